@@ -1,0 +1,1 @@
+"""Hindsight, insight and foresight for the Linux OOM killer."""
