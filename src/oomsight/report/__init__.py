@@ -1,0 +1,185 @@
+"""
+Kernel log text to OOM reports.
+
+:func:`parse_text` takes any bytes or text and never raises: what it cannot read becomes a note.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from oomsight.report.assemble import SECTION, UPTIME, Assembler
+from oomsight.report.build import build_report
+from oomsight.report.carriers import find_layers, strip_lines
+from oomsight.report.grammar import classify
+from oomsight.report.killers import find_killers
+from oomsight.report.model import EventKind, Note, OomReport
+from oomsight.report.times import Clock
+from oomsight.report.unwrap import decode, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
+
+__all__ = ["Clock", "OomReport", "parse_text"]
+
+_PASTE_BYTES = 512 * 1024  # larger texts are logs, not pastes: nobody wraps or reverses those by hand
+_NEAR_LINES = 60
+_ANY = re.compile(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '")
+
+
+def parse_text(data: bytes | str, name: str = "<text>", *, first_line: int = 1, clock: Clock = Clock()) -> list[OomReport]:
+    """
+    Find every OOM event in *data* and return its report, in the order the events stand in the text.
+
+    :param data: kernel log text in any carrier; bytes need not be UTF-8.
+    :param name: source name put into each report.
+    :param first_line: line number of the first line of *data* in its source.
+    :param clock: what is known about time outside the text (see :class:`~oomsight.report.times.Clock`).
+    :return: reports; empty when the text holds no OOM event. Never raises.
+    """
+    raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    numbered = decode(raw, first_line)
+    reports = _parse(numbered, name, clock)
+    if len(raw) > _PASTE_BYTES or not _damaged(reports, numbered):
+        return reports
+    best, best_score = reports, _score(reports)
+    for variant in _variants(numbered):
+        candidate = _parse(variant, name, clock)
+        score = _score(candidate)
+        if score > best_score:
+            best, best_score = candidate, score
+    return best
+
+
+def _parse(numbered: list[tuple[int, str]], name: str, clock: Clock) -> list[OomReport]:
+    first = numbered[0][0] if numbered else 1
+    contiguous = numbered and numbered[-1][0] - first + 1 == len(numbered)
+    lines = strip_lines([s for _, s in numbered], first)
+    if not contiguous:
+        lines.nos = [numbered[no - first][0] for no in lines.nos]
+    assembler = Assembler(lines)
+    drafts = assembler.run()
+    reports = [r for d in drafts if (r := build_report(d, lines, name, clock)) is not None]
+    _from_earlier_table(reports)
+    killers = find_killers(lines, assembler.others, name, clock)
+    if killers:
+        reports = sorted([*reports, *killers], key=lambda r: r.source.first_line)
+    return reports
+
+
+def _from_earlier_table(reports: list[OomReport]) -> None:
+    """A rate-limited kill prints no table; uid and adj of its victim stand in the table of the report just before."""
+    before: OomReport | None = None
+    for report in reports:
+        if report.tasks:
+            before = report
+            continue
+        if before is None or report.source.first_line - before.source.last_line > _NEAR_LINES:
+            continue
+        for victim in report.victims:
+            if victim.uid is not None and victim.oom_score_adj is not None:
+                continue
+            row = next((t for t in before.tasks if t.pid == victim.pid and t.comm == victim.comm), None)
+            if row is not None:
+                victim.uid = row.uid if victim.uid is None else victim.uid
+                victim.oom_score_adj = row.oom_score_adj if victim.oom_score_adj is None else victim.oom_score_adj
+                report.notes.append(Note("from_earlier_table", row.line, "uid and adj are from the table of the report before"))
+
+
+def _damaged(reports: list[OomReport], numbered: list[tuple[int, str]]) -> bool:
+    """Whether another reading of the text could say more: something is missing, or nothing was found in OOM-like text."""
+    if any(not r.complete or any(n.code.startswith("table_") for n in r.notes) for r in reports):
+        return True
+    return not reports and any(_ANY.search(s) for _, s in numbered)
+
+
+def _score(reports: list[OomReport]) -> tuple[int, int, int]:
+    """
+    How much a reading explains: complete reports first, then facts. More victims alone never win: a reading may join
+    what was torn, not split one event into two.
+    """
+    facts = 0
+    seen: set[tuple[int | None, str | None]] = set()
+    for r in reports:
+        facts += 40 * r.complete + 10 * (r.trigger is not None) + min(len(r.tasks), 400)
+        facts += 10 * (r.constraint is not None) + 5 * (r.oom_memcg is not None) + 5 * (r.task_memcg is not None)
+        facts += 10 * (r.memcg is not None) + 10 * (r.meminfo is not None and bool(r.meminfo.zones or r.meminfo.pages))
+        facts += sum(len(z.kib) + len(z.buddy or ()) for z in r.meminfo.zones) if r.meminfo else 0
+        facts += len(r.meminfo.pages) + len(r.meminfo.counts) if r.meminfo else 0
+        facts += sum(len(s.stats) for s in r.memcg.stats) if r.memcg else 0
+        for v in r.victims:
+            if (v.pid, v.comm) in seen:
+                continue
+            seen.add((v.pid, v.comm))
+            facts += 20 + 3 * sum(x is not None for x in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib, v.uid, v.oom_score_adj))
+        facts += 8 * len(r.killed)
+        facts -= 5 * sum(n.code in {"table_rows_damaged", "table_unreadable", "kill_line_repeated"} for n in r.notes)
+    orphans = sum(1 for r in reports if not r.victims and r.kind not in {EventKind.USERSPACE_KILLER})
+    return facts, -orphans, -len(reports)
+
+
+def _variants(numbered: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
+    """Other readings of damaged text, each undoing one kind of damage (and the usual combinations)."""
+    out: list[list[tuple[int, str]]] = []
+    text = "\n".join(s for _, s in numbered)
+    if has_thousands(text):
+        numbered = [(no, thousands(s)) for no, s in numbered]
+        out.append(numbered)
+    glued = split_glued(numbered)
+    if len(glued) != len(numbered):
+        out.append(glued)
+        numbered = glued
+    carried = [_has_carrier(s) for _, s in numbered]
+    if any(carried) and not all(c or not s.strip() for c, (_, s) in zip(carried, numbered, strict=True)):
+        out.extend(join_wrapped(numbered, carried, glue) for glue in ("auto", "", " "))
+    fixed = join_fixed_width(numbered)
+    if fixed is not None:
+        out.append(fixed)
+        again = split_glued(fixed)
+        if len(again) != len(fixed):
+            out.append(again)
+    if not any(carried):
+        # Only where nothing carries the lines: carriers also say who wrote a line, and that must not get lost.
+        bare = join_bare(numbered)
+        if bare is not None:
+            out.append(bare)
+    if _reversed(numbered):
+        out.extend(list(reversed(v)) for v in (numbered, *out[:2]))
+    return out
+
+
+def _reversed(numbered: list[tuple[int, str]]) -> bool:
+    """Newest line first (journalctl -r, some log viewers): clocks fall, or sections of the report run backwards."""
+    probe = strip_lines(s for _, s in numbered)
+    stamps = [float(m[1]) for raw in probe.raws if (m := UPTIME.search(raw[:160])) and m[1]]
+    pairs = list(pairwise(stamps))
+    if len(pairs) > 3:
+        return sum(b < a for a, b in pairs) > sum(b > a for a, b in pairs)
+    sections = [x for t in probe.texts if (x := SECTION.get(classify(t) or "")) is not None]
+    pairs_int = list(pairwise(sections))
+    return sum(b < a for a, b in pairs_int) > sum(b > a for a, b in pairs_int)
+
+
+def _has_carrier(line: str) -> bool:
+    _, names = find_layers(line)
+    return any(n not in {"indent", "quote"} for n in names)
+
+
+def join_bare(numbered: list[tuple[int, str]]) -> list[tuple[int, str]] | None:
+    """Join wrapped lines of a text without any carrier: a piece that starts no known line belongs to the one before."""
+    probe = strip_lines((s for _, s in numbered))
+    if not probe.texts:
+        return None
+    known = [classify(t) is not None for t in probe.texts]
+    if all(known) or sum(known) < 2:
+        return None
+    out: list[tuple[int, str]] = []
+    first = numbered[0][0]
+    for text, no, ok in zip(probe.texts, probe.nos, known, strict=True):
+        real_no = numbered[no - 1][0] if no - 1 < len(numbered) else first
+        if ok or not out:
+            out.append((real_no, text))
+        else:
+            before = out[-1][1]
+            out[-1] = (out[-1][0], before + ("" if before.endswith((" ", "|", "(", "_", "-")) else " ") + text)
+    return out
+
+

@@ -1,0 +1,103 @@
+"""What the commands share: option decorators, help with examples, and output that suits the terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from oomsight.cli.exits import EXIT_HELP
+from oomsight.sinks.stream import Surface, emit, surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Command(click.Command):
+    """A command whose help ends with examples and the exit statuses. *examples*: (command line, what it does)."""
+
+    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        write_exit_statuses(formatter)
+        write_examples(formatter, self.examples)
+
+
+def write_exit_statuses(formatter: click.HelpFormatter) -> None:
+    """Write the section *Exit status* of a help page."""
+    with formatter.section("Exit status"):
+        formatter.write_dl([(str(int(status)), words) for status, words in EXIT_HELP])
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[tuple[str, str]]) -> None:
+    """Write the section *Examples*: each command line on a line of its own, never wrapped, ready to copy."""
+    if not examples:
+        return
+    with formatter.section("Examples"):
+        for line, what in examples:
+            formatter.write_text(f"# {what}")
+            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def format_option(*choices: str, default: str = "text") -> Callable[[F], F]:
+    """``--format`` with the formats of this command."""
+    return click.option(
+        "-f", "--format", "output_format", type=click.Choice(choices), default=default, show_default=True,
+        help="How to print the answer.",
+    )  # fmt: skip
+
+
+def width_option(function: F) -> F:
+    """``--width COLUMNS``: width of text output; default the terminal's."""
+    return click.option(
+        "--width", type=click.IntRange(40, 1000), metavar="COLUMNS",
+        help="Width of text.  [default: the terminal's, or 80]",
+    )(function)  # fmt: skip
+
+
+def color_option(function: F) -> F:
+    """``--color auto|always|never``; ``auto`` = on a terminal and without NO_COLOR."""
+    return click.option(
+        "--color", "--colour", "color", type=click.Choice(["auto", "always", "never"]), default="auto",
+        show_default=True, help="Colour the text; auto: on a terminal, unless NO_COLOR is set.",
+    )(function)  # fmt: skip
+
+
+def exit_code_option(function: F) -> F:
+    """``--exit-code``: status 3 when something was found."""
+    return click.option("--exit-code", is_flag=True, help="Exit with status 3 if something was found.")(function)
+
+
+def root_option(function: F) -> F:
+    """``--root DIR``: the directory that stands for ``/``."""
+    return click.option(
+        "--root", type=click.Path(file_okay=False), default="/", metavar="DIR",
+        help="Directory that stands for /: a mounted disk, a container's root.  [default: /]",
+    )(function)  # fmt: skip
+
+
+def stdout_surface(width: int | None = None, color: str = "auto") -> Surface:
+    """Return what standard output can show, given the user's ``--width`` and ``--color``."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return surface(sys.stdout, os.environ, columns=columns, width=width, colour=color)
+
+
+def answer(text: str) -> None:
+    """Write *text* to standard output."""
+    emit(sys.stdout, text)
+
+
+def remark(text: str) -> None:
+    """Write one line to standard error: what is missing, skipped or worth knowing. *text* is plain and escaped here."""
+    from oomsight.sinks.safe import scrub
+
+    emit(sys.stderr, f"oomsight: {scrub(text.replace(chr(10), ' '))}\n")

@@ -1,0 +1,446 @@
+"""
+Where the memory was: every page of the report put into exactly one item, the rest named.
+
+One table (:data:`ROWS`) says which printed counter feeds which item. Counters that overlap are separated here: shmem
+sits on the anonymous LRU, mlocked pages inside ``unevictable``, ``file`` of a cgroup contains its shmem. Whatever no
+counter explains is the item ``unaccounted``; counters that add up to more than the total are cut, and said so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from oomsight.diagnose.model import Accounting, Item
+from oomsight.naming.marked import Kind, mark
+from oomsight.report.model import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from oomsight.report.model import MemcgStats, MemInfo, OomReport, Zone
+
+DEFAULT_PAGE_SIZE: Final = 4096
+"""Page size in bytes assumed when the report does not give it away."""
+UNACCOUNTED: Final = "unaccounted"
+"""Key of the item for memory that is in no counter of the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item of a host or node accounting and the printed counters it is the sum of."""
+
+    key: str
+    label: str
+    pages: tuple[str, ...]  #: names in the global counter block (pages); the best source, covers the whole machine
+    node_kib: tuple[str, ...] = ()  #: names on ``Node N active_anon:`` lines (kB, 4.8+)
+    zone_kib: tuple[str, ...] = ()  #: names on ``Node N ZONE free:`` lines (kB)
+    note: str | None = None
+
+
+_LRU_ANON: Final = ("active_anon", "inactive_anon", "isolated_anon")
+_LRU_FILE: Final = ("active_file", "inactive_file", "isolated_file")
+_LRU_ANON_KIB: Final = ("active_anon", "inactive_anon", "isolated(anon)")
+_LRU_FILE_KIB: Final = ("active_file", "inactive_file", "isolated(file)")
+
+# mm/page_alloc.c show_free_areas (<= 6.4), mm/show_mem.c (6.6+). Which release prints what where: the first source
+# of a row that is present wins, so a counter that moved from zone to node line (5.9, 5.11) needs no version.
+ROWS: Final[tuple[Row, ...]] = (
+    Row("anon", "anonymous memory of processes", _LRU_ANON, _LRU_ANON_KIB, _LRU_ANON_KIB),
+    Row("shmem", "shared memory and tmpfs", ("shmem",), ("shmem",), ("shmem",)),
+    Row("file", "page cache of files", _LRU_FILE, _LRU_FILE_KIB, _LRU_FILE_KIB),
+    # 2.6.11-2.6.24 know only two lists; the kernel writes the first with a capital letter.
+    Row("lru", "anonymous memory and page cache", ("Active", "active", "inactive"), (), ("active", "inactive"),
+        "this kernel does not tell anonymous memory and page cache apart"),
+    Row("unevictable", "locked or otherwise unevictable memory", ("unevictable",), ("unevictable",), ("unevictable",)),
+    Row("slab_reclaimable", "reclaimable kernel objects (slab)", ("slab_reclaimable",), (), ("slab_reclaimable",)),
+    Row("slab_unreclaimable", "unreclaimable kernel objects (slab)", ("slab_unreclaimable",), (),
+        ("slab_unreclaimable",)),
+    Row("slab", "kernel objects (slab)", ("slab",)),
+    Row("kernel_misc_reclaimable", "other reclaimable kernel memory", ("kernel_misc_reclaimable",)),
+    Row("pagetables", "page tables", ("pagetables",), ("pagetables",), ("pagetables",)),
+    Row("sec_pagetables", "page tables of virtual machines and IOMMUs", ("sec_pagetables",), ("sec_pagetables",)),
+    Row("kernel_stack", "kernel stacks of threads", (), ("kernel_stack",), ("kernel_stack",)),
+    Row("shadow_call_stack", "shadow call stacks of threads", (), ("shadow_call_stack",), ("shadow_call_stack",)),
+    Row("bounce", "bounce buffers", ("bounce",), (), ("bounce",)),
+    Row("writeback_tmp", "FUSE writeback buffers", (), ("writeback_tmp",), ("writeback_tmp",)),
+    Row("zspages", "compressed swap (zsmalloc)", (), (), ("zspages",)),
+    Row("hugepages", "huge pages pool (hugetlb)", ()),
+    Row("free_pcp", "free, in per-CPU lists", ("free_pcp",), (), ("free_pcp",)),
+    Row("free", "free", ("free",), (), ("free",)),
+)
+
+# memory.stat names whose sum is ``kernel`` (mm/memcontrol.c 5.18+; older releases print the addends only).
+# sock is charged to the cgroup but is not kmem; zswap is charged as kmem.
+_KERNEL_PARTS: Final = (
+    ("kernel_stack", "kernel stacks"), ("pagetables", "page tables"), ("sec_pagetables", "secondary page tables"),
+    ("percpu", "per-CPU allocations"), ("vmalloc", "vmalloc"), ("slab", "kernel objects (slab)"),
+    ("zswap", "compressed swap (zswap)"),
+)  # fmt: skip
+
+
+def page_kib_of(report: OomReport) -> int:
+    """Page size of *report* in KiB; :data:`DEFAULT_PAGE_SIZE` when the text does not give it away."""
+    return (report.page_size or DEFAULT_PAGE_SIZE) >> 10
+
+
+def in_memcg(report: OomReport) -> bool:
+    """Whether a cgroup's limit is what ran out, whatever came of it (a kill, a panic, nobody killable)."""
+    return (
+        report.kind is EventKind.MEMCG
+        or report.constraint == "CONSTRAINT_MEMCG"
+        or (report.memcg is not None and report.meminfo is None)
+    )
+
+
+def managed_kib(info: MemInfo | None, page_kib: int) -> tuple[int, str] | None:
+    """
+    RAM the page allocator manages (totalram_pages) in KiB and how it was found; ``None`` when nothing tells.
+
+    ``pages reserved`` of 3.13–3.16 is only the last zone's, so the zones are believed where all of them are listed
+    (their present pages make up ``pages RAM``); else RAM − reserved, since zones and nodes may be left out (2.6.39+,
+    6.1+); else whatever zones there are.
+    """
+    if info is None:
+        return None
+    ram, reserved = info.counts.get("ram"), info.counts.get("reserved")
+    present = managed = 0
+    for zone in info.zones:
+        kib = zone.kib
+        present += kib.get("present", 0)
+        managed += kib.get("managed", 0)
+    if ram is not None:
+        if managed > 0 and present == ram * page_kib:
+            return managed, "managed memory of all zones"
+        if reserved is not None and 0 <= reserved < ram:
+            return (ram - reserved) * page_kib, "pages RAM − pages reserved"
+    if managed > 0:
+        return managed, "managed memory of the zones listed"
+    if ram is not None and ram > 0:
+        return ram * page_kib, "pages RAM (the reserved part is not known)"
+    return (present, "present memory of the zones listed") if present > 0 else None
+
+
+def allowed_nodes(report: OomReport) -> frozenset[int] | None:
+    """
+    NUMA nodes the failed request was bound to: the policy's mask or the cpuset's mems; ``None`` = any node, or not
+    printed. Every report prints these lists, they only mean something under CPUSET and MEMORY_POLICY constraints.
+    """
+    trigger = report.trigger
+    cpuset = report.kind is EventKind.CPUSET or report.constraint == "CONSTRAINT_CPUSET"
+    policy = report.kind is EventKind.MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY"
+    if trigger is None or not (cpuset or policy):
+        return None
+    mems = trigger.mems_allowed if cpuset else trigger.nodemask
+    if not mems:
+        return None
+    nodes: set[int] = set()
+    for part in mems.split(","):
+        first, _, last = part.strip().partition("-")
+        # A node number is at most NODES_SHIFT (10) bits wide; anything bigger is not a node list.
+        if not (first.isdecimal() and (last or first).isdecimal() and len(first) <= 4 and len(last) <= 4):
+            return None
+        nodes.update(range(int(first), int(last or first) + 1))
+    return frozenset(nodes)
+
+
+def swap_in_use_kib(report: OomReport) -> int:
+    """Swap in use in KiB (uncompressed size) by the cgroup or, without one, the machine; 0 when not printed."""
+    memcg, info = report.memcg, report.meminfo
+    if memcg is not None:
+        if memcg.swap is not None:
+            return memcg.swap.usage_kib
+        if memcg.memsw is not None and memcg.memory is not None:
+            return max(0, memcg.memsw.usage_kib - memcg.memory.usage_kib)
+        return 0
+    if info is None or info.total_swap_kib is None or info.free_swap_kib is None:
+        return 0
+    return max(0, info.total_swap_kib - info.free_swap_kib)
+
+
+def account(report: OomReport) -> list[Accounting]:
+    """
+    Accountings of *report*: the host, each NUMA node that is not the whole host, the cgroup whose limit was hit.
+
+    A scope is left out when the text has no counter of it. ``sum(item.kib) == total_kib`` holds for each; ``parts``
+    refine an item and are never added.
+    """
+    found = []
+    info = report.meminfo
+    if info is not None:
+        page_kib = page_kib_of(report)
+        assumed = "" if report.page_size else "; page size not known, 4 KiB assumed"
+        host = _host(info, page_kib, assumed)
+        if host is not None:
+            found.append(host)
+        found += _nodes(info, page_kib, host)
+    cgroup = _cgroup(report)
+    if cgroup is not None:
+        found.append(cgroup)
+    return found
+
+
+def _host(info: MemInfo, page_kib: int, assumed: str) -> Accounting | None:
+    total = managed_kib(info, page_kib)
+    values = _values(info.pages, page_kib, [n.kib for n in info.nodes], [z.kib for z in info.zones])
+    if not values:
+        return None
+    pool = sum(h.total * h.size_kib for h in info.hugepages)
+    if pool > 0:
+        values["hugepages"] = pool
+    items, disjoint = _items(values)
+    _refine_host(items, info, page_kib)
+    if total is None:
+        done = _closed("host", "host", None, "sum of the printed counters" + assumed, items)
+    else:
+        done = _closed("host", "host", total[0], total[1] + assumed, items)
+    done.approximate |= not disjoint
+    done.swap_total_kib, done.swap_free_kib = info.total_swap_kib, info.free_swap_kib
+    return done
+
+
+def _nodes(info: MemInfo, page_kib: int, host: Accounting | None) -> list[Accounting]:
+    """Accountings of the listed nodes; none where one node is the whole machine."""
+    zones: dict[int, list[Zone]] = {}
+    for zone in info.zones:
+        if zone.node is not None:
+            zones.setdefault(zone.node, []).append(zone)
+    lines = {n.node: n.kib for n in info.nodes}
+    numbers = sorted(zones.keys() | lines.keys())
+    ram_kib = info.counts.get("ram", 0) * page_kib
+    found = []
+    for node in numbers:
+        own = zones.get(node, [])
+        managed = sum(z.kib.get("managed", 0) for z in own)
+        present = sum(z.kib.get("present", 0) for z in own)
+        node_kib = lines.get(node)
+        if len(numbers) == 1 and (
+            not own or (host and managed == host.total_kib) or present == ram_kib or _is_whole(node_kib, info, page_kib)
+        ):
+            return []
+        values = _values({}, page_kib, [node_kib] if node_kib else [], [z.kib for z in own])
+        pool = sum(h.total * h.size_kib for h in info.hugepages if h.node == node)
+        if pool > 0:
+            values["hugepages"] = pool
+        if not values:
+            continue
+        items, disjoint = _items(values)
+        basis = "managed memory of the node's zones listed" if managed else "present memory of the node's zones listed"
+        done = _closed("node", f"node {node}", max(managed or present, 0) or None, basis, items)
+        done.approximate |= not disjoint
+        if node_kib and "slab_unreclaimable" not in values and (rest := _find(done.items, UNACCOUNTED)):
+            rest.note = "slab is not printed per node by this kernel and is in here"
+        found.append(done)
+    return found
+
+
+def _is_whole(node_kib: Mapping[str, int] | None, info: MemInfo, page_kib: int) -> bool:
+    """Whether the one node line covers the whole machine: its lists are the global ones (a few pages apart)."""
+    if node_kib is None:
+        return False
+    names = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable")
+    everywhere = sum(info.pages.get(n, 0) for n in names) * page_kib
+    return abs(everywhere - sum(node_kib.get(n, 0) for n in names)) <= everywhere >> 6
+
+
+def _values(
+    pages: Mapping[str, int], page_kib: int, nodes: list[dict[str, int]], zones: list[dict[str, int]]
+) -> dict[str, int]:
+    """KiB by row key, from the best source present; keys of :data:`ROWS` in their order."""
+    out = {}
+    for row in ROWS:
+        sources = ((row.pages, page_kib, (pages,)), (row.node_kib, 1, nodes), (row.zone_kib, 1, zones))
+        for names, unit, tables in sources:
+            value = None
+            for name in names:
+                for table in tables:
+                    number = table.get(name)
+                    if number is not None:
+                        value = (value or 0) + number
+            if value is not None:
+                out[row.key] = value * unit if value > 0 else 0
+                break
+    return out
+
+
+_BY_KEY: Final = {row.key: row for row in ROWS}
+
+
+def _items(values: dict[str, int]) -> tuple[list[Item], bool]:
+    """Items of *values* with shmem taken out of the lists it is on; False when it does not fit into them."""
+    shmem = left = values.get("shmem", 0)
+    hosts = [key for key in ("anon", "unevictable", "lru") if key in values]
+    for key in hosts:
+        taken = min(left, values[key])
+        values[key] -= taken
+        left -= taken
+    # 4.8–4.10 print shmem_thp in the place of shmem on node lines; it is too small then, never too big.
+    misfit = bool(left and hosts)
+    if misfit:
+        values["shmem"] = shmem - left
+    return [Item(key, _BY_KEY[key].label, kib, [], _BY_KEY[key].note) for key, kib in values.items()], not misfit
+
+
+def _refine_host(items: list[Item], info: MemInfo, page_kib: int) -> None:
+    """Add the parts of host items: what a reader asks next about anonymous, file, locked, free and huge memory."""
+    pages, counts, zones = info.pages, info.counts, info.zones
+
+    def part(item: Item, key: str, label: str, kib: int | None) -> None:
+        if kib and kib > 0:
+            item.parts.append(Item(key, label, min(kib, item.kib)))
+
+    def kib_of(name: str) -> int:
+        return pages.get(name, 0) * page_kib
+
+    for item in items:
+        match item.key:
+            case "anon":
+                part(item, "swapcache", "also in swap (swap cache)", counts.get("swapcache", 0) * page_kib)
+                part(item, "anon_thp", "in transparent huge pages", sum(n.kib.get("anon_thp", 0) for n in info.nodes))
+            case "file":
+                part(item, "dirty", "waiting to be written", kib_of("dirty"))
+                part(item, "writeback", "being written", kib_of("writeback"))
+                part(item, "unstable", "written to NFS, not committed", kib_of("unstable"))
+            case "unevictable":
+                part(item, "mlocked", "mlocked", sum(z.kib.get("mlocked", 0) for z in zones))
+            case "hugepages":
+                part(item, "hugepages_free", "reserved but unused", sum(h.free * h.size_kib for h in info.hugepages))
+                part(item, "hugepages_surp", "surplus", sum(h.surp * h.size_kib for h in info.hugepages))
+            case "free":
+                reserve = sum(min(z.kib.get("free", 0), z.kib.get("min", 0)) for z in zones)
+                part(item, "free_reserve", "kept back below the min watermark", reserve)
+                part(item, "free_cma", "in CMA areas, for movable pages only", kib_of("free_cma"))
+                held = sum(z.kib.get("reserved_highatomic", 0) for z in zones)
+                part(item, "highatomic", "reserved for atomic requests", held)
+            case "slab_unreclaimable":
+                for name, _used, total in sorted(info.slabs, key=lambda s: -s[2])[:5]:
+                    part(item, f"slab:{name}", f"cache {mark(name, Kind.OWNER)}", total)
+
+
+def _cgroup(report: OomReport) -> Accounting | None:
+    memcg = report.memcg
+    if memcg is None:
+        return None
+    usage = max(0, memcg.memory.usage_kib) if memcg.memory else None
+    kmem = max(0, memcg.kmem.usage_kib) if memcg.kmem else None
+    merged, many = _subtree(memcg.stats)
+    items = _cgroup_items(merged, kmem)
+    if usage is None and not items:
+        return None
+    path = report.oom_memcg or (memcg.stats[0].path if memcg.stats else None)
+    basis = "sum of the printed statistics" if usage is None else "memory usage of the cgroup"
+    if many:
+        basis += f"; statistics summed over {len(memcg.stats)} cgroups"
+    done = _closed("memcg", mark(path or "?", Kind.CGROUP), usage, basis, items)
+    rest = _find(done.items, UNACCOUNTED)
+    if rest is not None:
+        if not merged:
+            rest.note = "the report has no statistics of this cgroup"
+        elif memcg.stats_cut:
+            rest.note = "the kernel cut the statistics short"
+        elif rest.kib:
+            rest.note = "charged in advance to CPUs, or kernel memory this kernel does not list"
+    swap, memsw = memcg.swap, memcg.memsw
+    if swap is not None and isinstance(swap.limit_kib, int):
+        done.swap_total_kib, done.swap_free_kib = swap.limit_kib, max(0, swap.limit_kib - swap.usage_kib)
+    elif memcg.memory and memsw and isinstance(memsw.limit_kib, int) and isinstance(memcg.memory.limit_kib, int):
+        # v1 limits memory and swap together; what the memory limit leaves of it is room for swap.
+        done.swap_total_kib = max(0, memsw.limit_kib - memcg.memory.limit_kib)
+        done.swap_free_kib = min(done.swap_total_kib, max(0, memsw.limit_kib - memsw.usage_kib))
+    return done
+
+
+def _subtree(stats: list[MemcgStats]) -> tuple[dict[str, int], bool]:
+    """Statistics in bytes for the whole subtree: one hierarchical listing (5.3+), or the sum of one line a cgroup."""
+    if len(stats) == 1:
+        return stats[0].stats, False
+    merged: dict[str, int] = {}
+    for entry in stats:
+        for name, value in entry.stats.items():
+            merged[name] = merged.get(name, 0) + value
+    return merged, bool(stats)
+
+
+def _cgroup_items(stats: Mapping[str, int], kmem_kib: int | None) -> list[Item]:
+    """Items of a cgroup from v2 names, or from v1 names (``total_*`` where the listing has hierarchical sums)."""
+
+    def kib(*names: str) -> int | None:
+        for name in names:
+            value = stats.get(name)
+            if value is not None:
+                return max(0, value) >> 10
+        return None
+
+    items: list[Item] = []
+    anon, cache = kib("anon", "total_rss", "rss"), kib("file", "total_cache", "cache")
+    lists = [kib(f"total_{n}", n) for n in ("active_anon", "inactive_anon")]
+    lru = None if None in lists else sum(n for n in lists if n is not None)
+    swapcached = kib("swapcached", "total_swapcached")
+    shmem, note = kib("shmem", "total_shmem"), None
+    if shmem is None and cache is not None and anon is not None and lru is not None:
+        # Before 4.12 nothing says shmem, but it is on the anonymous lists without being rss.
+        shmem, note = min(cache, max(0, lru - anon)), "derived: anonymous lists minus rss"
+    if anon is not None:
+        items.append(Item("anon", "anonymous memory of processes", anon))
+        _part(items[-1], "anon_thp", "in transparent huge pages", kib("anon_thp", "total_rss_huge", "rss_huge"))
+    if shmem is not None:
+        items.append(Item("shmem", "shared memory and tmpfs", shmem, [], note))
+    if cache is not None:
+        items.append(Item("file", "page cache of files", max(0, cache - (shmem or 0))))
+        _part(items[-1], "dirty", "waiting to be written", kib("file_dirty", "total_dirty", "dirty"))
+        _part(items[-1], "writeback", "being written", kib("file_writeback", "total_writeback", "writeback"))
+    if swapcached and lru is not None:
+        # ``anon`` counts mapped pages only; a page just being swapped is charged and on the lists, but unmapped.
+        unmapped = min(swapcached, max(0, lru - (anon or 0) - (shmem or 0)))
+        if unmapped:
+            items.append(Item("swapcached", "on its way to or from swap (swap cache)", unmapped))
+    parts = [Item(key, label, value) for key, label in _KERNEL_PARTS if (value := kib(key))]
+    kernel = kib("kernel")
+    if kernel is None:
+        kernel = kmem_kib if kmem_kib is not None else (sum(p.kib for p in parts) if parts else None)
+    if kernel is not None:
+        items.append(Item("kernel", "kernel memory charged to the cgroup", kernel, parts))
+    for key, label in (("sock", "network buffers"), ("hugetlb", "huge pages")):
+        if value := kib(key):
+            items.append(Item(key, label, value))
+    return items
+
+
+def _part(item: Item, key: str, label: str, kib: int | None) -> None:
+    if kib:
+        item.parts.append(Item(key, label, min(kib, item.kib)))
+
+
+def _closed(
+    scope: Literal["host", "node", "memcg"], name: str, total_kib: int | None, basis: str, items: list[Item]
+) -> Accounting:
+    """
+    An accounting whose items add up: the remainder becomes ``unaccounted``; a small excess (counters are per CPU and
+    lag) is cut from the biggest items; with a big one the total itself is not believed and the sum takes its place.
+    """
+    counted = sum(item.kib for item in items)
+    approximate = False
+    if total_kib is not None and counted > total_kib:
+        approximate = True
+        excess = counted - total_kib
+        if excess <= max(total_kib >> 4, 1024):
+            for item in sorted(items, key=lambda i: -i.kib):
+                cut = min(excess, item.kib)
+                if cut:
+                    item.note = f"printed as {item.kib} KiB; {cut} KiB more than fits into the total"
+                    item.kib -= cut
+                    excess -= cut
+                    for part in item.parts:
+                        part.kib = min(part.kib, item.kib)
+            counted = total_kib
+        else:
+            basis = f"sum of the printed counters ({basis} gives {total_kib} KiB, which they exceed)"
+            total_kib = None
+    if total_kib is None:
+        total_kib = counted
+    items.append(Item(UNACCOUNTED, "not accounted for in this report", total_kib - counted))
+    return Accounting(scope, name, total_kib, items, basis, approximate)
+
+
+def _find(items: Iterable[Item], key: str) -> Item | None:
+    return next((item for item in items if item.key == key), None)

@@ -1,0 +1,212 @@
+"""
+One report digested for the cause rules: every number a rule reads, in KiB, computed once.
+
+The rules are many and small; each reading the report itself would walk the task table thirty times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeGuard
+
+from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
+from oomsight.diagnose.wording import percent, size
+from oomsight.report.model import EventKind, LimitKib, OomReport, Task, Victim
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.naming.cgroup_path import Owner
+
+DEFAULT_PAGE_KIB = 4
+"""Page size assumed where the report shows none: 4 KiB on x86-64 and on most arm64 kernels."""
+
+MEMCG_CONSTRAINT = "CONSTRAINT_MEMCG"
+ORDERLESS = (None, 0, -1)  #: orders that ask for no contiguous block (-1 is SysRq)
+_NOT_KERNEL_OOM = (EventKind.USERSPACE_KILLER, EventKind.ALLOCATION_FAILURE)
+
+
+@dataclass(slots=True)
+class Case:
+    """The facts of one report. Sizes are KiB; ``None`` = the text does not say."""
+
+    report: OomReport
+    accountings: Sequence[Accounting] = ()
+    consumers: Sequence[Consumer] = ()
+    culprit: Consumer | None = None
+    selection: Selection | None = None
+    zone_checks: Sequence[ZoneCheck] = ()
+    owner: Owner | None = None  #: of the victim's cgroup
+    oom_owner: Owner | None = None  #: of the cgroup whose limit was hit
+
+    in_memcg: bool = False  #: a cgroup's limit was hit, not the machine's memory
+    is_oom: bool = True  #: a kernel OOM event (not a userspace killer, not a failed allocation)
+    manual: bool = False  #: SysRq-f
+    page_kib: int = DEFAULT_PAGE_KIB
+    items: dict[str, int] = field(default_factory=dict)  #: items and parts of the accounting that matters, by key
+    approximate: bool = False  #: that accounting had to be clamped
+    managed_kib: int | None = None  #: RAM the kernel manages
+    limit_kib: LimitKib = None
+    usage_kib: int | None = None
+    base_kib: int | None = None  #: what shares are shares of: cgroup limit (or usage), or managed RAM
+    anon_kib: int | None = None
+    file_kib: int | None = None  #: page cache on the file lists: what reclaim could still take
+    shmem_kib: int | None = None
+    free_kib: int | None = None
+    swap_total_kib: int | None = None
+    swap_free_kib: int | None = None
+    victim: Victim | None = None
+    victim_kib: int | None = None  #: resident memory and swap of the victim
+    victim_row: Task | None = None
+    biggest: Task | None = None  #: row with most resident memory and swap
+    biggest_kib: int = 0
+    pgtables_row: Task | None = None  #: row with the largest page tables
+    pgtables_kib: int = 0
+    mapped_shmem_kib: int | None = None  #: sum of the rows' shared pages: an upper bound, sharers count twice
+    adj_rows: int = 0  #: rows with an oom_score_adj other than 0 and -1000
+    pool: Consumer | None = None  #: biggest group of several processes with one name
+
+    def line(self, *landmarks: str) -> int | None:
+        """Return the source line of the first of *landmarks* the report has."""
+        lines = self.report.lines
+        for name in landmarks:
+            if name in lines:
+                return lines[name]
+        return None
+
+    def at(self, text: str, *landmarks: str) -> Evidence:
+        """Return *text* as evidence read at the first known of *landmarks* (Mem-Info by default)."""
+        first = self.line(*(landmarks or (("memcg",) if self.in_memcg else ("meminfo",))))
+        return Evidence(text, first, first)
+
+    def row(self, text: str, task: Task) -> Evidence:
+        """Return *text* as evidence read in *task*'s row of the table."""
+        return Evidence(text, task.line, task.line)
+
+    def exceeds(self, kib: int | None, share: float) -> TypeGuard[int]:
+        """Return whether *kib* is at least *share* (0..1) of what there was to use; unknown is ``False``."""
+        return kib is not None and self.base_kib is not None and self.base_kib > 0 and kib >= share * self.base_kib
+
+    def of(self, kib: int) -> str:
+        """Return *kib* with its share of what there was to use: ``1.2 GiB (31 % of RAM)``."""
+        return f"{size(kib)} ({percent(kib, self.base_kib)} of {self.whole})" if self.base_kib else size(kib)
+
+    @property
+    def whole(self) -> str:
+        """What shares are shares of, in words."""
+        return "the limit" if self.in_memcg else "RAM"
+
+    @property
+    def constraint(self) -> str | None:
+        """The constraint as printed or derived."""
+        return self.report.constraint
+
+    @property
+    def order(self) -> int | None:
+        """Order of the failed request."""
+        return self.report.trigger.order if self.report.trigger else None
+
+
+def _read_items(case: Case, accounting: Accounting) -> None:
+    """Flatten the accounting: its keys mean the same for a machine and for a cgroup."""
+    items = case.items
+    for item in accounting.items:
+        items[item.key] = item.kib
+        for part in item.parts:
+            items[part.key] = part.kib
+    case.approximate = accounting.approximate
+    case.anon_kib, case.file_kib, case.shmem_kib = items.get("anon"), items.get("file"), items.get("shmem")
+    case.free_kib = items.get("free")
+
+
+def _read_memcg(case: Case) -> None:
+    """Fill in limit and usage of the cgroup whose limit was hit."""
+    memcg = case.report.memcg
+    if memcg and memcg.memory:
+        case.usage_kib, case.limit_kib = memcg.memory.usage_kib, memcg.memory.limit_kib
+        case.base_kib = case.limit_kib if isinstance(case.limit_kib, int) and case.limit_kib > 0 else case.usage_kib
+
+
+def _read_tasks(case: Case) -> None:
+    """Find the rows the rules ask for, in one pass."""
+    victim, page_kib = case.victim, case.page_kib
+    wanted = None if victim is None else (victim.tgid if victim.tgid is not None else victim.pid)
+    best, best_tables, shmem, adjusted = -1, 0, 0, 0
+    has_shmem = False
+    for task in case.report.tasks:
+        pages = task.rss_pages + (task.swapents_pages or 0)
+        if pages > best:
+            best, case.biggest = pages, task
+        tables = task.pgtables_bytes
+        if tables is not None and tables > best_tables:
+            best_tables, case.pgtables_row = tables, task
+        if task.rss_shmem_pages is not None:
+            has_shmem = True
+            shmem += task.rss_shmem_pages
+        if task.oom_score_adj and task.oom_score_adj != -1000:
+            adjusted += 1
+        if wanted is not None and wanted in (task.pid, task.tgid) and case.victim_row is None:
+            case.victim_row = task
+    case.biggest_kib = max(best, 0) * page_kib
+    case.pgtables_kib = best_tables >> 10
+    case.adj_rows = adjusted
+    case.mapped_shmem_kib = shmem * page_kib if has_shmem else None
+
+
+def _victim_kib(case: Case) -> int | None:
+    """Return what the victim held: the larger of its kill line and its table row (with swap)."""
+    sizes = []
+    if case.victim_row is not None:
+        sizes.append((case.victim_row.rss_pages + (case.victim_row.swapents_pages or 0)) * case.page_kib)
+    if case.victim is not None and case.victim.anon_rss_kib is not None:
+        victim = case.victim
+        sizes.append((victim.anon_rss_kib or 0) + (victim.file_rss_kib or 0) + (victim.shmem_rss_kib or 0))
+    return max(sizes, default=None)
+
+
+def make_case(
+    report: OomReport,
+    *,
+    accountings: Sequence[Accounting] = (),
+    consumers: Sequence[Consumer] = (),
+    culprit: Consumer | None = None,
+    selection: Selection | None = None,
+    zone_checks: Sequence[ZoneCheck] = (),
+    owner: Owner | None = None,
+    oom_owner: Owner | None = None,
+) -> Case:
+    """Digest *report* and what the other parts of the diagnosis found about it."""
+    case = Case(
+        report,
+        accountings,
+        consumers,
+        culprit,
+        selection,
+        zone_checks,
+        owner.leaf if owner else None,  # who a person inside would name: a pod in a kind node, not the node
+        oom_owner.leaf if oom_owner else None,
+    )
+    case.is_oom = report.kind not in _NOT_KERNEL_OOM
+    case.in_memcg = case.is_oom and (report.kind is EventKind.MEMCG or report.constraint == MEMCG_CONSTRAINT)
+    case.manual = report.sysrq or report.kind is EventKind.SYSRQ or case.order == -1
+    if report.page_size:
+        case.page_kib = max(1, report.page_size >> 10)
+    main = None
+    for accounting in accountings:  # kernels <= 3.8 print Mem-Info in cgroup reports too
+        if accounting.scope == "host":
+            case.managed_kib = accounting.total_kib or None
+        if accounting.scope == ("memcg" if case.in_memcg else "host"):
+            main = accounting
+    if main is not None:
+        _read_items(case, main)
+    if case.in_memcg:
+        _read_memcg(case)
+    else:
+        case.base_kib = case.managed_kib
+    if report.meminfo is not None:
+        case.swap_total_kib, case.swap_free_kib = report.meminfo.total_swap_kib, report.meminfo.free_swap_kib
+    case.victim = report.victims[0] if report.victims else None
+    _read_tasks(case)
+    case.victim_kib = _victim_kib(case)
+    case.pool = max((c for c in consumers if c.kind == "name" and c.count > 1), key=lambda c: c.kib, default=None)
+    return case

@@ -1,0 +1,406 @@
+"""Causes where the memory is not in the heaps of processes: shared memory, kernel memory, reserved memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from oomsight.diagnose.advice import round_down
+from oomsight.diagnose.causes.rule import Finding
+from oomsight.diagnose.model import Advice, Confidence, Evidence
+from oomsight.diagnose.wording import count, process, size
+from oomsight.naming.marked import Kind, mark
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.causes.case import Case
+
+MOST: Final = 0.50
+"""Half of everything is the story, whatever the rest is."""
+SHMEM_LARGE: Final = 0.20
+"""tmpfs and shared memory above this share is not the few MiB of /run and desktop buffers any more."""
+SLAB_LARGE: Final = 0.10
+"""Unreclaimable slab is 1-3 % of a healthy machine."""
+SLAB_RECLAIMABLE_LARGE: Final = 0.20
+"""Dentries and inodes may be many, but reclaim should have taken them before the kill."""
+PAGETABLES_LARGE: Final = 0.05
+"""Page tables are 0.2 % of what they map with 4 KiB pages; 5 % means sparse or widely shared mappings."""
+PAGETABLES_ROW_KIB: Final = 64 << 10
+PAGETABLES_ROW_SHARE: Final = 0.10
+"""One process with this much page table, and this much of its resident size, maps far more than it uses."""
+STACKS_LARGE: Final = 0.03
+"""Kernel stacks (16 KiB a thread on 64-bit): 3 % of 16 GiB are 31,000 threads."""
+STACK_KIB: Final = 16
+POOL_BOMB_COUNT: Final = 30
+POOL_BOMB_ROWS: Final = 0.5
+POOL_BOMB_SHARE: Final = 0.40
+"""Many small processes of one name that are half the table and hold 40 %: a fork bomb or a runaway spawner."""
+HUGE_LARGE: Final = 0.10
+HUGE_IDLE: Final = 0.50
+"""Reserved huge pages are wasted when at least half of them are free."""
+HUGE_SQUEEZE: Final = 0.60
+"""Above this share of RAM even used huge pages leave ordinary memory too small."""
+LOCKED_LARGE: Final = 0.20
+UNACCOUNTED_LARGE: Final = 0.10
+"""Memory in no counter: 1-3 % are normal (boot allocations, per-CPU data, drivers)."""
+BALLOON_LARGE: Final = 0.10
+SOCK_LARGE: Final = 0.10
+THP_OF_ANON: Final = 0.50
+THP_LARGE: Final = 0.40
+REAPED_LEFT_KIB: Final = 16 << 10
+"""Shared memory left behind by a reaped victim that is worth naming."""
+_COMPLETE: Final = ("anon", "file", "free", "slab_unreclaimable")
+"""Counters that must be in the text before a remainder may be called unaccounted."""
+
+
+def shmem_tmpfs(case: Case) -> Finding | None:
+    """Files in tmpfs, System V segments or memfds hold the memory; killing processes may not free it."""
+    shmem = case.shmem_kib
+    if not case.exceeds(shmem, SHMEM_LARGE):
+        return None
+    evidence = [case.at(f"shared memory and tmpfs: {case.of(shmem)}")]
+    mapped = case.mapped_shmem_kib
+    if mapped is not None and mapped < shmem:
+        evidence.append(
+            case.at(
+                f"the listed processes map at most {size(mapped)} of it: the rest is files nobody maps (tmpfs) or "
+                "segments without a process",
+                "table_first",
+            )
+        )
+    left = next((v for v in case.report.victims if (v.reaped_left_kib or 0) >= REAPED_LEFT_KIB), None)
+    if left is not None:
+        evidence.append(case.at(f"{size(left.reaped_left_kib)} stayed after the victim was reaped", "reaper", "kill"))
+    limit = round_down(shmem // 2)
+    return Finding(
+        Confidence.CERTAIN,
+        evidence,
+        [
+            Advice(
+                "see which mount holds it (/dev/shm, /tmp, /run); files there stay in memory until they are deleted",
+                ("df", "-h", "-t", "tmpfs"),
+            ),
+            Advice("see the System V segments; those with no process attached can go (ipcrm)", ("ipcs", "-m", "-p")),
+            *_bound_tmpfs(case, limit),
+        ],
+        main=case.exceeds(shmem, MOST),
+    )
+
+
+def _bound_tmpfs(case: Case, limit_kib: int) -> list[Advice]:
+    mib = max(1, limit_kib >> 10)
+    if case.owner is not None and case.owner.orchestrator == "kubernetes":
+        return [
+            Advice(
+                "an emptyDir with medium Memory counts towards the container's limit: bound it",
+                snippet=f"emptyDir:\n  medium: Memory\n  sizeLimit: {mib}Mi\n",
+            )
+        ]
+    return [
+        Advice(
+            f"bound the mount (a tmpfs may grow to half of RAM by default); {size(limit_kib)} is half of what "
+            "was in use, choose what your files need",
+            ("mount", "-o", f"remount,size={mib}m", "/dev/shm"),
+        )
+    ]
+
+
+def kernel_slab(case: Case) -> Finding | None:
+    """Kernel objects hold the memory."""
+    items = case.items
+    hard, soft = items.get("slab_unreclaimable"), items.get("slab_reclaimable")
+    slab = items.get("slab") if case.in_memcg else None
+    if case.in_memcg and hard is None:
+        hard = slab if slab is not None else items.get("kernel")
+    if case.exceeds(hard, SLAB_LARGE):
+        kib, what = hard, "unreclaimable kernel objects" if not case.in_memcg else "kernel memory charged to the cgroup"
+    elif case.exceeds(soft, SLAB_RECLAIMABLE_LARGE):
+        kib, what = soft, "reclaimable kernel objects (dentries, inodes)"
+    else:
+        return None
+    evidence = [case.at(f"{what}: {case.of(kib)}")]
+    info = case.report.meminfo
+    if info is not None and info.slabs:
+        for name, _used, total in sorted(info.slabs, key=lambda slab: -slab[2])[:3]:
+            evidence.append(case.at(f"slab cache {mark(name, Kind.OWNER)}: {size(total)}"))
+    if info is not None:
+        evidence += _alloc_sites(case)
+    advice = [
+        Advice(
+            "see which cache grows: a cache that never shrinks is a leak in a driver or in the kernel, or a program "
+            "that holds many sockets, files, cgroups or mounts",
+            ("slabtop", "-o", "-s", "c"),
+        ),
+    ]
+    if kib is soft:
+        advice.append(
+            Advice(
+                "walking huge directory trees fills dentries and inodes; make reclaim prefer them",
+                ("sysctl", "-w", "vm.vfs_cache_pressure=200"),
+            )
+        )
+    else:
+        advice.append(
+            Advice(
+                "to find the leaking code: boot with CONFIG_MEM_ALLOC_PROFILING (6.10+, /proc/allocinfo) "
+                "or kmemleak, and check for fixes of your kernel"
+            )
+        )
+    return Finding(Confidence.CERTAIN, evidence, advice, main=case.exceeds(kib, MOST) or _most(case, kib))
+
+
+def _most(case: Case, kib: int) -> bool:
+    """Whether *kib* is more than all processes' private memory: then it, not a process, is the story."""
+    return case.anon_kib is not None and kib > case.anon_kib
+
+
+def _alloc_sites(case: Case) -> list[Evidence]:
+    info = case.report.meminfo
+    sites = sorted(info.alloc_sites, reverse=True)[:3] if info else []
+    return [
+        case.at(f"{size(used >> 10)} in {calls:,} allocations made by {mark(site, Kind.OWNER)}")
+        for used, calls, site in sites
+    ]
+
+
+def page_tables(case: Case) -> Finding | None:
+    """Page tables are large: sparse mappings, or many processes mapping the same big segment."""
+    kib, row = case.items.get("pagetables"), case.pgtables_row
+    if case.exceeds(kib, PAGETABLES_LARGE):
+        evidence = [case.at(f"page tables: {case.of(kib)}")]
+        confidence, main = Confidence.CERTAIN, _most(case, kib)
+    elif (
+        row is not None
+        and case.pgtables_kib >= PAGETABLES_ROW_KIB
+        and case.pgtables_kib >= PAGETABLES_ROW_SHARE * row.rss_pages * case.page_kib
+    ):
+        evidence, confidence, main = [], Confidence.LIKELY, False
+    else:
+        return None
+    if row is not None and case.pgtables_kib:
+        evidence.append(
+            case.row(
+                f"{process(row.comm, row.pid)} alone has {size(case.pgtables_kib)} of page tables for "
+                f"{size(row.rss_pages * case.page_kib)} of resident memory",
+                row,
+            )
+        )
+    return Finding(
+        confidence,
+        evidence,
+        [
+            Advice(
+                "huge pages need 512 times fewer page tables: use them for big shared segments (databases: "
+                "huge_pages = on, large_pages), and fewer connections or processes that map them"
+            ),
+            Advice(
+                "a mapping that is much larger than what is used in it (sanitizers, sparse files, leaks of mmap) "
+                "costs tables too: look at the process's /proc/PID/smaps_rollup and the number of its maps"
+            ),
+        ],
+        main=main,
+    )
+
+
+def thread_or_fork_bomb(case: Case) -> Finding | None:
+    """Threads or processes multiplied."""
+    stacks, pool = case.items.get("kernel_stack"), case.pool
+    evidence = []
+    if case.exceeds(stacks, STACKS_LARGE):
+        threads = stacks // STACK_KIB
+        evidence.append(case.at(f"kernel stacks: {size(stacks)}, room for about {count(threads, 'thread')}"))
+    rows = len(case.report.tasks)
+    if (
+        pool is not None
+        and pool.count >= POOL_BOMB_COUNT
+        and pool.count >= POOL_BOMB_ROWS * rows
+        and case.exceeds(pool.kib, POOL_BOMB_SHARE)
+    ):
+        evidence.append(
+            case.at(
+                f"{pool.count} of {rows} listed processes are named {mark(pool.name)} and hold {size(pool.kib)} "
+                "together",
+                "table_first",
+            )
+        )
+    if not evidence:
+        return None
+    advice = [
+        Advice(
+            "bound the number of processes and threads where they are made: pids.max of the cgroup, nproc of "
+            "the user (ulimit -u), the pool size of the program"
+        )
+    ]
+    unit = case.owner.unit if case.owner else None
+    if unit and case.owner and case.owner.kind in ("unit", "user_session"):
+        wanted = max(64, (pool.count if pool else 512) // 2)
+        advice.append(
+            Advice(
+                f"for the unit {mark(unit, Kind.OWNER)}",
+                ("systemctl", "set-property", "--", unit, f"TasksMax={wanted}"),
+            )
+        )
+    if stacks and case.exceeds(stacks, STACKS_LARGE):
+        return Finding(Confidence.LIKELY, evidence, advice)
+    return Finding(
+        Confidence.POSSIBLE,
+        evidence,
+        advice,
+        settles="whether this number of processes is what the program is meant to start, or grew by itself",
+    )
+
+
+def hugepages_reserved(case: Case) -> Finding | None:
+    """Huge pages set aside and unused, or so many that ordinary memory is squeezed."""
+    total, free = case.items.get("hugepages"), case.items.get("hugepages_free", 0)
+    if case.in_memcg or case.manual or not total or not case.exceeds(total, HUGE_LARGE):
+        return None
+    idle = free >= HUGE_IDLE * total
+    if not idle and not case.exceeds(total, HUGE_SQUEEZE):
+        return None
+    info = case.report.meminfo
+    pools = [h for h in info.hugepages if h.total] if info else []
+    line = pools[0].line if pools else None
+    evidence = [Evidence(f"huge pages: {case.of(total)} set aside, {size(free)} of it unused", line, line)]
+    advice = [
+        Advice(
+            "nothing but programs that ask for huge pages can use this memory: give back what is not needed, here and "
+            "where it is set at boot (sysctl.d, hugepages= on the kernel command line)"
+        )
+    ]
+    for pool in pools[:2]:
+        if not pool.free:
+            continue
+        used = max(0, pool.total - pool.free)
+        where = f"/sys/devices/system/node/node{pool.node}" if pool.node is not None else "/sys/kernel/mm"
+        advice.append(
+            Advice(
+                f"keep the {used} in use (a program may still have reserved more: HugePages_Rsvd in /proc/meminfo)",
+                (
+                    "sh",
+                    "-c",
+                    'echo "$1" > "$2"',
+                    "sh",
+                    str(used),
+                    f"{where}/hugepages/hugepages-{pool.size_kib}kB/nr_hugepages",
+                ),
+            )
+        )
+    return Finding(
+        Confidence.CERTAIN if idle else Confidence.LIKELY,
+        evidence,
+        advice,
+        main=(idle and case.exceeds(total, MOST)) or _most(case, free),
+    )
+
+
+def locked_memory(case: Case) -> Finding | None:
+    """Memory that may not be reclaimed: mlock, pinned guests, SHM_LOCK, ramfs."""
+    kib = case.items.get("unevictable")
+    if case.manual or not case.exceeds(kib, LOCKED_LARGE):
+        return None
+    evidence = [case.at(f"unevictable memory: {case.of(kib)}")]
+    locked = case.items.get("mlocked")
+    if locked is not None:
+        evidence.append(case.at(f"of it locked by mlock: {size(locked)}"))
+    return Finding(
+        Confidence.CERTAIN,
+        evidence,
+        [
+            Advice(
+                "see who locks how much (VmLck in /proc/PID/status)",
+                ("grep", "-H", "VmLck", "-r", "/proc", "--include=status"),
+            ),
+            Advice(
+                "bound it: LimitMEMLOCK= of the unit, ulimit -l; databases: lock only the buffer pool; virtual "
+                "machines "
+                "with passed-through devices pin all their memory, ramfs never gives any back"
+            ),
+        ],
+        main=_most(case, kib),
+    )
+
+
+def memory_balloon(case: Case) -> Finding | None:
+    """The hypervisor took memory back through the balloon driver (printed from 6.17 on)."""
+    info = case.report.meminfo
+    balloon = sum(node.kib.get("Balloon", 0) for node in info.nodes) if info else 0
+    if case.in_memcg or not case.exceeds(balloon, BALLOON_LARGE):
+        return None
+    return Finding(
+        Confidence.CERTAIN,
+        [case.at(f"balloon: {case.of(balloon)} is lent to the hypervisor")],
+        [
+            Advice(
+                "the guest ran out because the host took memory: raise the guest's minimum in the hypervisor, or "
+                "turn on "
+                "the balloon's deflate-on-OOM"
+            )
+        ],
+        main=_most(case, balloon),
+    )
+
+
+def unaccounted_kernel_memory(case: Case) -> Finding | None:
+    """A large part of RAM is in no counter of the report."""
+    kib = case.items.get("unaccounted")
+    if case.in_memcg or case.approximate or not case.exceeds(kib, UNACCOUNTED_LARGE):
+        return None
+    if any(key not in case.items for key in _COMPLETE):
+        return None  # the Mem-Info block is cut: the remainder is what was not pasted
+    evidence = [case.at(f"{case.of(kib)} is in no counter of the report")]
+    evidence += _alloc_sites(case)
+    return Finding(
+        Confidence.CERTAIN,
+        evidence,
+        [
+            Advice(
+                "who takes pages past the counters: GPU and other drivers, vmalloc, network buffers, ZFS ARC, XFS "
+                "buffers, a hypervisor balloon (before 6.17), compressed swap (zram before 6.18). Begin with",
+                ("sort", "-k2", "-n", "-r", "/proc/vmallocinfo"),
+            ),
+            Advice(
+                "with ZFS bound the ARC (zfs_arc_max); with a GPU see the driver's debugfs; from 6.10 on a kernel with "
+                "CONFIG_MEM_ALLOC_PROFILING names the code in /proc/allocinfo"
+            ),
+        ],
+        settles="/proc/vmallocinfo, /proc/allocinfo (6.10+), the drivers' own statistics, while it is high",
+        main=_most(case, kib),
+    )
+
+
+def socket_memory(case: Case) -> Finding | None:
+    """Network buffers fill the cgroup."""
+    kib = case.items.get("sock")
+    if not case.in_memcg or not case.exceeds(kib, SOCK_LARGE):
+        return None
+    return Finding(
+        Confidence.CERTAIN,
+        [case.at(f"network buffers: {case.of(kib)}")],
+        [
+            Advice(
+                "many connections with unread or unsent data: bound connections, read faster, lower the buffers "
+                "(net.ipv4.tcp_rmem, tcp_wmem)"
+            ),
+            Advice("see them", ("ss", "-tmpn")),
+        ],
+    )
+
+
+def thp_bloat(case: Case) -> Finding | None:
+    """Most anonymous memory is in transparent huge pages: resident size may be more than what is used."""
+    kib, anon = case.items.get("anon_thp"), case.anon_kib
+    info = case.report.meminfo
+    if info is not None and any("pages_scanned" in node.kib for node in info.nodes):
+        return None  # 4.8-4.10 print another counter under this name (arguments shifted)
+    if kib is None or not anon or kib < THP_OF_ANON * anon or not case.exceeds(kib, THP_LARGE):
+        return None
+    return Finding(
+        Confidence.POSSIBLE,
+        [case.at(f"{size(kib)} of {size(anon)} anonymous memory is in huge pages of 2 MiB")],
+        [
+            Advice(
+                "let only programs that ask for huge pages have them; sparse heaps then take what they touch",
+                ("sh", "-c", 'echo "$1" > "$2"', "sh", "madvise", "/sys/kernel/mm/transparent_hugepage/enabled"),
+            )
+        ],
+        settles="resident memory of the same work with transparent huge pages set to madvise",
+    )

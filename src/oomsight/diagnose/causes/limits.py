@@ -1,0 +1,243 @@
+"""Causes of a cgroup OOM: which limit was hit, and what made it too small."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from oomsight.diagnose.advice import HEADROOM, round_up, runtime_of, set_limit, tune
+from oomsight.diagnose.causes.rule import Finding
+from oomsight.diagnose.model import Advice, Confidence, Evidence
+from oomsight.diagnose.wording import MISSING_HEAD, size
+from oomsight.naming.cgroup_path import relation
+from oomsight.naming.marked import Kind, mark
+from oomsight.report.model import UNLIMITED
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.causes.case import Case
+
+LIMIT_SLACK_KIB: Final = 1024
+"""Usage this far below the limit is still "at the limit": charges are taken in batches per CPU (64 pages each), so
+the request that failed may have been for a batch. Further below, another limit stopped it (v1 memory+swap)."""
+HEAP_SHARE: Final = 0.70
+"""A heap this big in a limit leaves too little for what a runtime needs beside it (a quarter is the usual advice)."""
+ADJ_MIN_PAGES: Final = 1000
+"""Below this many pages ``oom_score_adj * (totalpages / 1000)`` is zero: integer division (mm/oom_kill.c 3.5+)."""
+SWAP_USED_UP: Final = 0.95
+"""Swap of a cgroup counts as used up from here: batches and swap cache keep it from reaching the last page."""
+
+
+def demand_kib(case: Case) -> int | None:
+    """Return what the cgroup is known to have needed: memory in use plus what it had in swap. A lower bound."""
+    memcg = case.report.memcg
+    if memcg is None or case.usage_kib is None:
+        return None
+    if memcg.swap is not None:
+        return case.usage_kib + memcg.swap.usage_kib
+    if memcg.memsw is not None:
+        return max(case.usage_kib, memcg.memsw.usage_kib)
+    return case.usage_kib
+
+
+def proposal(case: Case) -> tuple[int, str] | None:
+    """Return the limit to set in KiB and how it was computed; ``None`` when the usage is not in the text."""
+    demand = demand_kib(case)
+    if not demand:
+        return None
+    limit = round_up(int(demand * HEADROOM))
+    return limit, f"{size(demand)} in use when a request was refused, plus {HEADROOM - 1:.0%}, rounded up"
+
+
+def _memsw_hit(case: Case) -> bool:
+    """Whether the v1 memory+swap limit was hit while the memory limit was not."""
+    memcg = case.report.memcg
+    if memcg is None or memcg.memsw is None or memcg.memory is None:
+        return False
+    memory, memsw = memcg.memory, memcg.memsw
+    below = not isinstance(memory.limit_kib, int) or memory.usage_kib + LIMIT_SLACK_KIB < memory.limit_kib
+    return below and isinstance(memsw.limit_kib, int) and memsw.usage_kib + LIMIT_SLACK_KIB >= memsw.limit_kib
+
+
+def memcg_limit(case: Case) -> Finding | None:
+    """A cgroup reached its limit: its own, an ancestor's, or the v1 memory+swap limit."""
+    report = case.report
+    if not case.in_memcg:
+        return None
+    ancestor = bool(report.oom_memcg and report.task_memcg and report.oom_memcg != report.task_memcg)
+    memsw = _memsw_hit(case)
+    line = report.memcg.memory if report.memcg else None
+    evidence: list[Evidence] = []
+    if line is not None:
+        limit = "no limit" if line.limit_kib == UNLIMITED else f"limit {size(case.base_kib)}"
+        failed = f"; {line.failcnt:,} charges were refused there so far" if line.failcnt else ""
+        evidence.append(case.at(f"memory usage {size(line.usage_kib)}, {limit}{failed}", "memcg"))
+    if memsw and report.memcg and report.memcg.memsw:
+        both = report.memcg.memsw
+        limit_text = size(both.limit_kib) if isinstance(both.limit_kib, int) else "none"
+        evidence.append(case.at(f"memory+swap usage {size(both.usage_kib)}, limit {limit_text}", "memcg"))
+    if report.oom_memcg:
+        evidence.append(
+            case.at(f"the limit is that of cgroup {mark(report.oom_memcg, Kind.CGROUP)}", "oom_kill", "memcg")
+        )
+    if ancestor and report.oom_memcg and report.task_memcg:
+        evidence.append(case.at(relation(report.oom_memcg, report.task_memcg), "oom_kill", "memcg"))
+    if not evidence:
+        evidence.append(case.at("the kill line says 'Memory cgroup out of memory'", "kill", "head"))
+    return Finding(
+        Confidence.CERTAIN,
+        evidence,
+        _limit_advice(case, ancestor, memsw),
+        title=(
+            "The memory+swap limit of the cgroup was reached"
+            if memsw
+            else "The memory limit of a parent cgroup was reached"
+            if ancestor
+            else "The cgroup reached its own memory limit"
+        ),
+        main=True,
+    )
+
+
+def _limit_advice(case: Case, ancestor: bool, memsw: bool) -> list[Advice]:
+    advice = [
+        Advice(
+            "more memory on the host will not help: a limit was reached, not the end of the machine's memory. Either "
+            "the limit is too small for the work, or what runs inside takes more than it should"
+        )
+    ]
+    v1 = bool(case.report.memcg and case.report.memcg.memsw)
+    if memsw:
+        advice.append(
+            Advice(
+                "raise memory.memsw.limit_in_bytes with (or instead of) memory.limit_in_bytes: the memory "
+                "limit alone was not the one that was hit"
+            )
+        )
+    if ancestor:
+        advice.append(
+            Advice(
+                "raising the limit of the victim's own cgroup will not help either: the limit that was hit belongs "
+                "to the parent, which all its children share"
+            )
+        )
+    proposed = proposal(case)
+    if proposed is None:
+        advice.append(Advice(f"the size of the limit is not known: {MISSING_HEAD}"))
+    else:
+        limit, how = proposed
+        steps = set_limit(case.oom_owner, limit, v1=v1)
+        text = (
+            f"to give it room, set the limit to {size(limit)} ({how}); the true need can be higher, watch memory.peak"
+        )
+        if steps:
+            steps[0].text = f"{text}: {steps[0].text}"
+            advice += steps
+        else:
+            advice.append(Advice(text))
+    if case.culprit is not None and case.culprit.kind in ("process", "name"):
+        culprit = case.culprit
+        advice += tune(culprit.name.rstrip("*"), case.base_kib, culprit.kib // max(culprit.count, 1))
+    return advice
+
+
+def memcg_swap_closed(case: Case) -> Finding | None:
+    """The cgroup may not swap: memory.swap.max 0, or a v1 memory+swap limit equal to the memory limit."""
+    memcg = case.report.memcg
+    if memcg is None or not case.in_memcg:
+        return None
+    if memcg.swap is not None and memcg.swap.limit_kib == 0:
+        evidence = case.at("swap limit 0: this cgroup must not swap", "memcg")
+    elif memcg.memsw is not None and memcg.memory is not None and isinstance(memcg.memory.limit_kib, int):
+        if memcg.memsw.limit_kib != memcg.memory.limit_kib:
+            return None
+        evidence = case.at(f"memory+swap limit {size(memcg.memory.limit_kib)} equals the memory limit", "memcg")
+    else:
+        return None
+    return Finding(
+        Confidence.CERTAIN,
+        [evidence],
+        [
+            Advice(
+                "if a slower but living service is better, allow it some swap (memory.swap.max, MemorySwapMax=, docker "
+                "--memory-swap above --memory); the Kubernetes default is none"
+            )
+        ],
+        title="The cgroup is not allowed to use swap",
+    )
+
+
+def memcg_swap_used_up(case: Case) -> Finding | None:
+    """The cgroup's swap allowance is used up."""
+    memcg = case.report.memcg
+    if memcg is None or not case.in_memcg:
+        return None
+    if memcg.swap is not None and isinstance(memcg.swap.limit_kib, int) and memcg.swap.limit_kib > 0:
+        used, limit = memcg.swap.usage_kib, memcg.swap.limit_kib
+    elif (
+        memcg.memsw is not None
+        and memcg.memory is not None
+        and isinstance(memcg.memsw.limit_kib, int)
+        and isinstance(memcg.memory.limit_kib, int)
+        and memcg.memsw.limit_kib > memcg.memory.limit_kib
+    ):
+        used = memcg.memsw.usage_kib - memcg.memory.usage_kib
+        limit = memcg.memsw.limit_kib - memcg.memory.limit_kib
+    else:
+        return None
+    if used < SWAP_USED_UP * limit:
+        return None
+    return Finding(
+        Confidence.CERTAIN,
+        [case.at(f"swap usage of the cgroup {size(used)} of {size(limit)} allowed", "memcg")],
+        [
+            Advice(
+                "both memory and swap of the cgroup are full: more swap only delays the next kill unless the work has "
+                "an end; find what grows"
+            )
+        ],
+        title="The cgroup used up its swap as well",
+    )
+
+
+def heap_exceeds_limit(case: Case) -> Finding | None:
+    """A runtime with a configured heap fills most of a cgroup's limit: its setting may not know the limit."""
+    comm = case.victim.comm if case.victim and case.in_memcg else None
+    runtime = runtime_of(comm)
+    if comm is None or runtime is None or not runtime.heap or not case.exceeds(case.victim_kib, HEAP_SHARE):
+        return None
+    return Finding(
+        Confidence.POSSIBLE,
+        [
+            case.at(f"{mark(comm)} held {case.of(case.victim_kib)}", "kill", "table_first"),
+            Evidence(
+                f"a process of this name is usually {runtime.label}, whose heap or cache is set apart from the limit"
+            ),
+        ],
+        tune(comm, case.base_kib, case.victim_kib),
+        settles=f"its command line and configuration: the heap or cache size set there, against {size(case.base_kib)}",
+    )
+
+
+def adj_ignored(case: Case) -> Finding | None:
+    """The limit is below 1000 pages: oom_score_adj had no effect on the choice (3.5+, integer division)."""
+    limit = case.limit_kib
+    if not case.in_memcg or not isinstance(limit, int) or not case.adj_rows:
+        return None
+    pages = case.selection.total_pages if case.selection and case.selection.total_pages else limit // case.page_kib
+    if not 0 < pages < ADJ_MIN_PAGES:
+        return None
+    return Finding(
+        Confidence.CERTAIN,
+        [
+            case.at(
+                f"the limit is {pages} pages, below {ADJ_MIN_PAGES}: oom_score_adj times (pages / 1000) is zero",
+                "memcg",
+            ),
+            case.at(f"{case.adj_rows} listed process(es) have an oom_score_adj that had no effect", "table_first"),
+        ],
+        [
+            Advice(
+                f"only -1000 still protects in a cgroup this small; with a limit of at least "
+                f"{size(ADJ_MIN_PAGES * case.page_kib)} the other values count again"
+            )
+        ],
+    )

@@ -1,0 +1,307 @@
+"""
+Who held the memory: processes, pools of processes, users, cgroups, and what no process shows.
+
+The victim is whom the kernel killed, the trigger whose request failed; the *culprit* found here is neither by
+definition: it is whatever held the biggest part of the memory that ran out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, Literal
+
+from oomsight.diagnose.accounting import account, allowed_nodes, in_memcg, managed_kib, page_kib_of, swap_in_use_kib
+from oomsight.diagnose.model import Accounting, Consumer
+from oomsight.naming.marked import Kind, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.report.model import OomReport
+
+_TOP_PROCESSES: Final = 10
+_TOP_GROUPS: Final = 5
+_TOP_ITEMS: Final = 3
+_MIN_ITEM_PCT: Final = 1.0  #: a non-process item below this share of the total is not worth a row
+_MIN_CULPRIT_PCT: Final = 10.0  #: below this share nobody held the memory: many small ones did
+_POOL_OVER_PROCESS: Final = 1.5  #: a pool is the culprit when it holds this many times its biggest rival process
+_USER_OVER_POOL: Final = 2.0  #: a user is the culprit when all pools are small and this far behind
+_SMALL_PCT: Final = 25.0
+
+_SHARED_ONCE: Final = "shared memory counted once"
+_RSS_SHARED: Final = "rss of this kernel includes shared pages, counted in every process that maps them"
+_CAPPED: Final = "processes share pages; cut to what all processes together can hold"
+
+_KILL_LINE: Final = "known from the kill line only: the text has no task table to compare it with"
+
+_Kind = Literal["process", "name", "user", "cgroup", "kernel", "shared"]
+
+
+def limit_kib(report: OomReport) -> int | None:
+    """
+    The memory that ran out, in KiB: limit (else usage) of the cgroup, managed memory of the nodes the request was
+    bound to, or managed RAM. ``None`` = not known.
+    """
+    memcg = report.memcg
+    if in_memcg(report):
+        if memcg is None or memcg.memory is None:
+            return None
+        limit = memcg.memory.limit_kib
+        return limit if isinstance(limit, int) and limit > 0 else memcg.memory.usage_kib or None
+    nodes, info = allowed_nodes(report), report.meminfo
+    if nodes is not None and info is not None:
+        bound = sum(z.kib.get("managed", z.kib.get("present", 0)) for z in info.zones if z.node in nodes)
+        if bound > 0:
+            return bound
+    total = managed_kib(info, page_kib_of(report))
+    return total[0] if total else None
+
+
+def consumers(report: OomReport, accountings: Sequence[Accounting] | None = None) -> list[Consumer]:
+    """
+    The biggest consumers of *report*: processes, pools of one name, users, cgroups, non-process items; each group
+    biggest first. *accountings* saves recomputing :func:`oomsight.diagnose.accounting.account`.
+
+    ``kib`` of a process is anonymous + swapped + shared memory + page tables where the table has those columns
+    (6.8+), else rss + swap + page tables. ``share_pct`` is of the limit or managed RAM plus the swap in use, so the
+    shares of disjoint consumers never add up to more than 100.
+    """
+    if accountings is None:
+        accountings = account(report)
+    limit = limit_kib(report)
+    base = limit + swap_in_use_kib(report) if limit else None
+    scope = _scope(report, accountings)
+    out = _by_process(report, base, _held_by_processes_kib(report, scope)) if report.tasks else _killed(report, base)
+    out += _by_cgroup(report, base)
+    out += _items(report, scope, base)
+    return out
+
+
+def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Sequence[Consumer]) -> Consumer | None:
+    """
+    Who really held the memory; ``None`` when nobody held a tenth of it, or nothing is known.
+
+    A pool is named when it clearly outweighs every single process, a user when no pool stands out, the kernel or
+    shared memory when it holds more than any of them.
+    """
+    del report, accountings
+    first: dict[str, Consumer] = {}
+    item: Consumer | None = None
+    for c in consumers:
+        if c.kind in {"kernel", "shared"}:
+            item = c if item is None or c.kib > item.kib else item
+        else:
+            first.setdefault(c.kind, c)
+    best = first.get("process")
+    pool, user, cgroup = first.get("name"), first.get("user"), first.get("cgroup")
+    if best and pool and pool.kib >= _POOL_OVER_PROCESS * best.kib:
+        best = pool
+    if best and best.share_pct is not None and best.share_pct < _SMALL_PCT:
+        for wider in (cgroup, user):
+            # Half of everything runs as root; that says nothing.
+            if wider and wider.name != "0" and wider.kib >= _USER_OVER_POOL * best.kib:
+                best = wider
+                break
+    if item and (best is None or item.kib > best.kib):
+        best = item
+    if best is None or (best.share_pct is not None and best.share_pct < _MIN_CULPRIT_PCT):
+        return None
+    if best.share_pct is None and best.note == _KILL_LINE:
+        return None  # nothing to compare it with
+    return best
+
+
+def _scope(report: OomReport, accountings: Sequence[Accounting]) -> Accounting | None:
+    """The accounting of the domain that ran out."""
+    wanted = "memcg" if in_memcg(report) else "host"
+    return next((a for a in accountings if a.scope == wanted), None)
+
+
+def _pct(kib: int, base: int | None) -> float | None:
+    # A process may map pages that are charged elsewhere, so more than all is possible.
+    return min(100.0, round(kib * 100 / base, 1)) if base else None
+
+
+def _held_by_processes_kib(report: OomReport, scope: Accounting | None) -> int | None:
+    """Upper bound in KiB of what processes can hold together; ``None`` = not known."""
+    if scope is None:
+        return None
+    known = {item.key: item.kib for item in scope.items}
+    if "anon" not in known:
+        return None
+    held = sum(known.get(key, 0) for key in ("anon", "unevictable", "swapcached", "pagetables", "kernel"))
+    return held + _mapped_kib(report) + swap_in_use_kib(report)
+
+
+def _mapped_kib(report: OomReport) -> int:
+    """File and shared memory pages mapped by at least one process, each counted once, in KiB."""
+    if in_memcg(report):
+        total = 0
+        for entry in report.memcg.stats if report.memcg else ():
+            stats = entry.stats
+            total += stats.get("file_mapped", stats.get("total_mapped_file", stats.get("mapped_file", 0)))
+        return total >> 10
+    return report.meminfo.pages.get("mapped", 0) * page_kib_of(report) if report.meminfo else 0
+
+
+def _victim_ids(report: OomReport) -> frozenset[int]:
+    return frozenset(i for v in report.victims for i in (v.pid, v.tgid) if i is not None)
+
+
+def _stem(comm: str) -> str:
+    """Name of the pool *comm* belongs to: ``worker-12`` and ``worker-3`` are ``worker-*``, ``python3`` is itself."""
+    stem = comm.rstrip("0123456789")
+    return f"{stem}*" if stem != comm and len(stem) > 1 and stem[-1] in "-_/:#. " else comm
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What every group of one report is measured against."""
+
+    base_kib: int | None  #: the memory that ran out plus the swap in use
+    held_kib: int | None  #: what all processes together can hold
+    victims: frozenset[int]  #: pids and tgids the kernel killed
+    exact: bool  #: the table tells anonymous from shared memory (6.8+)
+
+
+_Row = tuple[int, int, int, int, str]
+"""One process: KiB in all, KiB of its own, KiB of shared memory, tgid, comm."""
+_total, _own, _shared, _tgid = itemgetter(0), itemgetter(1), itemgetter(2), itemgetter(3)
+
+
+def _by_process(report: OomReport, base: int | None, held: int | None) -> list[Consumer]:
+    """Consumers of kinds process, name and user. One tight loop: tables have hundreds of rows."""
+    page_kib = page_kib_of(report)
+    victims = set(_victim_ids(report))
+    seen: set[int] = set()
+    rows: list[_Row] = []
+    names: dict[str, list[_Row]] = {}
+    users: dict[int, list[_Row]] = {}
+    exact = report.tasks[0].rss_anon_pages is not None
+    for task in report.tasks:
+        tgid = task.tgid
+        if tgid in seen:  # another thread that holds the same mm
+            continue
+        seen.add(tgid)
+        if task.pid != tgid and task.pid in victims:
+            victims.add(tgid)
+        tables = task.pgtables_bytes
+        own = tables >> 10 if tables is not None else ((task.nr_ptes or 0) + (task.nr_pmds or 0)) * page_kib
+        anon = task.rss_anon_pages
+        shared = 0
+        if anon is None:
+            own += (task.rss_pages + (task.swapents_pages or 0)) * page_kib
+        else:
+            own += (anon + (task.swapents_pages or 0)) * page_kib
+            shared = (task.rss_shmem_pages or 0) * page_kib
+        comm = task.comm
+        row = (own + shared, own, shared, tgid, comm)
+        rows.append(row)
+        if comm[-1:].isdigit():
+            comm = _stem(comm)
+        if comm in names:
+            names[comm].append(row)
+        else:
+            names[comm] = [row]
+        if task.uid in users:
+            users[task.uid].append(row)
+        else:
+            users[task.uid] = [row]
+    bounds = _Bounds(base, held, frozenset(victims), exact)
+    rows.sort(key=_total, reverse=True)
+    out = _groups("process", [(row[4], [row]) for row in rows[:_TOP_PROCESSES]], bounds)
+    out += _groups("name", [(name, group) for name, group in names.items() if len(group) > 1], bounds)
+    if len(users) > 1:
+        out += _groups("user", [(str(uid), group) for uid, group in users.items()], bounds)
+    return out
+
+
+def _groups(kind: _Kind, groups: list[tuple[str, list[_Row]]], bounds: _Bounds) -> list[Consumer]:
+    """Consumers of *groups* of rows, biggest first; shared memory of a group is that of its biggest member."""
+    sums = [(sum(map(_own, rows)), max(map(_shared, rows)), name, rows) for name, rows in groups]
+    sums.sort(key=lambda s: -(s[0] + s[1]))
+    out = []
+    for own, shared, stem, rows in sums[: _TOP_PROCESSES if kind == "process" else _TOP_GROUPS]:
+        kib = own + shared
+        note = None if bounds.exact else _RSS_SHARED
+        name = stem
+        if len(rows) > 1:
+            note = note or (_SHARED_ONCE if shared else None)
+            if bounds.held_kib is not None and kib > bounds.held_kib:
+                kib, note = bounds.held_kib, _CAPPED
+            if kind == "name" and stem[-1:] == "*" and len({r[4] for r in rows}) == 1:
+                name = rows[0][4]
+        if kib > 0:
+            tgids = tuple(map(_tgid, rows))
+            killed = not bounds.victims.isdisjoint(tgids)
+            out.append(Consumer(kind, name, kib, _pct(kib, bounds.base_kib), len(rows), tgids, killed, note))
+    return out
+
+
+def _killed(report: OomReport, base: int | None) -> list[Consumer]:
+    """The victims as their kill lines tell them, where there is no table."""
+    out = []
+    for victim in report.victims:
+        sizes = (victim.anon_rss_kib, victim.shmem_rss_kib, victim.pgtables_kib)
+        kib = sum(size or 0 for size in sizes)
+        if kib and victim.comm is not None:
+            pids = () if victim.pid is None else (victim.pid,)
+            out.append(Consumer("process", victim.comm, kib, _pct(kib, base), 1, pids, True, _KILL_LINE))
+    out.sort(key=lambda c: -c.kib)
+    return out[:_TOP_PROCESSES]
+
+
+def _by_cgroup(report: OomReport, base: int | None) -> list[Consumer]:
+    """Cgroups of the subtree, where the kernel prints one line for each (3.9–5.2)."""
+    memcg = report.memcg
+    if memcg is None or len(memcg.stats) < 2:
+        return []
+    rows = []
+    for entry in memcg.stats:
+        stats = entry.stats
+        held = stats.get("rss", stats.get("anon", 0)) + stats.get("cache", stats.get("file", 0)) + stats.get("swap", 0)
+        if held > 0 and entry.path:
+            rows.append((held >> 10, entry.path))
+    rows.sort(key=lambda r: -r[0])
+    return [
+        Consumer("cgroup", path, kib, _pct(kib, base), 1, (), bool(report.victims) and path == report.task_memcg)
+        for kib, path in rows[:_TOP_GROUPS]
+    ]
+
+
+# Accounting items no process shows, with the kind of consumer they are. Free memory and what processes own are not.
+_ITEM_KINDS: Final[dict[str, _Kind]] = {
+    "shmem": "shared", "file": "kernel", "slab": "kernel", "slab_reclaimable": "kernel",
+    "slab_unreclaimable": "kernel", "kernel": "kernel", "kernel_misc_reclaimable": "kernel", "kernel_stack": "kernel",
+    "pagetables": "kernel", "sec_pagetables": "kernel", "hugepages": "kernel", "hugetlb": "kernel",
+    "zspages": "kernel", "sock": "kernel", "bounce": "kernel", "writeback_tmp": "kernel", "unaccounted": "kernel",
+}  # fmt: skip
+
+
+def _items(report: OomReport, scope: Accounting | None, base: int | None) -> list[Consumer]:
+    """The biggest items no process shows, named by the item's label."""
+    if scope is None:
+        return []
+    mapped = None
+    out = []
+    for item in scope.items:
+        kind = _ITEM_KINDS.get(item.key)
+        if kind is None or item.kib <= 0:
+            continue
+        kib, note = item.kib, item.note
+        if item.key == "shmem":
+            mapped = _mapped_kib(report)
+            kib = max(0, kib - mapped)
+            note = "tmpfs and shared memory no process maps; deleting the files or segments frees it"
+        elif item.key == "file":
+            mapped = _mapped_kib(report) if mapped is None else mapped
+            kib, note = max(0, kib - mapped), "page cache the kernel could not drop in time"
+        elif item.key == "slab_unreclaimable" and report.meminfo and report.meminfo.slabs:
+            name, _used, total = max(report.meminfo.slabs, key=lambda s: s[2])
+            note = f"biggest cache: {mark(name, Kind.OWNER)}, {total} KiB"
+        share = _pct(kib, base)
+        if kib and (share is None or share >= _MIN_ITEM_PCT):
+            out.append(Consumer(kind, item.label, kib, share, 0, (), False, note))
+    out.sort(key=lambda c: -c.kib)
+    return out[:_TOP_ITEMS]

@@ -1,0 +1,153 @@
+"""
+From a parsed report to an explained incident: the parts of the diagnosis, wired together.
+
+Explaining never fails: a part that does leaves a note and an empty place, the rest goes on. The parts themselves are
+free to raise, and their tests call them directly.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from oomsight.diagnose import narrative, userspace
+from oomsight.diagnose.accounting import account
+from oomsight.diagnose.causes import find_causes, make_case
+from oomsight.diagnose.causes.case import Case
+from oomsight.diagnose.consumers import consumers, culprit
+from oomsight.diagnose.model import Accounting, Answers, Cause, Consumer, Incident, ZoneCheck
+from oomsight.diagnose.request import gfp_words, zone_checks
+from oomsight.diagnose.select_view import selection
+from oomsight.naming.cgroup_path import describe
+from oomsight.report.model import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oomsight.report.model import OomReport, Victim
+
+ID_CHARS: Final = 12
+"""Base-32 digits of an id: 60 bits, so that a million incidents collide with a chance of one in two million."""
+CLOCK_SLACK_SECONDS: Final = 0.01
+"""Two printk clocks further apart are two events; carriers keep at least two decimals."""
+
+_T = TypeVar("_T")
+
+
+def incident_id(report: OomReport) -> str:
+    """
+    Return the id of the event, the same for every copy of it: dmesg, /dev/kmsg, journal, rsyslog, console.
+
+    Copies differ in what surrounds the kernel's words (wall or printk clock, boot id, host, sequence number) and in
+    how much was kept, so the id is made of what every copy of a kill has: the kill line's own facts of the first
+    victim. Only without sizes (kernels before 2.6.33, userspace killers, no kill at all) do other facts and the
+    clock come in. :func:`same_event` tells apart what shares an id by chance.
+    """
+    victim = report.victims[0] if report.victims else None
+    if victim is not None and victim.total_vm_kib is not None and victim.anon_rss_kib is not None:
+        facts: list[object] = ["kill", victim.pid, _name(victim.comm), victim.total_vm_kib, victim.anon_rss_kib,
+                               victim.file_rss_kib, victim.shmem_rss_kib]  # fmt: skip
+    else:
+        facts = _weak_facts(report, victim)
+    text = "\x1f".join("" if fact is None else str(fact) for fact in facts)
+    digest = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return "oom-" + b32encode(digest).decode("ascii").lower()[:ID_CHARS]
+
+
+def _name(comm: str | None) -> str | None:
+    """Return *comm* where every carrier spells it alike; odd bytes are escaped in different ways, so only letters."""
+    return comm if comm is None or (comm.isascii() and comm.isprintable() and "\\" not in comm) else "?"
+
+
+def _weak_facts(report: OomReport, victim: Victim | None) -> list[object]:
+    when, trigger, memory = report.when, report.trigger, report.memcg.memory if report.memcg else None
+    facts: list[object] = [report.kind.value, report.killer]
+    if victim is not None:
+        facts += [victim.pid, _name(victim.comm), victim.score]
+    if trigger is not None:
+        facts += [_name(trigger.comm), trigger.gfp_mask, trigger.order, trigger.pid]
+    if memory is not None:
+        facts += [memory.usage_kib, memory.failcnt]
+    if report.meminfo is not None:
+        facts += sorted(report.meminfo.pages.items())
+    for killed in report.killed:
+        facts += [killed.pid, killed.comm, killed.cgroup]
+    facts.append(f"{when.uptime_s:.2f}" if when.uptime_s is not None else when.time or when.time_text)
+    return facts
+
+
+def same_event(first: Incident, second: Incident) -> bool:
+    """Return whether two incidents are copies of one event: the same id, and no clock or boot that contradicts."""
+    if first.id != second.id:
+        return False
+    a, b = first.report.when, second.report.when
+    if a.boot_id and b.boot_id and a.boot_id != b.boot_id:
+        return False
+    return a.uptime_s is None or b.uptime_s is None or abs(a.uptime_s - b.uptime_s) <= CLOCK_SLACK_SECONDS
+
+
+def explain_report(report: OomReport) -> Incident:
+    """Return *report* explained. Never raises: a part that fails becomes a note of code ``diagnosis_failed``."""
+
+    def attempt(part: str, work: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return work()
+        except Exception as error:  # the log is hostile input; one bad number must not hide the rest
+            text = f"internal: {part} could not be worked out ({type(error).__name__}); please report this"
+            report.notes.append(Note("diagnosis_failed", None, text))
+            return otherwise
+
+    no_accountings: list[Accounting] = []
+    no_consumers: list[Consumer] = []
+    no_causes: list[Cause] = []
+    no_zones: list[ZoneCheck] = []
+    report_id = attempt("the id", lambda: incident_id(report), "oom-unknown")
+    owner = attempt("the victim's cgroup", lambda: describe(report.task_memcg), None)
+    oom_owner = attempt("the cgroup", lambda: describe(report.oom_memcg), None)
+    gfp = attempt("the request", lambda: gfp_words(report), None)
+    if userspace.is_userspace(report):
+        return Incident(
+            id=report_id,
+            report=report,
+            source=report.source,
+            headline=attempt("the headline", lambda: userspace.headline(report), "An event that is no kernel kill"),
+            summary=attempt("the summary", lambda: userspace.summary(report, gfp), ""),
+            answers=attempt("the answers", lambda: userspace.answers(report), Answers()),
+            causes=attempt("the cause", lambda: userspace.causes(report, gfp), no_causes),
+            accountings=attempt("the accounting", lambda: account(report), no_accountings),
+            gfp=gfp,
+            owner=owner,
+            oom_owner=oom_owner,
+        )
+    accountings = attempt("the accounting", lambda: account(report), no_accountings)
+    held = attempt("the consumers", lambda: consumers(report, accountings), no_consumers)
+    worst = attempt("the culprit", lambda: culprit(report, accountings, held), None)
+    chosen = attempt("the selection", lambda: selection(report), None)
+    zones = attempt("the zones", lambda: zone_checks(report), no_zones)
+    case = attempt(
+        "the facts",
+        lambda: make_case(
+            report, accountings=accountings, consumers=held, culprit=worst, selection=chosen, zone_checks=zones,
+            owner=owner, oom_owner=oom_owner,
+        ),
+        Case(report),
+    )  # fmt: skip
+    causes = attempt("the causes", lambda: find_causes(case), no_causes)
+    return Incident(
+        id=report_id,
+        report=report,
+        source=report.source,
+        headline=attempt("the headline", lambda: narrative.headline(case, causes), "The OOM killer ran"),
+        summary=attempt("the summary", lambda: narrative.summary(case, causes), ""),
+        answers=attempt("the answers", lambda: narrative.answers(case, causes, gfp), Answers()),
+        causes=causes,
+        accountings=accountings,
+        consumers=held,
+        culprit=worst,
+        selection=chosen,
+        gfp=gfp,
+        zone_checks=zones,
+        owner=owner,
+        oom_owner=oom_owner,
+    )

@@ -1,0 +1,362 @@
+"""
+The incident in plain words: headline, summary, and the three questions everybody asks.
+
+Written for somebody who was woken up: what died, where, why memory ran out, who held it, what to change first. What a
+single report cannot prove is a question with what would settle it. Every name is marked, every number has a unit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from oomsight.diagnose.model import Answers, Confidence
+from oomsight.diagnose.wording import MISSING_HEAD, count, holder, listing, percent, process, sentence, size
+from oomsight.naming.cgroup_path import relation
+from oomsight.naming.marked import Kind, mark
+from oomsight.report.model import UNLIMITED, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.diagnose.causes.case import Case
+    from oomsight.diagnose.model import Cause, Consumer, GfpWords
+
+FRAMES: Final[dict[str, str]] = {
+    "shmem_write_begin": "writing a file in tmpfs or /dev/shm",
+    "shmem_file_write_iter": "writing a file in tmpfs or /dev/shm",
+    "shmem_fallocate": "reserving a file in tmpfs or /dev/shm",
+    "shmem_fault": "touching shared memory",
+    "do_anonymous_page": "touching new private memory",
+    "wp_page_copy": "writing to memory shared since a fork (copy on write)",
+    "do_cow_fault": "writing to a private file mapping",
+    "do_swap_page": "bringing a page back from swap",
+    "filemap_fault": "reading a mapped file (code or data)",
+    "page_cache_ra_unbounded": "reading a file",
+    "__do_page_cache_readahead": "reading a file",
+    "generic_perform_write": "writing a file",
+    "copy_process": "starting a process or thread",
+    "copy_page_range": "copying page tables for a fork",
+    "alloc_skb_with_frags": "sending on a socket",
+    "sock_alloc_send_pskb": "sending on a socket",
+    "__vmalloc_node_range_noprof": "a large kernel allocation (vmalloc)",
+    "__vmalloc_node_range": "a large kernel allocation (vmalloc)",
+    "hugetlb_fault": "touching huge pages",
+    "pipe_write": "writing to a pipe",
+    "getname_flags": "opening a file",
+    "seq_read_iter": "reading a /proc file",
+    "mem_cgroup_resize_max": "lowering the cgroup's limit",
+    "memory_max_write": "lowering the cgroup's limit",
+}
+"""Function in the trigger's stack (innermost first) -> what it was doing. Names: mm/, net/, fs/ of 3.10 to 6.18."""
+
+_OTHER_ITEMS: Final = (
+    ("shmem", "shared memory and tmpfs"),
+    ("file", "page cache"),
+    ("slab_unreclaimable", "kernel objects (slab)"),
+    ("slab_reclaimable", "reclaimable kernel objects"),
+    ("kernel", "kernel memory"),
+    ("pagetables", "page tables"),
+    ("hugepages", "huge pages"),
+    ("unevictable", "locked memory"),
+    ("unaccounted", "memory in no counter"),
+)
+ITEM_WORTH: Final = 0.05
+"""Items below this share are not named in the summary."""
+
+
+def place(case: Case) -> str:
+    """Return where memory ran out, in words: the machine, or whose limit."""
+    report = case.report
+    if case.in_memcg:
+        limit = f" of {size(case.base_kib)}" if isinstance(case.limit_kib, int) else ""
+        if case.oom_owner is not None and case.oom_owner.kind != "root":
+            return f"{case.oom_owner.short} reached its memory limit{limit}"
+        return f"a cgroup reached its memory limit{limit}"
+    if report.kind is EventKind.CPUSET or report.constraint == "CONSTRAINT_CPUSET":
+        return "the NUMA nodes its cpuset allows were out of memory"
+    if report.kind is EventKind.MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY":
+        return "the NUMA nodes its memory policy allows were out of memory"
+    if case.manual:
+        return "somebody asked for it (SysRq-f)"
+    if case.managed_kib:
+        swap = "" if case.swap_total_kib is None else " and no swap" if not case.swap_total_kib else ""
+        swap = swap or (f" and {size(case.swap_total_kib)} of swap" if case.swap_total_kib else "")
+        return f"the machine ({size(case.managed_kib)} of RAM{swap}) was out of memory"
+    return "the machine was out of memory" if report.kind is EventKind.GLOBAL else "memory ran out"
+
+
+def headline(case: Case, causes: Sequence[Cause]) -> str:
+    """Return one line: what was killed, where, why."""
+    report, victim = case.report, case.victim
+    special = {
+        EventKind.PANIC: "The kernel panicked instead of killing",
+        EventKind.NO_KILLABLE: "The kernel was out of memory and found nobody to kill",
+    }.get(report.kind)
+    if special is None and victim is None:
+        if report.skipped_exiting:
+            special = "The chosen process was already exiting: the kernel killed nobody"
+        elif report.kind is EventKind.SYSRQ:
+            return "SysRq-f asked for a kill; this text shows none"
+        else:
+            special = "The OOM killer ran; this text does not show whom it killed"
+    if special is None and victim is not None:
+        held = f", {size(case.victim_kib)}" if case.victim_kib is not None else ""
+        where = f" (pid {victim.pid}{held})" if victim.pid is not None else ""
+        others = len(report.victims) - 1
+        special = f"{mark(victim.comm) if victim.comm else 'A process'}{where}{_others(others)} was killed"
+        if report.kind is EventKind.REAPER_ONLY and not case.in_memcg:
+            return f"{special}; this text does not say why"
+        if others > 0:
+            special = special.replace(" was killed", " were killed")
+    verdict = causes[0].code if causes else None
+    why = place(case)
+    if verdict in _VERDICTS and not case.in_memcg:
+        why = f"{why}: {_VERDICTS[verdict]}"
+    return f"{special}: {why}"
+
+
+def _others(number: int) -> str:
+    return f" and {count(number, 'other process')}" if number > 0 else ""
+
+
+_VERDICTS: Final[dict[str | None, str]] = {
+    "kernel_slab": "kernel objects hold it",
+    "page_tables": "page tables hold it",
+    "hugepages_reserved": "huge pages are set aside",
+    "shmem_tmpfs": "tmpfs and shared memory hold it",
+    "unaccounted_kernel_memory": "much of it is in no counter",
+    "low_zone_exhausted": "only in a low zone",
+    "fragmentation": "free, but in pieces too small",
+    "memory_balloon": "the hypervisor took it",
+    "locked_memory": "much of it is locked",
+}
+
+
+def summary(case: Case, causes: Sequence[Cause]) -> str:
+    """Return two to five plain sentences: what, where, why this one, who held the memory, what to do first."""
+    parts = [*_what_happened(case), *_why_this_one(case), *_who_held_it(case)]
+    first = _first_change(causes)
+    if first:
+        parts.append(first)
+    return " ".join(parts)
+
+
+def _what_happened(case: Case) -> list[str]:
+    report, victim = case.report, case.victim
+    host = f" on host {mark(report.when.host, Kind.HOST)}" if report.when.host else ""
+    if victim is None:
+        if report.kind is EventKind.PANIC:
+            return [f"The kernel{host} ran out of memory and panicked, because it is set to or could free nothing."]
+        if report.kind is EventKind.NO_KILLABLE:
+            return [f"The kernel{host} needed memory and found no process it may kill: nothing was freed."]
+        if report.skipped_exiting:
+            pid, comm = report.skipped_exiting[0]
+            return [f"The kernel{host} chose {process(comm, pid)}, which was already exiting, and so killed nobody."]
+        return [f"The OOM killer ran{host}; whom it killed is not in this text: {MISSING_HEAD}."]
+    held = f", which held {size(case.victim_kib)}," if case.victim_kib is not None else ""
+    others = _others(len(report.victims) - 1)
+    of = ""
+    if case.owner is not None and case.owner.kind not in ("root", "cgroup"):
+        of = f" of {case.owner.short}"
+    text = f"The kernel{host} killed {process(victim.comm, victim.pid)}{of}{held}{others}"
+    if report.kind is EventKind.REAPER_ONLY and not case.in_memcg:
+        return [f"{text.rstrip(',')}; why is not in this text."]
+    if not others:
+        text = text.rstrip(",") if not held else text
+    return [f"{text} because {place(case)}."]
+
+
+def _why_this_one(case: Case) -> list[str]:
+    selection = case.selection
+    if case.victim is None:
+        return []
+    if case.report.allocating_task_killed:
+        return ["It was killed because it asked for memory (vm.oom_kill_allocating_task), not for its size."]
+    if selection is not None and selection.why:
+        return [sentence(selection.why)]
+    return []
+
+
+def _who_held_it(case: Case) -> list[str]:
+    culprit, victim = case.culprit, case.victim
+    if culprit is None:
+        return []
+    share = f", {culprit.share_pct:.0f} % of {case.whole}" if culprit.share_pct is not None else ""
+    if culprit.is_victim:
+        if culprit.kind == "process" or case.victim is None:
+            return (
+                []
+                if case.selection and case.selection.why and share == ""
+                else [f"It was also the biggest user of memory{share}."]
+            )
+        return [f"It is one of {holder(culprit)}, which held {size(culprit.kib)} together{share}."]
+    if victim is None:
+        return [f"Most memory was held by {holder(culprit)}: {size(culprit.kib)}{share}."]
+    return [f"But the memory was really held by {holder(culprit)}: {size(culprit.kib)}{share}."]
+
+
+def _first_change(causes: Sequence[Cause]) -> str | None:
+    for cause in causes:
+        if cause.confidence is Confidence.POSSIBLE or not cause.advice:
+            continue
+        # For a limit the first entry says what will not help; the change itself comes next.
+        wanted = [a for a in cause.advice if a.command or a.snippet or a is cause.advice[-1]]
+        return f"First thing to change: {sentence(wanted[0].text)[:1].lower()}{sentence(wanted[0].text)[1:]}"
+    return None
+
+
+# --- the three questions -----------------------------------------------------------------------------------------
+
+
+def answers(case: Case, causes: Sequence[Cause], gfp: GfpWords | None = None) -> Answers:
+    """Return the three questions answered as far as this text goes."""
+    return Answers(_what_used_too_much(case), _why_it_grew(case, causes, gfp), _why_nothing_stopped_it(case))
+
+
+def _what_used_too_much(case: Case) -> list[str]:
+    said = []
+    culprit = case.culprit
+    if culprit is not None:
+        share = f" ({culprit.share_pct:.0f} % of {case.whole})" if culprit.share_pct is not None else ""
+        said.append(f"{_capital(holder(culprit))} held {size(culprit.kib)}{share}{_which(case, culprit)}.")
+    if case.anon_kib is not None and case.base_kib:
+        others = [
+            f"{size(case.items[key])} {words}"
+            for key, words in _OTHER_ITEMS
+            if case.exceeds(case.items.get(key), ITEM_WORTH)
+        ]
+        rest = f"; besides {listing(others)}" if others else ""
+        said.append(
+            f"Of {size(_total(case))} {'charged to the cgroup' if case.in_memcg else 'of RAM'}, "
+            f"{size(case.anon_kib)} ({percent(case.anon_kib, _total(case) or 1)}) was private memory of "
+            f"processes{rest}."
+        )
+    elif case.in_memcg and case.usage_kib is not None:
+        said.append(f"The cgroup held {size(case.usage_kib)}; what it consisted of is not in this text.")
+    if not said and case.victim is not None and case.victim_kib is not None:
+        said.append(
+            f"Only the victim's size is known: {process(case.victim.comm, case.victim.pid)} held "
+            f"{size(case.victim_kib)}; "
+            "who else used memory is not in this text."
+        )
+    if not said:
+        said.append(f"This text does not say: {MISSING_HEAD}.")
+    return said
+
+
+def _total(case: Case) -> int | None:
+    return case.usage_kib if case.in_memcg and case.usage_kib else case.base_kib
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _which(case: Case, culprit: Consumer) -> str:
+    if culprit.is_victim:
+        return "; the victim is among it" if culprit.kind != "process" else " and is the process that was killed"
+    return "; it was not killed" if case.victim is not None else ""
+
+
+def _why_it_grew(case: Case, causes: Sequence[Cause], gfp: GfpWords | None) -> list[str]:
+    said = []
+    trigger = case.report.trigger
+    if trigger is not None and not case.manual:
+        doing = next((FRAMES[frame] for frame in trigger.frames if frame in FRAMES), None)
+        asked = f"asked for {gfp.words}" if gfp is not None else "asked for memory"
+        by = process(trigger.comm, trigger.pid)
+        said.append(
+            f"The request that could not be met came from {by}: it {asked}{f', while {doing}' if doing else ''}. "
+            "Whoever asks last is not by that the one who used too much."
+        )
+    elif case.manual:
+        return ["Nothing needs to have grown: the kill was asked for by SysRq-f."]
+    asked_for = [cause for cause in causes if cause.confidence is Confidence.POSSIBLE and cause.settles]
+    said += [
+        f"{cause.title.rstrip('?')}? One report is one moment. What would settle it: {cause.settles}."
+        for cause in asked_for[:3]
+    ]
+    if not asked_for:
+        said.append(
+            "One report is one moment: it shows how much, not since when. Recorded samples from before the kill, or "
+            "earlier reports of the same program, would show whether it grew slowly or at once."
+        )
+    return said
+
+
+def _why_nothing_stopped_it(case: Case) -> list[str]:
+    if case.manual:
+        return ["A kill asked for by hand waits for nothing."]
+    said = _limits_said(case) + _swap_said(case)
+    if case.file_kib is not None and case.base_kib:
+        left = f"{size(case.file_kib)} ({percent(case.file_kib, case.base_kib)} of {case.whole})"
+        said.append(
+            f"Page cache was reclaimed first: {left} was left."
+            if not case.exceeds(case.file_kib, ITEM_WORTH * 2)
+            else f"{left} of page cache was left and not given back in time."
+        )
+    big, victim = case.biggest, case.victim
+    if (
+        big is not None
+        and big.oom_score_adj is not None
+        and big.oom_score_adj < 0
+        and case.exceeds(case.biggest_kib, 0.1)
+    ):
+        said.append(
+            f"The biggest process, {process(big.comm, big.pid)}, was protected by oom_score_adj {big.oom_score_adj}."
+        )
+    if victim is not None and any(v.reaped is False for v in case.report.victims):
+        said.append("The victim's memory could not be taken back, so its death did not help at once.")
+    said.append(
+        "A userspace killer (systemd-oomd, earlyoom, nohang) did not act before the kernel in this report; whether one "
+        "is installed is not in the text: `systemctl is-active systemd-oomd earlyoom nohang` would say."
+    )
+    return said
+
+
+def _limits_said(case: Case) -> list[str]:
+    report, memcg = case.report, case.report.memcg
+    if not case.in_memcg:
+        if report.kind is EventKind.REAPER_ONLY or (report.constraint is None and report.meminfo is None):
+            return ["Whether a limit was involved is not in this text."]
+        return [
+            "No cgroup limit acted first: this kill is a host-wide one, so whatever limits there were had not been "
+            "reached."
+        ]
+    said = []
+    line = memcg.memory if memcg else None
+    if report.oom_memcg and report.task_memcg and report.oom_memcg != report.task_memcg:
+        said.append(sentence(relation(report.oom_memcg, report.task_memcg)))
+    if line is not None and line.failcnt and line.limit_kib != UNLIMITED:
+        said.append(
+            f"The limit did what it is for: memory was refused {count(line.failcnt, 'time')} there, until "
+            "reclaim found "
+            "nothing more to give back."
+        )
+    said.append(
+        "Whether memory.high was set below the limit, to slow growth down before the kill, is not printed in a report: "
+        "`memory.high` and the `high` and `max` counters of `memory.events` would say."
+    )
+    return said
+
+
+def _swap_said(case: Case) -> list[str]:
+    memcg = case.report.memcg
+    if case.in_memcg:
+        if memcg is not None and memcg.swap is not None:
+            if memcg.swap.limit_kib == 0:
+                return ["The cgroup is not allowed to swap (swap limit 0)."]
+            used, limit = memcg.swap.usage_kib, memcg.swap.limit_kib
+            allowed = (
+                "without a limit" if limit == UNLIMITED else f"up to {size(limit if isinstance(limit, int) else None)}"
+            )
+            none = ": none was used, so the machine has none to give or nothing of it was free" if not used else ""
+            return [f"It might have used swap {allowed}; {size(used)} was in use{none if limit == UNLIMITED else ''}."]
+        return []
+    if case.swap_total_kib is None:
+        return []
+    if not case.swap_total_kib:
+        return ["There is no swap, so private memory could not be moved out of RAM."]
+    free = case.swap_free_kib
+    state = "is not in the text" if free is None else f"of it {size(free)} was free"
+    return [f"There is {size(case.swap_total_kib)} of swap; {state}."]

@@ -1,0 +1,148 @@
+"""
+The failed request: what was asked for, which zones could have served it, and why none did.
+
+Watermark arithmetic is :func:`oomsight.kernel.watermark.zone_check`; here the printed numbers are brought to it and
+the outcome is put into words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from oomsight.diagnose.accounting import allowed_nodes, page_kib_of
+from oomsight.diagnose.model import GfpWords, ZoneCheck
+from oomsight.diagnose.wording import size
+from oomsight.kernel.gfp import decode_gfp, expand_flags, highest_zone, layout_of, words_of
+from oomsight.kernel.watermark import OrderRule, free_blocks, zone_check
+from oomsight.naming.marked import Kind, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.report.model import OomReport, Trigger, Zone
+
+# include/linux/mmzone.h enum zone_type, 2.6.24 … 6.19; lowest first. Which exist depends on the configuration.
+_ZONE_ORDER: Final = ("DMA", "DMA32", "Normal", "HighMem", "Movable", "Device")
+_RANK: Final = {name: rank for rank, name in enumerate(_ZONE_ORDER)}
+
+
+def gfp_flags(trigger: Trigger) -> tuple[str, ...] | None:
+    """Flag names as printed (4.6+), else decoded from the mask by its bit layout; ``None`` = no mask in the text."""
+    if trigger.gfp_flags is not None:
+        return trigger.gfp_flags
+    return None if trigger.gfp_mask is None else decode_gfp(trigger.gfp_mask, layout_of(trigger.gfp_mask))
+
+
+def gfp_words(report: OomReport) -> GfpWords | None:
+    """The request of *report* in words; ``None`` when the text has no gfp mask."""
+    trigger = report.trigger
+    flags = gfp_flags(trigger) if trigger is not None else None
+    if trigger is None or flags is None:
+        return None
+    order = trigger.order
+    by_hand = order is not None and order < 0
+    page_size = page_kib_of(report) << 10
+    words = words_of(flags, order or 0, page_size)
+    size_kib = None if order is None or by_hand else (page_size << order) >> 10
+    return GfpWords(size_kib, words, flags, None if by_hand else highest_zone(flags))
+
+
+def zone_checks(report: OomReport) -> list[ZoneCheck]:
+    """
+    Watermark arithmetic of every zone listed in *report*, lowest first as printed; empty without zones or request.
+
+    The mark is ``min``, the least a request that may wait must leave; the kernel's last attempt before a kill even
+    wants ``high``. ``passes`` is ``None`` when order > 0 depends on a buddy line that is not there.
+    """
+    info, trigger = report.meminfo, report.trigger
+    if info is None or not info.zones or trigger is None or trigger.order is None or trigger.order < 0:
+        return []
+    flags = gfp_flags(trigger)
+    if flags is None:
+        return []
+    have = expand_flags(flags)
+    names = {zone.name for zone in info.zones}
+    rank = _RANK[highest_zone(have)]
+    asked = _Asked(
+        trigger.order,
+        rank,
+        _reserve_index(names, info.zones, rank),
+        allowed_nodes(report),
+        "__GFP_MOVABLE" in have,
+        "__GFP_HIGH" in have,
+        page_kib_of(report),
+        # Bit layouts A0 and A end with 4.3, and so does the older test for orders above 0.
+        "halving" if trigger.gfp_mask is not None and layout_of(trigger.gfp_mask) in {"A0", "A"} else "list",
+    )
+    return [_check(zone, asked) for zone in info.zones]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the failed request means for every zone."""
+
+    order: int
+    rank: int  #: of the highest zone it may use, in :data:`_ZONE_ORDER`
+    reserve_index: int  #: its column in ``lowmem_reserve[]``
+    nodes: frozenset[int] | None  #: ``None`` = any
+    movable: bool  #: may use CMA areas
+    high: bool  #: may use reserves
+    page_kib: int
+    order_rule: OrderRule
+
+
+def _reserve_index(names: set[str], zones: Sequence[Zone], rank: int) -> int:
+    """
+    Position of the request's highest zone in ``lowmem_reserve[]``, which has one column for each *configured* zone.
+
+    Normal and Movable are always configured (Movable since 2.6.23); DMA, DMA32 and HighMem are when a zone shows it.
+    Five columns with DMA but no HighMem are DMA, DMA32, Normal, Movable, Device.
+    """
+    columns = max((len(z.lowmem_reserve_pages) for z in zones if z.lowmem_reserve_pages), default=0)
+    seen = names | {"Normal", "Movable"}
+    if columns >= 5 and "DMA" in names and "HighMem" not in names:
+        seen.add("DMA32")
+    below = sum(1 for name in seen if _RANK.get(name, len(_ZONE_ORDER)) <= rank)
+    return max(0, min(below, columns or below) - 1)
+
+
+def _check(zone: Zone, asked: _Asked) -> ZoneCheck:
+    kib = zone.kib
+    free, low = kib.get("free", 0), kib.get("min", 0)
+    reserves, order, page_size = zone.lowmem_reserve_pages, asked.order, asked.page_kib << 10
+    reserve = reserves[min(asked.reserve_index, len(reserves) - 1)] * asked.page_kib if reserves else 0
+    done = zone_check(
+        free,
+        low,
+        reserve,
+        order=order,
+        free_cma_kib=kib.get("free_cma", 0),
+        highatomic_kib=kib.get("free_highatomic", kib.get("reserved_highatomic", 0)),
+        may_use_cma=asked.movable,
+        may_use_reserves=asked.high,
+        buddy=zone.buddy,
+        page_size=page_size,
+        order_rule=asked.order_rule,
+    )
+    blocks = None
+    if zone.buddy is not None:
+        blocks = free_blocks(zone.buddy, order, page_size, may_use_cma=asked.movable, may_use_reserves=asked.high)
+    usable = max(0, done.usable_kib)
+    barred = None
+    if _RANK.get(zone.name, len(_ZONE_ORDER)) > asked.rank:
+        barred = f"above {_ZONE_ORDER[asked.rank]}, the highest zone this request may use"
+    elif asked.nodes is not None and zone.node is not None and zone.node not in asked.nodes:
+        barred = "on a node this request may not use"
+    where = zone.name if zone.name in _RANK else mark(zone.name, Kind.OWNER)
+    if zone.node is not None:
+        where = f"node {zone.node} {where}"
+    if barred:
+        words = f"{where}: {barred}; {size(free)} free"
+    elif done.enough_free and done.has_block is False:
+        words = f"{where}: enough memory is free but in small pieces: {done.words}"
+    elif done.passes and usable <= kib.get("high", 0) + reserve:
+        words = f"{where}: {done.words}; the last attempt before a kill wants more than {kib['high'] + reserve} KiB"
+    else:
+        words = f"{where}: {done.words}"
+    return ZoneCheck(zone.node, zone.name, barred is None, free, usable, low, reserve, done.passes, blocks, words)

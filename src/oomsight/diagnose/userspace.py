@@ -1,0 +1,180 @@
+"""Events that are no kernel kill: a userspace killer acted, or an allocation failed. What they mean, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from oomsight.diagnose.model import Advice, Answers, Cause, Confidence, Evidence
+from oomsight.diagnose.wording import count, listing, process, sentence, size
+from oomsight.naming.marked import Kind, mark
+from oomsight.report.model import EventKind
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import GfpWords
+    from oomsight.report.model import Killed, OomReport
+
+
+@dataclass(frozen=True, slots=True)
+class Killer:
+    """A userspace killer: what makes it act and where that is set."""
+
+    acts: str
+    setting: str
+    command: tuple[str, ...]
+
+
+KILLERS: Final[dict[str, Killer]] = {
+    "systemd-oomd": Killer(
+        "it kills a whole cgroup when memory pressure stays above a threshold, or when memory and swap are nearly full",
+        "ManagedOOMMemoryPressure=, ManagedOOMMemoryPressureLimit= and ManagedOOMSwap= of the unit or its slice, "
+        "defaults "
+        "in oomd.conf; ManagedOOMPreference=avoid spares a unit",
+        ("oomctl",),
+    ),
+    "earlyoom": Killer(
+        "it kills the process with the highest oom_score when available memory and free swap are both below a "
+        "percentage",
+        "its options -m and -s (thresholds), --prefer and --avoid (names)",
+        ("systemctl", "cat", "earlyoom"),
+    ),
+    "nohang": Killer(
+        "it acts on thresholds of available memory, free swap, zram and PSI",
+        "its configuration file (thresholds, badness adjustments)",
+        ("systemctl", "cat", "nohang"),
+    ),
+    "oomd": Killer(
+        "it kills a cgroup when the detectors of a rule fire (pressure, swap, memory)",
+        "its rule set (detectors, actions)",
+        ("systemctl", "cat", "oomd"),
+    ),
+    "lmkd": Killer(
+        "Android's low memory killer ends the least important app under memory pressure",
+        "the ro.lmkd.* properties and the oom_score_adj the activity manager gives",
+        ("getprop",),
+    ),
+    "kubelet": Killer(
+        "it evicts pods below its eviction thresholds, or reports a kill that the kernel did",
+        "evictionHard and evictionSoft of the kubelet, requests and priorities of the pods",
+        ("kubectl", "get", "events", "-A", "--field-selector", "reason=Evicted"),
+    ),
+    "slurm": Killer(
+        "it ends or reports a job step that used more than the memory asked for",
+        "--mem or --mem-per-cpu of the job",
+        ("sacct", "-o", "JobID,MaxRSS,ReqMem,State"),
+    ),
+}
+"""Killers by the name the parser gives. Sources: the projects' manuals."""
+
+CODES: Final[dict[str, str]] = {
+    "userspace_killer": "A userspace killer acted, not the kernel",
+    "allocation_failure": "An allocation failed; nothing was killed",
+}
+"""Cause codes of these events and their titles."""
+
+
+def is_userspace(report: OomReport) -> bool:
+    """Return whether *report* is one of the events worded here."""
+    return report.kind in (EventKind.USERSPACE_KILLER, EventKind.ALLOCATION_FAILURE)
+
+
+def headline(report: OomReport) -> str:
+    """Return one line for an event that is no kernel kill."""
+    if report.kind is EventKind.ALLOCATION_FAILURE:
+        by = f" of {mark(report.trigger.comm)}" if report.trigger and report.trigger.comm else ""
+        return f"A {report.failure_mode or 'memory'} request{by} failed; the kernel killed nothing"
+    return f"{_killer(report)} {_killed_words(report)}; the kernel killed nothing"
+
+
+def summary(report: OomReport, gfp: GfpWords | None = None) -> str:
+    """Return plain sentences for an event that is no kernel kill."""
+    if report.kind is EventKind.ALLOCATION_FAILURE:
+        what = f" It asked for {gfp.words}." if gfp else ""
+        return (
+            f"{sentence(headline(report))}{what} The caller was told that there is no memory and went on or gave up; "
+            "this is "
+            "not an OOM kill. Once in a while it is harmless (network drivers try again); often repeated it means "
+            "that the "
+            "reserve of free memory is too small or too much in pieces."
+        )
+    known = KILLERS.get(report.killer or "")
+    acts = f" {sentence(known.acts)}" if known else ""
+    reasons = [killed.reason for killed in report.killed if killed.reason]
+    why = f" It gives as its reason: {mark(reasons[0], Kind.OWNER)}." if reasons else ""
+    where = f" What it acts on is set in {known.setting}." if known else ""
+    return f"{sentence(headline(report))}{acts}{why}{where}"
+
+
+def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
+    """Return the one cause of an event that is no kernel kill."""
+    line = report.source.first_line
+    if report.kind is EventKind.ALLOCATION_FAILURE:
+        evidence = [Evidence("the line says allocation failure; no process was killed", line, report.source.last_line)]
+        if gfp is not None:
+            evidence.append(Evidence(f"the request: {gfp.words}", line, line))
+        return [
+            Cause(
+                "allocation_failure",
+                CODES["allocation_failure"],
+                Confidence.CERTAIN,
+                evidence,
+                [
+                    Advice(
+                        "if it comes often, keep more memory free for requests that cannot wait",
+                        ("sysctl", "-w", "vm.min_free_kbytes=131072"),
+                    ),
+                    Advice(
+                        "look for the driver in the stack below the line: big requests (order 2 and more) are "
+                        "its choice"
+                    ),
+                ],
+            )
+        ]
+    known = KILLERS.get(report.killer or "")
+    evidence = [
+        Evidence(f"{_killer(report)} ended {_one(killed)}", killed.line, killed.line) for killed in report.killed[:5]
+    ] or [Evidence(f"{_killer(report)} says that it acted", line, line)]
+    advice = [Advice("the kernel's counters (oom_kill in /proc/vmstat and memory.events) do not count this kill")]
+    if known is not None:
+        advice.append(Advice(f"to change when it acts: {known.setting}", known.command))
+    return [Cause("userspace_killer", CODES["userspace_killer"], Confidence.CERTAIN, evidence, advice)]
+
+
+def answers(report: OomReport) -> Answers:
+    """Return the three questions as far as such an event answers them."""
+    if report.kind is EventKind.ALLOCATION_FAILURE:
+        return Answers(
+            ["Nothing needs to have used too much: one request could not be met at that moment."],
+            ["Requests that may not wait (interrupts, network receive) live from a small reserve; a burst uses it up."],
+            ["Nothing was to be stopped: the caller was told, and no process died."],
+        )
+    sizes = [f"{_one(killed)} held {size(killed.rss_kib)}" for killed in report.killed if killed.rss_kib is not None]
+    return Answers(
+        [sentence(listing(sizes[:3]))] if sizes else ["Its line does not say how much memory the victim held."],
+        ["One line is one moment; the killer's own log around this time shows what it saw."],
+        [f"{_killer(report)} is what stopped it, before the kernel had to."],
+    )
+
+
+def _killer(report: OomReport) -> str:
+    return (
+        report.killer
+        if report.killer in KILLERS
+        else mark(report.killer, Kind.OWNER)
+        if report.killer
+        else "A userspace killer"
+    )
+
+
+def _one(killed: Killed) -> str:
+    if killed.comm or killed.pid is not None:
+        return process(killed.comm, killed.pid)
+    return f"cgroup {mark(killed.cgroup, Kind.CGROUP)}" if killed.cgroup else "a process it does not name"
+
+
+def _killed_words(report: OomReport) -> str:
+    if not report.killed:
+        return "acted; whom it ended is not in this text"
+    if len(report.killed) > 2:
+        return f"ended {_one(report.killed[0])} and {count(len(report.killed) - 1, 'other')}"
+    return f"ended {listing([_one(killed) for killed in report.killed])}"

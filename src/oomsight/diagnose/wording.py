@@ -1,0 +1,77 @@
+"""How a conclusion is worded: sizes, counts and names, the same everywhere. Names are marked, numbers are not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oomsight.naming.marked import Kind, mark
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import Consumer
+
+MISSING_HEAD = (
+    "the start of the report is not in this text: run `oomsight explain` on the host, or paste from the line "
+    "'invoked oom-killer' on"
+)
+"""What to do about a report that was cut; ends no sentence."""
+
+
+def size(kib: int | None) -> str:
+    """Return *kib* in the unit a person would use (``512 KiB``, ``1.5 GiB``); ``None`` is ``an unknown amount``."""
+    if kib is None:
+        return "an unknown amount"
+    if -1024 < kib < 1024:
+        return f"{kib} KiB"
+    value = kib / 1024
+    for unit in ("MiB", "GiB"):
+        if abs(value) < 1023.95:  # 1023.96 would print as 1024.0 of the smaller unit
+            return f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def percent(part: int, whole: int) -> str:
+    """Return *part* of *whole* as ``42 %``; more digits below ten percent, never ``0 %`` for something."""
+    value = 100 * part / whole if whole else 0.0
+    if value >= 9.95:
+        return f"{value:.0f} %"
+    return f"{value:.1f} %" if value >= 0.05 or not part else "less than 0.1 %"
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 process`` or ``12 processes``."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def listing(parts: list[str], last: str = "and") -> str:
+    """Join words as English does: ``a``, ``a and b``, ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
+
+
+def process(comm: str | None, pid: int | None) -> str:
+    """Return a process as ``NAME (pid 12)``, with whatever is known of it."""
+    name = mark(comm) if comm else "a process"
+    return f"{name} (pid {pid})" if pid is not None else f"{name}" if comm else "an unnamed process"
+
+
+def holder(consumer: Consumer) -> str:
+    """Return who holds memory, in words: a process, a group of processes, a user, a cgroup or a kernel item."""
+    name = consumer.name
+    if consumer.kind == "process":
+        return process(name, consumer.pids[0] if consumer.pids else None)
+    if consumer.kind == "name":
+        return f"{count(consumer.count, 'process')} named {mark(name)}"
+    if consumer.kind == "user":
+        return f"{count(consumer.count, 'process')} of user {mark(name, Kind.USER)}"
+    if consumer.kind == "cgroup":
+        return f"cgroup {mark(name, Kind.CGROUP)}"
+    # Kernel and shared items carry our own label; anything odd in it came from the text and is treated as a name.
+    return name if name.isascii() and name.isprintable() else mark(name)
+
+
+def sentence(text: str) -> str:
+    """Return *text* with a capital first letter (unless it starts with a name) and a full stop."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "?", "!")) else f"{text}."

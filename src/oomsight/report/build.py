@@ -1,0 +1,540 @@
+"""One finished draft to one :class:`~oomsight.report.model.OomReport`."""
+
+from __future__ import annotations
+
+import re
+
+from oomsight.naming.marked import Kind, mark
+from oomsight.report.assemble import Draft, Kill
+from oomsight.report.carriers import Lines
+from oomsight.report.grammar import ALLOC, HEAD, key_values
+from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
+from oomsight.report.model import (
+    UNLIMITED,
+    EventKind,
+    Memcg,
+    MemInfo,
+    Note,
+    OomReport,
+    Selected,
+    Span,
+    Task,
+    Trigger,
+    Victim,
+)
+from oomsight.report.table import build_tasks, guess_columns, header_columns, row_pattern
+from oomsight.report.times import Clock, when
+from oomsight.report.unwrap import unescape_name
+
+_MAX_COMM = 15  # TASK_COMM_LEN - 1, include/linux/sched.h
+_GFP = re.compile(r"gfp_mask=(0x[0-9a-f]+)(?:\(([^)]*)\))?")
+_MODE = re.compile(r"mode:(0x[0-9a-f]+)(?:\(([^)]*)\))?")
+_NODEMASK = re.compile(r"nodemask=(\(null\)|[\d,\-]+)")
+_CPU = re.compile(
+    r"(?:CPU: ?(?P<cpu>\d+) (?:UID: ?(?P<uid>\d+) )?PID: ?(?P<pid>\d+) Comm: |Pid: ?(?P<pid2>\d+), comm: )(?P<rest>.*)", re.S
+)
+_RELEASE = re.compile(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
+_TAINTED = re.compile(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
+_CPUSET = re.compile(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
+_FRAME = re.compile(r"(?:\[<[0-9a-f]+>\][ \t]*)?([\w.$]+)\+0x")
+_TASK_IN = re.compile(r"Task in (?P<task>.*?)(?: killed as a result of limit of (?P<oom>.*))?$")
+_GROUP = re.compile(r"Tasks in (.*) are going to be killed due to memory\.oom\.group set")
+_SUMMARY = re.compile(
+    r"oom-kill:\s*constraint=(?P<constraint>CONSTRAINT_\w+)(?:,nodemask=(?P<nodemask>\(null\)|[\d,\-]*?))?"
+    r"(?:,cpuset=(?P<cpuset>.*?),mems_allowed=(?P<mems>[\d,\-]*?))?(?=,global_oom|,oom_memcg=|,task_memcg=|,task=|,\.\.\.|, |$)"
+    r"(?P<rest>.*)$",
+    re.S,
+)
+_EXITING = re.compile(r"OOM victim (\d+) \((.*)\) is already exiting")
+_SHARING = re.compile(r"Kill process (\d+) \((.*)\) sharing same memory")
+_KINDS = {
+    "CONSTRAINT_MEMCG": EventKind.MEMCG,
+    "CONSTRAINT_CPUSET": EventKind.CPUSET,
+    "CONSTRAINT_MEMORY_POLICY": EventKind.MEMPOLICY,
+}
+
+
+def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomReport | None:
+    """Return the report of *draft*, or ``None`` when its lines are no event (a Mem-Info somebody asked for)."""
+    if not _is_event(draft):
+        return None
+    texts, nos = lines.texts, lines.nos
+    parts: dict[str, list[Numbered]] = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k != "row"}
+    report = OomReport(EventKind.GLOBAL, Span(name, nos[draft.start], nos[draft.last]))
+    anchor = draft.head if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
+    report.when = when(lines.raws[anchor], clock)
+    _trigger(report, draft, lines, parts)
+    _tasks(report, draft, lines)
+    report.meminfo = parse_meminfo(parts)
+    report.memcg = parse_memcg(parts, parts.get("stat", []) if "memcg_stats" in parts else [])
+    _summary(report, draft, parts)
+    _memcg_paths(report, parts)
+    _victims(report, draft, lines, clock)
+    _extras(report, draft, lines)
+    _kind(report, draft)
+    _page_size(report)
+    _landmarks(report, draft, nos)
+    has_block = report.memcg is not None or report.meminfo is not None
+    report.complete = draft.head is not None and has_block and bool(report.tasks) and bool(report.victims)
+    _missing_notes(report, draft)
+    return report
+
+
+def _is_event(draft: Draft) -> bool:
+    if draft.kills or draft.head is not None or draft.alloc is not None or draft.reaper_only is not None:
+        return True
+    if draft.panic is not None or draft.no_killable is not None or draft.ignored:
+        return True
+    if any(kind == "exiting" for kind, _ in draft.extra):
+        return True
+    # A lone "oom-kill:" line is a kill whose kill line was filtered out; memcg blocks and tables exist only for OOM.
+    return "oom_kill" in draft.parts or ("header" in draft.parts and len(draft.parts.get("row", ())) > 1)
+
+
+def _trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, list[Numbered]]) -> None:
+    texts, nos = lines.texts, lines.nos
+    if draft.head is None and draft.alloc is None:
+        return
+    index = draft.head if draft.head is not None else draft.alloc
+    assert index is not None
+    text = texts[index]
+    # A hard-wrapped head goes on in the next lines; key=value pairs do not mind.
+    for following in texts[index + 1 : index + 3]:
+        if "order=" in text or not re.match(r"[\w|(_]*\)?,|nodemask=|order=|gfp_mask=|oom_score_adj=", following):
+            break
+        text += " " + following
+    trigger = Trigger(None, line=nos[index])
+    if draft.head is not None:
+        m = HEAD.search(text)
+        raw_comm = m["comm"] if m else None
+        gfp = _GFP.search(text)
+    else:
+        m = ALLOC.match(text)
+        raw_comm = (m["comm"] or m["comm2"]) if m else None
+        report.failure_mode = (m["what"] or m["stall"] or m["vm"]) if m else None
+        gfp = _MODE.search(text) or _GFP.search(text)
+    if raw_comm is not None:
+        trigger.comm = _comm(draft.comm_prefix + raw_comm)
+    if gfp:
+        trigger.gfp_mask = int(gfp[1], 16)
+        if gfp[2] is not None:
+            trigger.gfp_flags = tuple(f.strip() for f in gfp[2].split("|") if f.strip())
+    pairs = key_values(text)
+    trigger.order = _int(pairs.get("order"))
+    if trigger.order is None:
+        order = re.search(r"order:(-?\d+)", text)
+        trigger.order = int(order[1]) if order else None
+    trigger.oom_score_adj = _int(pairs.get("oom_score_adj"))
+    trigger.oom_adj = _int(pairs.get("oom_adj") or pairs.get("oomkilladj"))
+    nodemask = _NODEMASK.search(text)
+    trigger.nodemask = nodemask[1].rstrip(",") if nodemask and nodemask[1] != "(null)" else None
+    cpuset_text = next((t for _, t in parts.get("cpuset", ())), text.replace(",cpuset=", " cpuset=").replace(",mems", " mems"))
+    cpuset = _CPUSET.search(cpuset_text)
+    if cpuset:
+        trigger.cpuset, trigger.mems_allowed = unescape_name(cpuset["cpuset"]), cpuset["mems"]
+    for _no, cpu_text in parts.get("cpu", parts.get("pid_comm", [])):
+        _cpu_line(trigger, cpu_text)
+        break
+    for _no, t in parts.get("hardware", ())[:1]:
+        trigger.hardware = t[15:].strip()
+    for _no, t in parts.get("workqueue", ())[:1]:
+        trigger.workqueue = t[11:].strip()
+    frames = (_FRAME.match(t) for _, t in parts.get("frame", ()) if not t.startswith("? ") and "] ? " not in t[:24])
+    trigger.frames = tuple(m[1] for m in frames if m)
+    report.trigger = trigger
+
+
+def _cpu_line(trigger: Trigger, text: str) -> None:
+    m = _CPU.match(text)
+    if m is None:
+        return
+    comm = re.split(r" Kdump: | Not tainted| Tainted: | xid: | Comm: ", m["rest"])[0]
+    # Behind some other message's CPU line (a warning mixed in) stands another name: then pid and uid are not ours.
+    if trigger.comm and comm and unescape_name(comm.strip()) != trigger.comm and not trigger.comm.startswith(comm.strip()):
+        return
+    trigger.pid = int(m["pid"] or m["pid2"])
+    trigger.cpu = _int(m["cpu"])
+    trigger.uid = _int(m["uid"])
+    release = _RELEASE.search(m["rest"])
+    trigger.kernel_release = release["release"] if release else None
+    tainted = _TAINTED.search(m["rest"])
+    trigger.tainted = tainted[1].strip() if tainted else None
+
+
+def _comm(raw: str) -> str:
+    name = unescape_name(raw)
+    if len(name.encode("utf-8", "surrogateescape")) > _MAX_COMM and not name.startswith("kworker"):
+        # Something of an unknown carrier stands before the name; a comm has at most 15 bytes.
+        tail = name.split(" ")[-1]
+        if 0 < len(tail.encode("utf-8", "surrogateescape")) <= _MAX_COMM:
+            return tail
+    return name
+
+
+def _int(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+
+
+def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
+    rows = draft.parts.get("row", [])
+    header = draft.parts.get("header")
+    columns = None
+    if header:
+        text = lines.texts[header[0]]
+        columns = header_columns(text)
+        if columns is None:
+            # The header itself is wrapped: its further words stand on the next lines.
+            for extra in range(1, 4):
+                if header[0] + extra >= len(lines.texts):
+                    break
+                following = lines.texts[header[0] + extra]
+                for glue in ("", " "):
+                    columns = columns or header_columns(text + glue + following)
+                if columns is not None:
+                    break
+                text += ("" if not text.endswith(" ") else " ") + following
+        report.table_columns = columns
+    if not rows:
+        return
+    texts = [lines.texts[i] for i in rows]
+    nos = [lines.nos[i] for i in rows]
+    if columns is None:
+        columns = guess_columns(texts)
+        if columns is None:
+            report.notes.append(Note("table_unreadable", nos[0], "the task table has columns this version does not know"))
+            return
+        report.notes.append(
+            Note("table_no_header", nos[0], "the task table's header is not in the text; columns recognised by their count")
+        )
+    tails = {lines.nos[i]: t for i, t in draft.tails.items()}
+    report.tasks, bad = build_tasks(texts, nos, columns, tails)
+    if bad:
+        repaired = _repair(draft, lines, bad, columns)
+        if repaired:
+            report.tasks = sorted([*report.tasks, *repaired], key=lambda t: t.line)
+        left = len(bad) - len(repaired)
+        if left:
+            report.notes.append(Note("table_rows_damaged", bad[0], f"{left} row(s) of the task table could not be read"))
+
+
+def _repair(draft: Draft, lines: Lines, bad: list[int], columns: tuple[str, ...]) -> list[Task]:
+    """Rows broken by hard wrapping: append the next one or two lines until the row has its shape."""
+    pattern = row_pattern(len(columns))
+    by_no = {lines.nos[i]: i for i in draft.parts["row"]}
+    out: list[Task] = []
+    for no in bad:
+        i = by_no.get(no)
+        if i is None:
+            continue
+        for glue in ("", " "):
+            text = lines.texts[i]
+            done = False
+            for following in lines.texts[i + 1 : i + 4]:
+                if following.startswith("["):
+                    break
+                text = text + glue + following
+                m = pattern.match(text)
+                if m and m[len(columns) + 2]:
+                    tasks, _ = build_tasks([text], [no], columns, {})
+                    out.extend(tasks)
+                    done = True
+                    break
+            if done:
+                break
+    return out
+
+
+def _summary(report: OomReport, draft: Draft, parts: dict[str, list[Numbered]]) -> None:
+    found = parts.get("oom_kill")
+    if not found:
+        return
+    no, text = found[0]
+    at = text.find("oom-kill:")
+    m = _SUMMARY.search(text, max(at, 0))
+    if m is None:
+        return
+    report.constraint = m["constraint"]
+    if report.trigger is not None:
+        if m["nodemask"] and m["nodemask"] != "(null)":
+            report.trigger.nodemask = m["nodemask"]
+        if m["cpuset"] is not None:
+            report.trigger.cpuset, report.trigger.mems_allowed = unescape_name(m["cpuset"]), m["mems"]
+    oom, task_memcg, task, pid, uid = split_summary(
+        m["rest"], {k.comm for k in draft.kills} | {t.comm for t in report.tasks[-2000:]}
+    )
+    report.oom_memcg = unescape_name(oom) if oom else None
+    report.task_memcg = unescape_name(task_memcg) if task_memcg else None
+    if pid is not None or task is not None:
+        report.selected = Selected(pid, unescape_name(task) if task is not None else None, uid, None, no)
+
+
+def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, str | None, int | None, int | None]:
+    """
+    Split ``,oom_memcg=A,task_memcg=B,task=C,pid=P,uid=U`` although A, B and C may hold commas and equal signs.
+
+    The end is fixed (pid and uid are numbers); A is B or an ancestor of B; C has at most 15 bytes, and where several
+    readings remain, one whose name stands in the table or the kill line (*names*) is taken.
+    """
+    tail = re.search(r",\s*pid=(\d+)(?:,\s*uid=(\d+))?\s*$", rest)
+    pid, uid = (int(tail[1]), _int(tail[2])) if tail else (None, None)
+    middle = rest[: tail.start()] if tail else rest
+    splits: list[tuple[str, str | None]] = []
+    start = 0
+    while (at := middle.find("task=", start)) >= 0:
+        if at == 0 or middle[at - 1] in ", ":
+            comm = middle[at + 5 :]
+            if len(unescape_name(comm).encode("utf-8", "surrogateescape")) <= _MAX_COMM:
+                splits.append((middle[:at].rstrip(", "), comm))
+        start = at + 5
+    if not splits:
+        at = middle.rfind(",task=")
+        splits = [(middle[:at], middle[at + 6 :])] if at >= 0 else [(middle, None)]
+    splits.sort(key=lambda s: (s[1] is None or unescape_name(s[1]) not in names, len(s[0])))
+    for paths, comm in splits:
+        oom, task_memcg, consistent = _split_paths(paths)
+        if consistent:
+            return oom, task_memcg, comm, pid, uid
+    oom, task_memcg, _ = _split_paths(splits[0][0])
+    return oom, task_memcg, splits[0][1], pid, uid
+
+
+def _split_paths(paths: str) -> tuple[str | None, str | None, bool]:
+    """``,global_oom,task_memcg=B`` or ``,oom_memcg=A,task_memcg=B`` to (A, B, A is an ancestor of B)."""
+    paths = paths.lstrip(", ")
+    if paths.startswith("global_oom"):
+        at = paths.find("task_memcg=")
+        return None, (paths[at + 11 :] if at >= 0 else None), True
+    if paths.startswith("oom_memcg="):
+        start = 0
+        while (at := paths.find(",task_memcg=", start)) >= 0:
+            oom, task = paths[10:at], paths[at + 12 :]
+            if task == oom or task.startswith(oom.rstrip("/") + "/"):
+                return oom, task, True
+            start = at + 1
+        at = paths.find(",task_memcg=")
+        return (paths[10:at], paths[at + 12 :], False) if at >= 0 else (paths[10:], None, True)
+    if paths.startswith("task_memcg="):
+        return None, paths[11:], True
+    return None, None, not paths
+
+
+def _memcg_paths(report: OomReport, parts: dict[str, list[Numbered]]) -> None:
+    """The older sentence ``Task in A killed as a result of limit of B``, also in three pieces (3.15, 3.16)."""
+    task = oom = None
+    for _no, text in parts.get("task_in", ()):
+        at = text.find("Task in ")
+        m = _TASK_IN.match(text, max(at, 0))
+        if m:
+            task = m["task"] if m["task"].startswith("/") else None
+            oom = m["oom"]
+    for _no, text in parts.get("limit_of", ()):
+        oom = text[len("killed as a result of limit of ") :].strip() or oom
+    if task and report.task_memcg is None:
+        report.task_memcg = unescape_name(task.strip())
+    if oom and report.oom_memcg is None:
+        report.oom_memcg = unescape_name(oom.strip())
+    if report.memcg is not None and report.oom_memcg is None and report.memcg.stats:
+        # >= 5.3 prints the statistics of the cgroup whose limit was hit; older kernels print that one first.
+        report.oom_memcg = report.memcg.stats[0].path
+    for _no, text in parts.get("path", ()):
+        key, _, path = text.partition("=")
+        path = path.split()[0]
+        if key == "oom_memcg" and report.oom_memcg is None:
+            report.oom_memcg = path
+        elif key == "task_memcg" and report.task_memcg is None:
+            report.task_memcg = path
+    for _no, text in parts.get("group", ()):
+        m = _GROUP.match(text)
+        if m:
+            report.group_memcg = unescape_name(m[1])
+
+
+def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> None:
+    rows = {t.pid: t for t in report.tasks}
+    announce = draft.announce
+    if announce is not None:
+        report.selected = Selected(announce.pid, announce.comm, None, announce.score, announce.line)
+    for kill in draft.kills:
+        victim = Victim(
+            kill.pid, kill.comm, "group" if kill.role == "group" else "child" if kill.role == "child" else "selected",
+            uid=kill.uid, total_vm_kib=kill.kib.get("total-vm", kill.kib.get("vsz")), anon_rss_kib=kill.kib.get("anon-rss"),
+            file_rss_kib=kill.kib.get("file-rss"), shmem_rss_kib=kill.kib.get("shmem-rss"),
+            pgtables_kib=kill.kib.get("pgtables"), oom_score_adj=kill.oom_score_adj, reaped=kill.reaped,
+            reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix, line=kill.line,
+            time=when(lines.raws[kill.index], clock),
+        )
+        row = rows.get(kill.pid)
+        if row is not None:
+            victim.tgid = row.tgid
+            victim.uid = row.uid if victim.uid is None else victim.uid
+            if victim.oom_score_adj is None:
+                victim.oom_score_adj = row.oom_score_adj
+        elif report.selected is not None and report.selected.pid == kill.pid:
+            victim.tgid = kill.pid
+        if report.selected is not None and report.selected.pid in (kill.pid, victim.tgid):
+            victim.uid = report.selected.uid if victim.uid is None else victim.uid
+            if victim.role != "group":
+                victim.role = "selected"
+        if victim.role != "group":
+            victim.task_memcg = report.task_memcg
+            victim.score = announce.score if announce is not None else kill.score
+        report.victims.append(victim)
+        if kill.announced_only:
+            report.notes.append(
+                Note("kill_line_missing", kill.line, "only the announcement is in the text, not the kill line with its sizes;"
+                     " on kernels before 5.1 a child may have been killed instead")
+            )
+    # The kill line may come before the thread it names was replaced as leader: table row by tgid otherwise.
+    if draft.reaper_only is not None:
+        _reaper_only(report, draft.reaper_only)
+
+
+def _reaper_only(report: OomReport, kill: Kill) -> None:
+    report.notes.append(
+        Note("reaper_without_kill", kill.line,
+             f"the reaper {'freed' if kill.reaped else 'could not free'} process {kill.pid} ({mark(kill.comm, Kind.COMM)}),"
+             " but its kill line is not in the text")
+    )
+    report.lines["reaper"] = kill.line
+
+
+def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:
+    for kind, i in draft.extra:
+        text = lines.texts[i]
+        if kind == "exiting" and (m := _EXITING.search(text)):
+            report.skipped_exiting.append((int(m[1]), unescape_name(m[2])))
+        elif kind == "sharing" and (m := _SHARING.search(text)):
+            report.sharing_killed.append((int(m[1]), unescape_name(m[2])))
+        elif kind == "pinned":
+            report.pinned_by.append(unescape_name(text))
+    report.sysrq = draft.sysrq is not None or (report.trigger is not None and report.trigger.order == -1)
+    report.suppressed_callbacks = draft.suppressed
+    report.allocating_task_killed = any("oom_kill_allocating_task" in (k.prefix or "") for k in draft.kills)
+    if draft.panic is not None:
+        report.panic = lines.texts[draft.panic]
+        report.lines["panic"] = lines.nos[draft.panic]
+    repeats = sum(k.repeats for k in draft.kills)
+    if repeats:
+        report.notes.append(Note("kill_line_repeated", None, f"the same kill stands {repeats + 1} times in the text; counted once"))
+
+
+def _kind(report: OomReport, draft: Draft) -> None:
+    prefix = next((k.prefix for k in draft.kills if k.prefix), None) or ""
+    frames = report.trigger.frames if report.trigger else ()
+    in_memcg = (
+        report.memcg is not None or report.constraint == "CONSTRAINT_MEMCG" or prefix.lower().startswith("memory cgroup")
+        or "mem_cgroup_out_of_memory" in frames or "mem_cgroup_oom_synchronize" in frames
+        or (report.oom_memcg is not None and report.meminfo is None)
+    )
+    if draft.alloc is not None and not report.victims:
+        report.kind = EventKind.ALLOCATION_FAILURE
+        return
+    if report.constraint is None and (report.victims or draft.head is not None or report.memcg is not None):
+        if in_memcg:
+            report.constraint = "CONSTRAINT_MEMCG"
+            report.notes.append(
+                Note("constraint_derived", None, "the constraint is not printed; the cgroup block or kill message says CONSTRAINT_MEMCG")
+            )
+        elif "MPOL_BIND" in prefix:
+            report.constraint = "CONSTRAINT_MEMORY_POLICY"
+        elif "cpuset" in prefix:
+            report.constraint = "CONSTRAINT_CPUSET"
+    if draft.reaper_only is not None and not report.victims:
+        report.kind = EventKind.REAPER_ONLY
+    elif draft.no_killable is not None and not report.victims:
+        report.kind = EventKind.NO_KILLABLE
+    elif draft.panic is not None and not report.victims:
+        report.kind = EventKind.PANIC
+    elif report.sysrq:
+        report.kind = EventKind.SYSRQ
+    elif in_memcg:
+        # Trees between 5.0-rc1 and 5.0 print CONSTRAINT_NONE for cgroup OOMs; the oom_memcg= key is right.
+        report.kind = EventKind.MEMCG
+    else:
+        report.kind = _KINDS.get(report.constraint or "", EventKind.GLOBAL)
+
+
+def _page_size(report: OomReport) -> None:
+    """Page size is not printed; infer it from numbers the report gives in two units (reference: units cheat sheet)."""
+    info, memcg = report.meminfo, report.memcg
+    if info is not None:
+        for zone in info.zones:
+            if zone.buddy:
+                report.page_size, report.page_size_from = zone.buddy[0][1] * 1024, "smallest block of the buddy lists"
+                return
+        size = _from_nodes(info)
+        if size:
+            report.page_size, report.page_size_from = size, "node lines in KiB against global counters in pages"
+            return
+    for victim in report.victims:
+        row = next((t for t in report.tasks if t.pid == victim.pid), None)
+        kib = (victim.anon_rss_kib or 0) + (victim.file_rss_kib or 0) + (victim.shmem_rss_kib or 0)
+        if row is not None and row.total_vm_pages and victim.total_vm_kib:
+            ratio = victim.total_vm_kib / row.total_vm_pages
+        elif row is not None and row.rss_pages > 64 and kib:
+            ratio = kib / row.rss_pages
+        else:
+            continue
+        for size in (4096, 16384, 65536, 8192):
+            if abs(ratio - size / 1024) < size / 1024 * 0.2:
+                report.page_size, report.page_size_from = size, "victim's row in pages against its kill line in KiB"
+                return
+    if memcg is not None:
+        pages = [t.pgtables_bytes for t in report.tasks if t.pgtables_bytes]
+        if pages and any(b % 65536 for b in pages) and any(b % 16384 for b in pages):
+            report.page_size, report.page_size_from = 4096, "page-table sizes are multiples of 4 KiB only"
+
+
+def _from_nodes(info: MemInfo) -> int | None:
+    for name in ("active_anon", "inactive_anon", "inactive_file"):
+        pages = info.pages.get(name)
+        kib = sum(n.kib.get(name, 0) for n in info.nodes)
+        if pages and pages > 256 and kib and kib % 4 == 0:
+            for size in (4096, 16384, 65536):
+                if abs(kib / pages - size / 1024) < size / 1024 * 0.2:
+                    return size
+    return None
+
+
+def _landmarks(report: OomReport, draft: Draft, nos: list[int]) -> None:
+    def first(key: str, *kinds: str) -> None:
+        found = [draft.parts[k][0] for k in kinds if draft.parts.get(k)]
+        if found:
+            report.lines.setdefault(key, nos[min(found)])
+
+    first("head", "head", "alloc")
+    first("cpu", "cpu", "pid_comm")
+    first("meminfo", "meminfo", "counters", "node", "zone")
+    first("memcg", "usage", "memcg_stats", "task_in")
+    first("table_first", "header", "row")
+    rows = draft.parts.get("row")
+    if rows:
+        report.lines["table_last"] = nos[rows[-1]]
+    first("oom_kill", "oom_kill")
+    first("announce", "announce")
+    first("kill", "kill")
+    first("group", "group")
+    first("no_killable", "no_killable")
+    first("reaper", "reaper")
+    first("swap", "swap")
+
+
+def _missing_notes(report: OomReport, draft: Draft) -> None:
+    """Say which parts of the report the text lacks; what is concluded rests on the rest."""
+    if report.kind in {EventKind.ALLOCATION_FAILURE, EventKind.REAPER_ONLY}:
+        return
+    if draft.head is None and report.victims:
+        report.container_lost = report.memcg is None and report.meminfo is None and not report.tasks
+        report.notes.append(
+            Note("head_missing", None, "the report's head (“… invoked oom-killer”) is not in the text: trigger and request are unknown")
+        )
+    if report.victims and not report.tasks and report.when is not None:
+        report.notes.append(Note("table_missing", None, "the task table is not in the text: the choice cannot be recomputed"))
+    if draft.head is not None and not report.victims and draft.no_killable is None and draft.panic is None:
+        report.notes.append(Note("kill_missing", None, "no kill line follows in the text: what was killed is unknown"))
+    if report.memcg is not None and report.memcg.stats_cut:
+        report.notes.append(
+            Note("stats_cut", report.memcg.last_line, "the kernel cut the cgroup statistics at its record limit (5.3 to 6.4)")
+        )
+
+

@@ -1,0 +1,279 @@
+"""
+Carriers: what other programs put in front of a kernel message, and how to take it off again.
+
+A log line is a kernel message inside zero or more layers: mail or Markdown quoting, a container log wrapper, a syslog
+priority, a wall-clock stamp with host and tag, dmesg's facility and level words, the printk clock, a caller id. The
+table :data:`LAYERS` holds one row per layer; :func:`strip_lines` walks it. Lines of one log share their layers, so
+the sequence found for one line is tried first on the next: clean logs cost one regex match a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One kind of prefix. Layers are tried in table order, each at most once per line."""
+
+    name: str
+    pattern: str  #: regex source; named groups carry data for :func:`oomsight.report.times.when`
+    sample: str  #: a prefix of this layer; a test matches every row against its own sample
+    source: str  #: program or specification that writes it
+
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_CLOCK = r"\d\d:\d\d:\d\d"
+# Programs whose tag is believed without a host before it; anything else there may be the message itself ("memory: ").
+_TAGS = r"kernel|systemd(?:-[a-z]+)?|earlyoom|nohang|oomd|kubelet|lmkd|lowmemorykiller|slurmstepd|dockerd|containerd"
+_HOSTTAG = (
+    r"(?:(?P<host{n}>[\w][\w.\-:@%]*)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
+    r"(?P<tag{n}>[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$)"
+    r"|(?P<tag2{n}>(?:" + _TAGS + r")(?:\[\d+\])?|[\w.\-]+\[\d+\]):(?:[ \t]|$))"
+)
+
+LAYERS: tuple[Layer, ...] = (
+    Layer("quote", r"[ \t]*(?:(?:>|&gt;|\||#+|//+|\*|;)[ \t]*)+", "> > ", "mail, Markdown, source comments"),
+    Layer("indent", r"[ \t]+", "    ", "pasted code blocks"),
+    Layer("compose", r"[\w.\-]+[ \t]+\|[ \t]", "web-1  | ", "docker compose logs"),
+    Layer(
+        "cri",
+        r"(?P<cri>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+\-]\d\d:?\d\d)) (?:stdout|stderr) [FP] ",
+        "2026-11-23T09:58:14.7Z stdout F ",
+        "Kubernetes CRI log format",
+    ),
+    Layer(
+        "kmsg",
+        r"(?P<prio>\d{1,4}),(?P<seq>\d+),(?P<usec>\d+),[^;,]*(?:,[^;]*?caller=(?P<caller>[TC]\d+))?[^;]*;",
+        "4,329,3313311,-;",
+        "/dev/kmsg record, kernel/printk/printk.c",
+    ),
+    Layer("pri", r"<(?P<pri>\d{1,3})>(?:1 )?[ \t]*", "<4>", "syslog(2), RFC 3164, RFC 5424"),
+    Layer("level", r"(?P<fac>[a-z0-9]+)[ \t]*:(?P<lev>[a-z]+)[ \t]*:[ \t]?", "kern  :warn  : ", "dmesg -x"),
+    Layer(
+        "rfc5424",
+        r"(?P<iso5>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+\-]\d\d:?\d\d)?) (?P<host5>\S+) (?P<tag5>\S+)"
+        r" (?P<tagpid5>\S+) \S+ (?:-|\[.*?\]) ?",
+        "2026-11-23T09:58:14.652060+00:00 oomrig kernel - - - ",
+        "RFC 5424",
+    ),
+    Layer(
+        "iso",
+        r"\[?(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|[+\-]\d\d:?\d\d))?)\]?[ \t]+"
+        + r"(?:" + _HOSTTAG.format(n="i") + r")?",
+        "2026-11-23T09:58:14.750231+0000 oomrig kernel: ",
+        "journalctl -o short-iso, rsyslog, dmesg --time-format=iso",
+    ),
+    Layer(
+        "full",
+        r"[^\W\d]{2,4}\.? (?P<full>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [\w+\-:]+) " + _HOSTTAG.format(n="f"),
+        "Mon 2026-11-23 09:58:14 UTC oomrig kernel: ",
+        "journalctl -o short-full, with-unit",
+    ),
+    Layer(
+        "syslog",
+        r"(?P<syslog>(?:" + _MONTH + r"[ \t]+)?\d{1,2}[ \t]+(?:\d{4}[ \t]+)?" + _CLOCK + r"(?:\.\d+)?)[ \t]+"
+        + _HOSTTAG.format(n="s"),
+        "Nov 23 09:58:14 oomrig kernel: ",
+        "RFC 3164, journalctl -o short",
+    ),
+    Layer(
+        "ctime",
+        r"\[(?P<ctime>(?=[^\]\[]*\d\d:\d\d:\d\d)[^\]\[]{12,60})\][ \t]?",
+        "[Mon Nov 23 09:58:12 2026] ",
+        "dmesg -T, any locale",
+    ),
+    Layer(
+        "unix",
+        r"(?P<unix>\d{9,10}\.\d{3,6}) " + _HOSTTAG.format(n="u"),
+        "1795427894.750231 oomrig kernel: ",
+        "journalctl -o short-unix",
+    ),
+    Layer("bare_tag", r"(?P<tagb>" + _TAGS + r")(?:\[\d+\])?: ", "kernel: ", "cut syslog lines"),
+    Layer(
+        "human",
+        r"\[(?:(?P<human>[A-Z][a-z]{2}[ \d]\d \d\d:\d\d)| *\+\d+\.\d+|< *\d+\.\d+>)\][ \t]?",
+        "[  +0.001420] ",
+        "dmesg -H, --time-format=delta",
+    ),
+    Layer(
+        "printk",
+        r"\[[ \t]*(?P<uptime>\d+\.\d+)\](?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
+        "[   17.316920][  T123] ",
+        "printk, CONFIG_PRINTK_TIME and CONFIG_PRINTK_CALLER",
+    ),
+    Layer(
+        "monotonic",
+        r"(?P<hostm>[\w.\-]+) (?P<tagm>kernel|[\w\-]+\[\d+\]): ",
+        "oomrig kernel: ",
+        "journalctl -o short-monotonic, behind the printk clock",
+    ),
+)
+
+_COMPILED = tuple((layer, re.compile(layer.pattern)) for layer in LAYERS)
+_ORDER = {layer.name: i for i, layer in enumerate(LAYERS)}
+_CALLER = re.compile(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
+# Where a line could start with a layer at all; a bare kernel message mostly cannot, and skips the table.
+_COULD = re.compile(r"[\s>|#/*;<\[\d&]|[A-Z][a-z]{2}[ .]|\w+ *:\w+ *:|[\w.\-]+[ \t]+\|[ \t]|kernel:|[\w\-]+\[\d+\]:|[\w.\-]+: ")
+# A task-table row or header behind nothing: not a printk clock (which has a dot), not a wall clock.
+_ROW = re.compile(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
+
+
+@dataclass(slots=True)
+class Lines:
+    """The lines of one window with their carriers taken off; parallel lists, as there may be many lines."""
+
+    raws: list[str] = field(default_factory=list)  #: whole lines, for times and hosts
+    texts: list[str] = field(default_factory=list)  #: kernel messages, leading blanks removed
+    nos: list[int] = field(default_factory=list)  #: 1-based line numbers in the source
+    cont: set[int] = field(default_factory=set)  #: indices that continue the record of the line before
+    untrusted: set[int] = field(default_factory=set)  #: indices whose facility says they come from user space
+    has_callers: bool = False  #: printk caller ids are present
+
+    def caller(self, index: int) -> str | None:
+        """printk caller id (``T123`` task, ``C1`` CPU) of a line, if the kernel prints them."""
+        m = _CALLER.search(self.raws[index])
+        return (m[1] or m[2]) if m else None
+
+
+def find_layers(line: str) -> tuple[int, tuple[str, ...]]:
+    """Return (length of the prefix, names of its layers) of one line."""
+    end, names = 0, []
+    rank = -1
+    while rank < len(_COMPILED) - 1:
+        if _ROW.match(line, end) and "." not in line[end : line.find("]", end) + 1]:
+            break
+        for i in range(rank + 1, len(_COMPILED)):
+            layer, pattern = _COMPILED[i]
+            if layer.name == "monotonic" and "printk" not in names:
+                continue
+            m = pattern.match(line, end)
+            if m is None or m.end() == end:
+                continue
+            if not _plausible(layer.name, m):
+                continue
+            end, rank = m.end(), i
+            names.append(layer.name)
+            break
+        else:
+            break
+    return end, tuple(names)
+
+
+def _plausible(name: str, m: re.Match[str]) -> bool:
+    """Reject prefixes that are really the message: a level word pair that is a meminfo field, an iso without date."""
+    if name == "level":
+        return m["fac"] in _FACILITIES or m["fac"].isdigit()
+    if name == "ctime":
+        return not _PRINTKISH.fullmatch(m["ctime"])
+    return True
+
+
+_PRINTKISH = re.compile(r"[ \d.]+")
+_FACILITIES = frozenset(
+    "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp res0 res1 res2 res3 "
+    "local0 local1 local2 local3 local4 local5 local6 local7".split()
+)
+
+
+def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
+    """
+    One regex for a sequence of layers and the blanks behind it (group names dropped: only the end matters). It fails
+    where one more bracketed layer follows, so that such a line is looked at layer by layer.
+    """
+    pattern = _CACHE.get(names)
+    if pattern is None:
+        parts = [re.sub(r"\(\?P<\w+>", "(?:", LAYERS[_ORDER[n]].pattern) for n in names]
+        source = "".join(f"(?:{p})" for p in parts) + r"(?!\[[ \t]*(?:\d+\.\d|[TC]\d))[ \t]*"
+        pattern = _CACHE[names] = re.compile(source)
+    return pattern
+
+
+_CACHE: dict[tuple[str, ...], re.Pattern[str]] = {}
+_NEVER = re.compile(r"(?!)")
+_USER_PRIO = re.compile(r"(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
+
+
+def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
+    """
+    Take the carriers off *lines*. Blank lines are dropped; numbers stay those of the source.
+
+    A line that has no layer but blanks, where the line before it had a real one, is a continuation (dmesg and
+    journalctl indent the further lines of one record); its index is in :attr:`Lines.cont`.
+    """
+    out = Lines()
+    rows = lines if isinstance(lines, list) else list(lines)
+    # The layers of the first line that has any are those of nearly all: strip them in one tight pass, then look at
+    # the lines they did not fit one by one.
+    names: tuple[str, ...] = ()
+    match = _NEVER.match
+    for line in rows[:50]:
+        found = find_layers(line)[1] if line and _COULD.match(line) else ()
+        if _is_record(found):
+            names, match = found, _joined(found).match
+            break
+    if names:
+        texts = [line[m.end() :] if (m := match(line)) else None for line in rows]
+    else:
+        texts = [None] * len(rows)
+    if None in texts:
+        _strip_rest(out, rows, texts, first_no, names)
+    else:
+        out.raws, out.texts, out.nos = rows, texts, list(range(first_no, first_no + len(rows)))  # type: ignore[assignment]
+    _find_untrusted(out)
+    return out
+
+
+def _strip_rest(out: Lines, rows: list[str], texts: list[str | None], first_no: int, names: tuple[str, ...]) -> None:
+    """Fill *out*, stripping those lines whose text is still ``None`` layer by layer."""
+    raws, done, nos, cont = out.raws, out.texts, out.nos, out.cont
+    for no, (line, text) in enumerate(zip(rows, texts, strict=True), first_no):
+        if text is None:
+            if not line or line.isspace():
+                continue
+            text = line
+            if _COULD.match(line):
+                end, layers = find_layers(line)
+                if _is_record(layers):
+                    names = layers
+                elif layers == ("indent",) and names and done:
+                    cont.add(len(done))
+                text = line[end:]
+            text = text.lstrip()
+        raws.append(line)
+        done.append(text)
+        nos.append(no)
+
+
+def _is_record(names: tuple[str, ...]) -> bool:
+    """Whether the layers are those of a log (not just quoting or a pasted code block)."""
+    return bool(names) and not {"indent", "quote"}.issuperset(names)
+
+
+def _find_untrusted(out: Lines) -> None:
+    """
+    Note lines that user space wrote. /dev/kmsg and syslog priorities hold facility * 8 + level; the kernel's own
+    facility is 0 and it forces another one on anything written through /dev/kmsg, so facility != 0 is not the kernel
+    (kernel/printk/printk.c devkmsg_write()).
+    """
+    raws = out.raws
+    sample = raws[:: max(1, len(raws) // 16)]
+    out.has_callers = any(("[" in r or "caller=" in r) and _CALLER.search(r[:160]) for r in sample)
+    if not any(_USER_PRIO.match(r) or r.startswith(("kern", "user", "daemon")) for r in sample):
+        return
+    for i, raw in enumerate(raws):
+        m = _USER_PRIO.match(raw)
+        if m:
+            if int(m[1] or m[2]) >> 3 and not _SYSLOG_KERNEL.search(raw):
+                out.untrusted.add(i)
+        else:
+            lev = _LEVEL.match(raw)
+            if lev and lev[1] != "kern" and lev[1] in _FACILITIES:
+                out.untrusted.add(i)
+
+
+_LEVEL = re.compile(r"([a-z0-9]+)[ \t]*:[a-z]+[ \t]*: ")
+# A relay may rewrite the priority but keeps the tag (imuxsock never writes tag "kernel" for user programs by itself).
+_SYSLOG_KERNEL = re.compile(r"^<\d+>(?:1 )?\S.* kernel(?:: | - )")

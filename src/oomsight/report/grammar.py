@@ -1,0 +1,162 @@
+"""
+The line grammar of OOM reports: one row per shape of line, for every kernel from 2.6 on.
+
+:data:`LINE_RULES` is the table; :func:`classify` walks it as one compiled alternation. A shape is recognised by its
+own words, never by a kernel version. Lines whose telling words stand behind a free process name (heads, kill lines)
+are found by :data:`INNER_RULES`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LineRule:
+    """One shape of one line of a report."""
+
+    name: str
+    start: str  #: regex the line (carriers removed, left-stripped) starts with
+    since: str  #: oldest tree read that prints it
+    source: str  #: file and function that prints it
+    sample: str  #: a line of this shape; a test matches every row against its own sample
+
+
+_ZONE = r"(?:DMA|DMA32|Normal|HighMem|Movable|Device)"
+
+LINE_RULES: tuple[LineRule, ...] = (
+    LineRule("header", r"\[[ \t]*pid[ \t]*\][ \t]+uid\b", "2.6.32", "mm/oom_kill.c dump_tasks()",
+             "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name"),
+    LineRule("row", r"\[[ \t]*\d+\][ \t]+-?\d+[ \t]+\d+[ \t]+\d+", "2.6.32", "mm/oom_kill.c dump_task()",
+             "[    155]  1000   155    14118    13905    13824        0        81   151552        0             0 a-idle"),
+    LineRule("frame", r"(?:\[<[0-9a-f]+>\][ \t]*)?(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+", "2.6.11",
+             "kernel/kallsyms.c %pS", "out_of_memory+0x219/0x4b0"),
+    LineRule("stat", r"[a-z][a-z0-9_]* \d+$", "5.3", "mm/memcontrol.c memory_stat_format()", "anon 100442112"),
+    LineRule("regs", r"(?:R(?:IP|SP|AX|DX|BP|1\d|0[89])|Code|EIP|EAX|ESI|DS|CS|FS|CR2|PKRU|pc|lr|sp|x\d+) ?:", "2.6.11",
+             "arch show_regs()", "RIP: 0033:0x401a97"),
+    LineRule("trace", r"</?TASK>|Call [Tt]race:|<(?:IRQ|EOI|/IRQ)>", "2.6.11", "dump_stack()", "Call Trace:"),
+    LineRule("zone", r"(?:Node \d+ )?" + _ZONE + r" free:\d", "2.6.11", "mm/show_mem.c show_free_areas()",
+             "Node 0 DMA32 free:612kB boost:0kB min:1948kB low:2432kB high:2916kB"),
+    LineRule("node", r"Node \d+ active_anon:\d", "4.8", "mm/show_mem.c show_free_areas()",
+             "Node 0 active_anon:2956kB inactive_anon:242124kB all_unreclaimable? no"),
+    LineRule("counters", r"(?:active_anon|active_file|isolated_anon|unevictable|slab_reclaimable|mapped|sec_pagetables"
+             r"|kernel_misc_reclaimable|free|Active|active|bounce|free_pcp|inactive|dirty):\d+(?=[ \t]|$)", "2.6.11",
+             "mm/show_mem.c show_free_areas()", "active_anon:739 inactive_anon:60531 isolated_anon:0"),
+    LineRule("reserve", r"(?:lowmem_reserve|protections)\[\]:", "2.6.11", "mm/show_mem.c show_free_areas()",
+             "lowmem_reserve[]: 0 259 259 259 259"),
+    LineRule("buddy", r"(?:Node \d+ )?" + _ZONE + r": (?:\d+\*\d+kB|empty)", "2.6.11", "mm/show_mem.c show_free_areas()",
+             "Node 0 DMA: 1*4kB (M) 0*8kB 2*256kB (UM) = 516kB"),
+    LineRule("hugepages", r"(?:Node \d+ )?hugepages_total=\d+", "3.10", "mm/hugetlb.c hugetlb_show_meminfo_node()",
+             "Node 0 hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size=2048kB"),
+    LineRule("pages", r"\d+ (?:total pagecache pages|pages? |reserved pages|bounce buffer pages)", "2.6.11",
+             "lib/show_mem.c show_mem()", "81781 pages RAM"),
+    LineRule("swap", r"(?:Free swap|Total swap)[ \t]*[=:][ \t]*\d", "2.6.11", "mm/swap_state.c show_swap_cache_info()",
+             "Free swap  = 98044kB"),
+    LineRule("swapcache", r"Swap cache", "2.6.11", "mm/swap_state.c show_swap_cache_info()",
+             "Swap cache stats: add 12819103, delete 12798054, find 3188096/4634617"),
+    LineRule("usage", r"(?:memory|memory\+swap|kmem|swap): usage \d+", "2.6.32",
+             "mm/memcontrol.c mem_cgroup_print_oom_meminfo()", "memory: usage 98304kB, limit 98304kB, failcnt 23"),
+    LineRule("memcg_stats", r"Memory cgroup stats", "3.9", "mm/memcontrol.c mem_cgroup_print_oom_meminfo()",
+             "Memory cgroup stats for /app.slice:"),
+    LineRule("protection", r"Memory cgroup min protection \d+", "6.19", "mm/memcontrol.c mem_cgroup_show_protected_memory()",
+             "Memory cgroup min protection 0kB -- low protection 0kB"),
+    LineRule("task_in", r"Task in /?", "2.6.32", "mm/memcontrol.c mem_cgroup_print_oom_info()",
+             "Task in /lxc/a killed as a result of limit of /lxc/a"),
+    LineRule("limit_of", r"killed as a result of limit of ", "3.15", "mm/memcontrol.c mem_cgroup_print_oom_info()",
+             "killed as a result of limit of /lxc/a"),
+    LineRule("oom_kill", r"oom-kill:\s*constraint=", "5.0", "mm/oom_kill.c dump_oom_summary()",
+             "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=a,pid=7,uid=0"),
+    LineRule("group", r"Tasks in .* are going to be killed due to memory\.oom\.group set", "4.19",
+             "mm/memcontrol.c mem_cgroup_print_oom_group()",
+             "Tasks in /system.slice/web.service are going to be killed due to memory.oom.group set"),
+    LineRule("reaper", r"oom_reaper: ", "4.6", "mm/oom_kill.c oom_reap_task()",
+             "oom_reaper: reaped process 9 (a), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB"),
+    LineRule("panic", r"Kernel panic - not syncing: ", "2.6.11", "kernel/panic.c panic()",
+             "Kernel panic - not syncing: System is deadlocked on memory"),
+    LineRule("no_killable", r"Out of [Mm]emory and no killable processes", "2.6.11", "mm/oom_kill.c out_of_memory()",
+             "Out of memory and no killable processes..."),
+    LineRule("cpu", r"CPU: ?\d+ (?:UID: ?\d+ )?PID: ?\d+ Comm: ", "3.10", "kernel/printk dump_stack_print_info()",
+             "CPU: 0 UID: 1000 PID: 157 Comm: b-grow Not tainted 6.12.107 #1"),
+    LineRule("pid_comm", r"Pid: ?\d+, comm: ", "2.6.11", "arch show_regs_common()",
+             "Pid: 8911, comm: httpd Not tainted 2.6.32-279.1.1.el6.i686 #1"),
+    LineRule("hardware", r"Hardware name: ", "3.10", "dump_stack_print_info()", "Hardware name: QEMU Standard PC"),
+    LineRule("workqueue", r"Workqueue: ", "3.10", "kernel/workqueue.c print_worker_info()", "Workqueue: events foo"),
+    LineRule("meminfo", r"Mem-[Ii]nfo:", "2.6.11", "mm/show_mem.c", "Mem-Info:"),
+    LineRule("table", r"Tasks state \(memory values", "4.19", "mm/oom_kill.c dump_tasks()",
+             "Tasks state (memory values in pages):"),
+    LineRule("slab_header", r"Unreclaimable slab info:|Name +Used +Total", "4.15", "mm/slab_common.c dump_unreclaimable_slab()",
+             "Unreclaimable slab info:"),
+    LineRule("slab", r"[\w\-:().,/]+[ \t]+\d+KB[ \t]+\d+KB", "4.15", "mm/slab_common.c dump_unreclaimable_slab()",
+             "btrfs_extent_map     3207098KB    3375622KB"),
+    LineRule("allocs_header", r"Memory allocations", "6.10", "mm/show_mem.c __show_mem()", "Memory allocations:"),
+    LineRule("allocs", r"[\d.]+ ?[KMGTkB]?i?B? +\d+ \S+:\d+ (?:\[\S+\] )?func:", "6.10", "mm/show_mem.c __show_mem()",
+             "   48.2 MiB  12345 mm/slub.c:2420 func:alloc_slab_page"),
+    LineRule("sysrq", r"(?:sysrq: )?(?:SysRq ?: ?)?(?:Manual OOM execution|OOM request ignored)", "2.6.11",
+             "drivers/tty/sysrq.c moom_callback()", "sysrq: Manual OOM execution"),
+    LineRule("suppressed", r"(?:\w+: )?\d+ callbacks suppressed", "2.6.27", "lib/ratelimit.c ___ratelimit()",
+             "oom_kill_process: 15 callbacks suppressed"),
+    LineRule("exiting", r"(?:.*: )?OOM victim \d+ \(", "5.9", "mm/oom_kill.c oom_kill_process()",
+             "Memory cgroup out of memory: OOM victim 12 (a) is already exiting. Skip killing the task"),
+    LineRule("sharing", r"Kill process \d+ \(.*\) sharing same memory", "2.6.37", "mm/oom_kill.c oom_kill_process()",
+             "Kill process 33 (worker) sharing same memory"),
+    LineRule("pinned", r"oom killer \d+ \(.*\) has mm pinned by", "4.8", "mm/oom_kill.c __oom_kill_process()",
+             "oom killer 12 (a) has mm pinned by 1 (init)"),
+    LineRule("percpu", r"(?:Node \d+ )?" + _ZONE + r" per-cpu:|(?:CPU|cpu) +\d+:? *(?:hi|hot|cold)|Free pages: ", "2.6.11",
+             "mm/page_alloc.c show_free_areas()", "DMA per-cpu:"),
+    LineRule("path", r"(?:oom_memcg|task_memcg)=\S", "5.0", "mm/oom_kill.c dump_oom_summary(), cut out by hand",
+             "oom_memcg=/app.slice/run-p1.scope"),
+    LineRule("compaction", r"COMPACTION is disabled!!!", "4.9", "mm/oom_kill.c dump_header()", "COMPACTION is disabled!!!"),
+)
+
+_RULE_NAMES = tuple(rule.name for rule in LINE_RULES)
+_START = re.compile("|".join(f"(?P<{rule.name}>{rule.start})" for rule in LINE_RULES))
+
+HEAD = re.compile(r"(?:^|(?P<comm>.*?) invoked )oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
+"""2.6.11 ``oom-killer: gfp_mask=``, later ``<comm> invoked oom-killer: gfp_mask=``; also cut right after the word."""
+
+KILL = re.compile(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d+)\)?(?:, UID:? (?P<uid>\d+),?)? ?,? ?\(")
+"""``Killed process N (…`` and the announcement ``Kill process N (…) score S or sacrifice child``."""
+
+ALLOC = re.compile(
+    r"(?P<comm>.*?): (?P<what>page allocation failure|vmalloc error|vmalloc: allocation failure)"
+    r"|(?P<comm2>.*?): (?P<stall>page allocation stalls)|(?P<vm>vmap allocation for size \d+ failed)"
+)
+
+INNER_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    ("head", HEAD, "b-grow invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"),
+    ("kill", KILL, "Memory cgroup out of memory: Killed process 155 (a-idle) total-vm:56472kB"),
+    ("alloc", ALLOC, "kworker/0:1H: page allocation failure: order:0, mode:0x820(GFP_ATOMIC)"),
+)
+
+
+def classify(text: str) -> str | None:
+    """Name the shape of one line (carriers removed, left-stripped); ``None`` for anything that is not a report line."""
+    m = _START.match(text)
+    if m is not None:
+        name = m.lastgroup
+        # A kill announcement "Kill process … sharing same memory" and "… invoked oom-killer" never share a start.
+        if name != "stat" or "process" not in text:
+            return name
+    if "oom-killer" in text and HEAD.search(text):
+        return "head"
+    if "ill process " in text or "illed process " in text:
+        if KILL.search(text):
+            return "kill"
+    elif ("allocation" in text or "vmalloc" in text) and ALLOC.match(text):
+        return "alloc"
+    elif "mems_allowed=" in text and " cpuset=" in text:
+        return "cpuset"
+    elif "oom-kill:" in text and "constraint=" in text:
+        return "oom_kill"
+    elif "process" in text and "limit of /" in text:
+        return "task_in"
+    return None
+
+
+def key_values(text: str) -> dict[str, str]:
+    """``name=value`` pairs of a head line; values end at a comma, a blank or the end."""
+    return dict(_PAIR.findall(text))
+
+
+_PAIR = re.compile(r"(\w+)=([^\s,]*)")

@@ -1,0 +1,169 @@
+"""
+Memory blocks of a report: ``Mem-Info:`` (zones, nodes, counters) and the memory cgroup block.
+
+Units as printed: global counters, ``pages …`` lines and lowmem_reserve in pages; node, zone and cgroup usage lines in
+KiB; statistics of >= 5.3 in bytes, of older kernels in KiB (converted to bytes here). Open-ended: names that no table
+knows are kept, as every release adds some.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
+from oomsight.report.unwrap import unescape_name
+
+Numbered = tuple[int, str]
+
+_PAGES = re.compile(r"(\w+):(\d+)(?=[ \t]|$)")
+_KIB = re.compile(r"([a-z_A-Z]+(?:\([a-z]+\))?):[ ]?(\d+)[kK]B")
+_PLAIN = re.compile(r"(pages_scanned):(\d+)")
+_BUDDY = re.compile(r"(\d+)\*(\d+)kB(?: \(([A-Z]*)\))?")
+_HUGE = re.compile(r"(?:Node (\d+) )?hugepages_total=(\d+) hugepages_free=(\d+) hugepages_surp=(\d+) hugepages_size=(\d+)kB")
+_NODE_ZONE = re.compile(r"(?:Node (\d+) )?(\w+)(?: free:|: )")
+_USAGE = re.compile(r"(memory\+swap|memory|kmem|swap): usage (\d+)kB, limit (\d+)kB(?:, failcnt (\d+))?")
+_OLD_STATS = re.compile(r"(\w+):(\d+)KB")
+_SLAB = re.compile(r"(\S+)[ \t]+(\d+)KB[ \t]+(\d+)KB")
+_ALLOC = re.compile(r"([\d.]+) ?([KMGTk]?)(i?B?)[ \t]+(\d+)[ \t]+(\S+:\d+ .*)")
+_POWERS = {"": 1, "K": 1 << 10, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+# Words of the "<n> pages …" lines (lib/show_mem.c, mm/show_mem.c; arch code before 2.6.32) and our key for each.
+PAGE_COUNTS: tuple[tuple[str, str], ...] = (
+    ("total pagecache pages", "pagecache"), ("pages in swap cache", "swapcache"), ("pages swap cached", "swapcache"),
+    ("pages RAM", "ram"), ("pages of RAM", "ram"), ("pages HighMem/MovableOnly", "highmem"), ("pages HighMem", "highmem"),
+    ("pages of HIGHMEM", "highmem"), ("pages reserved", "reserved"), ("reserved pages", "reserved"),
+    ("pages cma reserved", "cma_reserved"), ("pages hwpoisoned", "hwpoisoned"), ("pages non-shared", "non_shared"),
+    ("pages shared", "shared"), ("pages in pagetable cache", "pagetable_cache"), ("pages dirty", "dirty"),
+    ("pages writeback", "writeback"), ("pages mapped", "mapped"), ("pages slab", "slab"), ("pages pagetables", "pagetables"),
+)
+_COUNT_KEYS = dict(PAGE_COUNTS)
+
+# "No limit" as printed: PAGE_COUNTER_MAX in KiB for any page size, RES_COUNTER_MAX in KiB (<= 3.18).
+_UNLIMITED_FROM_KIB = 9_007_199_254_700_000
+
+
+def limit_kib(value: int) -> LimitKib:
+    """A printed limit, or :data:`UNLIMITED` for the kernel's "no limit" numbers."""
+    return UNLIMITED if value >= _UNLIMITED_FROM_KIB else value
+
+
+def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
+    """Build the block from its lines by shape; ``None`` when there are none. First occurrence of a counter wins."""
+    if not any(parts.get(k) for k in ("counters", "node", "zone", "buddy", "pages", "swap", "hugepages", "slab", "meminfo")):
+        return None
+    info = MemInfo()
+    for _no, text in parts.get("counters", ()):
+        for name, value in _PAGES.findall(text):
+            info.pages.setdefault(name, int(value))
+    for no, text in parts.get("node", ()):
+        node = int(text[5 : text.index(" ", 5)])
+        info.nodes.append(NodeMem(node, _kib_fields(text), _unreclaimable(text), no))
+    zones: dict[tuple[int | None, str], Zone] = {}
+    pending = sorted(
+        [(no, "zone", t) for no, t in parts.get("zone", ())] + [(no, "reserve", t) for no, t in parts.get("reserve", ())]
+    )
+    last: Zone | None = None
+    for no, kind, text in pending:
+        if kind == "zone":
+            m = _NODE_ZONE.match(text)
+            if m is None:
+                continue
+            last = Zone(int(m[1]) if m[1] else None, m[2], _kib_fields(text), line=no)
+            scanned = _PLAIN.search(text)
+            last.pages_scanned = int(scanned[2]) if scanned else None
+            last.all_unreclaimable = _unreclaimable(text)
+            zones.setdefault((last.node, last.name), last)
+        elif last is not None and last.lowmem_reserve_pages is None:
+            last.lowmem_reserve_pages = tuple(map(int, re.findall(r"\d+", text)))
+    for no, text in parts.get("buddy", ()):
+        m = _NODE_ZONE.match(text)
+        if m is None:
+            continue
+        key = (int(m[1]) if m[1] else None, m[2])
+        zone = zones.get(key)
+        if zone is None:
+            zone = zones[key] = Zone(key[0], key[1], {}, line=no)
+        if zone.buddy is None:
+            zone.buddy = tuple((int(n), int(kib), letters) for n, kib, letters in _BUDDY.findall(text))
+            total = re.search(r"= (\d+)kB", text)
+            zone.buddy_total_kib = int(total[1]) if total else None
+    info.zones = list(zones.values())
+    for no, text in parts.get("hugepages", ()):
+        m = _HUGE.match(text)
+        if m:
+            info.hugepages.append(HugePages(int(m[1]) if m[1] else None, int(m[2]), int(m[3]), int(m[4]), int(m[5]), no))
+    for _no, text in parts.get("pages", ()):
+        number, _, words = text.partition(" ")
+        key_name = _COUNT_KEYS.get(words.strip())
+        if key_name:
+            info.counts.setdefault(key_name, int(number))
+    for _no, text in parts.get("swap", ()):
+        m = re.match(r"(Free|Total) swap[ \t]*[=:][ \t]*(\d+)[ \t]*kB", text)
+        if m and m[1] == "Free" and info.free_swap_kib is None:
+            info.free_swap_kib = int(m[2])
+        elif m and m[1] == "Total" and info.total_swap_kib is None:
+            info.total_swap_kib = int(m[2])
+    for _no, text in parts.get("slab", ()):
+        m = _SLAB.match(text)
+        if m:
+            info.slabs.append((m[1], int(m[2]), int(m[3])))
+    for _no, text in parts.get("allocs", ()):
+        m = _ALLOC.match(text)
+        if m:
+            info.alloc_sites.append((round(float(m[1]) * _POWERS[m[2]]), int(m[4]), m[5]))
+    used = [no for key in ("meminfo", "counters", "node", "zone", "pages", "swap") for no, _ in parts.get(key, ())]
+    if used:
+        info.first_line, info.last_line = min(used), max(used)
+    return info
+
+
+def _kib_fields(text: str) -> dict[str, int]:
+    return {name: int(value) for name, value in _KIB.findall(text)}
+
+
+def _unreclaimable(text: str) -> bool | None:
+    at = text.find("all_unreclaimable? ")
+    return None if at < 0 else text.startswith("yes", at + 19)
+
+
+def parse_memcg(parts: dict[str, list[Numbered]], stat_owner: Sequence[Numbered]) -> Memcg | None:
+    """
+    Build the memory cgroup block. *stat_owner* are the ``name value`` lines that followed ``Memory cgroup stats``.
+    """
+    usage, stats, protection = parts.get("usage", ()), parts.get("memcg_stats", ()), parts.get("protection", ())
+    if not usage and not stats:
+        return None
+    memcg = Memcg()
+    for _no, text in usage:
+        for name, used, limit, failcnt in _USAGE.findall(text):
+            line = MemcgLine(int(used), limit_kib(int(limit)), int(failcnt) if failcnt else None)
+            field = {"memory": "memory", "memory+swap": "memsw", "kmem": "kmem", "swap": "swap"}[name]
+            if getattr(memcg, field) is None:
+                setattr(memcg, field, line)
+    for no, text in stats:
+        m = re.match(r"Memory cgroup stats(?: for (?P<path>.*?))?:(?P<rest>(?:[ \t]*\w+:\d+KB)*[ \t]*)$", text)
+        if m is None:
+            m = re.match(r"Memory cgroup stats(?: for (?P<path>\S*?))?:(?P<rest>.*)$", text)
+        if m is None:
+            continue
+        path = unescape_name(m["path"]) if m["path"] else None
+        memcg.stats.append(MemcgStats(path, {n: int(v) * 1024 for n, v in _OLD_STATS.findall(m["rest"])}, no))
+    if stat_owner:
+        values: dict[str, int] = {}
+        for _no, text in stat_owner:
+            name, _, value = text.partition(" ")
+            values[name] = int(value)
+        if memcg.stats:
+            memcg.stats[-1].stats.update(values)
+        else:
+            memcg.stats.append(MemcgStats(None, values, stat_owner[0][0]))
+        # pgfault stands in the middle of every complete list; the 1 KiB record limit of 5.3-6.4 cuts before it.
+        memcg.stats_cut = "pgfault" not in values and len(values) > 5
+    for _no, text in protection:
+        m = re.match(r"Memory cgroup min protection (\d+)kB -- low protection (\d+)kB", text)
+        if m:
+            memcg.min_protection_kib, memcg.low_protection_kib = int(m[1]), int(m[2])
+    used_lines = [no for no, _ in (*usage, *stats, *stat_owner)]
+    memcg.first_line, memcg.last_line = min(used_lines), max(used_lines)
+    return memcg

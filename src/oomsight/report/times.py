@@ -1,0 +1,163 @@
+"""Times, host and boot of a raw log line, as far as its carrier tells. Called for landmark lines only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from oomsight.report.carriers import LAYERS
+from oomsight.report.model import When
+
+_LAYER = {layer.name: re.compile(layer.pattern) for layer in LAYERS}
+_ORDERED = tuple(_LAYER.items())
+_MONTHS = {m: i for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+_SYSLOG = re.compile(r"(?:([A-Z][a-z]{2})\s+)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?")
+_CTIME_DATE = re.compile(r"(\d\d):(\d\d):(\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What is known about time outside the text."""
+
+    reference: datetime | None = None  #: no event is later than this (file mtime, now); gives RFC 3164 dates a year
+    boot: datetime | None = None  #: wall time of boot, where the text is this host's own current kernel log
+
+
+def when(raw: str, clock: Clock = Clock()) -> When:
+    """
+    Return the times of one raw line.
+
+    ``time`` is ISO 8601: with offset where the carrier prints one, naive where it prints a date without, ``None``
+    where there is no date at all. A date without a year (RFC 3164) takes the year that puts it closest before
+    ``clock.reference``; without a reference it stays ``None``.
+    """
+    out = When()
+    pos = 0
+    texts: list[str] = []
+    for _ in range(8):
+        for name, pattern in _ORDERED:
+            m = pattern.match(raw, pos)
+            if m is None or m.end() == pos or (name == "monotonic" and out.uptime_s is None):
+                continue
+            if name == "printk" and out.uptime_s is not None:
+                continue
+            _take(out, name, m, texts, clock)
+            pos = m.end()
+            break
+        else:
+            break
+        if name in {"printk", "monotonic", "kmsg"} and not _LAYER["monotonic"].match(raw, pos):
+            break
+    if texts:
+        out.time_text = texts[0]
+    if out.time is None and out.uptime_s is not None and clock.boot is not None:
+        out.time = (clock.boot + timedelta(seconds=out.uptime_s)).isoformat(timespec="microseconds")
+    return out
+
+
+def _take(out: When, name: str, m: re.Match[str], texts: list[str], clock: Clock) -> None:
+    groups = {k: v for k, v in m.groupdict().items() if v is not None}
+    for key, value in groups.items():
+        if key.startswith("host") and out.host is None:
+            out.host = value
+        elif key == "uptime":
+            out.uptime_s = float(value)
+            texts.append(m[0].strip())
+        elif key == "usec":
+            out.uptime_s = int(value) / 1e6
+            out.seq = int(groups["seq"])
+            texts.append(f"[{int(value) / 1e6:12.6f}]")
+        elif key in {"iso", "iso5", "cri", "full"}:
+            texts.append(value)
+            out.time = out.time or _iso(value)
+        elif key == "syslog":
+            texts.append(value)
+            out.time = out.time or _syslog(value, clock.reference)
+        elif key == "ctime":
+            texts.append(f"[{value}]")
+            out.time = out.time or _ctime(value)
+        elif key == "unix":
+            texts.append(value)
+            out.time = datetime.fromtimestamp(float(value), UTC).isoformat(timespec="microseconds")
+        elif key == "human":
+            texts.append(value)
+
+
+def _iso(text: str) -> str | None:
+    text = text.replace(",", ".").replace(" UTC", "+00:00").replace("Z", "+00:00")
+    text = re.sub(r" (?=[+\-]\d)", "", text).replace(" ", "T", 1)
+    text = re.sub(r"([+\-]\d\d)(\d\d)$", r"\1:\2", text)
+    m = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?([+\-]\d\d:\d\d)?", text)
+    if m is None:
+        return None
+    fraction = (m[2] or "")[:7]
+    try:
+        datetime.fromisoformat(m[1])
+    except ValueError:
+        return None
+    return m[1] + fraction + (m[3] or "")
+
+
+def _syslog(text: str, reference: datetime | None) -> str | None:
+    m = _SYSLOG.search(text)
+    if m is None or m[1] is None or m[1] not in _MONTHS:
+        return None
+    year = int(m[3]) if m[3] else None
+    if year is None:
+        if reference is None:
+            return None
+        year = reference.year
+        # A log is never from the future (a day of slack for time zones): later in the year means last year.
+        if (_MONTHS[m[1]], int(m[2])) > ((reference + timedelta(days=1)).month, (reference + timedelta(days=1)).day):
+            year -= 1
+    fraction = f".{m[7][:6]}" if m[7] else ""
+    try:
+        return datetime(year, _MONTHS[m[1]], int(m[2]), int(m[4]), int(m[5]), int(m[6])).isoformat() + fraction  # noqa: DTZ001 - naive on purpose
+    except ValueError:
+        return None
+
+
+def _ctime(text: str) -> str | None:
+    """``dmesg -T`` in any locale: the year is the only four-digit number, month a name or ``11月``, day the other."""
+    clock = _CTIME_DATE.search(text)
+    if clock is None:
+        return None
+    rest = text[: clock.start()] + " " + text[clock.end() :]
+    year = re.search(r"\b(\d{4})\b|(\d{4})年", rest)
+    if year is None:
+        return None
+    rest = rest.replace(year[0], " ")
+    month = _month(rest)
+    cjk = re.search(r"(\d{1,2})\s*[月월]", rest)
+    if cjk:
+        month, rest = int(cjk[1]), rest.replace(cjk[0], " ")
+    days = [int(d) for d in re.findall(r"\d{1,2}", rest) if 1 <= int(d) <= 31]
+    if month is None or not days:
+        return None
+    try:
+        moment = datetime(int(year[1] or year[2]), month, days[0], int(clock[1]), int(clock[2]), int(clock[3]))  # noqa: DTZ001 - naive on purpose
+    except ValueError:
+        return None
+    return moment.isoformat()
+
+
+# First letters of month names in the locales dmesg -T is seen in, longest unambiguous prefix first (CLDR abbreviations).
+_MONTH_PREFIXES = (
+    ("jan gen ene янв sty led tam oca ian ιαν", 1), ("feb fév fev febr фев lut úno hel şub φεβ", 2),
+    ("mar mär mrt maa мар bře μαρ mär", 3), ("apr avr abr апр kwi dub huh nis απρ", 4),
+    ("may mai mag maj mei май мая kvě tou μαϊ μάι", 5), ("jun jui̇n juin giu июн cze čvn kes haz ιουν", 6),
+    ("jul juil lug июл lip čvc hei tem ιουλ", 7), ("aug aoû aou ago авг sie srp elo ağu αυγ", 8),
+    ("sep set wrz сен zář syy eyl σεπ", 9), ("oct okt ott out paź окт říj lok eki οκτ", 10),
+    ("nov lis ноя kas noe νοε", 11), ("dec dez déc dic des gru дек pro jou ara δεκ", 12),
+)
+
+
+def _month(text: str) -> int | None:
+    words = [w.lower() for w in re.findall(r"[^\W\d_]{3,}", text)]
+    # The month stands after the weekday in C and most locales: try words from the right.
+    for word in reversed(words):
+        for prefixes, month in _MONTH_PREFIXES:
+            if any(word.startswith(p) for p in prefixes.split()):
+                return month
+    return None

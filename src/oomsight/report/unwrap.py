@@ -1,0 +1,367 @@
+"""
+Text as it was before somebody wrapped, escaped, quoted or exported it.
+
+:func:`decode` turns the bytes of one window into lines with their source line numbers, undoing structured exports
+(journal export and JSON, ``dmesg -J``, container and cloud JSON), quoted-printable, escaped newlines and ANSI
+colours. Damage that can be undone in more than one way (hard-wrapped lines, a report glued into one line, reverse
+order) is left to :func:`variants`, which offers each reading; the caller keeps the one that explains most.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+_CONTROL_ESCAPES = re.compile(rb"\\x(0[0-9a-f]|1[0-9a-f]|7f|[89a-f][0-9a-f])")
+_OCTAL_ESCAPES = re.compile(rb"#([0-3][0-7]{2})")
+_NUMBERED = tuple[int, str]
+
+# Where a new line must begin when a whole report stands on one line; each alternative starts a kernel message.
+_STARTS = re.compile(
+    r"(?<!^)(?="
+    r"\[ *\d+\.\d{3,6}\]"
+    r"|\b(?:Call [Tt]race:|Mem-Info:|Hardware name: |lowmem_reserve\[\]:|Free swap +=|Total swap =|Swap cache stats:"
+    r"|memory: usage \d|memory\+swap: usage \d|kmem: usage \d|swap: usage \d|Memory cgroup stats for |Tasks state \("
+    r"|oom-kill:constraint=|oom_reaper: |Unreclaimable slab info:|Killed process \d+ \("
+    r"|(?:Memory cgroup o|O)ut of memory(?: \([a-z_]+\))?: Kill|Tasks in /\S* are going to be killed|Task in /"
+    r"|Kernel panic - |CPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: )"
+    r"|\bNode \d+ (?:active_anon:|hugepages_total=|[A-Z]\w+ free:|[A-Z]\w+: \d+\*)"
+    r"|(?<!Node \d )\b(?:DMA|DMA32|Normal|HighMem|Movable) ?(?:free:\d|: \d+\*\d)"
+    r"|\bactive_anon:\d+ inactive_anon:\d+ isolated_anon:"
+    r"|\b\d+ (?:total pagecache pages|pages in swap cache|pages RAM|pages HighMem|pages reserved|pages cma|pages hwp"
+    r"|pages shared|pages non-shared)"
+    r"|\[ *pid *\] +uid"
+    r"|\[ *\d{1,7}\] +\d+ +\d+ +\d+ +\d+ +\d+ )"
+)
+_KILLISH = re.compile(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
+_MESSAGE_KEYS = ("MESSAGE", "message", "msg", "log", "textPayload", "Message", "short_message", "line", "text", "body",
+                 "event", "_raw", "@message", "content")
+
+
+_JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*\{)")
+
+
+def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
+    """
+    Return the numbered lines of one window.
+
+    Bytes that are not UTF-8 survive as lone surrogates (``surrogateescape``). Lines of one multi-line record after
+    the first are indented by one blank, so that later stages see them as continuations.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    if text.count("\x1b") * 3 > text.count("\n"):
+        # Colours of dmesg -L or journalctl; a rare escape may be a process name on a serial console and stays.
+        text = ANSI.sub("", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "=3D" in text or "=\n" in text and re.search(r"=[0-9A-F]{2}", text):
+        text = _quoted_printable(text)
+    if "\ufeff" in text[:1]:
+        text = text[1:]
+    head = text[:4096]
+    if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or "\nMESSAGE=" in text[:65536]:
+        return list(_journal_export(text.encode("utf-8", "surrogateescape"), first_no))
+    if '"msg":' in text or '{"' in text or _JSON_START.match(text):
+        found = list(_json_lines(text, first_no))
+        if found:
+            return found
+    numbered = list(enumerate(text.split("\n"), first_no))
+    if "#012" in text or "\\n" in text or "\\x0a" in text or "\\x5c" in text:
+        numbered = list(_split_escaped(numbered))
+    if "`" in text:
+        numbered = [(no, s.strip("`") if s.lstrip().startswith("`") else s) for no, s in numbered]
+    return numbered
+
+
+def _quoted_printable(text: str) -> str:
+    """Undo quoted-printable line by line, keeping line numbers: a soft break leaves an empty line behind."""
+    out: list[str] = []
+    carry, joined = "", 0
+    for line in text.split("\n"):
+        if line.endswith("=") and not line.endswith("=="):
+            carry += line[:-1]
+            joined += 1
+            continue
+        out.append(_qp_line(carry + line))
+        out.extend([""] * joined)
+        carry, joined = "", 0
+    if carry:
+        out.append(_qp_line(carry))
+    return "\n".join(out)
+
+
+def _qp_line(line: str) -> str:
+    raw = binascii.a2b_qp(line.encode("utf-8", "surrogateescape"))
+    return raw.decode("utf-8", "surrogateescape").replace("\n", " ")
+
+
+def _split_escaped(numbered: list[_NUMBERED]) -> Iterator[_NUMBERED]:
+    """Split at rsyslog ``#012`` and at literal ``\\n`` where the line holds kernel text glued by them."""
+    for no, line in numbered:
+        if "#012" in line:
+            pieces = line.split("#012")
+        elif "\\n" in line and _KILLISH.search(line) and line.count("\\n") > 1:
+            pieces = line.replace("\\r", "").replace("\\t", "\t").replace('\\"', '"').split("\\n")
+        elif "\\x" in line and re.match(r"\d+,\d+,\d+,", line):
+            # A multi-line record of /dev/kmsg; one newline alone may belong to a process name and stays. A backslash
+            # is escaped here (and only here), so it is undone here.
+            pieces = line.split("\\x0a") if line.count("\\x0a") > 2 else [line]
+            pieces = [p.replace("\\x5c", "\\") for p in pieces]
+        else:
+            pieces = [line]
+        yield no, pieces[0]
+        for piece in pieces[1:]:
+            yield no, " " + piece.replace("#011", "\t")
+
+
+def _journal_export(data: bytes, first_no: int) -> Iterator[_NUMBERED]:
+    """journalctl -o export: KEY=value lines or KEY, length, value; a blank line ends an entry."""
+    pos, no, size = 0, first_no, len(data)
+    entry: dict[bytes, bytes] = {}
+    entry_no = no
+    while pos < size:
+        end = data.find(b"\n", pos)
+        end = size if end < 0 else end
+        line = data[pos:end]
+        if not line:
+            yield from _entry_lines(entry, entry_no)
+            entry, entry_no = {}, no + 1
+        elif b"=" in line:
+            key, _, value = line.partition(b"=")
+            entry[key] = value
+        elif end + 9 <= size and line.isascii() and line.replace(b"_", b"").isalnum():
+            length = int.from_bytes(data[end + 1 : end + 9], "little")
+            if length <= size - end - 9:
+                value = data[end + 9 : end + 9 + length]
+                entry[line] = value
+                no += data[end + 1 : end + 9].count(b"\n") + value.count(b"\n") + 1
+                end = end + 9 + length
+        pos = end + 1
+        no += 1
+    yield from _entry_lines(entry, entry_no)
+
+
+def _entry_lines(entry: dict[bytes, bytes], no: int) -> Iterator[_NUMBERED]:
+    if b"MESSAGE" not in entry:
+        return
+    fields = {
+        k.decode("ascii", "replace"): v.decode("utf-8", "surrogateescape") for k, v in entry.items()
+    }
+    yield from _structured(fields, no)
+
+
+def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
+    """Write one journal-like record back as plain lines: ISO time, host, tag, printk clock, message."""
+    message = fields.get("MESSAGE", "")
+    if isinstance(message, list):  # journalctl -o json: bytes, when not clean UTF-8
+        message = bytes(b & 0xFF for b in message if isinstance(b, int)).decode("utf-8", "surrogateescape")
+    if not isinstance(message, str):
+        return
+    stamp = str(fields.get("__REALTIME_TIMESTAMP", ""))
+    prefix = f"{stamp[:-6]}.{stamp[-6:]} " if stamp.isdigit() and len(stamp) > 6 else ""
+    tag = str(fields.get("SYSLOG_IDENTIFIER") or fields.get("_COMM") or "")
+    transport = fields.get("_TRANSPORT")
+    if transport == "kernel":
+        tag = "kernel"
+    elif tag == "kernel" and transport not in (None, "syslog"):
+        tag = "not-kernel"
+    host = str(fields.get("_HOSTNAME") or "localhost").replace(" ", "_")
+    if prefix:
+        pid = fields.get("SYSLOG_PID") or fields.get("_PID")
+        prefix += f"{host} {tag.replace(' ', '_') or 'journal'}{f'[{pid}]' if pid and transport != 'kernel' else ''}: "
+    mono = str(fields.get("_SOURCE_MONOTONIC_TIMESTAMP", ""))
+    if transport == "kernel" and mono.isdigit():
+        prefix += f"[{int(mono) / 1e6:12.6f}] "
+    first, *more = message.split("\n")
+    yield no, prefix + first
+    for piece in more:
+        yield no, " " + piece
+
+
+def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
+    """JSON logs: one object a line, ``dmesg -J``, a JSON array or a pretty-printed object. Other lines pass as they are."""
+    stripped = text.lstrip()
+    if '"dmesg"' in text[:4096] or re.search(r'^\s*"msg":', text, re.M):
+        yield from _dmesg_json(text, first_no)
+        return
+    if stripped[:1] in "[{" and "\n" in stripped.strip() and not stripped.split("\n", 1)[0].rstrip().endswith("}"):
+        try:
+            whole = json.loads(stripped)
+        except ValueError:
+            pass
+        else:
+            for record in _records(whole):
+                yield from _json_record(record, first_no)
+            return
+    any_json = False
+    rest: list[_NUMBERED] = []
+    for no, line in enumerate(text.split("\n"), first_no):
+        s = line.strip()
+        brace = s.find('{"') if s[:1] != "{" else 0
+        if brace >= 0 and s.endswith(("}", "},")):
+            try:
+                record = json.loads(s[brace:].rstrip(","))
+            except ValueError:
+                rest.append((no, line))
+                continue
+            if isinstance(record, dict):
+                got = list(_json_record(record, no))
+                if got:
+                    any_json = True
+                    rest.extend(got)
+                    continue
+        rest.append((no, line))
+    if any_json:
+        yield from rest
+
+
+def _records(value: object) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON document that carries a log message, in order."""
+    if isinstance(value, dict):
+        if any(isinstance(value.get(k), (str, list)) for k in _MESSAGE_KEYS):
+            yield value
+            return
+        for v in value.values():
+            yield from _records(v)
+    elif isinstance(value, list):
+        for v in value:
+            yield from _records(v)
+
+
+def _json_record(record: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
+    if "MESSAGE" in record:
+        yield from _structured(record, no)
+        return
+    payload = record.get("jsonPayload")
+    if isinstance(payload, dict):
+        record = {**record, **payload}
+    for key in _MESSAGE_KEYS:
+        value = record.get(key)
+        if isinstance(value, dict):
+            yield from _json_record(value, no)
+            return
+        if isinstance(value, str):
+            stamp = ""
+            for tkey in ("time", "timestamp", "@timestamp", "ts", "eventTime"):
+                t = record.get(tkey)
+                if isinstance(t, str) and re.match(r"\d{4}-\d\d-\d\dT", t) and not re.match(r"\d{4}-\d\d-\d\dT", value):
+                    stamp = t + " "
+                    break
+            for i, piece in enumerate(value.rstrip("\n").split("\n")):
+                # A forwarded message may hold a whole log: its lines are lines, not continuations.
+                yield no, (stamp if i == 0 else "") + piece
+            return
+
+
+_DMESG_JSON = re.compile(r'\s*"(pri|time|caller|msg)":\s*(.*?),?\s*$')
+
+
+def _dmesg_json(text: str, first_no: int) -> Iterator[_NUMBERED]:
+    """``dmesg -J`` prints one member a line; reading lines instead of the document survives a cut anywhere."""
+    time, pri = "", ""
+    for no, line in enumerate(text.split("\n"), first_no):
+        m = _DMESG_JSON.match(line)
+        if m is None:
+            continue
+        if m[1] == "time":
+            time = m[2].strip()
+        elif m[1] == "pri":
+            pri = m[2].strip()
+        elif m[1] == "msg":
+            try:
+                message = json.loads(m[2])
+            except ValueError:
+                message = m[2].strip('"')
+            if not isinstance(message, str):
+                continue
+            prefix = f"<{pri}>" if pri.isdigit() else ""
+            if re.fullmatch(r"\d+\.\d+", time):
+                prefix += f"[{float(time):12.6f}] "
+            first, *more = message.split("\n")
+            yield no, prefix + first
+            for piece in more:
+                yield no, " " + piece
+
+
+def unescape_name(name: str) -> str:
+    """
+    Undo the ``\\xHH`` escapes that /dev/kmsg and dmesg put for bytes below 32 or above 126, and rsyslog's ``#ooo``
+    for control characters. Printable characters are never escaped by them, so ``\\x41`` stays as it is.
+    """
+    if "\\x" not in name and "#0" not in name:
+        return name
+    raw = name.encode("utf-8", "surrogateescape")
+    raw = _CONTROL_ESCAPES.sub(lambda m: bytes([int(m[1], 16)]), raw)
+    raw = _OCTAL_ESCAPES.sub(lambda m: bytes([int(m[1], 8)]) if int(m[1], 8) < 32 else m[0], raw)
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def split_glued(numbered: list[_NUMBERED]) -> list[_NUMBERED]:
+    """Put line breaks back where several kernel messages stand on one line."""
+    out: list[_NUMBERED] = []
+    for no, line in numbered:
+        if len(line) > 200 or line.count("[") > 1:
+            pieces = [p for p in _STARTS.split(line) if p]
+            if len(pieces) > 1 and (len(pieces) > 2 or not re.match(r"\s*(?:\[|<|\S+ \S+ .*: \[|\d)", pieces[0])):
+                out.extend((no, p) for p in pieces)
+                continue
+        out.append((no, line))
+    return out
+
+
+def thousands(text: str) -> str:
+    """Remove thousands separators from numbers (``1,953,348kB``, ``1 953 348 kB``, ``1.953.348kB``)."""
+    return _THOUSANDS.sub(lambda m: re.sub(r"\D", "", m[1]) + m[2], text)
+
+
+_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:[,.'_\u00a0\u202f\u2009]\d{3})+)( ?[kK]B|(?=\s))")
+
+
+def has_thousands(text: str) -> bool:
+    """True when sizes in *text* are printed with thousands separators."""
+    return re.search(r"\d[,.'_\u00a0\u202f\u2009]\d{3} ?[kK]B", text) is not None
+
+
+def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "auto") -> list[_NUMBERED]:
+    """
+    Join lines that have no carrier of their own to the line before, in a log whose lines normally have one.
+
+    *carried* says which lines start with a carrier. With ``glue="auto"`` a blank is put between two pieces unless
+    the first ends in one or is as long as the longest line (then it was cut inside a word).
+    """
+    longest = max((len(s) for _, s in numbered), default=0)
+    out: list[_NUMBERED] = []
+    for (no, line), own in zip(numbered, carried, strict=True):
+        if own or not out or not line.strip():
+            out.append((no, line))
+            continue
+        before_no, before = out[-1]
+        last_piece = before.rsplit("\n", 1)[-1]
+        sep = glue if glue != "auto" else ("" if last_piece.endswith((" ", "\t")) or len(last_piece) >= longest - 1 else " ")
+        # Keep the piece boundary while joining, to measure the length of the last piece only.
+        out[-1] = (before_no, before + sep + "\n" + line)
+    return [(no, s.replace("\n", "")) for no, s in out]
+
+
+def join_fixed_width(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
+    """Join lines that were cut at a fixed width (every full line has exactly that length); ``None`` if none were."""
+    lengths: dict[int, int] = {}
+    for _, s in numbered:
+        lengths[len(s)] = lengths.get(len(s), 0) + 1
+    longest = max(lengths, default=0)
+    if longest < 40 or longest > 400 or lengths[longest] < 3:
+        return None
+    out: list[_NUMBERED] = []
+    open_piece = False
+    for no, s in numbered:
+        if open_piece and out:
+            out[-1] = (out[-1][0], out[-1][1] + s)
+        else:
+            out.append((no, s))
+        open_piece = len(s) == longest
+    return out

@@ -1,0 +1,79 @@
+"""A progress line for long reads: on a terminal's stderr only, late, and gone when the work is done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from oomsight.sinks.blocks import human_kib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+SHOW_AFTER_SECONDS: Final = 0.5  #: shorter work shows nothing: a flash is noise
+REDRAW_SECONDS: Final = 0.1
+_BAR_CELLS: Final = 24
+
+
+class Progress:
+    """
+    Call it with the bytes done so far; use it as a context manager so that the line is removed at the end.
+
+    ``total_bytes`` is ``None`` when it is not known (pipes, journals): then neither share nor time left is shown.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        total_bytes: int | None,
+        label: str = "reading",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream, self._total, self._label, self._clock = stream, total_bytes, label, clock
+        self._start = clock()
+        self._next = self._start + SHOW_AFTER_SECONDS
+        self._shown = False
+        self._on = stream.isatty()
+
+    def __call__(self, done_bytes: int) -> None:
+        """Redraw the line if it is time to."""
+        if self._on and (now := self._clock()) >= self._next:
+            self._next = now + REDRAW_SECONDS
+            self._shown = True
+            self._write(f"\r\x1b[K{progress_line(self._label, done_bytes, self._total, now - self._start)}")
+
+    def close(self) -> None:
+        """Remove the line."""
+        if self._shown:
+            self._shown = False
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:  # the terminal went away: the work goes on
+            self._on = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def progress_line(label: str, done_bytes: int, total_bytes: int | None, elapsed_seconds: float) -> str:
+    """Return ``label [####----] 34 %  1.2 GiB of 3.5 GiB  310.0 MiB/s  8 s left`` (ASCII, under 80 columns)."""
+    per_second = done_bytes / elapsed_seconds if elapsed_seconds > 0 else 0.0
+    rate = f"{human_kib(int(per_second) >> 10)}/s"
+    done = human_kib(done_bytes >> 10)
+    if not total_bytes:
+        return f"{label} {done}  {rate}"
+    share = min(done_bytes / total_bytes, 1.0)
+    cells = int(share * _BAR_CELLS)
+    left = max(total_bytes - done_bytes, 0) / per_second if per_second else 0.0
+    minutes, seconds = divmod(int(left + 0.5), 60)
+    eta = f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left"
+    bar = "#" * cells + "-" * (_BAR_CELLS - cells)
+    return f"{label} [{bar}] {share * 100:.0f} %  {done} of {human_kib(total_bytes >> 10)}  {rate}  {eta}"

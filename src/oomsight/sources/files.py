@@ -1,0 +1,235 @@
+"""Log files: which ones a list of arguments means, in which order, and their bytes."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO, RawIOBase
+from typing import Final
+
+from oomsight.sources.decode import JOURNAL_MAGIC, codec_of, is_binary, plain
+from oomsight.sources.errors import SourceError, from_os_error
+from oomsight.sources.source import BLOCK_BYTES, Kind, Progress
+
+STDIN_NAME: Final = "<stdin>"
+_KMSG_DEVICE: Final = os.makedev(1, 11)
+
+# Names logs have; in a directory, other files are read too when they hold text.
+_LOG_NAME: Final = re.compile(
+    r"(?:kern|kernel|messages|syslog|dmesg|console|warn|debug|daemon|system|boot)\b|.*\.log\b|.*\.journal~?$"
+)
+# name, rotation by number (1 = the newest), rotation by date, compression.
+_ROTATION: Final = re.compile(
+    r"(?P<stem>.+?)(?:[.-](?P<date>20\d{6}(?:[-T_]?\d{2,6})?))?(?:\.(?P<number>\d{1,4}))?(?P<old>\.old)?"
+    r"(?P<packed>\.(?:gz|xz|zst|zstd|bz2|lzma))?$"
+)
+
+
+@dataclass(slots=True)
+class FileRef:
+    """One thing to read that the arguments mean."""
+
+    name: str  #: for people: the path as given or found, or ``<stdin>``
+    kind: Kind
+    paths: tuple[str, ...]  #: one path; several for journal files, which journalctl merges; none for stdin
+    size_bytes: int | None = None  #: on disk; ``None`` = not known (pipe, device)
+
+
+@dataclass(slots=True)
+class FileSource:
+    """A log file or standard input, compressed or not."""
+
+    ref: FileRef
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.ref.name
+
+    @property
+    def kind(self) -> Kind:
+        return self.ref.kind
+
+    @property
+    def size_bytes(self) -> int | None:
+        return self.ref.size_bytes
+
+    def blocks(self, progress: Progress | None = None) -> Iterator[bytes]:
+        """Yield the text of the file; see :func:`open_blocks`."""
+        return open_blocks(self.ref, progress=progress, notes=self.notes)
+
+
+def expand(paths: Sequence[str]) -> list[FileRef]:
+    """
+    Return what *paths* (files, directories, patterns, ``-``) mean, each file once, older before newer rotations.
+
+    Files keep the order of the arguments, except that the rotations of one log stand together, oldest first.
+    Raises :class:`SourceError` for a path that is not there and for a directory without any log.
+    """
+    refs: list[FileRef] = []
+    for path in paths:
+        if path == "-":
+            refs.append(FileRef(STDIN_NAME, "stdin", ()))
+        elif os.path.isdir(path):
+            found = sorted(_logs_below(path), key=lambda ref: ref.name)
+            if not found:
+                raise SourceError(path, "no log files in this directory")
+            refs += found
+        elif os.path.lexists(path) or not glob.has_magic(path):
+            refs.append(_ref(path))
+        else:
+            matches = sorted(match for match in glob.glob(path, recursive=True) if not os.path.isdir(match))
+            if not matches:
+                raise SourceError(path, "no file matches this pattern")
+            refs += map(_ref, matches)
+    return _by_age(_merge_journals(_once(refs)))
+
+
+def _ref(path: str) -> FileRef:
+    """The reference for one existing path."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            return FileRef(path, "file", (path,))  # opening it will say so, with the hint
+        raise from_os_error(path, error) from None
+    if stat.S_ISCHR(status.st_mode) and status.st_rdev == _KMSG_DEVICE:
+        return FileRef(path, "kmsg", (path,))
+    if stat.S_ISREG(status.st_mode):
+        return FileRef(path, "journal" if _head(path).startswith(JOURNAL_MAGIC) else "file", (path,), status.st_size)
+    return FileRef(path, "file", (path,))
+
+
+def _head(path: str) -> bytes:
+    """The first bytes of a regular file; empty when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""
+
+
+def _logs_below(directory: str) -> Iterator[FileRef]:
+    """The logs in *directory* and below: by name, or because they hold text. Links to directories are not followed."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            if not stat.S_ISREG(status.st_mode) or not status.st_size:
+                continue
+            if not os.access(path, os.R_OK):
+                if _LOG_NAME.match(name):  # what looks like a log: explain says which right is missing
+                    yield FileRef(path, "file", (path,), status.st_size)
+                continue
+            head = _head(path)
+            if head.startswith(JOURNAL_MAGIC):
+                yield FileRef(path, "journal", (path,), status.st_size)
+            elif codec_of(head) or (head.strip(b"\0") and not is_binary(head)):
+                yield FileRef(path, "file", (path,), status.st_size)
+
+
+def _once(refs: list[FileRef]) -> list[FileRef]:
+    """*refs* without the files that are there already, under this or another name."""
+    seen: set[object] = set()
+    result = []
+    for ref in refs:
+        key: object = ref.name
+        if ref.paths:
+            try:
+                status = os.stat(ref.paths[0])
+                key = status.st_dev, status.st_ino
+            except OSError:
+                key = os.path.realpath(ref.paths[0])
+        if key not in seen:
+            seen.add(key)
+            result.append(ref)
+    return result
+
+
+def _merge_journals(refs: list[FileRef]) -> list[FileRef]:
+    """*refs* with the journal files of one directory as one: journalctl puts their entries in order."""
+    result: list[FileRef] = []
+    journals: dict[str, FileRef] = {}
+    for ref in refs:
+        folder = os.path.dirname(ref.paths[0]) if ref.kind == "journal" else None
+        if folder is not None and (first := journals.get(folder)):
+            first.name, first.paths = folder or ".", (*first.paths, *ref.paths)
+            first.size_bytes = (first.size_bytes or 0) + (ref.size_bytes or 0)
+            continue
+        result.append(ref)
+        if folder is not None:
+            journals[folder] = ref
+    return result
+
+
+def _by_age(refs: list[FileRef]) -> list[FileRef]:
+    """*refs* with the rotations of one log together, oldest first; the logs in the order of their first file."""
+    order: dict[str, int] = {}
+    keys: list[tuple[int, bool, str, int]] = []
+    for ref in refs:
+        match = _ROTATION.match(ref.name)
+        stem = match["stem"] if match and ref.kind == "file" else ref.name
+        date, number = (match["date"], match["number"] or (match["old"] and 1)) if match else (None, None)
+        keys.append(
+            # Within one log: by date, by descending number, and the file still written to at the end.
+            (order.setdefault(stem, len(order)), not (date or number), date or "", -int(number or 0))
+        )
+    return [ref for _, ref in sorted(zip(keys, refs, strict=True), key=lambda pair: pair[0])]
+
+
+def open_blocks(
+    ref: FileRef, *, progress: Progress | None = None, notes: list[str] | None = None
+) -> Iterator[bytes]:
+    """
+    Yield the text of *ref*: decompressed, as UTF-8, journal files and /dev/kmsg in their own formats.
+
+    Raises :class:`SourceError` when nothing can be read; what went wrong later is appended to *notes*.
+    """
+    notes = [] if notes is None else notes
+    if ref.kind == "journal":
+        from oomsight.sources.journal import journal_blocks
+
+        yield from journal_blocks(files=ref.paths, notes=notes)
+    elif ref.kind == "kmsg":
+        from oomsight.sources.kmsg import KmsgSource
+
+        source = KmsgSource(ref.paths[0], notes=notes)
+        yield from source.blocks(progress)
+    else:
+        path = ref.paths[0] if ref.paths else None
+        with_end = path is not None and ref.size_bytes is not None
+        again = (lambda: _raw(ref, None, [])) if with_end else None
+        yield from plain(ref.name, _raw(ref, progress, notes), notes, again, path)
+
+
+def _raw(ref: FileRef, progress: Progress | None, notes: list[str]) -> Iterator[bytes]:
+    """Yield the bytes of *ref* as they are."""
+    hint, done = f"sudo oomsight explain {ref.name}", 0
+    try:
+        with open(ref.paths[0], "rb", buffering=0) if ref.paths else _standard_input() as file:
+            while block := file.read(BLOCK_BYTES):
+                done += len(block)
+                yield block
+                if progress:
+                    progress(done)
+    except OSError as error:
+        if not done:
+            raise from_os_error(ref.name, error, hint) from None
+        notes.append(f"{ref.name}: {error.strerror} after {done} bytes; explained what was readable")
+
+
+def _standard_input() -> RawIOBase | BytesIO:
+    """Standard input without buffering; whatever stands in for it when it was replaced."""
+    try:
+        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    except ValueError:  # no file descriptor behind it
+        return BytesIO(sys.stdin.buffer.read())

@@ -1,0 +1,66 @@
+"""Reading the output of a program (journalctl, dmesg, zstd) as a stream, without ever blocking on its stderr."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from oomsight.sources.source import BLOCK_BYTES
+
+
+class Program:
+    """
+    One run of a program whose standard output is wanted.
+
+    Iterate it to get the output; afterwards ``status`` is the exit status (``None`` while it runs, or when the
+    iteration was given up) and ``complaint`` the last non-empty line of its stderr.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.argv = list(argv)
+        self.status: int | None = None
+        self.complaint = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        # stderr goes to a file: a pipe nobody drains would stop a program that complains a lot.
+        with tempfile.TemporaryFile() as stderr:
+            process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=os.environ | {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+            )
+            assert process.stdout is not None
+            try:
+                while block := os.read(process.stdout.fileno(), BLOCK_BYTES):
+                    yield block
+                self.status = process.wait()
+            finally:
+                process.stdout.close()
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                stderr.seek(0)
+                lines = stderr.read(BLOCK_BYTES).decode("utf-8", "replace").split("\n")
+                self.complaint = next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def first_bytes(argv: Sequence[str], limit_bytes: int = 64 << 10) -> tuple[bytes, str]:
+    """Return at most *limit_bytes* of what *argv* prints, and its complaint; the program is not run to its end."""
+    run, head = Program(argv), b""
+    blocks = iter(run)
+    for block in blocks:
+        head += block
+        if len(head) >= limit_bytes:
+            blocks.close()  # type: ignore[attr-defined]  # it is a generator
+            break
+    return head[:limit_bytes], run.complaint
+
+
+def find(program: str) -> str | None:
+    """Return the path of *program*, also where ``PATH`` lacks the administrator's directories; else ``None``."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin")
