@@ -40,7 +40,7 @@ def options(command: click.Command, ctx: click.Context) -> Iterator[str]:
     """Yield one tagged paragraph per option."""
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        if record is None:
+        if record is None or not record[1]:  # click lists arguments, too; SYNOPSIS shows them
             continue
         yield ".TP"
         yield f"\\fB{roff(record[0])}\\fR"
@@ -83,7 +83,7 @@ def exit_statuses() -> Iterator[str]:
 
 def pages() -> dict[str, str]:
     """Return every page by file name."""
-    top = click.Context(cli, info_name=PROGRAM)
+    top = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
     commands = {name: command for name in cli.list_commands(top) if (command := cli.get_command(top, name)) is not None}
 
     def listing() -> Iterator[str]:
@@ -107,7 +107,7 @@ def pages() -> dict[str, str]:
         )
     }
     for name, command in commands.items():
-        ctx = click.Context(command, info_name=name, parent=top)
+        ctx = click.Context(command, info_name=name, parent=top, **command.context_settings)
         usage = " ".join(command.collect_usage_pieces(ctx))
         found[f"{PROGRAM}-{name}.1"] = page(
             f"{PROGRAM}-{name}",

@@ -103,6 +103,8 @@ CASES = [
     # system containers and machines
     ("/lxc/100102/ns/.lxc", "machine", "machine", {"runtime": "lxc", "machine": "100102"}),
     ("/lxc/docker", "machine", "machine", {"runtime": "lxc", "machine": "docker"}),
+    ("/lxc/web.service", "machine", "machine", {"runtime": "lxc", "machine": "web.service"}),
+    ("/lxc/web.slice", "machine", "machine", {"runtime": "lxc", "machine": "web.slice"}),
     ("/lxc.payload.web1", "machine", "machine", {"runtime": "lxc", "machine": "web1"}),
     ("/lxc.payload/web1", "machine", "machine", {"runtime": "lxc", "machine": "web1"}),
     ("/lxc.monitor.web1", "machine", "machine", {"runtime": "lxc", "machine": "web1"}),

@@ -59,12 +59,26 @@ def host_incident(victim: str = "python3", path: str = "dmesg.txt") -> Incident:
         Task(pid, uid, pid, vm, rss, anon, 0, shmem, pgt, None, None, 0, adj, None, victim if comm == "python3" else comm, 84 + i)
         for i, (comm, pid, uid, vm, rss, anon, shmem, pgt, adj) in enumerate(HOST_TASKS)
     ]  # fmt: skip
-    order = sorted((t for t in tasks if t.oom_score_adj != -1000), key=lambda t: -(t.rss_pages + (t.pgtables_bytes or 0) // 4096))
+    order = sorted(
+        (t for t in tasks if t.oom_score_adj != -1000), key=lambda t: -(t.rss_pages + (t.pgtables_bytes or 0) // 4096)
+    )
     ranking = []
     for rank, task in enumerate(order, 1):
         points = task.rss_pages + (task.pgtables_bytes or 0) // 4096
         ranking.append(
-            RankedTask(rank, task.pid, task.tgid, task.comm, points, 0, task.rss_pages * 4, 0, (task.pgtables_bytes or 0) // 1024, 0, points * 1000 // HOST_T)
+            RankedTask(
+                rank,
+                task.pid,
+                task.tgid,
+                task.comm,
+                points,
+                0,
+                task.rss_pages * 4,
+                0,
+                (task.pgtables_bytes or 0) // 1024,
+                0,
+                points * 1000 // HOST_T,
+            )
         )
     ranking.append(RankedTask(None, 141, 141, "sshd", None, -1000, 1288, 0, 36, None, None, "oom_score_adj -1000"))
     source = Span(path, 2, 104)
@@ -107,7 +121,10 @@ def host_incident(victim: str = "python3", path: str = "dmesg.txt") -> Incident:
         Item("free", "free", 2688, [Item("free_reserve", "kept back below the min watermark", 1768)]),
         Item("unaccounted", "not accounted for in this report", 8700),
     ]
-    consumers = [Consumer("process", t.comm, t.rss_pages * 4, t.rss_pages * 100 / HOST_T, 1, (t.pid,), t.pid == 161) for t in tasks]
+    consumers = [
+        Consumer("process", t.comm, t.rss_pages * 4, t.rss_pages * 100 / HOST_T, 1, (t.pid,), t.pid == 161)
+        for t in tasks
+    ]
     consumers.append(Consumer("kernel", "slab (kernel objects)", 8464, 3.0))
     name = mark(victim)
     return Incident(
@@ -173,7 +190,9 @@ def pod_incident(cgroup: str = CONTAINER) -> Incident:
         Item("kernel", "kernel memory charged to the cgroup", 240, [Item("kernel_stack", "kernel stacks", 96), Item("pagetables", "page tables", 100), Item("slab", "kernel objects (slab)", 43)]),
         Item("unaccounted", "not accounted for in this report", 0),
     ]  # fmt: skip
-    node = Consumer("process", "node", 49616, 100.9, 1, (165,), True, "shared pages are counted in every process that maps them")
+    node = Consumer(
+        "process", "node", 49616, 100.9, 1, (165,), True, "shared pages are counted in every process that maps them"
+    )
     owner = describe(cgroup)
     return Incident(
         "oom-m3n8p1",
@@ -207,7 +226,9 @@ def empty_incident() -> Incident:
     """The least a headless text can give: a kind and where it was read."""
     source = Span("<stdin>", 1, 1)
     report = OomReport(EventKind.REAPER_ONLY, source)
-    return Incident("oom-aaaaaa", report, source, "The OOM reaper freed a process", "Only its line is in the text.", Answers())
+    return Incident(
+        "oom-aaaaaa", report, source, "The OOM reaper freed a process", "Only its line is in the text.", Answers()
+    )
 
 
 def killer_incident(comm: str = "postgres") -> Incident:
@@ -216,5 +237,9 @@ def killer_incident(comm: str = "postgres") -> Incident:
 
     source = Span("journal", 7, 7)
     killed = Killed(4242, comm, "/system.slice/db.service", "SIGTERM", 113, 204800, "mem avail: 3.1 %", 7)
-    report = OomReport(EventKind.USERSPACE_KILLER, source, When("2026-11-23T10:00:00+01:00"), killer="earlyoom", killed=[killed])
-    return Incident("oom-bbbbbb", report, source, f"earlyoom ended {mark(comm)}", "The kernel killed nothing.", Answers())
+    report = OomReport(
+        EventKind.USERSPACE_KILLER, source, When("2026-11-23T10:00:00+01:00"), killer="earlyoom", killed=[killed]
+    )
+    return Incident(
+        "oom-bbbbbb", report, source, f"earlyoom ended {mark(comm)}", "The kernel killed nothing.", Answers()
+    )

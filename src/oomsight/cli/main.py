@@ -143,13 +143,23 @@ def completion_command(shell: str) -> None:
     answer(complete.source_template % complete.source_vars() + "\n")
 
 
+def _invoke(args: list[str]) -> Any:
+    """What click's ``main`` does, without its own idea of how errors end."""
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, PROGRAM, COMPLETION_VARIABLE, instruction)
+    try:
+        with cli.make_context(PROGRAM, args) as ctx:
+            return cli.invoke(ctx)
+    except click.exceptions.Exit as stop:  # --help, --version, ctx.exit()
+        return stop.exit_code
+
+
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line *args* (default: the process's) and return the exit status; never raises."""
     try:
-        status = cli.main(
-            args=None if args is None else list(args), prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE,
-            standalone_mode=False,
-        )  # fmt: skip
+        status = _invoke(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
     except BrokenPipeError:
         # Python flushes stdout once more at exit: give it somewhere to write to.

@@ -16,7 +16,7 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from oomsight.report.model import MemcgStats, MemInfo, OomReport, Zone
 
@@ -77,6 +77,17 @@ _KERNEL_PARTS: Final = (
     ("percpu", "per-CPU allocations"), ("vmalloc", "vmalloc"), ("slab", "kernel objects (slab)"),
     ("zswap", "compressed swap (zswap)"),
 )  # fmt: skip
+
+
+def is_complete(accounting: Accounting) -> bool:
+    """
+    Whether the counters that matter are all there, so that ``unaccounted`` means what it says. In an excerpt it also
+    holds whatever was cut away.
+    """
+    keys = {item.key for item in accounting.items}
+    if accounting.scope == "memcg":
+        return "anon" in keys
+    return all(not keys.isdisjoint(any_of) for any_of in (("anon", "lru"), ("slab", "slab_unreclaimable"), ("free",)))
 
 
 def page_kib_of(report: OomReport) -> int:
@@ -196,6 +207,10 @@ def _host(info: MemInfo, page_kib: int, assumed: str) -> Accounting | None:
         done = _closed("host", "host", total[0], total[1] + assumed, items)
     done.approximate |= not disjoint
     done.swap_total_kib, done.swap_free_kib = info.total_swap_kib, info.free_swap_kib
+    if not is_complete(done):
+        done.items[-1].note = "counters are missing in this text; what they counted is in here"
+    elif "free_pcp" in values and "zspages" not in values and (info.total_swap_kib or 0) > (info.free_swap_kib or 0):
+        done.items[-1].note = "if the swap is zram, its compressed pages are in here: this kernel does not count them"
     return done
 
 
@@ -228,8 +243,8 @@ def _nodes(info: MemInfo, page_kib: int, host: Accounting | None) -> list[Accoun
         basis = "managed memory of the node's zones listed" if managed else "present memory of the node's zones listed"
         done = _closed("node", f"node {node}", max(managed or present, 0) or None, basis, items)
         done.approximate |= not disjoint
-        if node_kib and "slab_unreclaimable" not in values and (rest := _find(done.items, UNACCOUNTED)):
-            rest.note = "slab is not printed per node by this kernel and is in here"
+        if "slab_unreclaimable" not in values:
+            done.items[-1].note = "slab is not printed per node by this kernel and is in here"
         found.append(done)
     return found
 
@@ -332,14 +347,13 @@ def _cgroup(report: OomReport) -> Accounting | None:
     if many:
         basis += f"; statistics summed over {len(memcg.stats)} cgroups"
     done = _closed("memcg", mark(path or "?", Kind.CGROUP), usage, basis, items)
-    rest = _find(done.items, UNACCOUNTED)
-    if rest is not None:
-        if not merged:
-            rest.note = "the report has no statistics of this cgroup"
-        elif memcg.stats_cut:
-            rest.note = "the kernel cut the statistics short"
-        elif rest.kib:
-            rest.note = "charged in advance to CPUs, or kernel memory this kernel does not list"
+    rest = done.items[-1]
+    if not merged:
+        rest.note = "the report has no statistics of this cgroup"
+    elif rest.kib and memcg.stats_cut:
+        rest.note = "the kernel cut the statistics short"
+    elif rest.kib:
+        rest.note = "charged in advance to CPUs, or kernel memory this kernel does not list"
     swap, memsw = memcg.swap, memcg.memsw
     if swap is not None and isinstance(swap.limit_kib, int):
         done.swap_total_kib, done.swap_free_kib = swap.limit_kib, max(0, swap.limit_kib - swap.usage_kib)
@@ -417,6 +431,7 @@ def _closed(
     """
     An accounting whose items add up: the remainder becomes ``unaccounted``; a small excess (counters are per CPU and
     lag) is cut from the biggest items; with a big one the total itself is not believed and the sum takes its place.
+    The remainder is always the last item.
     """
     counted = sum(item.kib for item in items)
     approximate = False
@@ -440,7 +455,3 @@ def _closed(
         total_kib = counted
     items.append(Item(UNACCOUNTED, "not accounted for in this report", total_kib - counted))
     return Accounting(scope, name, total_kib, items, basis, approximate)
-
-
-def _find(items: Iterable[Item], key: str) -> Item | None:
-    return next((item for item in items if item.key == key), None)

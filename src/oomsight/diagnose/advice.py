@@ -169,12 +169,15 @@ LIMIT_SETTERS: Final[tuple[tuple[str, Callable[[Owner], bool], Callable[[int, Ow
 """Who owns a cgroup -> how its limit is set; the first row that fits is used, plain cgroups fall through."""
 
 
-def set_limit(owner: Owner | None, kib: int, *, v1: bool = False) -> list[Advice]:
+def set_limit(owner: Owner | None, kib: int, *, v1: bool = False, path: str | None = None) -> list[Advice]:
     """
     Return how to set the memory limit of *owner*'s cgroup to *kib*.
 
     The most specific manager is named (a pod is a systemd slice too, but the kubelet owns it). A plain cgroup is
     written directly; the path travels as an argument, so that no name reaches a shell. Unknown owner: no advice.
+
+    :param v1: the report shows a v1 hierarchy.
+    :param path: the cgroup as the host sees it, where *owner* is one inside a container.
     """
     if owner is None or owner.kind == "root":
         return []
@@ -184,14 +187,15 @@ def set_limit(owner: Owner | None, kib: int, *, v1: bool = False) -> list[Advice
             advice = setter(mib, owner)
             if advice:
                 return advice
-    if "…" in owner.path or "..." in owner.path or not owner.path.startswith("/"):
-        return []
+    path = path or owner.path
+    if "…" in path or "..." in path or not path.startswith("/"):
+        return []  # somebody shortened it before posting
     mount, knob = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if v1 else ("/sys/fs/cgroup", "memory.max")
     return [
         Advice(
-            f"write the new limit into {knob} of the cgroup {mark(owner.path, Kind.CGROUP)} (and into whatever made "
+            f"write the new limit into {knob} of the cgroup {mark(path, Kind.CGROUP)} (and into whatever made "
             "the cgroup, or it is lost)",
-            ("sh", "-c", 'echo "$1" > "$2"', "sh", str(mib << 20), f"{mount}{owner.path}/{knob}"),
+            ("sh", "-c", 'echo "$1" > "$2"', "sh", str(mib << 20), f"{mount}{path}/{knob}"),
         )
     ]
 
@@ -204,12 +208,14 @@ def cap(owner: Owner | None, held_kib: int, managed_kib: int) -> list[Advice]:
         return [
             Advice(
                 f"run it in a cgroup with a limit, about {size(limit)} (the {size(held_kib)} it held, less "
-                f"{CAP_RESERVE:.0%} of RAM), so that its own limit acts before the whole machine is out of memory: "
+                f"{100 * CAP_RESERVE:.0f} % of RAM), so that its own limit acts before the whole machine is out of "
+                "memory: "
                 f"for example `systemd-run --scope -p MemoryMax={limit >> 10}M COMMAND`, or MemoryMax= in its unit"
             )
         ]
     steps[0].text = (
-        f"give it a limit of its own of {size(limit)} (the {size(held_kib)} it held, less {CAP_RESERVE:.0%} of RAM), "
+        f"give it a limit of its own of {size(limit)} (the {size(held_kib)} it held, less {100 * CAP_RESERVE:.0f} % "
+        "of RAM), "
         f"so that its own limit acts before the whole machine is out of memory: {steps[0].text}"
     )
     return steps
@@ -482,7 +488,7 @@ def tune(comm: str | None, base_kib: int | None, each_kib: int | None = None) ->
     }
     return [
         Advice(
-            f"if {mark(comm)} is {runtime.label}: {runtime.text.format(**values)}",
+            f"{mark(comm)} ({runtime.label}, by its name): {runtime.text.format(**values)}",
             snippet=runtime.snippet.format(**values) if runtime.snippet else None,
         )
     ]

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
-from oomsight.diagnose.accounting import account, allowed_nodes, in_memcg, managed_kib, page_kib_of, swap_in_use_kib
+from oomsight.diagnose.accounting import (
+    UNACCOUNTED,
+    account,
+    allowed_nodes,
+    in_memcg,
+    is_complete,
+    managed_kib,
+    page_kib_of,
+    swap_in_use_kib,
+)
 from oomsight.diagnose.model import Accounting, Consumer
 from oomsight.naming.marked import Kind, mark
 
@@ -83,9 +92,8 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
     Who really held the memory; ``None`` when nobody held a tenth of it, or nothing is known.
 
     A pool is named when it clearly outweighs every single process, a user when no pool stands out, the kernel or
-    shared memory when it holds more than any of them.
+    shared memory when it holds more than any of them (without a table: more than all anonymous memory).
     """
-    del report, accountings
     first: dict[str, Consumer] = {}
     item: Consumer | None = None
     for c in consumers:
@@ -103,7 +111,11 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
             if wider and wider.name != "0" and wider.kib >= _USER_OVER_POOL * best.kib:
                 best = wider
                 break
-    if item and (best is None or item.kib > best.kib):
+    rival_kib = best.kib if best else 0
+    scope = _scope(report, accountings)
+    if scope is not None and not report.tasks:
+        rival_kib = max(rival_kib, sum(i.kib for i in scope.items if i.key in {"anon", "lru"}))
+    if item and item.kib > rival_kib:
         best = item
     if best is None or (best.share_pct is not None and best.share_pct < _MIN_CULPRIT_PCT):
         return None
@@ -115,6 +127,12 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
 def _scope(report: OomReport, accountings: Sequence[Accounting]) -> Accounting | None:
     """The accounting of the domain that ran out."""
     wanted = "memcg" if in_memcg(report) else "host"
+    nodes = allowed_nodes(report)
+    if nodes is not None and len(nodes) == 1:
+        name = f"node {min(nodes)}"
+        for accounting in accountings:
+            if accounting.scope == "node" and accounting.name == name:
+                return accounting
     return next((a for a in accountings if a.scope == wanted), None)
 
 
@@ -287,7 +305,7 @@ def _items(report: OomReport, scope: Accounting | None, base: int | None) -> lis
     out = []
     for item in scope.items:
         kind = _ITEM_KINDS.get(item.key)
-        if kind is None or item.kib <= 0:
+        if kind is None or item.kib <= 0 or (item.key == UNACCOUNTED and not is_complete(scope)):
             continue
         kib, note = item.kib, item.note
         if item.key == "shmem":
@@ -298,10 +316,18 @@ def _items(report: OomReport, scope: Accounting | None, base: int | None) -> lis
             mapped = _mapped_kib(report) if mapped is None else mapped
             kib, note = max(0, kib - mapped), "page cache the kernel could not drop in time"
         elif item.key == "slab_unreclaimable" and report.meminfo and report.meminfo.slabs:
-            name, _used, total = max(report.meminfo.slabs, key=lambda s: s[2])
-            note = f"biggest cache: {mark(name, Kind.OWNER)}, {total} KiB"
+            note = _slab_note(report.meminfo.slabs, kib)
         share = _pct(kib, base)
         if kib and (share is None or share >= _MIN_ITEM_PCT):
             out.append(Consumer(kind, item.label, kib, share, 0, (), False, note))
     out.sort(key=lambda c: -c.kib)
     return out[:_TOP_ITEMS]
+
+
+def _slab_note(slabs: Sequence[tuple[str, int, int]], kib: int) -> str:
+    """Which cache fills the slab, or that none of the list does: kmalloc blocks above two pages are in no cache."""
+    name, _used, most = max(slabs, key=itemgetter(2))
+    listed = sum(total for _name, _used, total in slabs)
+    if 2 * listed < kib:
+        return f"the caches listed hold only {listed} KiB of it; the rest are big kmalloc blocks, which are in no cache"
+    return f"biggest cache: {mark(name, Kind.OWNER)}, {most} KiB"

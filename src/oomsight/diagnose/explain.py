@@ -51,7 +51,7 @@ def incident_id(report: OomReport) -> str:
     else:
         facts = _weak_facts(report, victim)
     text = "\x1f".join("" if fact is None else str(fact) for fact in facts)
-    digest = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return "oom-" + b32encode(digest).decode("ascii").lower()[:ID_CHARS]
 
 
@@ -138,7 +138,7 @@ def explain_report(report: OomReport) -> Incident:
         id=report_id,
         report=report,
         source=report.source,
-        headline=attempt("the headline", lambda: narrative.headline(case, causes), "The OOM killer ran"),
+        headline=attempt("the headline", lambda: narrative.headline(case), "The OOM killer ran"),
         summary=attempt("the summary", lambda: narrative.summary(case, causes), ""),
         answers=attempt("the answers", lambda: narrative.answers(case, causes, gfp), Answers()),
         causes=causes,

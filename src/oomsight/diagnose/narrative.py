@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oomsight.diagnose.model import Answers, Confidence
-from oomsight.diagnose.wording import MISSING_HEAD, count, holder, listing, percent, process, sentence, size
+from oomsight.diagnose.wording import count, holder, listing, missing, percent, process, sentence, size
 from oomsight.naming.cgroup_path import relation
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import UNLIMITED, EventKind
@@ -38,8 +38,8 @@ FRAMES: Final[dict[str, str]] = {
     "copy_page_range": "copying page tables for a fork",
     "alloc_skb_with_frags": "sending on a socket",
     "sock_alloc_send_pskb": "sending on a socket",
-    "__vmalloc_node_range_noprof": "a large kernel allocation (vmalloc)",
-    "__vmalloc_node_range": "a large kernel allocation (vmalloc)",
+    "__vmalloc_node_range_noprof": "making a large kernel allocation (vmalloc)",
+    "__vmalloc_node_range": "making a large kernel allocation (vmalloc)",
     "hugetlb_fault": "touching huge pages",
     "pipe_write": "writing to a pipe",
     "getname_flags": "opening a file",
@@ -64,11 +64,17 @@ ITEM_WORTH: Final = 0.05
 """Items below this share are not named in the summary."""
 
 
-def place(case: Case) -> str:
-    """Return where memory ran out, in words: the machine, or whose limit."""
+_UNKNOWN_PLACE: Final = "memory ran out"
+_LEVELS: Final = {"container": "container", "pod": "pod", "unit": "unit", "slice": "slice", "session": "session"}
+
+
+def place(case: Case, *, short: bool = False) -> str:
+    """Return where memory ran out, in words: the machine, or whose limit; *short* when the owner was just named."""
     report = case.report
     if case.in_memcg:
         limit = f" of {size(case.base_kib)}" if isinstance(case.limit_kib, int) else ""
+        if case.oom_owner is not None and case.owner is not None and short and case.owner.path == case.oom_owner.path:
+            return f"that {_LEVELS.get(case.oom_owner.level, 'cgroup')} reached its memory limit{limit}"
         if case.oom_owner is not None and case.oom_owner.kind != "root":
             return f"{case.oom_owner.short} reached its memory limit{limit}"
         return f"a cgroup reached its memory limit{limit}"
@@ -82,10 +88,10 @@ def place(case: Case) -> str:
         swap = "" if case.swap_total_kib is None else " and no swap" if not case.swap_total_kib else ""
         swap = swap or (f" and {size(case.swap_total_kib)} of swap" if case.swap_total_kib else "")
         return f"the machine ({size(case.managed_kib)} of RAM{swap}) was out of memory"
-    return "the machine was out of memory" if report.kind is EventKind.GLOBAL else "memory ran out"
+    return "the machine was out of memory" if case.global_shown else _UNKNOWN_PLACE
 
 
-def headline(case: Case, causes: Sequence[Cause]) -> str:
+def headline(case: Case) -> str:
     """Return one line: what was killed, where, why."""
     report, victim = case.report, case.victim
     special = {
@@ -108,8 +114,10 @@ def headline(case: Case, causes: Sequence[Cause]) -> str:
             return f"{special}; this text does not say why"
         if others > 0:
             special = special.replace(" was killed", " were killed")
-    verdict = causes[0].code if causes else None
+    verdict = case.main_codes[0] if case.main_codes else None
     why = place(case)
+    if why == _UNKNOWN_PLACE and victim is None:
+        return special or ""
     if verdict in _VERDICTS and not case.in_memcg:
         why = f"{why}: {_VERDICTS[verdict]}"
     return f"{special}: {why}"
@@ -146,13 +154,14 @@ def _what_happened(case: Case) -> list[str]:
     host = f" on host {mark(report.when.host, Kind.HOST)}" if report.when.host else ""
     if victim is None:
         if report.kind is EventKind.PANIC:
-            return [f"The kernel{host} ran out of memory and panicked, because it is set to or could free nothing."]
+            why = "could free nothing" if "deadlocked" in (report.panic or "") else "is set to (panic_on_oom)"
+            return [f"The kernel{host} ran out of memory and panicked, because it {why}."]
         if report.kind is EventKind.NO_KILLABLE:
             return [f"The kernel{host} needed memory and found no process it may kill: nothing was freed."]
         if report.skipped_exiting:
             pid, comm = report.skipped_exiting[0]
             return [f"The kernel{host} chose {process(comm, pid)}, which was already exiting, and so killed nobody."]
-        return [f"The OOM killer ran{host}; whom it killed is not in this text: {MISSING_HEAD}."]
+        return [f"The OOM killer ran{host}; whom it killed is not in this text."]
     held = f", which held {size(case.victim_kib)}," if case.victim_kib is not None else ""
     others = _others(len(report.victims) - 1)
     of = ""
@@ -163,45 +172,47 @@ def _what_happened(case: Case) -> list[str]:
         return [f"{text.rstrip(',')}; why is not in this text."]
     if not others:
         text = text.rstrip(",") if not held else text
-    return [f"{text} because {place(case)}."]
+    return [f"{text} because {place(case, short=bool(of))}."]
 
 
 def _why_this_one(case: Case) -> list[str]:
-    selection = case.selection
+    report, selection = case.report, case.selection
     if case.victim is None:
         return []
-    if case.report.allocating_task_killed:
-        return ["It was killed because it asked for memory (vm.oom_kill_allocating_task), not for its size."]
-    if selection is not None and selection.why:
-        return [sentence(selection.why)]
-    return []
+    said = []
+    if report.allocating_task_killed:
+        said.append("It was killed because it asked for memory (vm.oom_kill_allocating_task), not for its size.")
+    elif selection is not None and selection.why:
+        said.append(sentence(selection.why))
+    if report.group_memcg:
+        group = mark(report.group_memcg, Kind.CGROUP)
+        said.append(f"All of cgroup {group} died with it, because memory.oom.group is set there.")
+    return said
 
 
 def _who_held_it(case: Case) -> list[str]:
-    culprit, victim = case.culprit, case.victim
+    culprit = case.culprit
     if culprit is None:
         return []
-    share = f", {culprit.share_pct:.0f} % of {case.whole}" if culprit.share_pct is not None else ""
+    held = case.held(culprit)
+    if culprit.kind in ("kernel", "shared"):
+        more = "More than any process held: " if case.report.tasks else "Most memory was held by "
+        return [f"{more}{holder(culprit)}, {held}."]
     if culprit.is_victim:
-        if culprit.kind == "process" or case.victim is None:
-            return (
-                []
-                if case.selection and case.selection.why and share == ""
-                else [f"It was also the biggest user of memory{share}."]
-            )
-        return [f"It is one of {holder(culprit)}, which held {size(culprit.kib)} together{share}."]
-    if victim is None:
-        return [f"Most memory was held by {holder(culprit)}: {size(culprit.kib)}{share}."]
-    return [f"But the memory was really held by {holder(culprit)}: {size(culprit.kib)}{share}."]
+        if culprit.kind != "process":
+            return [f"It is one of {holder(culprit)}, which held {held} together."]
+        told = case.selection is not None and bool(case.selection.why)  # the ranking has just said so
+        return [] if told else [f"It was also the biggest user of memory: {held}."]
+    but = "Most memory was held by" if case.victim is None else "But the memory was really held by"
+    return [f"{but} {holder(culprit)}: {held}."]
 
 
 def _first_change(causes: Sequence[Cause]) -> str | None:
     for cause in causes:
         if cause.confidence is Confidence.POSSIBLE or not cause.advice:
             continue
-        # For a limit the first entry says what will not help; the change itself comes next.
-        wanted = [a for a in cause.advice if a.command or a.snippet or a is cause.advice[-1]]
-        return f"First thing to change: {sentence(wanted[0].text)[:1].lower()}{sentence(wanted[0].text)[1:]}"
+        text = cause.advice[0].text.split("; ")[0]
+        return sentence(text if cause.code == "partial_report" else f"first thing to change: {text}")
     return None
 
 
@@ -215,10 +226,9 @@ def answers(case: Case, causes: Sequence[Cause], gfp: GfpWords | None = None) ->
 
 def _what_used_too_much(case: Case) -> list[str]:
     said = []
-    culprit = case.culprit
+    report, culprit = case.report, case.culprit
     if culprit is not None:
-        share = f" ({culprit.share_pct:.0f} % of {case.whole})" if culprit.share_pct is not None else ""
-        said.append(f"{_capital(holder(culprit))} held {size(culprit.kib)}{share}{_which(case, culprit)}.")
+        said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{_which(case, culprit)}.")
     if case.anon_kib is not None and case.base_kib:
         others = [
             f"{size(case.items[key])} {words}"
@@ -240,7 +250,7 @@ def _what_used_too_much(case: Case) -> list[str]:
             "who else used memory is not in this text."
         )
     if not said:
-        said.append(f"This text does not say: {MISSING_HEAD}.")
+        said.append(f"This text does not say: {missing(report)}.")
     return said
 
 
@@ -253,17 +263,26 @@ def _capital(text: str) -> str:
 
 
 def _which(case: Case, culprit: Consumer) -> str:
-    if culprit.is_victim:
-        return "; the victim is among it" if culprit.kind != "process" else " and is the process that was killed"
-    return "; it was not killed" if case.victim is not None else ""
+    if culprit.kind in ("kernel", "shared") or case.victim is None:
+        return ""
+    if not culprit.is_victim:
+        return "; not killed"
+    return " and is the process that was killed" if culprit.kind == "process" else "; the victim is one of them"
 
 
 def _why_it_grew(case: Case, causes: Sequence[Cause], gfp: GfpWords | None) -> list[str]:
     said = []
     trigger = case.report.trigger
     if trigger is not None and not case.manual:
-        doing = next((FRAMES[frame] for frame in trigger.frames if frame in FRAMES), None)
-        asked = f"asked for {gfp.words}" if gfp is not None else "asked for memory"
+        doing = next((FRAMES[name] for frame in trigger.frames if (name := frame.partition(".")[0]) in FRAMES), None)
+        # In a cgroup the mask is that of the charge, not of what the page is for.
+        asked = (
+            "needed one more page charged to the cgroup"
+            if case.in_memcg
+            else f"asked for {gfp.words}"
+            if gfp is not None
+            else "asked for memory"
+        )
         by = process(trigger.comm, trigger.pid)
         said.append(
             f"The request that could not be met came from {by}: it {asked}{f', while {doing}' if doing else ''}. "
@@ -289,12 +308,11 @@ def _why_nothing_stopped_it(case: Case) -> list[str]:
         return ["A kill asked for by hand waits for nothing."]
     said = _limits_said(case) + _swap_said(case)
     if case.file_kib is not None and case.base_kib:
-        left = f"{size(case.file_kib)} ({percent(case.file_kib, case.base_kib)} of {case.whole})"
-        said.append(
-            f"Page cache was reclaimed first: {left} was left."
-            if not case.exceeds(case.file_kib, ITEM_WORTH * 2)
-            else f"{left} of page cache was left and not given back in time."
-        )
+        if case.exceeds(case.file_kib, ITEM_WORTH * 2):
+            said.append(f"{case.of(case.file_kib)} of page cache was left and not given back in time.")
+        else:
+            left = f"{case.of(case.file_kib)} was left" if case.file_kib else "none was left"
+            said.append(f"Page cache was given back first: {left}.")
     big, victim = case.biggest, case.victim
     if (
         big is not None
@@ -347,11 +365,15 @@ def _swap_said(case: Case) -> list[str]:
             if memcg.swap.limit_kib == 0:
                 return ["The cgroup is not allowed to swap (swap limit 0)."]
             used, limit = memcg.swap.usage_kib, memcg.swap.limit_kib
-            allowed = (
-                "without a limit" if limit == UNLIMITED else f"up to {size(limit if isinstance(limit, int) else None)}"
-            )
-            none = ": none was used, so the machine has none to give or nothing of it was free" if not used else ""
-            return [f"It might have used swap {allowed}; {size(used)} was in use{none if limit == UNLIMITED else ''}."]
+            if isinstance(limit, int):
+                return [f"The cgroup may use {size(limit)} of swap and used {size(used)} of it."]
+            if used:
+                return [f"The cgroup may swap without a limit and had {size(used)} in swap."]
+            return [
+                "The cgroup may swap without a limit, but nothing was swapped: the machine has no swap, none was "
+                "free, or "
+                "swappiness is 0."
+            ]
         return []
     if case.swap_total_kib is None:
         return []

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # include/linux/mmzone.h enum zone_type, 2.6.24 … 6.19; lowest first. Which exist depends on the configuration.
 _ZONE_ORDER: Final = ("DMA", "DMA32", "Normal", "HighMem", "Movable", "Device")
+_MAX_ORDER: Final = 32  #: far above MAX_PAGE_ORDER of any architecture; a bigger number is damage
 _RANK: Final = {name: rank for rank, name in enumerate(_ZONE_ORDER)}
 
 
@@ -40,10 +41,12 @@ def gfp_words(report: OomReport) -> GfpWords | None:
     flags = gfp_flags(trigger) if trigger is not None else None
     if trigger is None or flags is None:
         return None
-    order = trigger.order
+    order = trigger.order if (trigger.order or 0) <= _MAX_ORDER else None
     by_hand = order is not None and order < 0
     page_size = page_kib_of(report) << 10
     words = words_of(flags, order or 0, page_size)
+    if order is None:  # 2.6.11 prints none, and lines get cut
+        words = f"an unknown number of pages of {words.partition(' of ')[2] or 'memory'}"
     size_kib = None if order is None or by_hand else (page_size << order) >> 10
     return GfpWords(size_kib, words, flags, None if by_hand else highest_zone(flags))
 
@@ -56,7 +59,9 @@ def zone_checks(report: OomReport) -> list[ZoneCheck]:
     wants ``high``. ``passes`` is ``None`` when order > 0 depends on a buddy line that is not there.
     """
     info, trigger = report.meminfo, report.trigger
-    if info is None or not info.zones or trigger is None or trigger.order is None or trigger.order < 0:
+    if info is None or not info.zones or trigger is None:
+        return []
+    if trigger.order is None or not 0 <= trigger.order <= _MAX_ORDER:
         return []
     flags = gfp_flags(trigger)
     if flags is None:

@@ -78,31 +78,60 @@ def is_userspace(report: OomReport) -> bool:
     return report.kind in (EventKind.USERSPACE_KILLER, EventKind.ALLOCATION_FAILURE)
 
 
+def reports_kernel_kill(report: OomReport) -> bool:
+    """Return whether the daemon only reports what the kernel did (kubelet's SystemOOM, Slurm's oom-kill event)."""
+    return any(note.code == "reported_not_done" for note in report.notes)
+
+
 def headline(report: OomReport) -> str:
     """Return one line for an event that is no kernel kill."""
     if report.kind is EventKind.ALLOCATION_FAILURE:
-        by = f" of {mark(report.trigger.comm)}" if report.trigger and report.trigger.comm else ""
-        return f"A {report.failure_mode or 'memory'} request{by} failed; the kernel killed nothing"
-    return f"{_killer(report)} {_killed_words(report)}; the kernel killed nothing"
+        by = f" for {mark(report.trigger.comm)}" if report.trigger and report.trigger.comm else ""
+        return f"{_failure(report)}{by}; the kernel killed nothing"
+    if reports_kernel_kill(report):
+        return (
+            f"{_killer(report)} reports a kernel OOM kill of {_all(report)}; the kernel's own report is not part of it"
+        )
+    return f"{_killer(report)} {_killed_words(report)}; this is no kernel OOM kill"
+
+
+def _failure(report: OomReport) -> str:
+    mode = report.failure_mode or "allocation failure"
+    if "stall" in mode:
+        return "A slow page allocation"
+    # Our own words are letters; anything else came from the text.
+    return (
+        f"{mode[:1].upper()}{mode[1:]}"
+        if mode.isascii() and mode.replace(" ", "").isalpha()
+        else mark(mode, Kind.OWNER)
+    )
 
 
 def summary(report: OomReport, gfp: GfpWords | None = None) -> str:
     """Return plain sentences for an event that is no kernel kill."""
     if report.kind is EventKind.ALLOCATION_FAILURE:
         what = f" It asked for {gfp.words}." if gfp else ""
+        slow = "stall" in (report.failure_mode or "")
+        told = (
+            "The caller waited long for memory and still waits or got it"
+            if slow
+            else "The caller was told that there is no memory and went on or gave up"
+        )
         return (
-            f"{sentence(headline(report))}{what} The caller was told that there is no memory and went on or gave up; "
-            "this is "
-            "not an OOM kill. Once in a while it is harmless (network drivers try again); often repeated it means "
-            "that the "
-            "reserve of free memory is too small or too much in pieces."
+            f"{headline(report)}.{what} {told}; this is not an OOM kill. Once in a while it is harmless (network "
+            "drivers "
+            "try again); often repeated it means that the reserve of free memory is too small or too much in pieces."
+        )
+    if reports_kernel_kill(report):
+        return (
+            f"{headline(report)}. Look for the kernel's lines of the same time: they say whose memory it was and why."
         )
     known = KILLERS.get(report.killer or "")
     acts = f" {sentence(known.acts)}" if known else ""
     reasons = [killed.reason for killed in report.killed if killed.reason]
     why = f" It gives as its reason: {mark(reasons[0], Kind.OWNER)}." if reasons else ""
     where = f" What it acts on is set in {known.setting}." if known else ""
-    return f"{sentence(headline(report))}{acts}{why}{where}"
+    return f"{headline(report)}.{acts}{why}{where}"
 
 
 def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
@@ -134,6 +163,17 @@ def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
     evidence = [
         Evidence(f"{_killer(report)} ended {_one(killed)}", killed.line, killed.line) for killed in report.killed[:5]
     ] or [Evidence(f"{_killer(report)} says that it acted", line, line)]
+    if reports_kernel_kill(report):
+        look = Advice("read the kernel's report of the same time", ("oomsight", "explain"))
+        return [
+            Cause(
+                "userspace_killer",
+                "A daemon reports a kernel OOM kill",
+                Confidence.CERTAIN,
+                [Evidence(f"{_killer(report)} names {_all(report)}", line, line)],
+                [look],
+            )
+        ]
     advice = [Advice("the kernel's counters (oom_kill in /proc/vmstat and memory.events) do not count this kill")]
     if known is not None:
         advice.append(Advice(f"to change when it acts: {known.setting}", known.command))
@@ -152,7 +192,9 @@ def answers(report: OomReport) -> Answers:
     return Answers(
         [sentence(listing(sizes[:3]))] if sizes else ["Its line does not say how much memory the victim held."],
         ["One line is one moment; the killer's own log around this time shows what it saw."],
-        [f"{_killer(report)} is what stopped it, before the kernel had to."],
+        ["The kernel did, by the kill that this line reports."]
+        if reports_kernel_kill(report)
+        else [f"{_killer(report)} is what stopped it, before the kernel had to."],
     )
 
 
@@ -172,9 +214,13 @@ def _one(killed: Killed) -> str:
     return f"cgroup {mark(killed.cgroup, Kind.CGROUP)}" if killed.cgroup else "a process it does not name"
 
 
-def _killed_words(report: OomReport) -> str:
+def _all(report: OomReport) -> str:
     if not report.killed:
-        return "acted; whom it ended is not in this text"
+        return "a process it does not name"
     if len(report.killed) > 2:
-        return f"ended {_one(report.killed[0])} and {count(len(report.killed) - 1, 'other')}"
-    return f"ended {listing([_one(killed) for killed in report.killed])}"
+        return f"{_one(report.killed[0])} and {count(len(report.killed) - 1, 'other')}"
+    return listing([_one(killed) for killed in report.killed])
+
+
+def _killed_words(report: OomReport) -> str:
+    return f"ended {_all(report)}" if report.killed else "acted; whom it ended is not in this text"

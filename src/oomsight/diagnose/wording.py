@@ -8,12 +8,16 @@ from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Consumer
+    from oomsight.report.model import OomReport
 
-MISSING_HEAD = (
-    "the start of the report is not in this text: run `oomsight explain` on the host, or paste from the line "
-    "'invoked oom-killer' on"
-)
-"""What to do about a report that was cut; ends no sentence."""
+
+def missing(report: OomReport) -> str:
+    """Return what is not in the text and how to get it, as the end of a sentence."""
+    if report.trigger is None:
+        part, how = "start", "from the line 'invoked oom-killer' on"
+    else:
+        part, how = "rest", "on to the line 'Killed process'"
+    return f"the {part} of the report is not in this text: run `oomsight explain` on the host, or paste {how}"
 
 
 def size(kib: int | None) -> str:

@@ -26,6 +26,7 @@ SHORT_ID_CHARS: Final = 12
 
 _MAX_NESTING: Final = 8  # a log line can claim any depth; real ones are 1-3 (kind in Docker in LXC)
 _ANCHORS: Final = frozenset({"pod", "container", "unit", "user_session", "user", "machine"})
+_UNIT_SUFFIXES: Final = (".service", ".scope", ".socket", ".mount", ".automount", ".swap")
 _QOS_WORDS: Final = {"guaranteed": "Guaranteed", "burstable": "Burstable", "besteffort": "BestEffort"}
 _POD_WORDS: Final = {"ecs": "ECS task", "nomad": "Nomad allocation"}
 
@@ -184,9 +185,10 @@ def _owner(path: str, steps: list[Step], nested: Owner | None) -> Owner:
             "unit": found.get("job"),
         }
         values |= {name: value for name, value in read.items() if value is not None}
-        if text.partition(":")[0].endswith(".slice"):
-            values |= {"slice": text.partition(":")[0], "unit": None}
-        elif kind != "slice" and text.endswith((".service", ".scope", ".socket", ".mount", ".automount", ".swap")):
+        head = text.partition(":")[0]
+        if head.endswith(".slice") and not _chosen(match, len(head)):
+            values |= {"slice": head, "unit": None}
+        elif kind != "slice" and text.endswith(_UNIT_SUFFIXES) and not _chosen(match, len(text)):
             values["unit"] = text
     names = _Names(kind, noun, groups, steps[-1].text, path)
     words, short = _words(names, values), _short(names, values)
@@ -209,6 +211,11 @@ class _Names(NamedTuple):
     groups: dict[str, str]
     last: str
     path: str
+
+
+def _chosen(match: re.Match[str], end: int) -> bool:
+    """Return whether the text before *end* is part of a name: an LXC container may be called ``web.service``."""
+    return any(start < end <= stop for start, stop in map(match.span, match.re.groupindex))
 
 
 def _words(names: _Names, values: dict[str, Any]) -> str:

@@ -204,7 +204,7 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     journalctl indent the further lines of one record); its index is in :attr:`Lines.cont`.
     """
     out = Lines()
-    rows = lines if isinstance(lines, list) else list(lines)
+    rows = list(lines)
     # The layers of the first line that has any are those of nearly all: strip them in one tight pass, then look at
     # the lines they did not fit one by one.
     names: tuple[str, ...] = ()
@@ -214,37 +214,37 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
         if _is_record(found):
             names, match = found, _joined(found).match
             break
+    while rows and not rows[-1]:
+        rows = rows[:-1]
     if names:
-        texts = [line[m.end() :] if (m := match(line)) else None for line in rows]
+        out.texts = [line[m.end() :] if (m := match(line)) else None for line in rows]  # type: ignore[misc]
     else:
-        texts = [None] * len(rows)
-    if None in texts:
-        _strip_rest(out, rows, texts, first_no, names)
-    else:
-        out.raws, out.texts, out.nos = rows, texts, list(range(first_no, first_no + len(rows)))  # type: ignore[assignment]
+        out.texts = [None] * len(rows)  # type: ignore[list-item]
+    out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
+    if None in out.texts:
+        _strip_rest(out, names)
     _find_untrusted(out)
     return out
 
 
-def _strip_rest(out: Lines, rows: list[str], texts: list[str | None], first_no: int, names: tuple[str, ...]) -> None:
-    """Fill *out*, stripping those lines whose text is still ``None`` layer by layer."""
-    raws, done, nos, cont = out.raws, out.texts, out.nos, out.cont
-    for no, (line, text) in enumerate(zip(rows, texts, strict=True), first_no):
-        if text is None:
-            if not line or line.isspace():
-                continue
-            text = line
-            if _COULD.match(line):
-                end, layers = find_layers(line)
-                if _is_record(layers):
-                    names = layers
-                elif layers == ("indent",) and names and done:
-                    cont.add(len(done))
-                text = line[end:]
-            text = text.lstrip()
-        raws.append(line)
-        done.append(text)
-        nos.append(no)
+def _strip_rest(out: Lines, names: tuple[str, ...]) -> None:
+    """Strip those lines whose text is still ``None`` layer by layer, and drop blank lines."""
+    raws, texts, nos = out.raws, out.texts, out.nos
+    if not all(raws) or any(map(str.isspace, raws)):
+        keep = [i for i, line in enumerate(raws) if line and not line.isspace()]
+        raws[:], texts[:], nos[:] = [raws[i] for i in keep], [texts[i] for i in keep], [nos[i] for i in keep]
+    for i, text in enumerate(texts):
+        if text is not None:
+            continue
+        line = text = raws[i]
+        if _COULD.match(line):
+            end, layers = find_layers(line)
+            if _is_record(layers):
+                names = layers
+            elif layers == ("indent",) and names and i:
+                out.cont.add(i)
+            text = line[end:]
+        texts[i] = text.lstrip()
 
 
 def _is_record(names: tuple[str, ...]) -> bool:
@@ -260,7 +260,7 @@ def _find_untrusted(out: Lines) -> None:
     """
     raws = out.raws
     sample = raws[:: max(1, len(raws) // 16)]
-    out.has_callers = any(("[" in r or "caller=" in r) and _CALLER.search(r[:160]) for r in sample)
+    out.has_callers = any(_CALLER.search(r, 0, 72) for r in sample[:8])
     if not any(_USER_PRIO.match(r) or r.startswith(("kern", "user", "daemon")) for r in sample):
         return
     for i, raw in enumerate(raws):

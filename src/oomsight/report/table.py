@@ -91,6 +91,36 @@ def guess_columns(texts: Sequence[str]) -> tuple[str, ...] | None:
     return fits[0].columns
 
 
+def _split_rows(
+    texts: Sequence[str], nos: Sequence[int], columns: int
+) -> tuple[list[Sequence[str]], Sequence[int], list[int]]:
+    """
+    Split rows into pid, columns and name. ``str.split`` is twice as fast as a regex but eats blanks before the name:
+    rows whose name does not begin where the others' do, or that fail otherwise, are read by the exact pattern.
+    """
+    found: list[Sequence[str]] = []
+    odd = False
+    width = None
+    for text in texts:
+        fields = text[1:].replace("]", "", 1).split(None, columns + 1)
+        if len(fields) != columns + 2 or not fields[columns].lstrip("-").isdigit():
+            odd = True
+            break
+        begin = len(text) - len(fields[-1])
+        if begin != width and text[begin - 2 : begin - 1].isspace():
+            odd = True
+            break
+        width = begin
+        found.append(fields)
+    if not odd:
+        return found, nos, []
+    pattern = row_pattern(columns)
+    matches = [pattern.match(text) for text in texts]
+    bad = [no for m, no in zip(matches, nos, strict=True) if m is None]
+    kept = [no for m, no in zip(matches, nos, strict=True) if m is not None]
+    return [m.groups("") for m in matches if m is not None], kept, bad
+
+
 _LEADING = re.compile(r"(?:[ \t]*-?\d+(?=[ \t]|$))*")
 
 
@@ -102,21 +132,47 @@ def build_tasks(
 
     Returns the tasks and the line numbers of rows that do not have the shape.
     """
-    pattern = row_pattern(len(columns))
-    found = pattern.findall("\n".join(texts))
+    found = _split_rows(texts, len(columns))
     bad: list[int] = []
-    if len(found) != len(texts):
-        found, kept = [], []
-        for text, no in zip(texts, nos, strict=True):
-            m = pattern.match(text)
-            if m is None:
-                bad.append(no)
-            else:
-                found.append(m.groups(""))
-                kept.append(no)
-        nos = kept
+    if found is not None:
+        try:
+            return _make(found, nos, columns, tails), bad
+        except ValueError:
+            pass  # a word where a number should be: some row is damaged, read all of them by the exact pattern
+    pattern = row_pattern(len(columns))
+    matches = [pattern.match(text) for text in texts]
+    bad = [no for m, no in zip(matches, nos, strict=True) if m is None]
+    kept = [no for m, no in zip(matches, nos, strict=True) if m is not None]
+    return _make([m.groups("") for m in matches if m is not None], kept, columns, tails), bad
+
+
+def _split_rows(texts: Sequence[str], columns: int) -> list[Sequence[str]] | None:
+    """
+    Split rows into pid, columns and name, or return ``None`` when some row wants the exact pattern.
+
+    ``str.split`` is three times as fast as a regex but eats blanks before a name, so a row whose name does not begin
+    where the row before's did is looked at.
+    """
+    found: list[Sequence[str]] = []
+    width = None
+    for text in texts:
+        fields = text[1:].replace("]", "", 1).split(None, columns + 1)
+        if len(fields) != columns + 2:
+            return None
+        begin = len(text) - len(fields[-1])
+        if begin != width:
+            if text[begin - 2].isspace():
+                return None
+            width = begin
+        found.append(fields)
+    return found
+
+
+def _make(
+    found: list[Sequence[str]], nos: Sequence[int], columns: tuple[str, ...], tails: dict[int, str]
+) -> list[Task]:
     if not found:
-        return [], bad
+        return []
     numbers = list(zip(*found, strict=True))
     at = {name: i for i, name in enumerate(columns, 1)}
 
@@ -139,4 +195,4 @@ def build_tasks(
     for task in tasks if tails else ():
         if task.line in tails:
             task.comm += unescape_name(tails[task.line])
-    return tasks, bad
+    return tasks

@@ -29,7 +29,7 @@ from oomsight.sinks.safe import markdown_name, scrub
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_ACTIVE = re.compile(r"[\\`*<>\[\]|&~$]|(?<!\w)_|_(?!\w)")
+_ACTIVE = re.compile(r"[\\`*<>\[\]|&~$]|(?<![^\W_])_+|_+(?![^\W_])")  # underscores inside a word are harmless
 _LINE_START = re.compile(r"^(\d*)([#+=-](?=\s|[#+=-]|$)|(?<=\d)[.)](?=\s|$))")  # heading, list, rule
 _CODE = re.compile(r"`([\w ./=:+%,'-]{1,100})`", re.ASCII)  # our own prose quotes commands and files like this
 _WRAP: Final = {"strong": "**", "bad": "**", "warn": "", "good": "", "plain": "", "dim": ""}
@@ -60,8 +60,12 @@ def markdown_text(text: str) -> str:
             pieces.append(names[index - 1])
         # Split by a capturing group: every other part is the inside of a code span.
         for odd, part in enumerate(_CODE.split(scrub(piece).replace("\n", " "))):
-            pieces.append(f"`{part}`" if odd % 2 else _ACTIVE.sub(lambda m: "\\" + m[0], part))
+            pieces.append(f"`{part}`" if odd % 2 else _ACTIVE.sub(_escaped, part))
     return _LINE_START.sub(r"\1\\\2", "".join(pieces))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "".join("\\" + char for char in match[0])
 
 
 def _show(block: Block, indent: str) -> Iterator[str]:

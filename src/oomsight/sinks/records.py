@@ -80,6 +80,7 @@ NOTE: Final = Record(
     field("text", SENTENCE, "In words."),
 )
 
+
 def _inner(owner: Owner) -> str | None:
     return owner.leaf.words if owner.nested is not None else None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from oomsight.naming.marked import map_names
+from oomsight.naming.marked import Kind, map_names
 
 GLUE: Final = "\x1e"
 """Stands for a space inside a name or between number and unit (or number and its name) while a sentence is wrapped."""
@@ -110,16 +110,16 @@ def scrub(text: str) -> str:
     """Return *text* with everything invisible or controlling escaped; newlines stay. For prose around names."""
     if not _UNSAFE_PROSE.search(text):
         return text
-    return "".join(
-        c if c in ("\n", GLUE) or (c.isprintable() and not _HIDDEN.match(c)) else _escape(c) for c in text
-    )
+    return "".join(c if c in ("\n", GLUE) or (c.isprintable() and not _HIDDEN.match(c)) else _escape(c) for c in text)
 
 
 def plain(text: str, *, ascii_only: bool = False, glue: bool = False) -> str:
     """Return marked *text* for a terminal. With *glue*, spaces that must not be broken at are :data:`GLUE`."""
 
-    def show(name: str, _kind: object) -> str:
-        shown = terminal_name(name, ascii_only=ascii_only)
+    def show(name: str, kind: Kind) -> str:
+        # Digits alone pass for a number where a process is meant; uids, node lists and ids are numbers.
+        number = kind is not Kind.COMM and name.isascii() and name.isdigit()
+        shown = name if number else terminal_name(name, ascii_only=ascii_only)
         return shown.replace(" ", GLUE) if glue else shown
 
     # A sentence that carries the sentinel itself (unmarked foreign text) loses it before names may bring theirs.

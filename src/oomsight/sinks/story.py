@@ -11,7 +11,20 @@ import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight.naming.marked import Kind, mark, unmark
-from oomsight.sinks.blocks import Block, Bullets, Code, Heading, Item, KeyValues, Paragraph, Tone, human_kib
+from oomsight.sinks.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Column,
+    Heading,
+    Item,
+    KeyValues,
+    Paragraph,
+    Table,
+    Tone,
+    human_kib,
+)
+from oomsight.sinks.blocks import Row as TableRow
 from oomsight.sinks.memory_bar import memory_bar, primary_accounting
 from oomsight.sinks.safe import is_clean
 from oomsight.sinks.tables import consumers_table, overview_table, ranking_table
@@ -30,13 +43,13 @@ from oomsight.sinks.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from oomsight.diagnose.model import Advice, Cause, Incident
+    from oomsight.diagnose.model import Advice, Cause, Incident, RankedTask
     from oomsight.report.model import OomReport, Victim
 
 Level = Literal["brief", "normal", "evidence"]
 
 MAX_VICTIMS: Final = 5  #: kills listed one by one (memory.oom.group may kill hundreds); the rest is counted
-MAX_SKIPPED: Final = 4
+MAX_SKIPPED: Final = 5  #: names told per reason why the kernel passed processes over
 
 # Causes about where a request could be served, not how much memory there was: then zones and watermarks matter.
 _REQUEST_CAUSES: Final = frozenset({"fragmentation", "low_zone_exhausted", "numa_or_cpuset_constraint"})
@@ -67,9 +80,46 @@ def story(incident: Incident, *, level: Level = "normal") -> list[Block]:
     return blocks
 
 
-def overview(incidents: Sequence[Incident]) -> list[Block]:
-    """Return a heading and one row per incident, for inputs that hold many."""
-    return [Heading(f"{len(incidents):,} OOM events", 1), overview_table(incidents)]
+def overview(incidents: Sequence[Incident], total: int | None = None) -> list[Block]:
+    """Return a heading and one row per incident, for inputs that hold many; *total* if more than those shown."""
+    count = total or len(incidents)
+    events = "event" if count == 1 else "events"
+    more = f", the newest {len(incidents):,} listed" if count > len(incidents) else ""
+    return [Heading(f"{count:,} OOM {events}, newest first{more}", 1), overview_table(incidents)]
+
+
+def section(title: str) -> list[Block]:
+    """Return a heading that separates parts of a long answer."""
+    return [Heading(title, 1)]
+
+
+def groups(rows: Iterable[tuple[int, str, str, str, str | None, str | None]], total: int, most: int) -> list[Block]:
+    """
+    Return the summary of the *total* events that are only counted: one row per story (victim, place, cause) with its
+    count and its first and last time, the *most* frequent ones.
+    """
+    table_rows = list(rows)
+    columns = (
+        Column("events", right=True), Column("killed", flexible=True), Column("where", flexible=True, drop=2),
+        Column("cause"), Column("first", drop=3), Column("last", drop=1),
+    )  # fmt: skip
+    shown = tuple(
+        TableRow((f"{count:,}", names, where, cause, first or "", last or ""))
+        for count, names, where, cause, first, last in table_rows[:most]
+    )
+    blocks: list[Block] = [Heading(f"{total:,} older events, counted (--full tells them all)", 1), Table(columns, shown)]
+    if len(table_rows) > most:
+        rest = sum(row[0] for row in table_rows[most:])
+        blocks.append(Paragraph(f"And {rest:,} more in {len(table_rows) - most:,} rarer kinds."))
+    return blocks
+
+
+def stories(incidents: Sequence[Incident], *, level: Level = "normal") -> list[Block]:
+    """Return the stories of *incidents* one after the other, behind an overview when there are several."""
+    blocks = overview(incidents) if len(incidents) > 1 else []
+    for incident in incidents:
+        blocks += story(incident, level=level)
+    return blocks
 
 
 def _brief(incident: Incident) -> list[Block]:
@@ -202,13 +252,7 @@ def _choice(incident: Incident, proof: bool) -> list[Block]:
         blocks.append(Paragraph(sentence(selection.reason), "warn"))
     if selection.ranking:
         blocks.append(ranking_table(incident, selection, proof=proof))
-    skipped = [t for t in selection.ranking if t.rank is None]
-    if skipped:
-        skipped.sort(key=lambda t: -t.rss_kib)
-        shown = skipped[:MAX_SKIPPED]
-        told = [f"{mark(t.comm)} ({human_kib(t.rss_kib)}; {t.skipped or 'not eligible'})" for t in shown]
-        more = f" and {len(skipped) - MAX_SKIPPED:,} more" if len(skipped) > MAX_SKIPPED else ""
-        blocks.append(Paragraph(f"Passed over: {', '.join(told)}{more}."))
+    blocks += _passed_over(selection.ranking)
     if selection.margin_pages is not None:
         kib = selection.margin_pages * page_kib(incident.report)
         margin = f"Margin to the next process: {selection.margin_pages:,} pages ({human_kib(kib)})."
@@ -220,6 +264,22 @@ def _choice(incident: Incident, proof: bool) -> list[Block]:
         rule += f"; T = {selection.total_pages:,} pages" + in_brackets(selection.total_pages_from or "")
     blocks.append(Paragraph(rule + ".", "dim"))
     return blocks
+
+
+def _passed_over(ranking: Sequence[RankedTask]) -> Iterable[Block]:
+    """One sentence per reason: the biggest processes the kernel could not choose, those of one name together."""
+    reasons: dict[str, dict[str, list[int]]] = {}
+    for task in ranking:
+        if task.rank is None:
+            reasons.setdefault(task.skipped or "not eligible", {}).setdefault(task.comm, []).append(task.rss_kib)
+    for reason, names in reasons.items():
+        ordered = sorted(names.items(), key=lambda pair: -max(pair[1]))
+        told = [
+            f"{f'{len(sizes)} × ' if len(sizes) > 1 else ''}{mark(comm)} ({human_kib(max(sizes))})"
+            for comm, sizes in ordered[:MAX_SKIPPED]
+        ]
+        rest = sum(len(sizes) for _, sizes in ordered[MAX_SKIPPED:])
+        yield Paragraph(f"Passed over ({reason}): {', '.join(told)}{f' and {rest:,} more' if rest else ''}.")
 
 
 def _request(incident: Incident, proof: bool) -> list[Block]:
@@ -256,7 +316,7 @@ def _causes(causes: Sequence[Cause], proof: bool) -> list[Block]:
             pairs = zip(cause.evidence, lines, strict=True)
             below.append(Bullets(tuple(Item(e.text + in_brackets(where), "dim") for e, where in pairs)))
         if cause.settles:
-            below.append(Paragraph(f"What would settle it: {cause.settles}", "dim"))
+            below.append(Paragraph(sentence(f"What would settle it: {cause.settles}"), "dim"))
         tone: Tone = "strong" if index == 0 else "plain"
         items.append(Item(f"{cause.title} ({cause.confidence}; {cause.code})", tone, tuple(below)))
     return [Heading("Causes"), Bullets(tuple(items))]
@@ -286,7 +346,7 @@ def _advice_item(advice: Advice) -> Item:
             below.append(Code(text, "sh" if language else _language(text)))
         else:
             below.append(Paragraph(f"(No {what} to copy: a name in it holds control or invisible characters.)", "warn"))
-    return Item(advice.text, "plain", tuple(below))
+    return Item(sentence(advice.text), "plain", tuple(below))
 
 
 def _language(snippet: str) -> Literal["yaml", "ini", "text"]:

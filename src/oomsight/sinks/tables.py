@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import Column, Row, Table, Tone, human_kib
-from oomsight.sinks.words import kib_words, number, rss_kib, task_words
+from oomsight.sinks.words import clock_words, kib_words, number, rss_kib, task_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ def overview_table(incidents: Sequence[Incident]) -> Table:
     """Return one row per incident."""
     columns = (
         Column("#", right=True), Column("time", drop=1), Column("killed", flexible=True), Column("size", right=True),
-        Column("where", flexible=True, drop=2), Column("cause", drop=3),
+        Column("where", flexible=True, drop=3), Column("cause", drop=2),
     )  # fmt: skip
     rows = []
     for index, incident in enumerate(incidents, 1):
@@ -32,8 +32,8 @@ def overview_table(incidents: Sequence[Incident]) -> Table:
         sizes = [kib for v in report.victims if (kib := rss_kib(v)) is not None]
         owner = incident.oom_owner or incident.owner
         cells = (
-            str(index), report.when.time or (report.when.time_text or "").strip(),
-            names[0] + more if names else f"nothing ({report.kind})", human_kib(sum(sizes)) if sizes else "",
+            str(index), clock_words(report.when), names[0] + more if names else f"nothing ({report.kind})",
+            human_kib(sum(sizes)) if sizes else "",
             owner.short if owner else "", incident.causes[0].code if incident.causes else "",
         )  # fmt: skip
         rows.append(Row(cells))
@@ -47,12 +47,12 @@ def consumers_table(incident: Incident, *, proof: bool) -> tuple[Table, list[str
     shown = rows[:MAX_CONSUMERS] + [c for c in rows[MAX_CONSUMERS:] if c.is_victim or c == culprit][:MAX_MARKED]
     if not shown:
         return None
-    labels = {item.key: item.label for a in incident.accountings for item in a.items}
+    labels = {word: item.label for a in incident.accountings for item in a.items for word in (item.key, item.label)}
     lines = {task.pid: task.line for task in incident.report.tasks} if proof else {}
     trigger = incident.report.trigger.pid if incident.report.trigger else None
     columns = [
         Column("who", flexible=True), Column("pid", right=True, drop=2), Column("memory", right=True),
-        Column("share", right=True, drop=1), Column("role"),
+        Column("share", right=True, drop=1), Column("role", flexible=True),
     ]  # fmt: skip
     table = []
     for c in shown:
@@ -71,13 +71,22 @@ def consumers_table(incident: Incident, *, proof: bool) -> tuple[Table, list[str
 
 
 def _worth_showing(consumers: Sequence[Consumer], culprit: Consumer | None) -> Iterable[Consumer]:
-    """Leave out what would say a row again: a pool of one; a user or cgroup, unless it is the culprit."""
+    """
+    Leave out what would say a row again: a pool of one; members of a pool, unless they have a role of their own; users
+    and cgroups, unless one is the culprit.
+    """
+    pools = {consumer.name for consumer in consumers if consumer.kind == "name" and consumer.count > 1}
     for consumer in consumers:
-        if (
-            consumer == culprit
-            or consumer.kind in ("process", "kernel", "shared")
-            or (consumer.kind == "name" and consumer.count > 1)
-        ):
+        match consumer.kind:
+            case "process":
+                shown = consumer.is_victim or consumer.name not in pools
+            case "name":
+                shown = consumer.count > 1
+            case "user" | "cgroup":
+                shown = False
+            case _:
+                shown = True
+        if shown or consumer == culprit:
             yield consumer
 
 
@@ -89,7 +98,7 @@ def _consumer_name(consumer: Consumer, labels: dict[str, str]) -> str:
             return f"user {mark(consumer.name, Kind.USER)}, {consumer.count} processes"
         case "cgroup":
             return f"cgroup {mark(consumer.name, Kind.CGROUP)}"
-        case "kernel" | "shared":  # named by the key of an accounting item, in our own words
+        case "kernel" | "shared":  # an accounting item, named in our own words; anything else is a foreign name
             return labels.get(consumer.name) or mark(consumer.name, Kind.OWNER)
         case _:
             return mark(consumer.name)
@@ -118,9 +127,9 @@ def ranking_table(incident: Incident, selection: Selection, *, proof: bool) -> T
     shown = eligible[:MAX_RANKED] + [t for t in eligible[MAX_RANKED:] if any(parts(t))][:MAX_MARKED]
     columns = [
         Column("rank", right=True, drop=2), Column("process", flexible=True), Column("pid", right=True, drop=3),
-        Column("points", right=True), Column("per mille", right=True, drop=5), Column("rss", right=True),
+        Column("points", right=True), Column("per mille", right=True, drop=5), Column("rss", right=True, drop=1),
         Column("swap", right=True, drop=4), Column("page tables", right=True, drop=7), Column("adj", right=True),
-        Column("points of adj", right=True, drop=6), Column("role"),
+        Column("points of adj", right=True, drop=6), Column("role", flexible=True),
     ]  # fmt: skip
     if proof:
         columns.append(Column("line", right=True, drop=1))

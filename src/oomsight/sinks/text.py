@@ -39,7 +39,8 @@ _FILLS: Final = (
     ("34", "█", "#"), ("35", "▓", "="), ("95", "▒", "%"), ("32", "░", "-"), ("34", "█", "#"), ("36", "▓", "="),
     ("33", "▒", "%"), ("93", "█", "#"), ("96", "▓", "="), ("36", "▒", "%"), ("31", "?", "?"), ("90", "·", "."),
 )  # fmt: skip
-_MIN_FLEXIBLE = 12
+_LEGEND_WIDTH = 21  # of a legend line without its label: letter, size, share
+_LONG_NAME, _MIN_FLEXIBLE = 24, 10  # columns a name keeps before, and after, less important columns are dropped
 
 
 def render_text(blocks: Iterable[Block], *, width: int = 80, colour: bool = False, unicode: bool = True) -> str:
@@ -70,8 +71,8 @@ class _Paper:
         before: Block | None = None
         indent = ""
         for block in blocks:
-            if before is not None and _gap(before, block):
-                yield ""
+            if before is not None:
+                yield from [""] * _gap(before, block)
             yield from self.show[type(block)](block, indent)  # type: ignore[operator]
             if isinstance(block, Heading):
                 indent = "" if block.level == 1 else "  "
@@ -103,7 +104,7 @@ class _Paper:
         elif block.level == 2:
             rule = "─" if self.unicode else "-"
             text = self.plain(block.text)
-            tail = rule * max(across - display_width(text) - 4, 2)
+            tail = rule * max(across - display_width(text) - 4, 0)
             yield f"{self.paint(rule * 2, 'dim')} {self.paint(text, 'strong')} {self.paint(tail, 'dim')}"
         else:
             yield from self.wrapped(block.text + ":", "  ", "  ", "strong")
@@ -117,7 +118,9 @@ class _Paper:
             lead = f"{indent}{number}. " if block.numbered else f"{indent}{dot} "
             rest = " " * display_width(lead)
             yield from self.wrapped(item.text, lead, rest, item.tone)
-            for below in item.below:
+            for index, below in enumerate(item.below):
+                if index and isinstance(below, Code):
+                    yield ""  # a command and a piece of configuration are copied separately
                 yield from self.show[type(below)](below, rest)  # type: ignore[operator]
 
     def _key_values(self, block: KeyValues, indent: str) -> Iterator[str]:
@@ -153,8 +156,12 @@ class _Paper:
             yield from self.wrapped(f"… {block.more}", indent, indent, "dim")
 
     def _fit(self, block: Table, sizes: list[int], room: int) -> list[int]:
-        """Choose the columns that fit *room*: long names give way first, then the least important columns."""
+        """
+        Choose the columns that fit *room* and set their *sizes*: very long names give way first, then the least
+        important columns, then names further.
+        """
         kept = list(range(len(sizes)))
+        natural = list(sizes)
 
         def excess() -> int:
             return sum(sizes[i] for i in kept) + 2 * (len(kept) - 1) - room
@@ -164,11 +171,11 @@ class _Paper:
                 if block.columns[i].flexible and (over := excess()) > 0:
                     sizes[i] = max(least, sizes[i] - over) if sizes[i] > least else sizes[i]
 
-        squeeze(24)
-        while excess() > 0 and (worst := max(kept, key=lambda i: block.columns[i].drop)) is not None:
-            if not block.columns[worst].drop:
-                break
+        squeeze(_LONG_NAME)
+        while excess() > 0 and block.columns[worst := max(kept, key=lambda i: block.columns[i].drop)].drop:
             kept.remove(worst)
+        sizes[:] = natural  # a dropped column may have left room
+        squeeze(_LONG_NAME)
         squeeze(_MIN_FLEXIBLE)
         return kept
 
@@ -183,14 +190,15 @@ class _Paper:
             drawn.append(f"\x1b[{sgr}m{text}\x1b[0m" if self.colour and text else text)
         yield f"{indent}{left}{''.join(drawn)}{right}"
         size = max((display_width(self.plain(s.label)) for s in block.segments), default=0)
+        size = min(size, self.width - len(indent) - _LEGEND_WIDTH)
         for segment in block.segments:
             yield from self._legend(segment, block.total_kib, size, indent)
 
     def _legend(self, segment: Segment, total_kib: int, size: int, indent: str) -> Iterator[str]:
         letter = f"\x1b[{_FILLS[segment.fill][0]}m{segment.letter}\x1b[0m" if self.colour else segment.letter
-        label = pad(self.plain(segment.label), size)
+        label = pad(shorten(self.plain(segment.label), size), size)
         lead = f"{indent} {letter} {label} {human_kib(segment.kib):>10} {human_pct(segment.kib, total_kib):>6}"
-        used = len(indent) + 3 + size + 18
+        used = len(indent) + size + _LEGEND_WIDTH
         if not segment.detail:
             yield lead
         elif min(self.width, PROSE_WIDTH) - used >= 34:  # enough room beside the numbers; else on lines of its own
@@ -200,13 +208,13 @@ class _Paper:
             yield from self.wrapped(segment.detail, indent + "     ", indent + "     ", "dim")
 
 
-def _gap(before: Block, block: Block) -> bool:
-    """Whether an empty line belongs between two blocks."""
+def _gap(before: Block, block: Block) -> int:
+    """Return how many empty lines belong between two blocks."""
     if isinstance(block, Heading):
-        return True
+        return 2 if block.level == 1 else 1
     if isinstance(before, Heading):
-        return False
-    return not (isinstance(block, Paragraph) and (block.tone == "dim" or isinstance(before, Paragraph)))
+        return 0
+    return 0 if isinstance(block, Paragraph) and (block.tone == "dim" or isinstance(before, Paragraph)) else 1
 
 
 def bar_columns(kib: Sequence[int], columns: int) -> list[int]:

@@ -9,7 +9,7 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import human_kib
 
 if TYPE_CHECKING:
-    from oomsight.report.model import MemcgLine, OomReport, Span, Victim
+    from oomsight.report.model import MemcgLine, OomReport, Span, Victim, When
 
 _PRINTK_STAMP = re.compile(r"[\[<]?\s*\d+\.\d+\s*[\]>]?")
 
@@ -44,13 +44,19 @@ def source_words(span: Span) -> str:
     return f"{name}, {line_words(span.first_line, span.last_line)}"
 
 
+def clock_words(when: When) -> str:
+    """Return the shortest honest time: ISO 8601, else the carrier's words, else seconds since boot; or nothing."""
+    text = when.time or (when.time_text or "").strip()
+    if when.uptime_s is not None and (not text or _PRINTK_STAMP.fullmatch(text)):
+        return f"{when.uptime_s:.2f} s after boot"
+    return text
+
+
 def when_words(report: OomReport) -> str:
     """Return when and on which host the event was, as far as the text tells (marked text); else empty."""
     when = report.when
-    parts = [when.time or when.time_text or ""]
-    if when.uptime_s is not None:
-        if when.time is None and _PRINTK_STAMP.fullmatch(parts[0].strip()):
-            parts = []  # the printk clock itself: said in words
+    parts = [clock_words(when)]
+    if when.uptime_s is not None and not parts[0].endswith("boot"):
         parts.append(f"{when.uptime_s:.2f} s after boot")
     if when.host:
         parts.append(f"on {mark(when.host, Kind.HOST)}")

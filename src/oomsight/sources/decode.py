@@ -11,6 +11,7 @@ import codecs
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from shlex import quote
 from typing import Final, Protocol
 
 from oomsight.sources.errors import NotText, SourceError
@@ -183,7 +184,7 @@ def plain(
     elif program and path:
         text = _by_program(name, codec.name, [program, "-dcq", "--", path], notes)
     else:
-        command = f"{codec.program or codec.name} -dc {name} | oomsight explain -"
+        command = f"{codec.program or codec.name} -dc {quote(name)} | oomsight explain -"
         raise SourceError(name, f"{codec.name}-compressed, and no library for it is installed", command)
     yield from _text(name, text)
 
@@ -193,9 +194,9 @@ def _text(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
     head = next(blocks, b"")
     for magic, what, how in _PACKED:
         if head.startswith(magic):
-            raise NotText(name, f"is {what}", how.format(name))
+            raise NotText(name, f"is {what}", how.format(quote(name)))
     if is_binary(head):
-        raise NotText(name, "is not a text log (binary data)", f"strings {name} | oomsight explain -")
+        raise NotText(name, "is not a text log (binary data)", f"strings {quote(name)} | oomsight explain -")
     bom, encoding = next((row for row in _BOMS if head.startswith(row[0])), (b"", None))
     blocks = chain([head[len(bom) :]], blocks)
     if encoding is None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO, RawIOBase
+from shlex import quote
 from typing import Final
 
 from oomsight.sources.decode import JOURNAL_MAGIC, codec_of, is_binary, plain
@@ -213,7 +214,7 @@ def open_blocks(
 
 def _raw(ref: FileRef, progress: Progress | None, notes: list[str]) -> Iterator[bytes]:
     """Yield the bytes of *ref* as they are."""
-    hint, done = f"sudo oomsight explain {ref.name}", 0
+    hint, done = f"sudo oomsight explain {quote(ref.name)}", 0
     try:
         with open(ref.paths[0], "rb", buffering=0) if ref.paths else _standard_input() as file:
             while block := file.read(BLOCK_BYTES):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from oomsight.sources import files
@@ -49,7 +50,7 @@ def best_host_sources(root: str = "/") -> list[Candidate]:
     """
     tries: list[tuple[str, Callable[[str], Candidate]]] = [("journal", _journal), ("/dev/kmsg", _kmsg)]
     tries += [("dmesg", _dmesg)] if os.path.realpath(root) == "/" else []
-    tries += [(f"/var/log/{family}*", lambda root, family=family: _files(root, family)) for family in LOG_FAMILIES]
+    tries += [(f"/var/log/{family}*", partial(_files, family=family)) for family in LOG_FAMILIES]
     result = []
     for name, attempt in tries:
         try:

@@ -7,7 +7,6 @@ is used and the rest of the journal is never read.
 
 from __future__ import annotations
 
-import getpass
 import glob
 import os
 import re
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME: Final = "journal"
 DIRECTORIES: Final = ("var/log/journal", "run/log/journal")  #: below the root; the first survives a reboot
+
+RIGHT: Final = "sudo, or add yourself to group systemd-journal or adm: sudo usermod -aG systemd-journal $USER"
 
 # What matters, one match per row; journalctl takes any of them ("+").
 MATCHES: Final = (
@@ -88,20 +89,11 @@ def journal_blocks(
         if done or "output-fields" not in complaint:
             break
     if _DENIED.search(complaint) and not done:
-        raise NotReadable(name, complaint, permission_hint())
+        raise NotReadable(name, complaint, RIGHT)
     if status and not done:
         raise SourceError(name, complaint or f"{program} failed")
     if notes is not None and (status or _DAMAGED.search(complaint)):
         notes.append(f"{name}: {complaint or f'{program} failed'}; explained what was readable")
-
-
-def permission_hint() -> str:
-    """What gives the right to read the system journal."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "USER"
-    return f"sudo, or add yourself to group systemd-journal or adm: sudo usermod -aG systemd-journal {user}"
 
 
 @dataclass(slots=True)
@@ -145,7 +137,7 @@ class JournalSource:
         if _REALTIME.search(start):
             return
         if _DENIED.search(complaint) or any(map(_shut, folders)):
-            raise NotReadable(self.name, "the system journal may not be read", permission_hint())
+            raise NotReadable(self.name, "the system journal may not be read", RIGHT)
         raise SourceError(self.name, "holds no kernel messages" + (f" ({complaint})" if complaint else ""))
 
     def period_us(self) -> tuple[int, int] | None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from oomsight.sources.source import BLOCK_BYTES
@@ -25,6 +22,9 @@ class Program:
         self.complaint = ""
 
     def __iter__(self) -> Iterator[bytes]:
+        import subprocess
+        import tempfile
+
         # stderr goes to a file: a pipe nobody drains would stop a program that complains a lot.
         with tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(
@@ -63,4 +63,6 @@ def first_bytes(argv: Sequence[str], limit_bytes: int = 64 << 10) -> tuple[bytes
 
 def find(program: str) -> str | None:
     """Return the path of *program*, also where ``PATH`` lacks the administrator's directories; else ``None``."""
+    import shutil
+
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin")

@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from oomsight.sources.needles import END, HEAD, KERNEL, NEUTRAL, REPORT, Role
+from oomsight.sources.needles import Role
 from oomsight.sources.source import BLOCK_BYTES
-from oomsight.sources.stream import Block, Stream
+
+if TYPE_CHECKING:
+    from oomsight.sources.stream import Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Scan:
         return next(self._windows)
 
     def _run(self, blocks: Iterator[Block]) -> Iterator[Window]:
-        limits, begin = self._limits, list[Block]()
+        limits, begin = self._limits, []
         for block in blocks:
             begin.append(block)
             self.bytes += len(block)
@@ -109,9 +111,13 @@ class Scan:
                 yield Window(1, data, 0)
             return
 
+        from oomsight.sources import lines  # large input only: see there
+        from oomsight.sources import stream as streams
+
+        self._lines = lines
         # The longest window, what the hit after it can reach back, and some reading ahead.
         size = limits.window_max_bytes + limits.back_bytes + 2 * limits.line_bytes + limits.bridge_bytes
-        self._stream = stream = Stream(
+        self._stream = stream = streams.Stream(
             chain(begin, blocks),
             size=size + 4 * limits.block_bytes,
             back_bytes=limits.back_bytes + limits.line_bytes,
@@ -127,7 +133,7 @@ class Scan:
             else:
                 break
             self.lines, self.bytes = stream.lines, stream.end
-        self.lines, self.bytes = stream.lines + (not stream.ends_line(stream.end)), stream.end
+        self.lines, self.bytes = stream.lines + (stream.last_byte != 0x0A), stream.end
 
     def _take(self, at: int, role: Role) -> Iterator[Window]:
         """Put the line of the hit at *at* into its window; yield the window before when that is complete."""
@@ -136,9 +142,9 @@ class Scan:
         while stream.hits and stream.hits[0][0] < end:
             role = max(role, stream.hits.popleft()[1])
         line = stream[start:end]
-        if HEAD.search(line):
+        if self._lines.HEAD.search(line):
             role = Role.HEAD
-        elif role is Role.KILL and not KERNEL.search(line):
+        elif role is Role.KILL and not self._lines.KERNEL.search(line):
             role = Role.USER
 
         begin = start if window and start <= window.end else self._begin(start, role)
@@ -162,7 +168,7 @@ class Scan:
 
         if role is Role.HEAD:
             window.in_report, window.in_failure = True, b"allocation " in line
-        elif END.search(line):
+        elif self._lines.END.search(line):
             window.in_report = False
         following = stream.next_hit(end + limits.bridge_bytes)
         if following and (window.in_report or following[1] is Role.AFTER):
@@ -186,7 +192,7 @@ class Scan:
         stream, half = self._stream, self._limits.line_bytes // 2
         end = stream.line_end(at, half)
         start = stream.line_start(at, max(at - half, stream.base, self._floor))
-        if stream.ends_line(start) and (stream.ends_line(end) or end == stream.end):
+        if stream.ends_line(start) and stream.ends_line(end):
             return start, end, None
         return start, end, f"a line is longer than {self._limits.line_bytes >> 10} KiB: only a part of it was read"
 
@@ -194,6 +200,8 @@ class Scan:
         """Where a window begins whose first hit is in the line at *start*."""
         limits, stream = self._limits, self._stream
         floor = max(self._open.end if self._open else self._floor, start - limits.back_bytes, stream.base)
+        if not stream.ends_line(floor):
+            floor = stream.line_end(floor, start - floor)
         if role is Role.USER:
             return self._up(start, floor, limits.user_lines)
         if role is not Role.HEAD:
@@ -202,9 +210,9 @@ class Scan:
             while at > floor and credit:
                 above = stream.line_start(at - 1, floor)
                 line, at = stream[above : min(at, above + _LOOK_BYTES)], above
-                if REPORT.search(line):
+                if self._lines.REPORT.search(line):
                     start, credit = at, min(limits.back_credit, credit + limits.line_credit)
-                elif not NEUTRAL.match(line):
+                elif not self._lines.NEUTRAL.match(line):
                     credit -= 1
         return self._up(start, floor, limits.head_lines)
 
@@ -214,7 +222,7 @@ class Scan:
         while at > floor:
             above = stream.line_start(at - 1, floor)
             line, at = stream[above : min(at, above + _LOOK_BYTES)], above
-            if not NEUTRAL.match(line):
+            if not self._lines.NEUTRAL.match(line):
                 if not lines:
                     break
                 lines -= 1
@@ -227,10 +235,9 @@ class Scan:
 
     def _down(self, at: int, lines: int) -> int:
         """*at* moved down by *lines*."""
-        limits, stream = self._limits, self._stream
-        stop = at + limits.bridge_bytes
-        while lines and at < stop and (below := stream.line_end(at, limits.line_bytes // 2)) > at:
-            lines -= not NEUTRAL.match(stream[at:below])
+        stream, stop = self._stream, at + self._limits.bridge_bytes
+        while lines and at < stop and (below := self._below(at)):
+            lines -= not self._lines.NEUTRAL.match(stream[at:below])
             at = below
         return at
 
@@ -239,10 +246,16 @@ class Scan:
         limits, stream = self._limits, self._stream
         end, credit = at, limits.forward_credit
         stop = min(at + limits.forward_bytes, window.start + limits.window_max_bytes - limits.line_bytes)
-        while at < stop and credit and (below := stream.line_end(at, limits.line_bytes // 2)) > at:
+        while at < stop and credit and (below := self._below(at)):
             line, at = stream[at : min(below, at + _LOOK_BYTES)], below
-            if REPORT.search(line):
+            if self._lines.REPORT.search(line):
                 end, credit = at, min(limits.forward_credit, credit + limits.line_credit)
-            elif not NEUTRAL.match(line):
+            elif not self._lines.NEUTRAL.match(line):
                 credit -= 1
         return end
+
+    def _below(self, at: int) -> int:
+        """End of the line that begins at *at*; 0 = the stream ends there, or the line is too long to be of interest."""
+        stream = self._stream
+        below = stream.line_end(at, self._limits.line_bytes // 2)
+        return below if below > at and stream.ends_line(below) else 0

@@ -71,8 +71,13 @@ class Stream:
         return newlines + self._buffer.count(b"\n", offset - self.base, at - self.base) + 1
 
     def ends_line(self, at: int) -> bool:
-        """Whether the byte before *at* ends a line (or *at* is the begin of the stream)."""
-        return at == 0 or self._buffer[at - self.base - 1] == 0x0A
+        """Whether a line ends before *at*: there is a newline, or *at* is the begin or the end of the stream."""
+        return at == 0 or self._buffer[at - self.base - 1] == 0x0A or (at == self.end and not self._read())
+
+    @property
+    def last_byte(self) -> int:
+        """The last byte read."""
+        return self._buffer[self.end - self.base - 1]
 
     def _advance(self) -> bool:
         """Search the next part of the stream and count its lines; False at its end."""

@@ -105,6 +105,7 @@ def find_causes(case: Case) -> list[Cause]:
         finding = rule.find(case)
         if finding is not None:
             found.append((not finding.main, _RANK[finding.confidence], rule, finding))
+    case.main_codes = [rule.code for not_main, _, rule, _ in found if not not_main]
     found.sort(key=lambda entry: entry[:2])  # stable: table order within
     return [
         Cause(rule.code, f.title or rule.title, f.confidence, f.evidence, f.advice, f.settles)

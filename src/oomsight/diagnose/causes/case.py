@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeGuard
 
+from oomsight.diagnose.accounting import swap_in_use_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
 from oomsight.diagnose.wording import percent, size
 from oomsight.report.model import EventKind, LimitKib, OomReport, Task, Victim
@@ -53,6 +54,7 @@ class Case:
     file_kib: int | None = None  #: page cache on the file lists: what reclaim could still take
     shmem_kib: int | None = None
     free_kib: int | None = None
+    swap_used_kib: int = 0  #: in use by the cgroup or the machine; 0 also when not printed
     swap_total_kib: int | None = None
     swap_free_kib: int | None = None
     victim: Victim | None = None
@@ -64,6 +66,7 @@ class Case:
     pgtables_kib: int = 0
     mapped_shmem_kib: int | None = None  #: sum of the rows' shared pages: an upper bound, sharers count twice
     adj_rows: int = 0  #: rows with an oom_score_adj other than 0 and -1000
+    main_codes: list[str] = field(default_factory=list)  #: causes that explain most by themselves, set by find_causes
     pool: Consumer | None = None  #: biggest group of several processes with one name
 
     def line(self, *landmarks: str) -> int | None:
@@ -90,6 +93,31 @@ class Case:
     def of(self, kib: int) -> str:
         """Return *kib* with its share of what there was to use: ``1.2 GiB (31 % of RAM)``."""
         return f"{size(kib)} ({percent(kib, self.base_kib)} of {self.whole})" if self.base_kib else size(kib)
+
+    def held(self, consumer: Consumer) -> str:
+        """Return what *consumer* held with its share, which is of memory and swap together where swap was in use."""
+        if consumer.share_pct is None:
+            return size(consumer.kib)
+        whole = f"{self.whole} and the swap in use" if self.swap_used_kib else self.whole
+        if self.report.kind in (EventKind.CPUSET, EventKind.MEMPOLICY):
+            whole = "what the allowed nodes have"
+        return f"{size(consumer.kib)} ({consumer.share_pct:.0f} % of {whole})"
+
+    def most(self, kib: int) -> bool:
+        """Return whether *kib* is more than any of the usual holders of memory: then it is the story."""
+        return self.anon_kib is not None and kib >= max(
+            self.anon_kib, self.shmem_kib or 0, self.file_kib or 0, self.items.get("slab_unreclaimable", 0)
+        )
+
+    @property
+    def global_shown(self) -> bool:
+        """Whether the text itself shows that the whole machine, not a limit, ran out."""
+        report = self.report
+        return (
+            report.meminfo is not None
+            or (not self.in_memcg and "oom_kill" in report.lines)
+            or any((victim.prefix or "").startswith("Out of memory") for victim in report.victims)
+        )
 
     @property
     def whole(self) -> str:
@@ -203,6 +231,7 @@ def make_case(
         _read_memcg(case)
     else:
         case.base_kib = case.managed_kib
+    case.swap_used_kib = swap_in_use_kib(report)
     if report.meminfo is not None:
         case.swap_total_kib, case.swap_free_kib = report.meminfo.total_swap_kib, report.meminfo.free_swap_kib
     case.victim = report.victims[0] if report.victims else None

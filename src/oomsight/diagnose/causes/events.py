@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.diagnose.advice import sysctl
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence
-from oomsight.diagnose.wording import MISSING_HEAD, count, listing, process
+from oomsight.diagnose.wording import count, listing, missing, process
 from oomsight.report.model import EventKind
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def partial_report(case: Case) -> Finding | None:
     report = case.report
     if report.complete or report.kind not in _KERNEL_KINDS:
         return None
-    missing = [
+    absent = [
         words
         for words, there in (
             ("the first line (who asked for memory)", report.trigger is not None),
@@ -155,9 +155,9 @@ def partial_report(case: Case) -> Finding | None:
         )
         if not there
     ]
-    if not missing:
+    if not absent:
         return None
-    evidence = [case.at(f"not in this text: {listing(missing)}", "kill", "oom_kill", "head", "reaper")]
+    evidence = [case.at(f"not in this text: {listing(absent)}", "kill", "oom_kill", "head", "reaper")]
     if report.suppressed_callbacks:
         evidence.append(
             case.at(
@@ -165,7 +165,7 @@ def partial_report(case: Case) -> Finding | None:
                 "head",
             )
         )
-    advice = [Advice(f"to know more: {MISSING_HEAD}")]
+    advice = [Advice(f"to know more: {missing(report)}")]
     if not report.tasks and report.trigger is not None:
         advice.append(
             sysctl(

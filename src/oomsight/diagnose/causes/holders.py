@@ -23,6 +23,8 @@ SLAB_RECLAIMABLE_LARGE: Final = 0.20
 """Dentries and inodes may be many, but reclaim should have taken them before the kill."""
 PAGETABLES_LARGE: Final = 0.05
 """Page tables are 0.2 % of what they map with 4 KiB pages; 5 % means sparse or widely shared mappings."""
+MEMCG_PAGETABLES_LARGE: Final = 0.15
+"""In a small cgroup the tables of every process (40 KiB at least) weigh more."""
 PAGETABLES_ROW_KIB: Final = 64 << 10
 PAGETABLES_ROW_SHARE: Final = 0.10
 """One process with this much page table, and this much of its resident size, maps far more than it uses."""
@@ -36,6 +38,8 @@ POOL_BOMB_SHARE: Final = 0.40
 HUGE_LARGE: Final = 0.10
 HUGE_IDLE: Final = 0.50
 """Reserved huge pages are wasted when at least half of them are free."""
+HUGE_WASTE: Final = 0.25
+"""A quarter of RAM lying idle would have prevented the kill."""
 HUGE_SQUEEZE: Final = 0.60
 """Above this share of RAM even used huge pages leave ordinary memory too small."""
 LOCKED_LARGE: Final = 0.20
@@ -144,12 +148,7 @@ def kernel_slab(case: Case) -> Finding | None:
                 "or kmemleak, and check for fixes of your kernel"
             )
         )
-    return Finding(Confidence.CERTAIN, evidence, advice, main=case.exceeds(kib, MOST) or _most(case, kib))
-
-
-def _most(case: Case, kib: int) -> bool:
-    """Whether *kib* is more than all processes' private memory: then it, not a process, is the story."""
-    return case.anon_kib is not None and kib > case.anon_kib
+    return Finding(Confidence.CERTAIN, evidence, advice, main=case.exceeds(kib, MOST) or case.most(kib))
 
 
 def _alloc_sites(case: Case) -> list[Evidence]:
@@ -164,9 +163,9 @@ def _alloc_sites(case: Case) -> list[Evidence]:
 def page_tables(case: Case) -> Finding | None:
     """Page tables are large: sparse mappings, or many processes mapping the same big segment."""
     kib, row = case.items.get("pagetables"), case.pgtables_row
-    if case.exceeds(kib, PAGETABLES_LARGE):
+    if case.exceeds(kib, MEMCG_PAGETABLES_LARGE if case.in_memcg else PAGETABLES_LARGE):
         evidence = [case.at(f"page tables: {case.of(kib)}")]
-        confidence, main = Confidence.CERTAIN, _most(case, kib)
+        confidence, main = Confidence.CERTAIN, case.most(kib)
     elif (
         row is not None
         and case.pgtables_kib >= PAGETABLES_ROW_KIB
@@ -273,7 +272,10 @@ def hugepages_reserved(case: Case) -> Finding | None:
         where = f"/sys/devices/system/node/node{pool.node}" if pool.node is not None else "/sys/kernel/mm"
         advice.append(
             Advice(
-                f"keep the {used} in use (a program may still have reserved more: HugePages_Rsvd in /proc/meminfo)",
+                f"shrink the pool to the {used} in use, unless a program has reserved more (HugePages_Rsvd in "
+                "/proc/meminfo)"
+                if used
+                else "give the pool back, unless a program has reserved of it (HugePages_Rsvd in /proc/meminfo)",
                 (
                     "sh",
                     "-c",
@@ -288,7 +290,7 @@ def hugepages_reserved(case: Case) -> Finding | None:
         Confidence.CERTAIN if idle else Confidence.LIKELY,
         evidence,
         advice,
-        main=(idle and case.exceeds(total, MOST)) or _most(case, free),
+        main=idle and case.exceeds(free, HUGE_WASTE),
     )
 
 
@@ -315,7 +317,7 @@ def locked_memory(case: Case) -> Finding | None:
                 "with passed-through devices pin all their memory, ramfs never gives any back"
             ),
         ],
-        main=_most(case, kib),
+        main=case.most(kib),
     )
 
 
@@ -335,7 +337,7 @@ def memory_balloon(case: Case) -> Finding | None:
                 "the balloon's deflate-on-OOM"
             )
         ],
-        main=_most(case, balloon),
+        main=case.most(balloon),
     )
 
 
@@ -363,7 +365,7 @@ def unaccounted_kernel_memory(case: Case) -> Finding | None:
             ),
         ],
         settles="/proc/vmallocinfo, /proc/allocinfo (6.10+), the drivers' own statistics, while it is high",
-        main=_most(case, kib),
+        main=case.most(kib),
     )
 
 

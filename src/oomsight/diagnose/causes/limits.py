@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.diagnose.advice import HEADROOM, round_up, runtime_of, set_limit, tune
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
-from oomsight.diagnose.wording import MISSING_HEAD, size
+from oomsight.diagnose.wording import size
 from oomsight.naming.cgroup_path import relation
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import UNLIMITED
@@ -44,7 +44,7 @@ def proposal(case: Case) -> tuple[int, str] | None:
     if not demand:
         return None
     limit = round_up(int(demand * HEADROOM))
-    return limit, f"{size(demand)} in use when a request was refused, plus {HEADROOM - 1:.0%}, rounded up"
+    return limit, f"{size(demand)} in use when a request was refused, plus {100 * (HEADROOM - 1):.0f} %, rounded up"
 
 
 def _memsw_hit(case: Case) -> bool:
@@ -98,45 +98,54 @@ def memcg_limit(case: Case) -> Finding | None:
 
 
 def _limit_advice(case: Case, ancestor: bool, memsw: bool) -> list[Advice]:
-    advice = [
+    advice = _room(case)
+    advice.append(
         Advice(
             "more memory on the host will not help: a limit was reached, not the end of the machine's memory. Either "
             "the limit is too small for the work, or what runs inside takes more than it should"
         )
-    ]
-    v1 = bool(case.report.memcg and case.report.memcg.memsw)
+    )
     if memsw:
         advice.append(
             Advice(
-                "raise memory.memsw.limit_in_bytes with (or instead of) memory.limit_in_bytes: the memory "
-                "limit alone was not the one that was hit"
+                "raise memory.memsw.limit_in_bytes with (or instead of) memory.limit_in_bytes: the memory limit alone "
+                "was not the one that was hit"
             )
         )
     if ancestor:
         advice.append(
             Advice(
-                "raising the limit of the victim's own cgroup will not help either: the limit that was hit belongs "
-                "to the parent, which all its children share"
+                "raising the limit of the victim's own cgroup will not help either: the limit that was hit belongs to "
+                "the parent, which all its children share"
             )
         )
-    proposed = proposal(case)
-    if proposed is None:
-        advice.append(Advice(f"the size of the limit is not known: {MISSING_HEAD}"))
-    else:
-        limit, how = proposed
-        steps = set_limit(case.oom_owner, limit, v1=v1)
-        text = (
-            f"to give it room, set the limit to {size(limit)} ({how}); the true need can be higher, watch memory.peak"
-        )
-        if steps:
-            steps[0].text = f"{text}: {steps[0].text}"
-            advice += steps
-        else:
-            advice.append(Advice(text))
-    if case.culprit is not None and case.culprit.kind in ("process", "name"):
-        culprit = case.culprit
+    culprit = case.culprit
+    if culprit is not None and culprit.kind in ("process", "name"):
         advice += tune(culprit.name.rstrip("*"), case.base_kib, culprit.kib // max(culprit.count, 1))
     return advice
+
+
+def _room(case: Case) -> list[Advice]:
+    """How to raise the limit that was hit, with the number and how it was computed."""
+    proposed = proposal(case)
+    if proposed is None:
+        unit = case.oom_owner.unit if case.oom_owner else None
+        show = ("systemctl", "show", "-p", "MemoryMax", "-p", "MemoryPeak", "--", unit) if unit else None
+        return [
+            Advice(
+                "look up the limit of that cgroup (memory.max) and its peak (memory.peak): neither is in this text",
+                show,
+            )
+        ]
+    limit, how = proposed
+    v1 = bool(case.report.memcg and case.report.memcg.memsw)
+    peak = "memory.max_usage_in_bytes" if v1 else "memory.peak"
+    steps = set_limit(case.oom_owner, limit, v1=v1, path=case.report.oom_memcg)
+    text = f"to give it room, set the limit to {size(limit)} ({how}); the true need can be higher, watch {peak}"
+    if not steps:
+        return [Advice(text)]
+    steps[0].text = f"{text}: {steps[0].text}"
+    return steps
 
 
 def memcg_swap_closed(case: Case) -> Finding | None:

@@ -9,7 +9,7 @@ from oomsight.diagnose.causes.case import ORDERLESS, Case
 from oomsight.diagnose.causes.limits import memcg_swap_closed, memcg_swap_used_up
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
-from oomsight.diagnose.wording import MISSING_HEAD, holder, size
+from oomsight.diagnose.wording import holder, size
 from oomsight.report.model import EventKind
 
 FILE_SMALL: Final = 0.10
@@ -52,12 +52,11 @@ def host_exhausted(case: Case) -> Finding | None:
     if case.manual or case.in_memcg or _placed(case) or report.kind not in _GLOBAL_KINDS:
         return None
     if case.managed_kib is None or case.free_kib is None:
-        if not report.victims or report.kind is not EventKind.GLOBAL:
+        if not report.victims or report.kind is not EventKind.GLOBAL or not case.global_shown:
             return None
         return Finding(
             Confidence.LIKELY,
             [case.at("the kill is a global one: no cgroup limit was involved", "oom_kill", "kill")],
-            [Advice(f"the numbers are missing: {MISSING_HEAD}")],
         )
     free_share = case.free_kib / case.managed_kib
     swap_left = bool(case.swap_total_kib and (case.swap_free_kib or 0) >= SWAP_LEFT * case.swap_total_kib)
@@ -72,7 +71,7 @@ def host_exhausted(case: Case) -> Finding | None:
             if case.swap_total_kib
             else "no swap"
         )
-        evidence.append(case.at(swap))
+        evidence.append(case.at(swap, "swap", "meminfo"))
     failed = [z for z in case.zone_checks if z.eligible]
     if failed and not any(z.passes for z in failed):
         evidence.append(case.at(f"all {len(failed)} zone(s) the request could use are below their watermark"))
@@ -113,7 +112,7 @@ def no_swap(case: Case) -> Finding | None:
     return Finding(
         Confidence.CERTAIN,
         [
-            case.at("Total swap = 0kB"),
+            case.at("Total swap = 0kB", "swap", "meminfo"),
             case.at(f"{case.of(held)} is anonymous or shared memory, which only swap can free"),
         ],
         add_swap(case.managed_kib, kubernetes=kubernetes),
@@ -129,7 +128,7 @@ def swap_exhausted(case: Case) -> Finding | None:
         return None
     return Finding(
         Confidence.CERTAIN if free <= SWAP_GONE * total else Confidence.LIKELY,
-        [case.at(f"swap: {size(free)} free of {size(total)}")],
+        [case.at(f"swap: {size(free)} free of {size(total)}", "swap", "meminfo")],
         [
             Advice(
                 "RAM and swap together were not enough. More swap buys time, not a cure: look at what filled it "
@@ -206,6 +205,7 @@ def dirty_writeback(case: Case) -> Finding | None:
         Confidence.LIKELY,
         [case.at(f"{size(dirty)} dirty and {size(writeback)} being written, together {case.of(stuck)}")],
         advice,
+        main=case.anon_kib is not None and stuck >= case.anon_kib,
         settles="disk latency and errors at that time; a kill without them points at memory.min or pinned pages",
     )
 

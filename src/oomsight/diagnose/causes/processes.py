@@ -41,7 +41,7 @@ def many_processes(case: Case) -> Finding | None:
     name = pool.name.rstrip("*")
     return Finding(
         Confidence.CERTAIN,
-        [case.at(f"{holder(pool)} hold {case.of(pool.kib)}, {size(each)} each on average", "table_first")],
+        [case.at(f"{holder(pool)} hold {case.held(pool)}, {size(each)} each on average", "table_first")],
         tune(name, case.base_kib, each)
         or [
             Advice(
@@ -81,7 +81,7 @@ def noisy_neighbour(case: Case) -> Finding | None:
     return Finding(
         Confidence.LIKELY,
         [
-            case.at(f"{holder(culprit)} held {case.of(culprit.kib)}", "table_first"),
+            case.at(f"{holder(culprit)} held {case.held(culprit)}", "table_first"),
             case.at(f"the victim {process(victim.comm, victim.pid)} held {size(case.victim_kib)}", "kill"),
         ],
         advice,
@@ -168,7 +168,7 @@ def leak_suspected(case: Case) -> Finding | None:
         return None
     return Finding(
         Confidence.POSSIBLE,
-        [case.at(f"{holder(culprit)} alone held {case.of(culprit.kib)} at this moment", "table_first")],
+        [case.at(f"{holder(culprit)} alone held {case.held(culprit)} at this moment", "table_first")],
         [
             Advice(
                 "before raising a limit, see how it grew: record its resident size (oomsight watch, "
@@ -196,7 +196,7 @@ def traffic_spike(case: Case) -> Finding | None:
         Confidence.POSSIBLE,
         [
             case.at(
-                f"{holder(culprit)} held {size(culprit.kib)}; memory of {runtime.label} follows the work it is given",
+                f"{holder(culprit)} held {case.held(culprit)}; memory of {runtime.label} follows the work it is given",
                 "table_first",
             )
         ],

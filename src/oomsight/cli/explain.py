@@ -1,0 +1,392 @@
+"""``oomsight explain``: find the OOM events in logs and explain each."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from oomsight._version import __version__
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.options import (
+    Command,
+    answer,
+    color_option,
+    exit_code_option,
+    format_option,
+    remark,
+    root_option,
+    stdout_surface,
+    width_option,
+)
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import Incident
+    from oomsight.naming.redact import Pseudonyms
+    from oomsight.pipeline.entries import Entry
+    from oomsight.pipeline.query import Query
+    from oomsight.pipeline.run import Run, SourceResult
+    from oomsight.report import Clock
+    from oomsight.sources.source import Source
+
+FULL: Final = 10  #: newest incidents told in full; older ones in a few lines
+BRIEF: Final = 40  #: and those beyond these only counted, unless --full
+GROUPS: Final = 30  #: lines of the summary of the rest
+
+EXAMPLES: Final = (
+    ("oomsight explain", "the OOM kills this host remembers"),
+    ("oomsight explain /var/log/kern.log*", "in log files, rotated and compressed ones included"),
+    ("dmesg | oomsight explain -", "in what a pipe brings"),
+    ("oomsight explain --since '2 hours ago' --comm 'java*'", "only those"),
+    ("oomsight explain --last 1 --format markdown --redact > ticket.md", "for a ticket, without names"),
+    ("oomsight explain --format json LOG | jq '.incidents[].culprit'", "for programs"),
+)
+
+
+@click.command("explain", cls=Command, examples=EXAMPLES)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@format_option("text", "json", "ndjson", "markdown")
+@click.option("--since", metavar="WHEN", help="Only events from then on: a date, 'yesterday', '2 hours ago', -30m.")
+@click.option("--until", metavar="WHEN", help="Only events up to then.")
+@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N.")
+@click.option("--pid", type=click.IntRange(1), metavar="PID", help="Only events in which this process died or asked.")
+@click.option("--comm", metavar="NAME", help="Only events of a process of this name (shell pattern).")
+@click.option("--cgroup", metavar="PATH", help="Only events of this cgroup, unit, container id or pod uid (part of the path).")
+@click.option("--brief", is_flag=True, help="A few lines for each event.")
+@click.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
+@click.option("--full", is_flag=True, help=f"Tell every event in full, not only the newest {FULL}.")
+@click.option("--redact", is_flag=True, help="Replace names of hosts, users, programs, cgroups and files by pseudonyms.")
+@click.option("--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key of the pseudonyms, to get the same ones again.")
+@width_option
+@color_option
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Worker processes for large inputs.  [default: one per core]")
+@root_option
+@exit_code_option
+def command(
+    paths: tuple[str, ...], output_format: str, since: str | None, until: str | None, last: int | None, pid: int | None,
+    comm: str | None, cgroup: str | None, brief: bool, evidence: bool, full: bool, redact: bool, redact_key: str | None,
+    width: int | None, color: str, jobs: int | None, root: str, exit_code: bool,
+) -> int:  # fmt: skip
+    """
+    Find every OOM event in logs and say what was killed, why memory ran out, why the kernel chose this process, what
+    really held the memory, why nothing stopped it earlier and what to change.
+
+    PATH is a file (gz, xz, zst and bz2 included), a directory, a pattern, or - for standard input; any text that holds
+    kernel messages will do: dmesg, journal, syslog, container and cloud logs, mails, tickets. Without PATH: the best
+    that this host has (journal of all boots, else /dev/kmsg, dmesg, /var/log).
+    """
+    now = datetime.now().astimezone()
+    query = _query(now, since, until, last, pid, comm, cgroup)
+    sources, failed, about = _sources(paths, root)
+    pseudonyms = _pseudonyms(redact, redact_key)
+    to_json = output_format in {"json", "ndjson"}
+    from oomsight.pipeline.run import explain_sources
+    from oomsight.sinks.progress import Progress
+
+    sizes = [s.size_bytes for s in sources]
+    total = sum(s for s in sizes if s) if all(sizes) else None
+    with Progress(sys.stderr, total) as progress:
+        run = explain_sources(
+            sources, query, now=now, clock_of=lambda s: _clock(s, now), progress=progress, jobs=jobs,
+            render=_JsonOf(pseudonyms) if to_json else None,
+        )
+    for result in run.sources:
+        for note in result.notes:
+            remark(note)
+        if result.error is not None:
+            remark(str(result.error))
+            failed = True
+    if run.undated:
+        remark(f"{run.undated} event(s) have no date in the text and are shown whatever --since and --until say")
+    if to_json:
+        _write_json(run, output_format, pseudonyms)
+    elif run.entries:
+        _write_stories(run, output_format, "brief" if brief else "evidence" if evidence else "normal", full, width, color,
+                       pseudonyms)
+    elif not all(r.error is not None for r in run.sources):
+        for line in _nothing(run, query, about):
+            answer(line + "\n")
+    if failed:
+        return Exit.INPUT
+    return Exit.FOUND if exit_code and run.entries else Exit.OK
+
+
+# -- what to read ---------------------------------------------------------------------------------------------------
+
+
+def _query(
+    now: datetime, since: str | None, until: str | None, last: int | None, pid: int | None, comm: str | None,
+    cgroup: str | None,
+) -> Query:  # fmt: skip
+    from oomsight.pipeline.query import Query, parse_when
+
+    moments: list[datetime | None] = []
+    for option, text in (("--since", since), ("--until", until)):
+        try:
+            moments.append(parse_when(text, now) if text is not None else None)
+        except ValueError:
+            raise click.UsageError(
+                f"{option}: '{text}' is no time I know; write 2026-11-23, '2026-11-23 14:30', 14:30, yesterday,"
+                " '2 hours ago' or -30m"
+            ) from None
+    return Query(moments[0], moments[1], last, pid, comm, cgroup)
+
+
+def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, list[str]]:
+    """The readers for *paths*, or those of the host; whether some path failed; remarks about the host's places."""
+    from oomsight.sources.errors import SourceError
+
+    if not paths and not sys.stdin.isatty() and _stdin_has_data():
+        paths = ("-",)
+    failed = False
+    found: list[Source] = []
+    if paths:
+        from oomsight.sources.files import FileSource, expand
+        from oomsight.sources.kmsg import KmsgSource
+
+        refs = []
+        for path in paths:
+            try:
+                refs.append(expand([path]))
+            except SourceError as error:
+                remark(str(error))
+                failed = True
+        if not refs:
+            raise CommandError("nothing to read", Exit.INPUT)
+        if not failed:
+            refs = [expand(list(paths))]
+        seen: set[str] = set()
+        for group in refs:
+            for ref in group:
+                if ref.name not in seen:
+                    seen.add(ref.name)
+                    found.append(KmsgSource(ref.paths[0]) if ref.kind == "kmsg" else FileSource(ref))
+        return found, failed, []
+    from oomsight.sources.host import best_host_sources
+
+    candidates = best_host_sources(root)
+    about: list[str] = []
+    for candidate in candidates:
+        if candidate.usable:
+            period = f", {candidate.period}" if candidate.period else ""
+            remark(f"reading {candidate.name}{period}")
+            return list(candidate.sources), False, about
+        hint = f"; {candidate.hint}" if candidate.hint else ""
+        about.append(f"{candidate.name}: {candidate.reason}{hint}")
+    for line in about:
+        remark(line)
+    raise CommandError(
+        "this host shows no kernel log to this user", Exit.UNSUPPORTED,
+        "give a file (oomsight explain FILE), pipe text in, or use sudo",
+    )
+
+
+def _stdin_has_data() -> bool:
+    """Something is piped or redirected into us (not a closed stdin or /dev/null, as cron and CI have)."""
+    import stat
+
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return False
+    if stat.S_ISREG(mode):
+        return os.fstat(0).st_size > 0
+    return stat.S_ISFIFO(mode)
+
+
+def _clock(source: Source, now: datetime) -> Clock:
+    from oomsight.report import Clock
+
+    if source.kind in {"kmsg", "dmesg"}:
+        # printk's clock starts at boot and stands still in suspend, as CLOCK_MONOTONIC does.
+        boot = now - timedelta(seconds=time.clock_gettime(time.CLOCK_MONOTONIC))
+        return Clock(reference=now.replace(tzinfo=None), boot=boot)
+    if source.kind == "file":
+        try:
+            return Clock(reference=datetime.fromtimestamp(os.stat(source.name).st_mtime))  # noqa: DTZ006 - local, naive like the log
+        except OSError:
+            pass
+    return Clock(reference=now.replace(tzinfo=None))
+
+
+def _pseudonyms(redact: bool, key: str | None) -> Pseudonyms | None:
+    if not redact:
+        return None
+    from oomsight.naming.redact import Pseudonyms
+
+    return Pseudonyms(key.encode("utf-8", "surrogateescape") if key else os.urandom(16))
+
+
+# -- what to print --------------------------------------------------------------------------------------------------
+
+
+class _JsonOf:
+    """Makes the JSON text of an incident; a class, so that worker processes can get it."""
+
+    def __init__(self, pseudonyms: Pseudonyms | None) -> None:
+        self.pseudonyms = pseudonyms
+
+    def __call__(self, incident: Incident) -> str:
+        from oomsight.sinks.document import incident_json
+
+        return incident_json(_redacted(incident, self.pseudonyms))
+
+
+def _redacted(incident: Incident, pseudonyms: Pseudonyms | None) -> Incident:
+    if pseudonyms is None:
+        return incident
+    from oomsight.diagnose.redact import redact
+
+    return redact(incident, pseudonyms)
+
+
+def _recurrence(number: tuple[int, int], entry: Entry) -> str | None:
+    position, count = number
+    if count < 2:
+        return None
+    what = entry.names or entry.kind
+    where = f" in {entry.where}" if entry.where else ""
+    return f"{_ordinal(position)} of {count} kills of {what}{where} with this cause in this input."
+
+
+def _ordinal(n: int) -> str:
+    suffix = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n:,}{suffix}"
+
+
+_NO_RECURRENCE: Final = '"recurrence":null}'
+
+
+def _write_json(run: Run, output_format: str, pseudonyms: Pseudonyms | None) -> None:
+    import json
+
+    from oomsight.naming.marked import unmark
+    from oomsight.pipeline.entries import recurrences
+
+    counts = recurrences(run.entries)
+
+    def texts() -> Iterator[str]:
+        for entry in run.entries:
+            assert entry.spooled is not None
+            text = run.spool.get(entry.spooled).decode("ascii")
+            sentence = _recurrence(counts[id(entry)], entry)
+            if sentence is not None and text.endswith(_NO_RECURRENCE):
+                # How often it happened is known only at the end of the run; the key is the last of the object.
+                if pseudonyms is not None:
+                    sentence = pseudonyms.redact_marked(sentence)
+                text = text[: -len("null}")] + json.dumps(unmark(sentence)) + "}"
+            yield text
+
+    if output_format == "ndjson":
+        for text in texts():
+            answer(text + "\n")
+        return
+    from oomsight.naming.marked import Kind
+    from oomsight.sinks.document import SourceInfo, document
+
+    infos = [
+        SourceInfo(pseudonyms.name(r.name, Kind.FILE) if pseudonyms else r.name, r.lines, r.bytes, r.first_time, r.last_time,
+                   None, tuple(r.notes) if not pseudonyms else ())
+        for r in run.sources if r.error is None
+    ]
+    frame = json.dumps(document(__version__, infos, ()), indent=2)
+    head, tail = frame.rsplit("[]", 1)
+    answer(head + "[")
+    first = True
+    for text in texts():
+        answer((",\n" if not first else "\n") + text)
+        first = False
+    answer(("\n  ]" if not first else "]") + tail + "\n")
+
+
+def _write_stories(
+    run: Run, output_format: str, level: Any, full: bool, width: int | None, color: str, pseudonyms: Pseudonyms | None
+) -> None:
+    from oomsight.pipeline.entries import recurrences
+    from oomsight.pipeline.run import incident_of
+    from oomsight.sinks.story import story
+
+    render = _renderer(output_format, width, color)
+    counts = recurrences(run.entries)
+    told = len(run.entries) if full else FULL
+    listed = len(run.entries) if full else FULL + BRIEF
+
+    def tell(entry: Entry, how: Any) -> str:
+        incident = _redacted(incident_of(entry, run), pseudonyms)
+        sentence = _recurrence(counts[id(entry)], entry)
+        if sentence is not None:
+            incident.recurrence = pseudonyms.redact_marked(sentence) if pseudonyms else sentence
+        return render(story(incident, level=how))
+
+    if len(run.entries) > 1:
+        from oomsight.sinks.story import overview
+
+        shown = [_redacted(incident_of(e, run), pseudonyms) for e in run.entries[: listed if not full else FULL + BRIEF]]
+        answer(render(overview(shown, len(run.entries))) + "\n")
+    for i, entry in enumerate(run.entries[:told]):
+        answer(tell(entry, level) + "\n")
+        if i == 0 and output_format == "markdown":
+            continue
+    rest = run.entries[told:listed]
+    if rest:
+        from oomsight.sinks.story import section
+
+        answer(render(section(f"{len(rest)} older events, in brief (--full tells them all)")) + "\n")
+        for entry in rest:
+            answer(tell(entry, "brief") + "\n")
+    beyond = run.entries[listed:]
+    if beyond:
+        from oomsight.sinks.story import groups
+
+        answer(render(groups(_grouped(beyond, pseudonyms), len(beyond), GROUPS)) + "\n")
+
+
+def _grouped(entries: list[Entry], pseudonyms: Pseudonyms | None) -> Iterable[tuple[int, str, str, str, str | None, str | None]]:
+    """(count, names, where, cause, first time, last time) of the events not listed one by one, most frequent first."""
+    found: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.fingerprint, []).append(entry)
+    hide = pseudonyms.redact_marked if pseudonyms else (lambda text: text)
+    for group in sorted(found.values(), key=len, reverse=True):
+        newest = group[0]
+        yield len(group), hide(newest.names), hide(newest.where), newest.cause or newest.kind, group[-1].time, newest.time
+
+
+def _renderer(output_format: str, width: int | None, color: str) -> Callable[[Any], str]:
+    if output_format == "markdown":
+        from oomsight.sinks.markdown import render_markdown
+
+        return render_markdown
+    from oomsight.sinks.text import render_text
+
+    surface = stdout_surface(width, color)
+    return lambda blocks: render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode)
+
+
+def _nothing(run: Run, query: Query, about: list[str]) -> Iterator[str]:
+    """Say that nothing was found, where, in which period, in how many lines."""
+    from oomsight.sinks.safe import scrub
+
+    read = [r for r in run.sources if r.error is None]
+    names = ", ".join(scrub(r.name) for r in read[:4]) + (f" and {len(read) - 4} more" if len(read) > 4 else "")
+    lines = sum(r.lines for r in read)
+    asked = any((query.since, query.until, query.pid, query.comm, query.cgroup))
+    what = "No kernel OOM kill that you asked for" if asked and run.left_out else "No kernel OOM kill"
+    yield f"{what} in {names}, {_period(read)}, {lines:,} line{'s' if lines != 1 else ''}."
+    if run.left_out:
+        yield f"{run.left_out:,} event(s) did not pass the filters; run again without them to see those."
+    for line in about:
+        yield f"Not read: {scrub(line)}"
+
+
+def _period(read: list[SourceResult]) -> str:
+    first = min((r.first_time for r in read if r.first_time), default=None)
+    last = max((r.last_time for r in read if r.last_time), default=None)
+    if first is None or last is None:
+        return "no dates in the text"
+    return f"{first} to {last}"

@@ -1,0 +1,149 @@
+"""
+One light record per incident: enough to order, merge, count and list millions, without keeping them.
+
+The incident itself is made again from its own lines when it is shown; for JSON its text is made once and kept aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Final
+
+from oomsight.naming.marked import Kind, mark
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import Incident
+    from oomsight.report.model import OomReport
+
+CLOCK_SLACK_SECONDS: Final = 0.01
+_KEEP_BYTES: Final = 16 << 20  #: of the spool, in memory; more goes to a temporary file
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is kept of one incident."""
+
+    order: tuple[int, float, int, float, int]  #: sorts by time, oldest first (see :func:`order_of`)
+    id: str
+    uptime_s: float | None
+    boot_id: str | None
+    weight: int  #: how much the text says; of two copies of one event the heavier is kept
+    fingerprint: tuple[str, ...]  #: what makes two incidents "the same story again"
+    source: str
+    first_line: int
+    last_line: int
+    time: str | None
+    headline: str
+    cause: str | None
+    kind: str
+    names: str  #: marked
+    where: str  #: marked
+    kills: int
+    spooled: tuple[int, int] | None = None  #: offset and length of its lines or its text in the spool
+    incident: Incident | None = None
+    copies: int = 0  #: other copies of the event that were merged into it
+
+
+def order_of(incident: Incident, epoch: float | None, source: int, boot: int) -> tuple[int, float, int, float, int]:
+    """
+    Sort key: by wall time where there is one; else by place in the input: source, boot within it, printk clock, line.
+    Events without a date come before (as if older than) all dated ones.
+    """
+    uptime = incident.report.when.uptime_s
+    place = (source << 16) + boot
+    return (epoch is not None, epoch or 0.0, place, uptime if uptime is not None else -1.0, incident.source.first_line)
+
+
+def weigh(report: OomReport) -> int:
+    """How much of the event the text holds."""
+    return (
+        100 * report.complete + len(report.victims) + 10 * (report.trigger is not None) + min(len(report.tasks), 50)
+        + 10 * (report.meminfo is not None) + 10 * (report.memcg is not None) + 5 * (report.oom_memcg is not None)
+        + 2 * (report.when.time is not None)
+    )  # fmt: skip
+
+
+def entry_of(incident: Incident, epoch: float | None, source: int, boot: int) -> Entry:
+    """Make the light record of *incident*."""
+    report = incident.report
+    dead = report.victims or report.killed
+    first = dead[0] if dead else None
+    name = (first.comm or getattr(first, "cgroup", None)) if first is not None else None
+    cause = incident.causes[0].code if incident.causes else None
+    owner = incident.oom_owner or incident.owner
+    return Entry(
+        order=order_of(incident, epoch, source, boot), id=incident.id, uptime_s=report.when.uptime_s,
+        boot_id=report.when.boot_id, weight=weigh(report),
+        fingerprint=(report.kind.value, name or "", report.oom_memcg or "", cause or ""),
+        source=report.source.name, first_line=report.source.first_line, last_line=report.source.last_line,
+        time=report.when.time or report.when.time_text, headline=incident.headline, cause=cause,
+        kind=report.kind.value, names=mark(name, Kind.COMM) if name else "", where=owner.short if owner else "",
+        kills=len(report.victims),
+    )  # fmt: skip
+
+
+class Spool:
+    """Text put aside: in memory while small, in an anonymous temporary file else."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._file = SpooledTemporaryFile(max_size=_KEEP_BYTES)  # noqa: SIM115 - lives as long as the run
+        self._end = 0
+
+    def put(self, data: bytes) -> tuple[int, int]:
+        """Store *data* and return where it is."""
+        self._file.seek(self._end)
+        self._file.write(data)
+        place = (self._end, len(data))
+        self._end += len(data)
+        return place
+
+    def get(self, place: tuple[int, int]) -> bytes:
+        """Return what :meth:`put` stored there."""
+        self._file.seek(place[0])
+        return self._file.read(place[1])
+
+
+class Ledger:
+    """All entries of a run: merges copies of one event, orders, counts recurrences."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._by_id: dict[str, list[Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Take *entry*, or merge it into the copy of the same event that is already there."""
+        known = self._by_id.setdefault(entry.id, [])
+        for i, other in enumerate(known):
+            if _same(other, entry):
+                keep = other if other.weight >= entry.weight else entry
+                keep.copies = other.copies + entry.copies + 1
+                known[i] = keep
+                return
+        known.append(entry)
+
+    def newest_first(self) -> list[Entry]:
+        """Every event once, newest first."""
+        return sorted((e for group in self._by_id.values() for e in group), key=lambda e: e.order, reverse=True)
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    if a.boot_id and b.boot_id and a.boot_id != b.boot_id:
+        return False
+    if a.order[0] and b.order[0] and abs(a.order[1] - b.order[1]) > 3600 * 26:
+        return False  # more than any time zone apart
+    return a.uptime_s is None or b.uptime_s is None or abs(a.uptime_s - b.uptime_s) <= CLOCK_SLACK_SECONDS
+
+
+def recurrences(newest_first: Iterable[Entry]) -> dict[int, tuple[int, int]]:
+    """For each entry (by ``id()``) its number among those with the same fingerprint, oldest = 1, and their count."""
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in newest_first:
+        groups.setdefault(entry.fingerprint, []).append(entry)
+    found: dict[int, tuple[int, int]] = {}
+    for group in groups.values():
+        for i, entry in enumerate(reversed(group), 1):
+            found[id(entry)] = (i, len(group))
+    return found

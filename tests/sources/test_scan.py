@@ -1,0 +1,284 @@
+"""Windows of a stream: whole reports, right line numbers, nothing twice, bounded memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oomsight.sources.lines import REPORT
+from oomsight.sources.needles import NEEDLES
+from oomsight.sources.scan import Limits, Window, scan
+from oomsight.sources.stream import memmem_in, searcher
+
+PREFIX = b"Nov 23 09:43:57 node1 kernel: [ 1916.749471] "
+HEAD = PREFIX + b"stress invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0, oom_score_adj=0\n"
+KILL = PREFIX + (
+    b"Out of memory: Killed process 1234 (stress) total-vm:65536kB, anon-rss:60000kB, file-rss:0kB, shmem-rss:0kB,"
+    b" UID:0 pgtables:160kB oom_score_adj:0\n"
+)
+REAPED = PREFIX + b"oom_reaper: reaped process 1234 (stress), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB\n"
+CONSTRAINT = PREFIX + b"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom\n"
+ORDINARY = b"Nov 23 09:43:58 node1 nginx[77]: GET /index.html 200 from 10.0.0.7 in a while\n"
+MIB = 1 << 20
+
+
+def rows(count: int) -> bytes:
+    """Task-table rows."""
+    return b"".join(PREFIX + b"[%7d]     0 %7d    16384    15000   163840        0             0 worker\n" % (n, n) for n in range(count))
+
+
+def ordinary(size: int) -> bytes:
+    """At least *size* bytes of lines that say nothing about memory."""
+    return ORDINARY * (size // len(ORDINARY) + 1)
+
+
+def report(table: int = 20) -> bytes:
+    """A report from head to kill line."""
+    body = PREFIX + b"CPU: 0 PID: 99 Comm: stress Not tainted 6.12.107\n" + PREFIX + b"Call Trace:\n" + PREFIX + b"Mem-Info:\n"
+    return HEAD + body + rows(table) + CONSTRAINT + KILL
+
+
+def windows(data: bytes, block: int = 100_000, limits: Limits | None = None) -> list[Window]:
+    """The windows of *data*, given in blocks."""
+    blocks = (data[at : at + block] for at in range(0, len(data), block))
+    return list(scan(blocks, limits or Limits()))
+
+
+def check(data: bytes, found: list[Window]) -> None:
+    """What holds for the windows of any stream."""
+    end = 0
+    for window in found:
+        assert window.offset >= end
+        end = window.offset + len(window.data)
+        assert data[window.offset : end] == window.data
+        assert window.first_line == data.count(b"\n", 0, window.offset) + 1
+        if window.cut is None:
+            assert window.offset == 0 or data[window.offset - 1 : window.offset] == b"\n"
+            assert end == len(data) or data[end - 1 : end] == b"\n"
+
+
+def test_scan_empty_no_window():
+    s = scan([b"", b""])
+    assert list(s) == []
+    assert (s.lines, s.bytes) == (0, 0)
+
+
+def test_scan_small_input_is_one_window_even_without_needle():
+    s = scan([b"stress invoked oom-\n", b"killer: gfp"])
+    assert list(s) == [Window(1, b"stress invoked oom-\nkiller: gfp", 0)]
+    assert (s.lines, s.bytes) == (2, 31)
+
+
+def test_scan_small_input_exactly_whole_bytes_is_one_window():
+    data = (ORDINARY * MIB)[: MIB - 1] + b"\n"
+    assert windows(data) == [Window(1, data, 0)]
+
+
+def test_scan_large_input_without_needle_no_window_but_totals():
+    data = ordinary(2 * MIB) + b"no newline"
+    s = scan([data])
+    assert list(s) == []
+    assert (s.lines, s.bytes) == (data.count(b"\n") + 1, len(data))
+
+
+def test_scan_one_report_whole_with_context():
+    before, after = ordinary(MIB), ordinary(MIB)
+    text = report(200)
+    found = windows(before + text + REAPED + after)
+    assert [w.data for w in found] == [ORDINARY * 10 + text + REAPED + ORDINARY * 8]
+    assert found[0].first_line == before.count(b"\n") - 10 + 1
+    assert found[0].cut is None
+
+
+@pytest.mark.parametrize("table", [600, 20_000])
+def test_scan_long_table_whole(table):
+    text = report(table)  # 600 rows: just longer than the bridge between two hits
+    assert len(text) > 64 << 10
+    found = windows(ordinary(MIB) + text + ordinary(MIB))
+    assert len(found) == 1
+    assert text in found[0].data
+
+
+def test_scan_report_with_foreign_lines_whole():
+    text = HEAD + rows(50) + ORDINARY * 30 + rows(900) + ORDINARY * 150 + rows(900) + CONSTRAINT + KILL
+    found = windows(ordinary(MIB) + text + ordinary(MIB))
+    assert len(found) == 1
+    assert text in found[0].data
+
+
+def test_scan_headless_report_reaches_back_through_its_rows():
+    text = rows(3000) + ORDINARY * 30 + rows(20) + CONSTRAINT + KILL
+    found = windows(ordinary(MIB) + text + ordinary(MIB))
+    assert [w.data for w in found] == [ORDINARY * 10 + text + ORDINARY * 8]
+
+
+def test_scan_reaper_line_far_below_is_in_the_window_of_its_kill():
+    text = report() + ORDINARY * 300 + REAPED
+    found = windows(ordinary(MIB) + text + ordinary(MIB))
+    assert len(found) == 1
+    assert text in found[0].data
+
+
+def test_scan_out_of_memory_of_a_program_gives_a_small_window():
+    said = b"Nov 23 09:43:58 node1 postgres[7]: ERROR: out of memory, detail 123kB\n"
+    found = windows(ordinary(MIB) + rows(500) + said + ordinary(MIB))
+    assert len(found) == 1
+    assert found[0].data.count(b"\n") == 60 + 1 + 8
+
+
+def test_scan_userspace_killer_keeps_what_it_said_before():
+    said = b"Nov 23 09:43:58 node1 earlyoom[7]: sending SIGTERM to process 77 uid 0 \"x\": oom_score 900, VmRSS 30 MiB\n"
+    found = windows(ordinary(MIB) + said + ordinary(MIB))
+    assert [w.data for w in found] == [ORDINARY * 60 + said + ORDINARY * 8]
+
+
+def test_scan_journal_export_window_begins_and_ends_with_entries():
+    def entry(message: bytes) -> bytes:
+        return b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1795438509141003\n_BOOT_ID=da\nPRIORITY=4\nMESSAGE=" + message + b"\n_HOSTNAME=vm\n\n"
+
+    other = entry(b"usb 1-1: new device") * 20_000
+    text = b"".join(entry(line.removeprefix(PREFIX)) for line in report().splitlines())
+    found = windows(other + text + other)
+    assert len(found) == 1
+    assert text in found[0].data
+    assert found[0].data.startswith(b"__CURSOR=")
+    assert found[0].data.count(b"usb 1-1") == 10 + 8
+
+
+def test_scan_many_adjacent_reports_divided_between_reports():
+    text = report(100)
+    data = text * 1000  # 12.6 MB without anything between
+    found = windows(data)
+    check(data, found)
+    assert b"".join(w.data for w in found) == data
+    assert len(found) == 4
+    for window in found:
+        assert window.cut is None
+        assert window.data.startswith(HEAD)
+        assert window.data.endswith(KILL)
+        assert len(window.data) + len(text) >= 4 * MIB or window is found[-1]
+
+
+def test_scan_reports_without_end_cut_and_said():
+    data = ordinary(MIB) + HEAD + (rows(400) + CONSTRAINT) * 400 + ordinary(MIB)  # 15 MB, no kill line
+    found = windows(data)
+    check(data, found)
+    assert [w.cut is None for w in found] == [False, True]
+    assert max(len(w.data) for w in found) <= 12 * MIB + (64 << 10)
+    assert sum(w.data.count(b"oom-kill:") for w in found) == 400
+
+
+def test_scan_kill_in_a_line_without_end_part_kept_and_said():
+    data = b"x" * (3 * MIB) + b"Killed process 12 (a) " + b"y" * (3 * MIB) + b"\n"
+    s = scan([data])
+    found = list(s)
+    assert [w.cut for w in found] == ["a line is longer than 1024 KiB: only a part of it was read"]
+    assert b"Killed process 12 (a) " in found[0].data
+    assert (found[0].first_line, s.lines) == (1, 1)
+    assert len(found[0].data) <= 6 * MIB
+
+
+def test_scan_memory_bounded_for_one_endless_line():
+    def endless() -> Iterator[bytes]:
+        block = b"z" * (256 << 10)
+        for n in range(400):  # 100 MiB
+            yield block if n % 7 else block[:-20] + b" Killed process 123 "
+
+    tracemalloc.start()
+    try:
+        s = scan(endless())
+        sizes = [len(w.data) for w in s]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert s.bytes == 100 * MIB
+    assert sum(sizes) > MIB
+    assert peak < 40 * MIB
+
+
+SMALL = Limits(
+    whole_bytes=400, line_bytes=400, back_bytes=3000, forward_bytes=4000, bridge_bytes=900, window_bytes=2500,
+    window_max_bytes=7000, block_bytes=128, head_lines=2, tail_lines=2, user_lines=3, back_credit=3, forward_credit=4,
+)  # fmt: skip
+PART = st.sampled_from(
+    [ORDINARY, ORDINARY * 7, ORDINARY * 60, HEAD, KILL, REAPED, CONSTRAINT, rows(3), rows(40), report(2), report(9), b"\n",
+     b"x" * 150 + b"\n", b"q" * 900 + b"Killed process 5 (q) " + b"q" * 700 + b"\n", b"unit: Failed with result 'oom-kill'.\n"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts=st.lists(PART, max_size=40), block=st.integers(1, 500))
+def test_scan_any_stream_every_hit_in_exactly_one_window(parts, block):
+    data = b"".join(parts)
+    s = scan((data[at : at + block] for at in range(0, len(data), block)), SMALL)
+    found = list(s)
+    check(data, found)
+    assert s.bytes == len(data)
+    assert s.lines == data.count(b"\n") + bool(data and not data.endswith(b"\n"))
+    spans = [(w.offset, w.offset + len(w.data)) for w in found]
+    for needle in NEEDLES:
+        at = data.find(needle.text)
+        while at >= 0:
+            assert sum(start <= at and at + len(needle.text) <= end for start, end in spans) == 1, (needle.text, at)
+            at = data.find(needle.text, at + 1)
+    for window in found:
+        assert len(window.data) <= SMALL.window_max_bytes + SMALL.bridge_bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([n.text for n in NEEDLES] + [b"oom", b"kill", b"\n", b" "]), max_size=30), st.integers(1, 60))
+def test_searcher_native_and_fallback_agree(parts, middle):
+    buffer = bytearray(b"".join(parts))
+    if not buffer:
+        return
+    middle = min(middle, len(buffer))
+    results = []
+    for native in (True, False):
+        search = searcher(buffer, native=native)
+        results.append(search(0, middle) + search(middle, len(buffer)))
+    assert results[0] == results[1]
+    assert len(results[0]) >= sum(part in {n.text for n in NEEDLES} for part in parts)
+
+
+def test_memmem_finds_within_bounds_only():
+    find = memmem_in(bytearray(b"..oom-kill.."))
+    if find is None:
+        pytest.skip("this C library has no memmem")
+    assert find(b"oom-kill", 0, 12) == 2
+    assert find(b"oom-kill", 3, 12) == -1
+    assert find(b"oom-kill", 0, 9) == -1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [  # memory.stat and table lines in their carriers, kernels 5.10 to 7.3
+        b"pgsteal_kswapd 0",
+        b"[    2.379979] anon 52428800",
+        b"               pgsteal_kswapd 0",
+        b"6,432,5042709,-;pglazyfree 0",
+        b"Nov 23 09:43:57 node1 kernel: pglazyfree 0",
+        b"MESSAGE=anon 52428800",
+        b'{"MESSAGE":"anon 52428800","PRIORITY":"6"}',
+        b"6,333,3031252,-;[    118]  1000   118    16384    15000   163840        0             0 a b",
+        b"Node 0 DMA: 1*4kB (U) 0*8kB 0*16kB = 4kB",
+        b"lowmem_reserve[]: 0 1945 1945 1945",
+        b"[    2.910148]  out_of_memory+0x1bd/0x4e0",
+        b" [<ffffffff8112d4b2>] ? dump_header",
+        b"4,333,3031252,-;CPU: 0 UID: 1000 PID: 192 Comm: :(){ :|:& };: Not tainted 6.12.107",
+        b"97 total pagecache pages",
+        b"524158 pages RAM",
+        b"active_anon:1205 inactive_anon:97 isolated_anon:0",
+        b"RSP: 002b:00007ffdb4a13978 EFLAGS: 00000286",
+    ],
+)
+def test_report_line_is_recognised(line):
+    assert REPORT.search(line)
+
+
+@pytest.mark.parametrize("line", [ORDINARY, b"usb 1-1: new high-speed USB device number 2 using xhci_hcd", b"Started Session 12 of user root."])
+def test_report_line_ordinary_is_not(line):
+    assert not REPORT.search(line)
