@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.diagnose.advice import (
-    RUNTIMES,
-    add_swap,
-    cap,
-    round_down,
-    round_up,
-    runtime_of,
-    set_limit,
-    tune,
-)
+from oomsight.diagnose.advice import add_swap, cap, round_down, round_up, set_limit
+from oomsight.diagnose.runtimes import RUNTIMES, runtime_of, tune
 from oomsight.naming.cgroup_path import describe
 
 MIB = 1024

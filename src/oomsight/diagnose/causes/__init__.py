@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from oomsight.diagnose.causes import events, holders, limits, machine, placement, processes
+from oomsight.diagnose.causes import events, holders, limits, machine, placement, processes, reserved
 from oomsight.diagnose.causes.case import Case, make_case
 from oomsight.diagnose.causes.rule import Finding, Rule
 from oomsight.diagnose.model import Cause, Confidence
@@ -37,9 +37,9 @@ CAUSES: Final[tuple[Rule, ...]] = (
          "mm/page_alloc.c __zone_watermark_ok, lowmem_reserve"),
     Rule("fragmentation", "Free memory lies in pieces too small for the request", "host", placement.fragmentation,
          "mm/page_alloc.c __zone_watermark_ok (order > 0)"),
-    Rule("hugepages_reserved", "Huge pages are set aside", "host", holders.hugepages_reserved,
+    Rule("hugepages_reserved", "Huge pages are set aside", "host", reserved.hugepages_reserved,
          "mm/hugetlb.c hugetlb_show_meminfo, 3.10+"),
-    Rule("memory_balloon", "The hypervisor took memory (balloon)", "host", holders.memory_balloon, f"{_MEM}, 6.17+"),
+    Rule("memory_balloon", "The hypervisor took memory (balloon)", "host", reserved.memory_balloon, f"{_MEM}, 6.17+"),
     Rule("kernel_slab", "Kernel objects hold the memory", "oom", holders.kernel_slab,
          f"{_MEM}; mm/slab_common.c dump_unreclaimable_slab, 4.15+"),
     Rule("page_tables", "Page tables hold the memory", "oom", holders.page_tables, _MEM),
@@ -47,7 +47,7 @@ CAUSES: Final[tuple[Rule, ...]] = (
          holders.unaccounted_kernel_memory, "the difference of all counters to RAM"),
     Rule("shmem_tmpfs", "Shared memory or files in tmpfs hold the memory", "oom", holders.shmem_tmpfs,
          f"{_MEM} (shmem); {_MEMCG} memory.stat shmem, 4.12+"),
-    Rule("locked_memory", "Locked memory cannot be reclaimed", "oom", holders.locked_memory,
+    Rule("locked_memory", "Locked memory cannot be reclaimed", "oom", reserved.locked_memory,
          f"{_MEM} (unevictable, mlocked)"),
     Rule("socket_memory", "Network buffers fill the cgroup", "memcg", holders.socket_memory,
          f"{_MEMCG} memory.stat sock, 4.5+"),
@@ -57,7 +57,7 @@ CAUSES: Final[tuple[Rule, ...]] = (
          processes.protection_misused, f"{_OOM_KILL} oom_badness"),
     Rule("noisy_neighbour", "Somebody else than the victim held the memory", "oom", processes.noisy_neighbour,
          f"{_OOM_KILL} dump_tasks"),
-    Rule("thread_or_fork_bomb", "Threads or processes multiplied", "oom", holders.thread_or_fork_bomb,
+    Rule("thread_or_fork_bomb", "Threads or processes multiplied", "oom", processes.thread_or_fork_bomb,
          f"{_MEM} (kernel_stack); {_OOM_KILL} dump_tasks"),
     Rule("many_processes", "Many processes of one kind fill the memory together", "oom", processes.many_processes,
          f"{_OOM_KILL} dump_tasks"),

@@ -1,4 +1,4 @@
-"""Causes where the memory is not in the heaps of processes: shared memory, kernel memory, reserved memory."""
+"""Causes where the memory is not in the heaps of processes: shared memory and kernel memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.diagnose.advice import round_down
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
-from oomsight.diagnose.wording import count, process, size
+from oomsight.diagnose.wording import process, size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
@@ -28,24 +28,8 @@ MEMCG_PAGETABLES_LARGE: Final = 0.15
 PAGETABLES_ROW_KIB: Final = 64 << 10
 PAGETABLES_ROW_SHARE: Final = 0.10
 """One process with this much page table, and this much of its resident size, maps far more than it uses."""
-STACKS_LARGE: Final = 0.03
-"""Kernel stacks (16 KiB a thread on 64-bit): 3 % of 16 GiB are 31,000 threads."""
-STACK_KIB: Final = 16
-POOL_BOMB_COUNT: Final = 30
-POOL_BOMB_ROWS: Final = 0.5
-POOL_BOMB_SHARE: Final = 0.40
-"""Many small processes of one name that are half the table and hold 40 %: a fork bomb or a runaway spawner."""
-HUGE_LARGE: Final = 0.10
-HUGE_IDLE: Final = 0.50
-"""Reserved huge pages are wasted when at least half of them are free."""
-HUGE_WASTE: Final = 0.25
-"""A quarter of RAM lying idle would have prevented the kill."""
-HUGE_SQUEEZE: Final = 0.60
-"""Above this share of RAM even used huge pages leave ordinary memory too small."""
-LOCKED_LARGE: Final = 0.20
 UNACCOUNTED_LARGE: Final = 0.10
 """Memory in no counter: 1-3 % are normal (boot allocations, per-CPU data, drivers)."""
-BALLOON_LARGE: Final = 0.10
 SOCK_LARGE: Final = 0.10
 THP_OF_ANON: Final = 0.50
 THP_LARGE: Final = 0.40
@@ -196,148 +180,6 @@ def page_tables(case: Case) -> Finding | None:
             ),
         ],
         main=main,
-    )
-
-
-def thread_or_fork_bomb(case: Case) -> Finding | None:
-    """Threads or processes multiplied."""
-    stacks, pool = case.items.get("kernel_stack"), case.pool
-    evidence = []
-    if case.exceeds(stacks, STACKS_LARGE):
-        threads = stacks // STACK_KIB
-        evidence.append(case.at(f"kernel stacks: {size(stacks)}, room for about {count(threads, 'thread')}"))
-    rows = len(case.report.tasks)
-    if (
-        pool is not None
-        and pool.count >= POOL_BOMB_COUNT
-        and pool.count >= POOL_BOMB_ROWS * rows
-        and case.exceeds(pool.kib, POOL_BOMB_SHARE)
-    ):
-        evidence.append(
-            case.at(
-                f"{pool.count} of {rows} listed processes are named {mark(pool.name)} and hold {size(pool.kib)} "
-                "together",
-                "table_first",
-            )
-        )
-    if not evidence:
-        return None
-    advice = [
-        Advice(
-            "bound the number of processes and threads where they are made: pids.max of the cgroup, nproc of "
-            "the user (ulimit -u), the pool size of the program"
-        )
-    ]
-    unit = case.owner.unit if case.owner else None
-    if unit and case.owner and case.owner.kind in ("unit", "user_session"):
-        wanted = max(64, (pool.count if pool else 512) // 2)
-        advice.append(
-            Advice(
-                f"for the unit {mark(unit, Kind.OWNER)}",
-                ("systemctl", "set-property", "--", unit, f"TasksMax={wanted}"),
-            )
-        )
-    if stacks and case.exceeds(stacks, STACKS_LARGE):
-        return Finding(Confidence.LIKELY, evidence, advice)
-    return Finding(
-        Confidence.POSSIBLE,
-        evidence,
-        advice,
-        settles="whether this number of processes is what the program is meant to start, or grew by itself",
-    )
-
-
-def hugepages_reserved(case: Case) -> Finding | None:
-    """Huge pages set aside and unused, or so many that ordinary memory is squeezed."""
-    total, free = case.items.get("hugepages"), case.items.get("hugepages_free", 0)
-    if case.in_memcg or case.manual or not total or not case.exceeds(total, HUGE_LARGE):
-        return None
-    idle = free >= HUGE_IDLE * total
-    if not idle and not case.exceeds(total, HUGE_SQUEEZE):
-        return None
-    info = case.report.meminfo
-    pools = [h for h in info.hugepages if h.total] if info else []
-    line = pools[0].line if pools else None
-    evidence = [Evidence(f"huge pages: {case.of(total)} set aside, {size(free)} of it unused", line, line)]
-    advice = [
-        Advice(
-            "nothing but programs that ask for huge pages can use this memory: give back what is not needed, here and "
-            "where it is set at boot (sysctl.d, hugepages= on the kernel command line)"
-        )
-    ]
-    for pool in pools[:2]:
-        if not pool.free:
-            continue
-        used = max(0, pool.total - pool.free)
-        where = f"/sys/devices/system/node/node{pool.node}" if pool.node is not None else "/sys/kernel/mm"
-        advice.append(
-            Advice(
-                f"shrink the pool to the {used} in use, unless a program has reserved more (HugePages_Rsvd in "
-                "/proc/meminfo)"
-                if used
-                else "give the pool back, unless a program has reserved of it (HugePages_Rsvd in /proc/meminfo)",
-                (
-                    "sh",
-                    "-c",
-                    'echo "$1" > "$2"',
-                    "sh",
-                    str(used),
-                    f"{where}/hugepages/hugepages-{pool.size_kib}kB/nr_hugepages",
-                ),
-            )
-        )
-    return Finding(
-        Confidence.CERTAIN if idle else Confidence.LIKELY,
-        evidence,
-        advice,
-        main=idle and case.exceeds(free, HUGE_WASTE),
-    )
-
-
-def locked_memory(case: Case) -> Finding | None:
-    """Memory that may not be reclaimed: mlock, pinned guests, SHM_LOCK, ramfs."""
-    kib = case.items.get("unevictable")
-    if case.manual or not case.exceeds(kib, LOCKED_LARGE):
-        return None
-    evidence = [case.at(f"unevictable memory: {case.of(kib)}")]
-    locked = case.items.get("mlocked")
-    if locked is not None:
-        evidence.append(case.at(f"of it locked by mlock: {size(locked)}"))
-    return Finding(
-        Confidence.CERTAIN,
-        evidence,
-        [
-            Advice(
-                "see who locks how much (VmLck in /proc/PID/status)",
-                ("grep", "-H", "VmLck", "-r", "/proc", "--include=status"),
-            ),
-            Advice(
-                "bound it: LimitMEMLOCK= of the unit, ulimit -l; databases: lock only the buffer pool; virtual "
-                "machines "
-                "with passed-through devices pin all their memory, ramfs never gives any back"
-            ),
-        ],
-        main=case.most(kib),
-    )
-
-
-def memory_balloon(case: Case) -> Finding | None:
-    """The hypervisor took memory back through the balloon driver (printed from 6.17 on)."""
-    info = case.report.meminfo
-    balloon = sum(node.kib.get("Balloon", 0) for node in info.nodes) if info else 0
-    if case.in_memcg or not case.exceeds(balloon, BALLOON_LARGE):
-        return None
-    return Finding(
-        Confidence.CERTAIN,
-        [case.at(f"balloon: {case.of(balloon)} is lent to the hypervisor")],
-        [
-            Advice(
-                "the guest ran out because the host took memory: raise the guest's minimum in the hypervisor, or "
-                "turn on "
-                "the balloon's deflate-on-OOM"
-            )
-        ],
-        main=case.most(balloon),
     )
 
 

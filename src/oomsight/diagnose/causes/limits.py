@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oomsight.diagnose.advice import HEADROOM, round_up, runtime_of, set_limit, tune
+from oomsight.diagnose.advice import HEADROOM, round_up, set_limit
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
+from oomsight.diagnose.runtimes import runtime_of, tune
 from oomsight.diagnose.wording import size
 from oomsight.naming.cgroup_path import relation
 from oomsight.naming.marked import Kind, mark

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from oomsight.diagnose.advice import add_swap, cap, sysctl, tune
+from oomsight.diagnose.advice import add_swap, cap, sysctl
 from oomsight.diagnose.causes.case import ORDERLESS, Case
 from oomsight.diagnose.causes.limits import memcg_swap_closed, memcg_swap_used_up
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
+from oomsight.diagnose.runtimes import tune
 from oomsight.diagnose.wording import holder, size
 from oomsight.report.model import EventKind
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oomsight.diagnose.advice import cap, runtime_of, tune
-from oomsight.diagnose.causes.holders import thread_or_fork_bomb
+from oomsight.diagnose.advice import cap
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence
-from oomsight.diagnose.wording import holder, process, size
-from oomsight.naming.marked import mark
+from oomsight.diagnose.runtimes import runtime_of, tune
+from oomsight.diagnose.wording import count, holder, process, size
+from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.diagnose.causes.case import Case
     from oomsight.report.model import Task
 
+STACKS_LARGE: Final = 0.03
+"""Kernel stacks (16 KiB a thread on 64-bit): 3 % of 16 GiB are 31,000 threads."""
+STACK_KIB: Final = 16
+POOL_BOMB_COUNT: Final = 30
+POOL_BOMB_ROWS: Final = 0.5
+POOL_BOMB_SHARE: Final = 0.40
+"""Many small processes of one name that are half the table and hold 40 %: a fork bomb or a runaway spawner."""
 NEIGHBOUR_FACTOR: Final = 2
 """The culprit must hold this many times what the victim held before the victim is called a bystander."""
 NEIGHBOUR_SHARE: Final = 0.20
@@ -28,6 +35,54 @@ SPIKE_SHARE: Final = 0.30
 PROTECTED_SHARE: Final = 0.10
 STEERED_ADJ: Final = 100
 """A positive oom_score_adj that moves a tenth of the memory's worth of points."""
+
+
+def thread_or_fork_bomb(case: Case) -> Finding | None:
+    """Threads or processes multiplied."""
+    stacks, pool = case.items.get("kernel_stack"), case.pool
+    evidence = []
+    if case.exceeds(stacks, STACKS_LARGE):
+        threads = stacks // STACK_KIB
+        evidence.append(case.at(f"kernel stacks: {size(stacks)}, room for about {count(threads, 'thread')}"))
+    rows = len(case.report.tasks)
+    if (
+        pool is not None
+        and pool.count >= POOL_BOMB_COUNT
+        and pool.count >= POOL_BOMB_ROWS * rows
+        and case.exceeds(pool.kib, POOL_BOMB_SHARE)
+    ):
+        evidence.append(
+            case.at(
+                f"{pool.count} of {rows} listed processes are named {mark(pool.name)} and hold {size(pool.kib)} "
+                "together",
+                "table_first",
+            )
+        )
+    if not evidence:
+        return None
+    advice = [
+        Advice(
+            "bound the number of processes and threads where they are made: pids.max of the cgroup, nproc of "
+            "the user (ulimit -u), the pool size of the program"
+        )
+    ]
+    unit = case.owner.unit if case.owner else None
+    if unit and case.owner and case.owner.kind in ("unit", "user_session"):
+        wanted = max(64, (pool.count if pool else 512) // 2)
+        advice.append(
+            Advice(
+                f"for the unit {mark(unit, Kind.OWNER)}",
+                ("systemctl", "set-property", "--", unit, f"TasksMax={wanted}"),
+            )
+        )
+    if stacks and case.exceeds(stacks, STACKS_LARGE):
+        return Finding(Confidence.LIKELY, evidence, advice)
+    return Finding(
+        Confidence.POSSIBLE,
+        evidence,
+        advice,
+        settles="whether this number of processes is what the program is meant to start, or grew by itself",
+    )
 
 
 def many_processes(case: Case) -> Finding | None:
