@@ -49,7 +49,7 @@ def _step(kib: int) -> int:
 # --- which command sets a cgroup's limit -------------------------------------------------------------------------
 
 
-def _unit(name: str, mib: int, owner: Owner) -> list[Advice]:  # noqa: ARG001 - one signature for the table
+def _unit(name: str, mib: int) -> list[Advice]:
     return [
         Advice(
             f"set it on the unit {mark(name, Kind.OWNER)} (kept over reboots; add --runtime to try it first)",
@@ -63,7 +63,7 @@ def _systemd(mib: int, owner: Owner) -> list[Advice]:
     name = name or owner.unit or owner.slice
     if name is None and owner.uid is not None:
         name = f"user-{owner.uid}.slice"
-    return _unit(name, mib, owner) if name else []
+    return _unit(name, mib) if name else []
 
 
 def _docker(mib: int, owner: Owner) -> list[Advice]:
@@ -124,11 +124,11 @@ def _kubernetes(mib: int, owner: Owner) -> list[Advice]:
     ]
 
 
-def _slurm(mib: int, owner: Owner) -> list[Advice]:  # noqa: ARG001
+def _slurm(mib: int, _owner: Owner) -> list[Advice]:
     return [Advice("ask for more memory in the job script", snippet=f"#SBATCH --mem={mib}M\n")]
 
 
-def _ecs(mib: int, owner: Owner) -> list[Advice]:  # noqa: ARG001
+def _ecs(mib: int, _owner: Owner) -> list[Advice]:
     return [
         Advice(
             "raise the container's hard limit in the task definition (and the task's, if it has one)",
@@ -137,7 +137,7 @@ def _ecs(mib: int, owner: Owner) -> list[Advice]:  # noqa: ARG001
     ]
 
 
-def _nomad(mib: int, owner: Owner) -> list[Advice]:  # noqa: ARG001
+def _nomad(mib: int, _owner: Owner) -> list[Advice]:
     return [Advice("raise the task's memory in the job file", snippet=f"resources {{\n  memory = {mib}\n}}\n")]
 
 

@@ -326,7 +326,7 @@ def _why_nothing_stopped_it(case: Case) -> list[str]:
     if victim is not None and any(v.reaped is False for v in case.report.victims):
         said.append("The victim's memory could not be taken back, so its death did not help at once.")
     said.append(
-        "A userspace killer (systemd-oomd, earlyoom, nohang) did not act before the kernel in this report; whether one "
+        "This report shows no userspace killer (systemd-oomd, earlyoom, nohang) acting first; whether one "
         "is installed is not in the text: `systemctl is-active systemd-oomd earlyoom nohang` would say."
     )
     return said

@@ -10,15 +10,14 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from oomsight.naming.cgroup_path import Owner, describe
 from oomsight.naming.marked import Kind
 
 if TYPE_CHECKING:
+    from oomsight.diagnose.model import Incident
     from oomsight.naming.redact import Pseudonyms
-
-T = TypeVar("T")
 
 NAMES: Final[dict[tuple[str, str], Kind]] = {
     ("Span", "name"): Kind.FILE,
@@ -43,45 +42,76 @@ NAMES: Final[dict[tuple[str, str], Kind]] = {
 DROPPED: Final = frozenset({("Trigger", "hardware"), ("OomReport", "pinned_by"), ("Killed", "reason"), ("OomReport", "panic")})
 """Free text from the log that may hold names nobody marked: left out of a redacted incident (a panic keeps its kind)."""
 
+_SHORTEST: Final = 3  #: shorter names stand in every command and tell nobody
 _CONSUMER_KINDS: Final = {"process": Kind.COMM, "name": Kind.COMM, "user": Kind.USER, "cgroup": Kind.CGROUP}
 
 
-def redact(value: T, names: Pseudonyms) -> T:
-    """Return a copy of *value* (an incident or any part of one) with all names replaced by *names*."""
-    return cast("T", _walk(value, names))
+def redact(incident: Incident, names: Pseudonyms) -> Incident:
+    """Return a copy of *incident* with all names replaced by *names*; *incident* itself is not changed."""
+    known = _known_names(incident)
+    return cast("Incident", _walk(incident, names, known))
 
 
-def _walk(value: Any, names: Pseudonyms) -> Any:
+def _known_names(incident: Incident) -> dict[str, Kind]:
+    """Names that commands and snippets hold as they are, for they must be ready to run."""
+    report = incident.report
+    known: dict[str, Kind] = {}
+    for path in (report.oom_memcg, report.task_memcg, report.group_memcg, *(k.cgroup for k in report.killed)):
+        if path:
+            known[path] = Kind.CGROUP
+            known[path.lstrip("/")] = Kind.CGROUP
+            # Commands name a unit or a container by one component of the path.
+            known.update(dict.fromkeys((part for part in path.split("/") if part), Kind.CGROUP))
+    for owner in (incident.owner, incident.oom_owner):
+        while owner is not None:
+            for text, kind in ((owner.container_id, Kind.ID), (owner.pod_uid, Kind.ID), (owner.unit, Kind.CGROUP),
+                               (owner.slice, Kind.CGROUP), (owner.machine, Kind.OWNER)):  # fmt: skip
+                if text:
+                    known.setdefault(text, kind)
+            owner = owner.nested
+    for role in (*report.victims, *report.killed, report.selected, report.trigger):
+        if role is not None and role.comm:
+            known.setdefault(role.comm, Kind.COMM)
+    return known
+
+
+def _walk(value: Any, names: Pseudonyms, known: dict[str, Kind]) -> Any:
     if isinstance(value, str):
         return value if isinstance(value, Enum) else names.redact_marked(value)
     if isinstance(value, Owner):
         return describe(names.name(value.path, Kind.CGROUP))
     if isinstance(value, list):
-        return [_walk(item, names) for item in value]
+        return [_walk(item, names, known) for item in value]
     if isinstance(value, tuple):
-        return tuple(_walk(item, names) for item in value)
+        return tuple(_walk(item, names, known) for item in value)
     if not is_dataclass(value) or isinstance(value, type):
         return value
-    out = copy(value)
-    owner = type(value).__name__
-    for f in fields(value):
-        item = getattr(value, f.name)
+    out: Any = copy(value)
+    owner = type(out).__name__
+    for f in fields(out):
+        item = getattr(out, f.name)
         if (owner, f.name) in DROPPED:
-            new: Any = None if not isinstance(item, list) else []
+            new: Any = [] if isinstance(item, list) else None
         elif isinstance(item, str) and (owner, f.name) in NAMES:
             new = names.name(item, NAMES[owner, f.name])
-        elif owner == "Consumer" and f.name == "name" and value.kind in _CONSUMER_KINDS:
-            new = names.name(item, _CONSUMER_KINDS[value.kind])
-        elif isinstance(item, list) and owner == "OomReport" and f.name in {"skipped_exiting", "sharing_killed"}:
+        elif owner == "Consumer" and f.name == "name" and out.kind in _CONSUMER_KINDS:
+            new = names.name(item, _CONSUMER_KINDS[out.kind])
+        elif owner == "OomReport" and f.name in {"skipped_exiting", "sharing_killed"}:
             new = [(pid, names.name(comm, Kind.COMM)) for pid, comm in item]
-        elif owner == "Advice" and f.name in {"command", "snippet"}:
-            new = _advice(item, names)
+        elif owner == "Advice" and f.name == "command" and item is not None:
+            new = tuple(_replace(word, names, known) for word in item)
+        elif owner == "Advice" and f.name == "snippet" and item is not None:
+            new = _replace(item, names, known)
         else:
-            new = _walk(item, names)
+            new = _walk(item, names, known)
         if new is not item:
             setattr(out, f.name, new)
     return out
 
 
-def _advice(item: Any, names: Pseudonyms) -> Any:
-    return _walk(item, names)
+def _replace(text: str, names: Pseudonyms, known: dict[str, Kind]) -> str:
+    """Replace the known names in a command or snippet wherever they stand: better one word too many than a leak."""
+    for name in sorted(known, key=len, reverse=True):
+        if len(name) >= _SHORTEST and name in text:
+            text = text.replace(name, names.name(name, known[name]))
+    return text

@@ -45,6 +45,8 @@ _SUMMARY = re.compile(
     r"(?P<rest>.*)$",
     re.S,
 )
+# Panics because nobody was left to kill (until 4.18, and since); the others are asked for by vm.panic_on_oom.
+_NOBODY_LEFT = re.compile(r"no killable processes|deadlocked on memory")
 _EXITING = re.compile(r"OOM victim (\d+) \((.*)\) is already exiting")
 _SHARING = re.compile(r"Kill process (\d+) \((.*)\) sharing same memory")
 _KINDS = {
@@ -337,12 +339,11 @@ def _memcg_paths(report: OomReport, parts: dict[str, list[Numbered]]) -> None:
         # >= 5.3 prints the statistics of the cgroup whose limit was hit; older kernels print that one first.
         report.oom_memcg = report.memcg.stats[0].path
     for _no, text in parts.get("path", ()):
-        key, _, path = text.partition("=")
-        path = path.split()[0]
+        key, _, shown = text.partition("=")
         if key == "oom_memcg" and report.oom_memcg is None:
-            report.oom_memcg = path
+            report.oom_memcg = shown.split()[0]
         elif key == "task_memcg" and report.task_memcg is None:
-            report.task_memcg = path
+            report.task_memcg = shown.split()[0]
     for _no, text in parts.get("group", ()):
         m = _GROUP.match(text)
         if m:
@@ -441,7 +442,7 @@ def _kind(report: OomReport, draft: Draft) -> None:
             report.constraint = "CONSTRAINT_CPUSET"
     if draft.reaper_only is not None and not report.victims:
         report.kind = EventKind.REAPER_ONLY
-    elif draft.no_killable is not None and not report.victims:
+    elif not report.victims and (draft.no_killable is not None or _NOBODY_LEFT.search(report.panic or "")):
         report.kind = EventKind.NO_KILLABLE
     elif draft.panic is not None and not report.victims:
         report.kind = EventKind.PANIC

@@ -68,7 +68,8 @@ def guess_columns(texts: Sequence[str]) -> tuple[str, ...] | None:
     """
     counts: dict[int, int] = {}
     for text in texts:
-        n = len(_LEADING.match(text.partition("]")[2])[0].split())  # type: ignore[index] - matches the empty string
+        leading = _LEADING.match(text.partition("]")[2])
+        n = len(leading[0].split()) if leading else 0
         counts[n] = counts.get(n, 0) + 1
     if not counts:
         return None
@@ -89,36 +90,6 @@ def guess_columns(texts: Sequence[str]) -> tuple[str, ...] | None:
             return LAYOUTS[1].columns
         return LAYOUTS[2].columns
     return fits[0].columns
-
-
-def _split_rows(
-    texts: Sequence[str], nos: Sequence[int], columns: int
-) -> tuple[list[Sequence[str]], Sequence[int], list[int]]:
-    """
-    Split rows into pid, columns and name. ``str.split`` is twice as fast as a regex but eats blanks before the name:
-    rows whose name does not begin where the others' do, or that fail otherwise, are read by the exact pattern.
-    """
-    found: list[Sequence[str]] = []
-    odd = False
-    width = None
-    for text in texts:
-        fields = text[1:].replace("]", "", 1).split(None, columns + 1)
-        if len(fields) != columns + 2 or not fields[columns].lstrip("-").isdigit():
-            odd = True
-            break
-        begin = len(text) - len(fields[-1])
-        if begin != width and text[begin - 2 : begin - 1].isspace():
-            odd = True
-            break
-        width = begin
-        found.append(fields)
-    if not odd:
-        return found, nos, []
-    pattern = row_pattern(columns)
-    matches = [pattern.match(text) for text in texts]
-    bad = [no for m, no in zip(matches, nos, strict=True) if m is None]
-    kept = [no for m, no in zip(matches, nos, strict=True) if m is not None]
-    return [m.groups("") for m in matches if m is not None], kept, bad
 
 
 _LEADING = re.compile(r"(?:[ \t]*-?\d+(?=[ \t]|$))*")
