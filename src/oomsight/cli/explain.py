@@ -56,18 +56,18 @@ EXAMPLES: Final = (
 @click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N.")
 @click.option("--pid", type=click.IntRange(1), metavar="PID", help="Only events in which this process died or asked.")
 @click.option("--comm", metavar="NAME", help="Only events of a process of this name (shell pattern).")
-@click.option("--cgroup", metavar="PATH", help="Only events of this cgroup, unit, container id or pod uid (part of the path).")
+@click.option("--cgroup", metavar="PATH", help="Only events of this cgroup, unit, container or pod (part of the path).")
 @click.option("--brief", is_flag=True, help="A few lines for each event.")
 @click.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
 @click.option("--full", is_flag=True, help=f"Tell every event in full, not only the newest {FULL}.")
-@click.option("--redact", is_flag=True, help="Replace names of hosts, users, programs, cgroups and files by pseudonyms.")
-@click.option("--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key of the pseudonyms, to get the same ones again.")
+@click.option("--redact", is_flag=True, help="Replace names of hosts, users, programs, cgroups and files.")
+@click.option("--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key: the same one, the same pseudonyms.")
 @width_option
 @color_option
-@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Worker processes for large inputs.  [default: one per core]")
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Processes for large inputs.  [default: all cores]")
 @root_option
 @exit_code_option
-def command(
+def command(  # noqa: PLR0917 - one parameter per option
     paths: tuple[str, ...], output_format: str, since: str | None, until: str | None, last: int | None, pid: int | None,
     comm: str | None, cgroup: str | None, brief: bool, evidence: bool, full: bool, redact: bool, redact_key: str | None,
     width: int | None, color: str, jobs: int | None, root: str, exit_code: bool,
@@ -95,31 +95,32 @@ def command(
             sources, query, now=now, clock_of=lambda s: _clock(s, now), progress=progress, jobs=jobs,
             render=_JsonOf(pseudonyms) if to_json else None,
         )
-    for result in run.sources:
-        for note in result.notes:
-            remark(note)
-        if result.error is not None:
-            remark(str(result.error))
-            failed = True
-    if run.undated:
-        remark(f"{run.undated} event(s) have no date in the text and are shown whatever --since and --until say")
-    if to_json:
-        _write_json(run, output_format, pseudonyms)
-    elif run.entries:
-        _write_stories(run, output_format, "brief" if brief else "evidence" if evidence else "normal", full, width, color,
-                       pseudonyms)
-    elif not all(r.error is not None for r in run.sources):
-        for line in _nothing(run, query, about):
-            answer(line + "\n")
-    if failed:
-        return Exit.INPUT
-    return Exit.FOUND if exit_code and run.entries else Exit.OK
+    with run:
+        for result in run.sources:
+            for note in result.notes:
+                remark(note)
+            if result.error is not None:
+                remark(str(result.error))
+                failed = True
+        if run.undated:
+            remark(f"{run.undated} event(s) have no date in the text and are shown whatever --since and --until say")
+        if to_json:
+            _write_json(run, output_format, pseudonyms)
+        elif run.entries:
+            level = "brief" if brief else "evidence" if evidence else "normal"
+            _write_stories(run, output_format, level, full, width, color, pseudonyms)
+        elif not all(r.error is not None for r in run.sources):
+            for line in _nothing(run, query, about):
+                answer(line + "\n")
+        if failed:
+            return Exit.INPUT
+        return Exit.FOUND if exit_code and run.entries else Exit.OK
 
 
 # -- what to read ---------------------------------------------------------------------------------------------------
 
 
-def _query(
+def _query(  # noqa: PLR0917
     now: datetime, since: str | None, until: str | None, last: int | None, pid: int | None, comm: str | None,
     cgroup: str | None,
 ) -> Query:  # fmt: skip
@@ -290,9 +291,12 @@ def _write_json(run: Run, output_format: str, pseudonyms: Pseudonyms | None) -> 
     from oomsight.sinks.document import SourceInfo, document
 
     infos = [
-        SourceInfo(pseudonyms.name(r.name, Kind.FILE) if pseudonyms else r.name, r.lines, r.bytes, r.first_time, r.last_time,
-                   None, tuple(r.notes) if not pseudonyms else ())
-        for r in run.sources if r.error is None
+        SourceInfo(
+            pseudonyms.name(r.name, Kind.FILE) if pseudonyms else r.name, r.lines, r.bytes, r.first_time, r.last_time,
+            None, tuple(r.notes) if not pseudonyms else (),
+        )  # fmt: skip
+        for r in run.sources
+        if r.error is None
     ]
     frame = json.dumps(document(__version__, infos, ()), indent=2)
     head, tail = frame.rsplit("[]", 1)
@@ -304,9 +308,10 @@ def _write_json(run: Run, output_format: str, pseudonyms: Pseudonyms | None) -> 
     answer(("\n  ]" if not first else "]") + tail + "\n")
 
 
-def _write_stories(
-    run: Run, output_format: str, level: Any, full: bool, width: int | None, color: str, pseudonyms: Pseudonyms | None
-) -> None:
+def _write_stories(  # noqa: PLR0917
+    run: Run, output_format: str, level: Any, full: bool, width: int | None, color: str,
+    pseudonyms: Pseudonyms | None,
+) -> None:  # fmt: skip
     from oomsight.pipeline.entries import recurrences
     from oomsight.pipeline.run import incident_of
     from oomsight.sinks.story import story
@@ -326,7 +331,7 @@ def _write_stories(
     if len(run.entries) > 1:
         from oomsight.sinks.story import overview
 
-        shown = [_redacted(incident_of(e, run), pseudonyms) for e in run.entries[: listed if not full else FULL + BRIEF]]
+        shown = [_redacted(incident_of(e, run), pseudonyms) for e in run.entries[: FULL + BRIEF]]
         answer(render(overview(shown, len(run.entries))) + "\n")
     for i, entry in enumerate(run.entries[:told]):
         answer(tell(entry, level) + "\n")
@@ -346,7 +351,9 @@ def _write_stories(
         answer(render(groups(_grouped(beyond, pseudonyms), len(beyond), GROUPS)) + "\n")
 
 
-def _grouped(entries: list[Entry], pseudonyms: Pseudonyms | None) -> Iterable[tuple[int, str, str, str, str | None, str | None]]:
+def _grouped(
+    entries: list[Entry], pseudonyms: Pseudonyms | None
+) -> Iterable[tuple[int, str, str, str, str | None, str | None]]:
     """(count, names, where, cause, first time, last time) of the events not listed one by one, most frequent first."""
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
@@ -354,7 +361,8 @@ def _grouped(entries: list[Entry], pseudonyms: Pseudonyms | None) -> Iterable[tu
     hide = pseudonyms.redact_marked if pseudonyms else (lambda text: text)
     for group in sorted(found.values(), key=len, reverse=True):
         newest = group[0]
-        yield len(group), hide(newest.names), hide(newest.where), newest.cause or newest.kind, group[-1].time, newest.time
+        cause = newest.cause or newest.kind
+        yield len(group), hide(newest.names), hide(newest.where), cause, group[-1].time, newest.time
 
 
 def _renderer(output_format: str, width: int | None, color: str) -> Callable[[Any], str]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from oomsight.naming.cgroup_path import Owner
-from oomsight.report.model import OomReport, Span
+from oomsight.naming.cgroup_path import Owner  # noqa: TC001 - read at run time by whoever walks the dataclasses
+from oomsight.report.model import OomReport, Span  # noqa: TC001
 
 
 class Confidence(StrEnum):

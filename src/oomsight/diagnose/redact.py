@@ -39,8 +39,10 @@ NAMES: Final[dict[tuple[str, str], Kind]] = {
 }
 """Fields that hold a name as it is, by class and field."""
 
-DROPPED: Final = frozenset({("Trigger", "hardware"), ("OomReport", "pinned_by"), ("Killed", "reason"), ("OomReport", "panic")})
-"""Free text from the log that may hold names nobody marked: left out of a redacted incident (a panic keeps its kind)."""
+DROPPED: Final = frozenset(
+    {("Trigger", "hardware"), ("OomReport", "pinned_by"), ("Killed", "reason"), ("OomReport", "panic")}
+)
+"""Free text from the log that may hold names nobody marked: left out of a redacted incident."""
 
 _SHORTEST: Final = 3  #: shorter names stand in every command and tell nobody
 _CONSUMER_KINDS: Final = {"process": Kind.COMM, "name": Kind.COMM, "user": Kind.USER, "cgroup": Kind.CGROUP}
@@ -62,7 +64,8 @@ def _known_names(incident: Incident) -> dict[str, Kind]:
             known[path.lstrip("/")] = Kind.CGROUP
             # Commands name a unit or a container by one component of the path.
             known.update(dict.fromkeys((part for part in path.split("/") if part), Kind.CGROUP))
-    for owner in (incident.owner, incident.oom_owner):
+    for outer in (incident.owner, incident.oom_owner):
+        owner = outer
         while owner is not None:
             for text, kind in ((owner.container_id, Kind.ID), (owner.pod_uid, Kind.ID), (owner.unit, Kind.CGROUP),
                                (owner.slice, Kind.CGROUP), (owner.machine, Kind.OWNER)):  # fmt: skip

@@ -100,6 +100,10 @@ class Spool:
         self._end += len(data)
         return place
 
+    def close(self) -> None:
+        """Give the file back; nothing can be got any more."""
+        self._file.close()
+
     def get(self, place: tuple[int, int]) -> bytes:
         """Return what :meth:`put` stored there."""
         self._file.seek(place[0])

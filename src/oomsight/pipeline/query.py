@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from oomsight.report.model import OomReport
 
 _UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-_WORDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
+_WORDS: Final = {
+    "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000,
+}  # fmt: skip
 _AGO: Final = re.compile(r"(\d+)\s*(second|minute|hour|day|week|month|year)s?(?:\s+ago)?")
 _SHORT: Final = re.compile(r"-?(\d+)\s*(s|min|m|h|d|w)")
 
@@ -31,7 +33,7 @@ class Query:
 
 def parse_when(text: str, now: datetime) -> datetime:
     """
-    Return the moment *text* means: ISO 8601, ``today``, ``yesterday``, ``now``, ``2 hours ago``, ``-30m``, ``3d``, ``14:30``.
+    Return the moment *text* means: ISO 8601, ``today``, ``yesterday``, ``now``, ``2 hours ago``, ``-30m``, ``14:30``.
 
     :param now: current time with zone; dates without a zone are in its zone.
     :raises ValueError: for anything else.

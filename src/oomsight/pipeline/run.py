@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from oomsight.diagnose.explain import explain_report
 from oomsight.pipeline.entries import Entry, Ledger, Spool, entry_of
@@ -61,6 +61,14 @@ class Run:
     clocks: dict[str, Clock]
     left_out: int = 0  #: incidents that did not pass the filters
     undated: int = 0  #: kept although a time filter was asked and they have no date
+
+    def __enter__(self) -> Self:
+        """Return the run itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the spool."""
+        self.spool.close()
 
 
 Job = tuple[int, str, Clock, list[tuple[int, bytes]], Query, datetime, Callable[["Incident"], str] | None]
@@ -279,7 +287,9 @@ class _Edges:
             if len(self._head) < _EDGE_BYTES:
                 self._head += bytes(block[: _EDGE_BYTES - len(self._head)])
             size = len(block)
-            self._tail = bytes(block[size - _EDGE_BYTES :]) if size >= _EDGE_BYTES else (self._tail + bytes(block))[-_EDGE_BYTES:]
+            # A block may be a view of a buffer that is used again: copy what is kept.
+            end = bytes(block[max(0, size - _EDGE_BYTES) :])
+            self._tail = end if size >= _EDGE_BYTES else (self._tail + end)[-_EDGE_BYTES:]
             yield block
 
     def period(self, clock: Clock) -> tuple[str | None, str | None]:

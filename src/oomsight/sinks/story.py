@@ -107,7 +107,8 @@ def groups(rows: Iterable[tuple[int, str, str, str, str | None, str | None]], to
         TableRow((f"{count:,}", names, where, cause, first or "", last or ""))
         for count, names, where, cause, first, last in table_rows[:most]
     )
-    blocks: list[Block] = [Heading(f"{total:,} older events, counted (--full tells them all)", 1), Table(columns, shown)]
+    title = f"{total:,} older events, counted (--full tells them all)"
+    blocks: list[Block] = [Heading(title, 1), Table(columns, shown)]
     if len(table_rows) > most:
         rest = sum(row[0] for row in table_rows[most:])
         blocks.append(Paragraph(f"And {rest:,} more in {len(table_rows) - most:,} rarer kinds."))
