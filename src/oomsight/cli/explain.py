@@ -61,10 +61,10 @@ EXAMPLES: Final = (
 @click.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
 @click.option("--full", is_flag=True, help=f"Tell every event in full, not only the newest {FULL}.")
 @click.option("--redact", is_flag=True, help="Replace names of hosts, users, programs, cgroups and files.")
-@click.option("--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key: the same one, the same pseudonyms.")
+@click.option("--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key: same key, same pseudonyms.")
 @width_option
 @color_option
-@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Processes for large inputs.  [default: all cores]")
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Processes at most.  [default: one per core]")
 @root_option
 @exit_code_option
 def command(  # noqa: PLR0917 - one parameter per option
@@ -294,7 +294,7 @@ def _write_json(run: Run, output_format: str, pseudonyms: Pseudonyms | None) -> 
         SourceInfo(
             pseudonyms.name(r.name, Kind.FILE) if pseudonyms else r.name, r.lines, r.bytes, r.first_time, r.last_time,
             None, tuple(r.notes) if not pseudonyms else (),
-        )  # fmt: skip
+        )
         for r in run.sources
         if r.error is None
     ]

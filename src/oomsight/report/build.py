@@ -284,9 +284,9 @@ def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, s
     start = 0
     while (at := middle.find("task=", start)) >= 0:
         if at == 0 or middle[at - 1] in ", ":
-            comm = middle[at + 5 :]
-            if len(unescape_name(comm).encode("utf-8", "surrogateescape")) <= _MAX_COMM:
-                splits.append((middle[:at].rstrip(", "), comm))
+            last = middle[at + 5 :]
+            if len(unescape_name(last).encode("utf-8", "surrogateescape")) <= _MAX_COMM:
+                splits.append((middle[:at].rstrip(", "), last))
         start = at + 5
     if not splits:
         at = middle.rfind(",task=")

@@ -158,7 +158,7 @@ def _make(
         names = [unescape_name(n) for n in names]
     tasks = list(
         map(
-            Task, map(int, numbers[0]), column("uid"), column("tgid"), column("total_vm"), column("rss"),  # type: ignore[arg-type]
+            Task, map(int, numbers[0]), column("uid"), column("tgid"), column("total_vm"), column("rss"),
             column("rss_anon"), column("rss_file"), column("rss_shmem"), column("pgtables_bytes"), column("nr_ptes"),
             pmds, column("swapents"), column("oom_score_adj"), column("oom_adj"), names, nos, column("cpu"),
         )
