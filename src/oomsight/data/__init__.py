@@ -1,7 +1,7 @@
 """
 Kernel logs that come with oomsight, to try it on a host where nothing was ever killed: ``python3 -m oomsight.data``.
 
-Nothing in them is invented: each is what a real Linux 6.12.107 (Debian's build, in QEMU) printed when the OOM killer
+Nothing in them is invented: each holds what a real Linux 6.12.107 (Debian's build, in QEMU) printed when the OOM killer
 ran in a scripted scenario. Names of programs, units and pods are the scenario's.
 """
 
@@ -25,7 +25,7 @@ CAPTURES: Final[tuple[Capture, ...]] = (
         "Linux 6.12.107+deb13-cloud-amd64 in QEMU, 320 MiB; dmesg; the first of four kills of the same run",
     ),
     Capture(
-        "service", "a systemd unit of four processes reaches MemoryMax",
+        "service", "a systemd unit of three processes reaches MemoryMax",
         "Linux 6.12.107+deb13-cloud-amd64 in QEMU; dmesg -T",
     ),
     Capture(

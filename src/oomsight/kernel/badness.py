@@ -362,7 +362,12 @@ def oom_score(rule: Rule, points: int | None, total_pages: int) -> int:
         return points
     if rule.score == "share":
         return points * 1000 // max(total_pages, 1)
-    return _quot((1000 + _quot(points * 1000, max(total_pages, 1))) * 2, 3)
+    return _quot((1000 + per_mille(points, total_pages)) * 2, 3)
+
+
+def per_mille(points: int, total_pages: int) -> int:
+    """``points`` in thousandths of T, as C divides. Negative points (>= 5.9) give a negative share."""
+    return _quot(points * 1000, max(total_pages, 1))
 
 
 def printed_score(rule: Rule, points: int, total_pages: int) -> int | None:

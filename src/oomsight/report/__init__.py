@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import NamedTuple
 
-from oomsight.report.assemble import SECTION, UPTIME, Assembler
+from oomsight.report.assemble import SECTION, UPTIME, Assembler, Draft
 from oomsight.report.build import build_report
-from oomsight.report.carriers import find_layers, strip_lines
+from oomsight.report.carriers import Lines, find_layers, strip_lines
 from oomsight.report.grammar import classify
 from oomsight.report.killers import find_killers
 from oomsight.report.model import EventKind, Note, OomReport
@@ -37,19 +38,27 @@ def parse_text(data: bytes | str, name: str = "<text>", *, first_line: int = 1, 
     """
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     numbered = decode(raw, first_line)
-    reports = _parse(numbered, name, clock)
-    if len(raw) > _PASTE_BYTES or not _damaged(reports, numbered):
-        return reports
-    best, best_score = reports, _score(reports)
+    reading = _parse(numbered, name, clock)
+    if len(raw) > _PASTE_BYTES or not (reading.torn or _damaged(reading.reports, numbered)):
+        return reading.reports
+    best, best_score = reading, _score(reading)
     for variant in _variants(numbered):
         candidate = _parse(variant, name, clock)
         score = _score(candidate)
         if score > best_score:
             best, best_score = candidate, score
-    return best
+    return best.reports
 
 
-def _parse(numbered: list[tuple[int, str]], name: str, clock: Clock) -> list[OomReport]:
+class _Reading(NamedTuple):
+    """What one reading of a text gave."""
+
+    reports: list[OomReport]
+    torn: bool  #: the line behind some head or kill line looks like the rest of it
+    loose: int  #: lines inside reports that no shape matches
+
+
+def _parse(numbered: list[tuple[int, str]], name: str, clock: Clock) -> _Reading:
     first = numbered[0][0] if numbered else 1
     contiguous = numbered and numbered[-1][0] - first + 1 == len(numbered)
     lines = strip_lines([s for _, s in numbered], first)
@@ -62,7 +71,25 @@ def _parse(numbered: list[tuple[int, str]], name: str, clock: Clock) -> list[Oom
     killers = find_killers(lines, assembler.others, name, clock)
     if killers:
         reports = sorted([*reports, *killers], key=lambda r: r.source.first_line)
-    return reports
+    loose = sum(any(d.start < i <= d.last + 1 for d in drafts) for i in assembler.others) if drafts else 0
+    return _Reading(reports, any(_torn(d, lines) for d in drafts), loose)
+
+
+def _torn(draft: Draft, lines: Lines) -> bool:
+    """
+    Whether a line that the kernel always prints in one piece goes on in the next: that one has no carrier although
+    this one does, or no shape. The commonest pieces of hard-wrapped text, found at the price of three lines a report.
+    """
+    raws, texts = lines.raws, lines.texts
+    for i in (draft.head, *draft.parts.get("oom_kill", ()), *draft.parts.get("kill", ())):
+        if i is None or i + 1 >= len(raws):
+            continue
+        if raws[i].endswith(texts[i]) and len(raws[i]) > len(texts[i]) + 2:
+            if raws[i + 1].lstrip() == texts[i + 1]:
+                return True
+        elif classify(texts[i + 1]) is None:
+            return True
+    return False
 
 
 def _from_earlier_table(reports: list[OomReport]) -> None:
@@ -88,19 +115,27 @@ def _damaged(reports: list[OomReport], numbered: list[tuple[int, str]]) -> bool:
     """Whether another reading of the text could say more: something is missing, or nothing was found in OOM-like text."""
     if any(not r.complete or any(n.code.startswith("table_") for n in r.notes) for r in reports):
         return True
+    if any(v.line is not None and None in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for r in reports for v in r.victims):
+        return True
     return not reports and any(_ANY.search(s) for _, s in numbered)
 
 
-def _score(reports: list[OomReport]) -> tuple[int, int, int]:
+def _score(reading: _Reading) -> tuple[int, int, int]:
     """
     How much a reading explains: complete reports first, then facts. More victims alone never win: a reading may join
     what was torn, not split one event into two.
     """
-    facts = 0
+    reports = reading.reports
+    facts = -reading.loose
     seen: set[tuple[int | None, str | None]] = set()
     for r in reports:
-        facts += 40 * r.complete + 10 * (r.trigger is not None) + min(len(r.tasks), 400)
-        facts += 10 * (r.constraint is not None) + 5 * (r.oom_memcg is not None) + 5 * (r.task_memcg is not None)
+        facts += 40 * r.complete + min(len(r.tasks), 400)
+        if (t := r.trigger) is not None:
+            facts += 10 + 2 * sum(x is not None for x in (t.pid, t.gfp_mask, t.order, t.oom_score_adj, t.kernel_release))
+        facts += 5 * (r.memcg is not None and bool(r.memcg.stats) and r.memcg.stats[0].path == r.oom_memcg)
+        facts -= 10  # one event told in pieces is not more than one event
+        printed = r.constraint is not None and not any(n.code == "constraint_derived" for n in r.notes)
+        facts += 10 * printed + 5 * (r.oom_memcg is not None) + 5 * (r.task_memcg is not None)
         facts += 10 * (r.memcg is not None) + 10 * (r.meminfo is not None and bool(r.meminfo.zones or r.meminfo.pages))
         facts += sum(len(z.kib) + len(z.buddy or ()) for z in r.meminfo.zones) if r.meminfo else 0
         facts += len(r.meminfo.pages) + len(r.meminfo.counts) if r.meminfo else 0
@@ -109,9 +144,10 @@ def _score(reports: list[OomReport]) -> tuple[int, int, int]:
             if (v.pid, v.comm) in seen:
                 continue
             seen.add((v.pid, v.comm))
-            facts += 20 + 3 * sum(x is not None for x in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib, v.uid, v.oom_score_adj))
+            known = (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib, v.shmem_rss_kib, v.pgtables_kib, v.uid, v.oom_score_adj)
+            facts += 20 + 3 * sum(x is not None for x in known)
         facts += 8 * len(r.killed)
-        facts -= 5 * sum(n.code in {"table_rows_damaged", "table_unreadable", "kill_line_repeated"} for n in r.notes)
+        facts -= 5 * sum(n.code in {"table_rows_damaged", "table_unreadable", "table_no_header", "kill_line_repeated"} for n in r.notes)
     orphans = sum(1 for r in reports if not r.victims and r.kind not in {EventKind.USERSPACE_KILLER})
     return facts, -orphans, -len(reports)
 

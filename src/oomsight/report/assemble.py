@@ -305,7 +305,7 @@ class Assembler:
         for draft in self.done[-3:]:
             if draft.group is not None and not announcement and self._continues_group(draft, kill):
                 return draft
-        candidates = [d for d in reversed(self.open) if d.alloc is None]
+        candidates = [d for d in reversed(self.open) if d.alloc is None and not self._overtaken(d)]
         if self.current in candidates and self.current is not None:
             candidates.remove(self.current)
             candidates.insert(0, self.current)
@@ -320,6 +320,15 @@ class Assembler:
         if last is not None and last.group is not None and not last.kills:
             return last
         return None
+
+    def _overtaken(self, draft: Draft) -> bool:
+        """
+        Whether a whole later report stands behind all lines of *draft*: then its end was cut out of the text. (Reports
+        of kernels before 4.2 may overlap, but then their lines are mixed.)
+        """
+        return any(
+            d.start > draft.last and ("oom_kill" in d.parts or "row" in d.parts or d.head is not None) for d in self.done[-8:]
+        )
 
     def _continues_group(self, draft: Draft, kill: Kill) -> bool:
         if kill.index - draft.last > 60:

@@ -63,7 +63,7 @@ def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
     if text[:1] == "\ufeff":
         text = text[1:]
     head = text[:4096]
-    if "=3D" in head or ("=\n" in text and re.search(r"=[0-9A-F]{2}", text)):
+    if ("=3D" in head or "=\n" in text) and _is_quoted_printable(text):
         text = _quoted_printable(text)
     if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or "\nMESSAGE=" in text[:16384]:
         return list(_journal_export(text.encode("utf-8", "surrogateescape"), first_no))
@@ -77,6 +77,15 @@ def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
     if "`" in text:
         numbered = [(no, s.strip("`") if s.lstrip().startswith("`") else s) for no, s in numbered]
     return numbered
+
+
+def _is_quoted_printable(text: str) -> bool:
+    """
+    Whether equal signs are those of the encoding, which leaves none alone: ``=3D``, ``=C3``, ``=`` at the end of a
+    line. Mail headers around an encoded part may hold a few others; ``pid=128`` must never become a control byte.
+    """
+    others = len(re.findall(r"=(?![0-9A-F]{2}|\n|$)", text))
+    return others * 4 <= text.count("=3D") + text.count("=\n")
 
 
 def _quoted_printable(text: str) -> str:

@@ -1,0 +1,108 @@
+#!/bin/sh
+# Make .venv ready: scripts/bootstrap.sh run|dev
+#   run   the package itself
+#   dev   and everything that tests, lint and tools need, system programs included where we are root on Debian
+# Fast when nothing changed (stamp files in .venv). Every failure is one clear line on stderr.
+set -eu
+cd "$(dirname "$0")/.."
+
+profile=${1:-run}
+venv=${VENV:-.venv}
+python=${PYTHON:-python3}
+
+say() { printf 'bootstrap: %s\n' "$1" >&2; }
+die() {
+    say "$1"
+    exit 1
+}
+
+case $profile in
+run) want=. ;;
+dev) want='.[test,lint]' ;;
+*) die "usage: scripts/bootstrap.sh run|dev" ;;
+esac
+
+# Debian and its children; elsewhere the user is told what is missing.
+can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+apt_log=
+apt_updated=
+apt_install() {
+    apt_log=${apt_log:-$(mktemp)}
+    export DEBIAN_FRONTEND=noninteractive
+    if [ -z "$apt_updated" ]; then
+        apt-get update -qq >"$apt_log" 2>&1 || return 1
+        apt_updated=yes
+    fi
+    apt-get install -y -qq --no-install-recommends "$@" >"$apt_log" 2>&1
+}
+trap 'rm -f ${apt_log:-} ${pip_log:-}' EXIT
+
+# -- Python ---------------------------------------------------------------------------------------------------------
+
+command -v "$python" >/dev/null || die "$python is missing: install Python 3.11 or newer (Debian: apt-get install python3)"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "$("$python" --version 2>&1) is too old: oomsight needs Python 3.11 or newer (PYTHON=/path/to/python3.11 make …)"
+
+# An environment whose Python went away (a moved directory, an upgraded system) is made anew.
+if [ -d "$venv" ] && ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    [ ! -e "$venv/bin/python" ] && [ ! -L "$venv/bin/python" ] && [ ! -e "$venv/pyvenv.cfg" ] &&
+        die "$venv is in the way and no virtual environment: move it, or choose another: make VENV=DIR …"
+    say "$venv is broken; making it anew"
+    rm -rf "$venv"
+fi
+
+if [ ! -d "$venv" ]; then
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        # Debian splits venv off; its package for one version is called after that version.
+        package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        can_apt || die "$python has no venv module: install it first (Debian, Ubuntu: sudo apt-get install $package)"
+        say "installing $package"
+        apt_install "$package" || apt_install python3-venv ||
+            die "apt-get could not install $package (no network?): $(tail -n 1 "$apt_log")"
+    fi
+    "$python" -m venv "$venv" || die "$python -m venv $venv failed"
+fi
+
+# -- the package and what it needs ----------------------------------------------------------------------------------
+
+# pip runs again only if what it was asked for has changed.
+asked=$(printf '%s\n' "$want" "$PWD" && cat pyproject.toml src/oomsight/_version.py)
+stamp=$venv/.oomsight-$profile
+if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$asked" ]; then
+    say "installing $want into $venv"
+    pip_log=$(mktemp)
+    if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --quiet --editable "$want" \
+        >"$pip_log" 2>&1; then
+        network='temporary failure|name resolution|connection|unreachable|timed out|proxy|no matching distribution'
+        if line=$(grep -iE "$network" "$pip_log" | tail -n 1 | cut -c -200) && [ -n "$line" ]; then
+            die "pip cannot reach the package index (no network? a proxy or PIP_INDEX_URL may be needed): $line"
+        fi
+        cat "$pip_log" >&2
+        die "pip could not install $want"
+    fi
+    printf '%s\n' "$asked" >"$stamp"
+fi
+
+# -- programs that some tests use -----------------------------------------------------------------------------------
+
+# program:Debian package. Without one its tests skip and say so.
+if [ "$profile" = dev ]; then
+    missing= packages=
+    for pair in zstd:zstd xz:xz-utils bzip2:bzip2 groff:groff-base jq:jq git:git; do
+        if ! command -v "${pair%%:*}" >/dev/null; then
+            missing="$missing ${pair%%:*}" packages="$packages ${pair#*:}"
+        fi
+    done
+    if [ -n "$missing" ]; then
+        tried=$venv/.oomsight-programs # a refusal is not asked for at every run
+        if can_apt && [ "$(cat "$tried" 2>/dev/null)" != "$packages" ]; then
+            say "installing$packages"
+            # shellcheck disable=SC2086 # a list of words
+            apt_install $packages || say "apt-get could not install$packages; tests that use them will be skipped"
+            printf '%s\n' "$packages" >"$tried"
+        elif ! can_apt; then
+            say "not installed:$missing; tests that use them will be skipped"
+        fi
+    fi
+fi

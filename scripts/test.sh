@@ -1,0 +1,13 @@
+#!/bin/sh
+# Run all tests on two cores and leave nothing behind: caches, examples and temporary files live in one directory
+# that goes away. Arguments go to pytest: scripts/test.sh -k library
+set -eu
+cd "$(dirname "$0")/.."
+
+TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/oomsight-test.XXXXXX")
+export TMPDIR PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY="$TMPDIR/hypothesis"
+trap 'chmod -R u+rwX "$TMPDIR"; rm -rf "$TMPDIR"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+"${VENV:-.venv}/bin/python" -m pytest -n "${JOBS:-2}" -p no:cacheprovider --basetemp "$TMPDIR/pytest" "$@"

@@ -1,0 +1,1 @@
+"""Loops that only wire: sources to the pure rooms to the sinks."""

@@ -1,0 +1,131 @@
+"""
+The machine as /proc shows it: meminfo, zoneinfo, vmstat, mountinfo, cpu lists.
+
+Sources: fs/proc/meminfo.c, mm/vmstat.c (zoneinfo, vmstat), fs/proc_namespace.c (mountinfo).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+_FIELD: Final = re.compile(r"^(?:Node\s+\d+\s+)?([\w()]+):\s*(\d+)(?: kB)?\s*$", re.MULTILINE | re.ASCII)
+_COUNT: Final = re.compile(r"^(\S+) (-?\d+)$", re.MULTILINE | re.ASCII)
+
+
+class MemInfo(NamedTuple):
+    """/proc/meminfo. ``None`` = this kernel has no such line. The kernel's own names, all lines, are in ``fields``."""
+
+    mem_total_kib: int | None
+    mem_free_kib: int | None
+    mem_available_kib: int | None  #: 3.14+
+    swap_total_kib: int | None
+    swap_free_kib: int | None
+    fields: Mapping[str, int]  #: KiB, except the ``HugePages_…`` counts
+
+
+def parse_meminfo(text: str) -> MemInfo:
+    """/proc/meminfo or a node's meminfo (whose lines begin with ``Node N``)."""
+    fields = {key: int(value) for key, value in _FIELD.findall(text)}
+    get = fields.get
+    return MemInfo(get("MemTotal"), get("MemFree"), get("MemAvailable"), get("SwapTotal"), get("SwapFree"), fields)
+
+
+def parse_vmstat(text: str) -> dict[str, int]:
+    """/proc/vmstat or any other file of ``name number`` lines: pages or events, by the kernel's names."""
+    return {key: int(value) for key, value in _COUNT.findall(text)}
+
+
+class ZoneInfo(NamedTuple):
+    """One zone of /proc/zoneinfo, in pages. ``None`` = not printed (an unpopulated zone prints no marks)."""
+
+    node: int
+    name: str
+    protection_pages: tuple[int, ...]  #: lowmem reserve against each zone's requests
+    free_pages: int | None
+    min_pages: int | None
+    low_pages: int | None
+    high_pages: int | None
+    spanned_pages: int | None  #: with holes; T of a node up to 5.3
+    present_pages: int | None  #: T of a node from 5.4
+    managed_pages: int | None
+    cma_pages: int | None
+
+
+_ZONE: Final = re.compile(r"^Node (\d+), zone +(\S+)\n", re.MULTILINE | re.ASCII)
+_ZONE_FIELD: Final = re.compile(
+    r"^ +(?:pages )?(free|min|low|high|spanned|present|managed|cma) +(\d+)$", re.MULTILINE | re.ASCII
+)
+_PROTECTION: Final = re.compile(r"^ +protection: \(([\d, ]*)\)", re.MULTILINE | re.ASCII)
+_ZONE_NAMES: Final = ("free", "min", "low", "high", "spanned", "present", "managed", "cma")
+
+
+def parse_zoneinfo(text: str) -> tuple[ZoneInfo, ...]:
+    """The zones of /proc/zoneinfo, in its order."""
+    pieces = _ZONE.split(text)
+    zones = []
+    for node, name, whole in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        body = whole.partition("pagesets")[0]  # per-CPU lists below have a ``high`` of their own
+        fields: dict[str, int] = {}
+        for key, value in _ZONE_FIELD.findall(body):
+            fields.setdefault(key, int(value))
+        found = _PROTECTION.search(body)
+        protection = tuple(int(part) for part in found[1].split(",") if part.strip()) if found else ()
+        zones.append(ZoneInfo(int(node), name, protection, *map(fields.get, _ZONE_NAMES)))
+    return tuple(zones)
+
+
+class Mount(NamedTuple):
+    """One line of /proc/PID/mountinfo."""
+
+    root: str  #: what of the file system is mounted (of a cgroup mount: which cgroup)
+    mount_point: str
+    options: tuple[str, ...]  #: of the mount
+    fs_type: str
+    source: str
+    super_options: tuple[str, ...]  #: of the file system: version 1 controllers, hidepid=
+
+
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+def _unescape(text: str) -> str:
+    """Spaces, tabs, newlines and backslashes are printed as octal escapes, everything else as it is."""
+    return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text) if "\\" in text else text
+
+
+def parse_mountinfo(text: str) -> tuple[Mount, ...]:
+    """The mounts of /proc/PID/mountinfo, in its order: a later mount on the same point hides an earlier one."""
+    mounts = []
+    for line in text.split("\n"):
+        front, dash, back = line.partition(" - ")
+        head, tail = front.split(" "), back.split(" ")
+        if dash and len(head) >= 6 and len(tail) >= 3:
+            mounts.append(
+                Mount(_unescape(head[3]), _unescape(head[4]), tuple(head[5].split(",")), tail[0], _unescape(tail[1]),
+                      tuple(tail[2].split(",")))
+            )  # fmt: skip
+    return tuple(mounts)
+
+
+def parse_cpu_list(text: str) -> frozenset[int] | None:
+    """A list of CPUs or nodes like ``0-3,8``; ``None`` if it is none. An empty list is empty."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, dash, last = part.partition("-")
+        if not part:
+            continue
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 12:
+            return None
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+_OSRELEASE: Final = re.compile(r"Linux version (\S+)")
+
+
+def parse_version(text: str) -> str | None:
+    """The release in /proc/version (``6.1.0-13-amd64``); ``None`` = not there."""
+    found = _OSRELEASE.match(text)
+    return found[1] if found else None

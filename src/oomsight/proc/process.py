@@ -1,0 +1,219 @@
+"""
+One process as /proc/PID shows it: stat, status, statm, smaps_rollup, cgroup.
+
+Sources: fs/proc/array.c (stat, status, statm), fs/proc/task_mmu.c (Vm lines, smaps_rollup), kernel/cgroup/cgroup.c
+and kernel/cgroup/cgroup-v1.c (cgroup) of 2.6.36 … 7.3.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+PF_EXITING: Final = 0x00000004  #: include/linux/sched.h
+PF_KTHREAD: Final = 0x00200000  #: include/linux/sched.h, 2.6.27+
+
+_DELETED: Final = " (deleted)"  # /proc/PID/cgroup says so of a removed cgroup
+
+
+class Stat(NamedTuple):
+    """/proc/PID/stat. Ticks are USER_HZ (100 per second). ``rss_pages`` is the approximate sum of the counters."""
+
+    pid: int
+    comm: str  #: may hold anything, also spaces and brackets
+    state: str  #: one letter: R S D T t Z X I
+    ppid: int
+    flags: int  #: PF_… bits
+    utime_ticks: int
+    stime_ticks: int
+    nice: int
+    num_threads: int
+    starttime_ticks: int  #: since boot; the order of the kernel's process list
+    vsize_bytes: int  #: 0 = no memory of its own (kernel thread, zombie)
+    rss_pages: int
+
+    @property
+    def is_kthread(self) -> bool:
+        """Whether it is a kernel thread."""
+        return bool(self.flags & PF_KTHREAD)
+
+    @property
+    def is_exiting(self) -> bool:
+        """Whether it is on its way out (do_exit() has begun)."""
+        return bool(self.flags & PF_EXITING)
+
+
+def parse_stat(text: str) -> Stat | None:
+    """The line of /proc/PID/stat or /proc/PID/task/TID/stat; ``None`` if it is none (a process that just ended)."""
+    # comm may contain ") ", but no field after it does: the last bracket closes it.
+    opening, closing = text.find("("), text.rfind(")")
+    fields = text[closing + 1 :].split(None, 22)
+    try:
+        return Stat(
+            int(text[:opening]), text[opening + 1 : closing], fields[0], int(fields[1]), int(fields[6]),
+            int(fields[11]), int(fields[12]), int(fields[16]), int(fields[17]), int(fields[19]), int(fields[20]),
+            int(fields[21]),
+        )  # fmt: skip
+    except (ValueError, IndexError):
+        return None
+
+
+class Status(NamedTuple):
+    """What /proc/PID/status says about identity and memory; a line that is not there (kernel thread, era) is None."""
+
+    uid: int | None = None  #: real uid, as the OOM killer prints it
+    vm_lck_kib: int | None = None  #: mlocked
+    vm_rss_kib: int | None = None  #: RssAnon + RssFile + RssShmem; exact from 6.17, before as in ``stat``
+    rss_anon_kib: int | None = None  #: 4.5+
+    rss_file_kib: int | None = None  #: 4.5+
+    rss_shmem_kib: int | None = None  #: 4.5+
+    vm_pte_kib: int | None = None  #: PTE tables; from 4.15 all levels
+    vm_pmd_kib: int | None = None  #: PMD tables, 4.0-4.14
+    vm_swap_kib: int | None = None  #: swap entries, 2.6.34+
+    hugetlb_kib: int | None = None  #: huge pages, which badness does not count; 4.4+
+    cap_eff: int | None = None  #: effective capabilities, a bit set
+
+
+# Field of Status, the kernel's line, radix. In the order of the kernel's lines, so one pass finds them all.
+_STATUS_LINES: Final[tuple[tuple[str, str, int], ...]] = (
+    ("uid", "\nUid:\t", 10),
+    ("vm_lck_kib", "\nVmLck:\t", 10),
+    ("vm_rss_kib", "\nVmRSS:\t", 10),
+    ("rss_anon_kib", "\nRssAnon:\t", 10),
+    ("rss_file_kib", "\nRssFile:\t", 10),
+    ("rss_shmem_kib", "\nRssShmem:\t", 10),
+    ("vm_pte_kib", "\nVmPTE:\t", 10),
+    ("vm_pmd_kib", "\nVmPMD:\t", 10),
+    ("vm_swap_kib", "\nVmSwap:\t", 10),
+    ("hugetlb_kib", "\nHugetlbPages:\t", 10),
+    ("cap_eff", "\nCapEff:\t", 16),
+)
+assert Status._fields == tuple(name for name, _, _ in _STATUS_LINES)
+_STATUS_KEYS: Final = tuple((key, len(key), radix) for _, key, radix in _STATUS_LINES)
+
+
+def parse_status(text: str) -> Status:
+    """/proc/PID/status (or of a thread); fields whose lines are missing are ``None``."""
+    values: list[int | None] = []
+    at = 0
+    for key, size, radix in _STATUS_KEYS:
+        found = text.find(key, at)
+        if found < 0:
+            values.append(None)
+            continue
+        at = text.find("\n", found + size)
+        if at < 0:
+            at = len(text)
+        try:
+            values.append(int(text[found + size : at].split(None, 1)[0], radix))
+        except (ValueError, IndexError):
+            values.append(None)
+    return Status._make(values)
+
+
+class Statm(NamedTuple):
+    """/proc/PID/statm, in pages."""
+
+    size_pages: int
+    resident_pages: int
+    shared_pages: int  #: file and shmem
+    text_pages: int
+    data_pages: int
+
+
+def parse_statm(text: str) -> Statm | None:
+    """The seven numbers of /proc/PID/statm; ``None`` if it is none."""
+    try:
+        size, resident, shared, code, _lib, data = map(int, text.split()[:6])
+    except ValueError:
+        return None
+    return Statm(size, resident, shared, code, data)
+
+
+class SmapsRollup(NamedTuple):
+    """/proc/PID/smaps_rollup (4.14+): what a process would free. ``None`` = the kernel has no such line."""
+
+    rss_kib: int | None
+    pss_kib: int | None  #: shared pages divided among their sharers
+    pss_anon_kib: int | None
+    pss_file_kib: int | None
+    pss_shmem_kib: int | None
+    private_clean_kib: int | None
+    private_dirty_kib: int | None
+    swap_kib: int | None
+    swap_pss_kib: int | None
+    locked_kib: int | None
+
+
+_ROLLUP_KEYS: Final = (
+    "Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem", "Private_Clean", "Private_Dirty", "Swap", "SwapPss", "Locked",
+)  # fmt: skip
+_ROLLUP_LINE: Final = re.compile(r"^(\w+):\s*(\d+) kB$", re.MULTILINE | re.ASCII)
+
+
+def parse_smaps_rollup(text: str) -> SmapsRollup | None:
+    """/proc/PID/smaps_rollup; ``None`` if the text has no ``Rss`` line (a kernel thread's is empty)."""
+    found = {key: int(value) for key, value in _ROLLUP_LINE.findall(text)}
+    return SmapsRollup._make(map(found.get, _ROLLUP_KEYS)) if "Rss" in found else None
+
+
+class CgroupLine(NamedTuple):
+    """One hierarchy a process is in."""
+
+    hierarchy: int  #: 0 = version 2
+    controllers: tuple[str, ...]  #: empty for version 2
+    path: str  #: as seen from the reader's cgroup namespace
+
+
+def parse_cgroup(text: str) -> tuple[CgroupLine, ...]:
+    """The lines of /proc/PID/cgroup."""
+    lines = []
+    for line in text.split("\n"):
+        number, _, rest = line.partition(":")
+        names, colon, path = rest.partition(":")
+        if colon and number.isdecimal():
+            lines.append(CgroupLine(int(number), tuple(names.split(",")) if names else (), path))
+    return tuple(lines)
+
+
+_V1_MEMORY: Final = re.compile(r"^\d+:(?:[^:\n]*,)?memory(?:,[^:\n]*)?:(.*)", re.MULTILINE | re.ASCII)
+_V2: Final = re.compile(r"^0::(.*)", re.MULTILINE)
+
+
+def memory_cgroup(text: str) -> str | None:
+    """
+    Path of the cgroup that memory is charged to: the version 1 hierarchy with the memory controller if there is one,
+    else version 2's. ``None`` = neither is in the text (no cgroups, no right to read).
+    """
+    found = _V1_MEMORY.search(text) or _V2.search(text)
+    return found[1].removesuffix(_DELETED) if found else None
+
+
+class Process(NamedTuple):
+    """One process as a snapshot holds it. ``None`` = the file could not be read."""
+
+    stat: Stat
+    status: Status
+    oom_score_adj: int | None
+    oom_score: int | None  #: what /proc/PID/oom_score showed
+    cgroup: str | None  #: of the memory controller
+    shares_with: int | None = None  #: pid of the process whose address space it uses, ``None`` = its own or not known
+    in_vfork: bool = False  #: borrowing the memory of a parent that waits for it
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.stat.pid
+
+    @property
+    def comm(self) -> str:
+        """The name in the kernel: raw, chosen by whoever runs it."""
+        return self.stat.comm
+
+
+def parse_int(text: str | None) -> int | None:
+    """A file that holds one number (oom_score, oom_score_adj, sysctls); ``None`` = it does not."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None

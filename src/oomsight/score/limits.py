@@ -1,0 +1,58 @@
+"""Every cgroup with a limit: how near it is to it, and who would die there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oomsight.proc.memcg import ancestors
+from oomsight.score.ranking import rank_cgroup, scan_order
+
+if TYPE_CHECKING:
+    from oomsight.proc.memcg import Memcg
+    from oomsight.proc.process import Process
+    from oomsight.score.model import Ranking, Rules, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedCgroup:
+    """One cgroup with a limit of its own."""
+
+    memcg: Memcg
+    ranking: Ranking
+    processes: int  #: in it and below, those that no OOM could kill included
+
+    @property
+    def headroom_kib(self) -> int | None:
+        """What may still be needed until the limit kills; page cache is not counted as need. ``None`` = not known."""
+        headroom = self.memcg.headroom_bytes
+        return None if headroom is None else headroom >> 10
+
+    @property
+    def full_pct(self) -> float | None:
+        """Need as a percentage of the limit."""
+        need, limit = self.memcg.need_bytes, self.memcg.limit_bytes
+        return 100 * need / limit if need is not None and isinstance(limit, int) and limit else None
+
+
+def limited_cgroups(snapshot: Snapshot, rules: Rules) -> list[LimitedCgroup]:
+    """All cgroups with a limit, the fullest first; those whose need is not known last. An empty one is left out."""
+    members: dict[str, list[Process]] = {}
+    for process in scan_order(snapshot.processes, snapshot.cgroups):
+        for path in ancestors(process.cgroup) if process.cgroup else ():
+            members.setdefault(path, []).append(process)
+    found = [
+        LimitedCgroup(memcg, rank_cgroup(snapshot, rules, path, inside), len(inside))
+        for path, memcg in snapshot.cgroups.items()
+        if isinstance(memcg.limit_bytes, int) and (inside := members.get(path))
+    ]
+    return sorted(found, key=lambda cgroup: -(-1.0 if cgroup.full_pct is None else cgroup.full_pct))
+
+
+def nearest_limit(snapshot: Snapshot, path: str) -> Memcg | None:
+    """The limited cgroup that ``path`` or its nearest limited ancestor is; ``None`` = only the host limits it."""
+    for above in ancestors(path):
+        memcg = snapshot.cgroups.get(above)
+        if memcg is not None and isinstance(memcg.limit_bytes, int):
+            return memcg
+    return None

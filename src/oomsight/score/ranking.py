@@ -1,0 +1,105 @@
+"""
+The ranking: every process's badness, in the order the kernel would choose, for a host OOM or a cgroup at its limit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from oomsight.kernel.constraint import memcg_era, t_memcg
+from oomsight.kernel.release import NEWEST
+from oomsight.kernel.selection import inside, rank, scan_rule
+from oomsight.score.model import Ranked, Ranking
+from oomsight.score.rules import exemption, memory_reader, score_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from oomsight.kernel.constraint import Total
+    from oomsight.proc.memcg import Limit, Memcg
+    from oomsight.proc.process import Process
+    from oomsight.score.model import Machine, Rules, Snapshot
+
+
+def rank_host(snapshot: Snapshot, rules: Rules) -> Ranking:
+    """Who would die if the whole host ran out of memory (CONSTRAINT_NONE)."""
+    return _ranking("host", "/", snapshot.machine.total, snapshot.processes, snapshot.machine, rules)
+
+
+def rank_cgroup(snapshot: Snapshot, rules: Rules, path: str, members: Sequence[Process] | None = None) -> Ranking:
+    """
+    Who would die if cgroup ``path`` hit its limit (CONSTRAINT_MEMCG): its processes and those below it, measured
+    against that limit. Without a limit of its own it can only be hit by somebody else's; T is then the host's.
+    ``members``: its processes in scan order, if already known.
+    """
+    processes = cgroup_members(snapshot, path) if members is None else members
+    total = cgroup_total(snapshot, rules, path)
+    return _ranking("cgroup", path, total or snapshot.machine.total, processes, snapshot.machine, rules)
+
+
+def cgroup_total(snapshot: Snapshot, rules: Rules, path: str) -> Total | None:
+    """T of a cgroup's own limit; ``None`` = it has none."""
+    memcg, machine = snapshot.cgroups.get(path), snapshot.machine
+    if memcg is None or not isinstance(memcg.limit_bytes, int):
+        return None
+
+    def pages(limit: Limit) -> Limit:
+        return limit // machine.page_size if isinstance(limit, int) else limit
+
+    return t_memcg(
+        memcg_era(rules.release or NEWEST, memcg.version),
+        memcg.limit_bytes // machine.page_size,
+        total_swap_pages=machine.swap_pages,
+        swap_max_pages=pages(memcg.swap_limit_bytes),
+        memsw_pages=pages(memcg.memsw_limit_bytes),
+        # Version 2 and the root of version 1 follow the host's setting.
+        swappiness=machine.swappiness if memcg.swappiness is None else memcg.swappiness,
+        page_size=machine.page_size,
+    )
+
+
+def cgroup_members(snapshot: Snapshot, path: str) -> list[Process]:
+    """Processes in ``path`` and below it, in the order of the kernel's walk as far as it can be known."""
+    return scan_order((p for p in snapshot.processes if p.cgroup and inside(p.cgroup, path)), snapshot.cgroups)
+
+
+def scan_order(processes: Iterable[Process], cgroups: Mapping[str, Memcg]) -> list[Process]:
+    """
+    The order in which a cgroup OOM looks at ``processes`` (given in fork order): cgroups parents first and siblings by
+    age, inside each by the time of joining. Where that is not known (version 1, no right to read) fork order stands in;
+    it only matters for ties. mem_cgroup_scan_tasks() in mm/memcontrol.c, css_task_iter_start() in kernel/cgroup.
+    """
+    place = {path: position for position, path in enumerate(cgroups)}
+    joined = {pid: at for memcg in cgroups.values() if memcg.pids for at, pid in enumerate(memcg.pids)}
+    last = len(place)
+
+    def key(process: Process) -> tuple[int, str, int]:
+        path = process.cgroup or ""
+        return place.get(path, last), "" if path in place else path, joined.get(process.stat.pid, 0)
+
+    return sorted(processes, key=key)  # stable: fork order where nothing better is known
+
+
+def _ranking(
+    scope: Literal["host", "cgroup"], path: str, total: Total, processes: Sequence[Process], machine: Machine,
+    rules: Rules,
+) -> Ranking:  # fmt: skip
+    rule, pages, page_size = rules.rule, total.pages, machine.page_size
+    read, scale = memory_reader(machine, rules.era), pages // 1000 if rules.rule.unit == "pages" else 1
+    rows: list[Ranked] = []
+    exempt: list[Ranked] = []
+    for place, process in enumerate(processes):
+        skipped = exemption(process)
+        if skipped == "kernel thread":
+            continue
+        memory = read(process)
+        points = score_points(rule, process, memory, pages, machine) if skipped is None else None
+        row = Ranked(
+            process, place, memory.rss_pages, memory.swap_pages, memory.pgtables_bytes // page_size,
+            (process.oom_score_adj or 0) * scale, points, memory.error_pages, skipped,
+        )  # fmt: skip
+        (rows if skipped is None else exempt).append(row)
+    order = rank([row.points for row in rows], scan_rule(rule, scope == "cgroup", rules.release))
+    ranked = tuple(rows[at]._replace(rank=number) for number, at in enumerate(order, 1))
+    exempt.sort(key=lambda row: -(row.rss_pages + row.swap_pages))
+    return Ranking(scope, path, total, rules, ranked, tuple(exempt))

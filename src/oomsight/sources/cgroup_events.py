@@ -1,0 +1,256 @@
+"""
+Counters of cgroups: memory.events (v2) by inotify, memory.oom_control (v1) by eventfd.
+
+v2 counters are hierarchical (since 5.2, unless mounted with memory_localevents): only the top cgroups are watched, and
+when one changes, those of its children that changed are followed down. v1 counters are local: every cgroup tells one
+shared eventfd, and which one it was is found by reading; a cgroup made later is found by watching its parent.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oomsight.live.counters import CgroupChange, parse_counts
+from oomsight.sources import inotify
+from oomsight.sources.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+V1_FILE: Final = "memory.oom_control"
+V2_FILE: Final = "memory.events"
+MAX_WATCHES: Final = 8192  #: a watch costs the kernel about 1 KiB; beyond, new cgroups are found by the next reading
+_LEVELS: Final = frozenset({"oom_kill_disable", "under_oom"})  #: states, not counters
+_TELLING: Final = frozenset({"oom", "oom_kill", "oom_group_kill", "under_oom"})
+
+
+class Hierarchy(NamedTuple):
+    """Where the memory controller is."""
+
+    version: int
+    root: str  #: mount point
+    local: bool  #: counters are of one cgroup alone
+
+
+def find_hierarchy(mounts: str) -> Hierarchy | None:
+    """Return where the memory controller is mounted, from the text of /proc/mounts; ``None`` = nowhere."""
+    unified = None
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 4:
+            continue
+        options = fields[3].split(",")
+        if fields[2] == "cgroup" and "memory" in options:
+            return Hierarchy(1, _unescape(fields[1]), True)
+        if fields[2] == "cgroup2":
+            unified = Hierarchy(2, _unescape(fields[1]), "memory_localevents" in options)
+    return unified
+
+
+class CgroupEvents:
+    """
+    Watches the cgroups below the root of *hierarchy*; :meth:`fileno` is readable when a counter may have moved.
+
+    A cgroup that is gone before it is read has left its kills in the counters of its parent (v2); on v1 they are gone
+    with it, and only /proc/vmstat knows of them.
+    """
+
+    name = "cgroups"
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        """Read all counters and begin to watch. Raises :class:`SourceError` where there is nothing to watch."""
+        self.hierarchy = hierarchy
+        self._file = V1_FILE if hierarchy.version == 1 else V2_FILE
+        self._counts: dict[str, tuple[int, ...]] = {}
+        self._keys: tuple[str, ...] = ()
+        self._eventfd = -1
+        self._full = False
+        try:
+            self._inotify = inotify.Inotify()
+        except OSError as error:
+            raise SourceError(self.name, f"inotify: {error.strerror}") from None
+        self._dirs: dict[int, str] = {}
+        if hierarchy.version == 1:
+            self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._discover("/", told=False)
+        if not self._counts:
+            self.close()
+            file = f"{hierarchy.root}/…/{self._file}"
+            raise SourceError(self.name, f"no {file} can be read here (no memory controller, or an empty container)")
+
+    @property
+    def filenos(self) -> tuple[int, ...]:
+        """Descriptors for epoll."""
+        return tuple(fd for fd in (self._inotify.fd, self._eventfd) if fd >= 0)
+
+    def close(self) -> None:
+        """Stop watching."""
+        for fd in self.filenos:
+            os.close(fd)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def changes(self) -> list[CgroupChange]:
+        """Take the notifications that have come and return the counters that moved (kills and limits hit)."""
+        fired = False
+        if self._eventfd >= 0:
+            with suppress(BlockingIOError):
+                fired = os.eventfd_read(self._eventfd) > 0
+        found: list[CgroupChange] = []
+        dirty: set[str] = set()
+        for event in self._inotify.read():
+            if event.mask & inotify.Q_OVERFLOW:
+                dirty.add("/")
+            path = self._dirs.get(event.watch)
+            if event.mask & inotify.IGNORED:
+                self._dirs.pop(event.watch, None)
+            elif path is not None and event.mask & inotify.CREATE and event.mask & inotify.ISDIR:
+                found += self._discover(_join(path, event.name), told=True)
+            elif path is not None and event.mask & inotify.MODIFY:
+                dirty.add(path)
+        if fired:
+            found += self.scan()
+        # From the top, or what is told of a child would be told of its parent again when that one's notice comes.
+        for path in ("/",) if dirty and "/" in self._counts else sorted(dirty):
+            found += self._descend(path)
+        return found
+
+    def scan(self) -> list[CgroupChange]:
+        """Read every counter again, whatever was notified; those of cgroups that are gone are forgotten."""
+        found = []
+        for path in list(self._counts):
+            change = self._read(path)
+            if change is not None:
+                found.append(change)
+        if self._full or self.hierarchy.version == 2:
+            for path in list(self._counts) or ["/"]:
+                for child in self._children(path):
+                    if child not in self._counts:
+                        found += self._discover(child, told=True)
+        return found
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _discover(self, path: str, *, told: bool) -> list[CgroupChange]:
+        """Begin to watch *path* and everything below; with *told* what they already count is news."""
+        found: list[CgroupChange] = []
+        waiting = [path]
+        while waiting:
+            here = waiting.pop()
+            self._watch(here)
+            if here not in self._counts:
+                change = self._read(here)
+                if told and change is not None:
+                    found.append(change)
+            waiting += self._children(here)
+        return found
+
+    def _watch(self, path: str) -> None:
+        whole = self._whole(path)
+        one = self.hierarchy.version == 1
+        top = path.count("/") <= 1 or self.hierarchy.local
+        with suppress(OSError):
+            # v2 counts upwards: what is made below a watched cgroup shows in its own counters.
+            if len(self._dirs) >= MAX_WATCHES:
+                self._full = True
+            elif one or path == "/" or self.hierarchy.local:
+                self._dirs[self._inotify.add(whole, inotify.CREATE | inotify.ONLYDIR)] = path
+        with suppress(OSError):
+            if one:
+                self._register(whole)
+            elif top and not self._full:  # the root has the file in a container only
+                self._dirs[self._inotify.add(f"{whole}/{V2_FILE}", inotify.MODIFY)] = path
+
+    def _register(self, whole: str) -> None:
+        """Have the kernel write to the eventfd when this cgroup runs out of memory; both files may be closed then."""
+        control = os.open(f"{whole}/{V1_FILE}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            events = os.open(f"{whole}/cgroup.event_control", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(events, b"%d %d" % (self._eventfd, control))
+            finally:
+                os.close(events)
+        finally:
+            os.close(control)
+
+    def _descend(self, path: str) -> list[CgroupChange]:
+        """
+        Follow a change of *path* down to the cgroups it comes from. A cgroup is named for the part of its growth that
+        no child accounts for (its own processes, or a child that is gone).
+        """
+        change = self._read(path) if path != "/" else None
+        if path != "/" and change is None:
+            return []
+        if self.hierarchy.local:
+            return [change] if change is not None else []
+        below: list[CgroupChange] = []
+        children = self._children(path)
+        for child in children:
+            below += self._descend(child)
+        if change is None:
+            return below
+        inner: dict[str, int] = {}
+        for found in below:
+            for key, value in found.grown.items():
+                inner[key] = inner.get(key, 0) + value
+        own = {k: v - inner.get(k, 0) for k, v in change.grown.items() if v > inner.get(k, 0)}
+        return [*below, replace(change, grown=own)] if own else below
+
+    def _read(self, path: str) -> CgroupChange | None:
+        """Read the counters of *path*, remember them and return what moved; ``None`` = nothing, or it is gone."""
+        try:
+            with open(f"{self._whole(path)}/{self._file}", encoding="ascii", errors="replace") as file:
+                now = parse_counts(file.read())
+        except OSError:
+            self._counts.pop(path, None)
+            return None
+        self._keys = self._keys or tuple(now)  # one kernel prints the same keys everywhere
+        before = dict(zip(self._keys, self._counts.get(path, ()), strict=False))
+        self._counts[path] = tuple(now.get(key, 0) for key in self._keys)
+        grown = {
+            key: value - before.get(key, 0)
+            for key, value in now.items()
+            if key in _TELLING and value > before.get(key, 0)
+        }
+        if not grown:
+            return None
+        if self.hierarchy.version == 1 and set(grown) <= _LEVELS and not now.get("oom_kill_disable"):
+            return None  # under_oom while the killer is at work
+        return CgroupChange(path, self.hierarchy.version, grown, now, self.hierarchy.local)
+
+    def _children(self, path: str) -> Iterator[str]:
+        try:
+            with os.scandir(self._whole(path)) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return
+        for name in names:
+            yield _join(path, name)
+
+    def _whole(self, path: str) -> str:
+        return self.hierarchy.root + (path if path != "/" else "")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path.rstrip('/')}/{name}"
+
+
+def _unescape(text: str) -> str:
+    """Undo the octal escapes of /proc/mounts."""
+    return text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+
+
+def watch_cgroups(proc: str = "/proc") -> CgroupEvents:
+    """Watch the cgroups of this host or container. Raises :class:`SourceError` with the reason."""
+    try:
+        with open(f"{proc}/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            hierarchy = find_hierarchy(file.read())
+    except OSError as error:
+        raise SourceError("cgroups", f"{proc}/mounts: {error.strerror}") from None
+    if hierarchy is None:
+        raise SourceError("cgroups", "no cgroup file system is mounted here")
+    return CgroupEvents(hierarchy)

@@ -1,0 +1,183 @@
+"""
+Every process of a host, read from /proc (or a tree that looks like it) in one quick pass.
+
+A process that ends while it is read is normal and simply not there. What the right to read is missing for is counted
+and said in :attr:`~oomsight.score.model.Snapshot.unseen`, with the right that would show it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from oomsight.proc.machine import Mount, parse_cpu_list, parse_meminfo, parse_mountinfo, parse_version
+from oomsight.proc.process import (
+    PF_KTHREAD,
+    Process,
+    SmapsRollup,
+    Stat,
+    Status,
+    memory_cgroup,
+    parse_int,
+    parse_smaps_rollup,
+    parse_stat,
+    parse_status,
+)
+from oomsight.score.model import Machine, Snapshot, Unseen
+from oomsight.sources.errors import SourceError, from_os_error
+
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
+_BLOCK: Final = 16 << 10  # more than any file of /proc/PID that is read here, but for odd Groups lines
+_NOTHING: Final = Status()
+
+
+def read_text(path: str, dir_fd: int | None = None) -> str:
+    """The whole text of a small file, any byte kept (``surrogateescape``). Raises :class:`OSError`."""
+    fd = os.open(path, _FLAGS, dir_fd=dir_fd)
+    try:
+        data = os.read(fd, _BLOCK)
+        if len(data) >= 4000:  # kernels hand out at most a page or so at once
+            parts = [data]
+            while part := os.read(fd, _BLOCK):
+                parts.append(part)
+            data = b"".join(parts)
+    finally:
+        os.close(fd)
+    return data.decode("utf-8", "surrogateescape")
+
+
+def read_if_there(path: str) -> str | None:
+    """As :func:`read_text`, ``None`` if it cannot be read."""
+    try:
+        return read_text(path)
+    except OSError:
+        return None
+
+
+class ProcTree:
+    """The /proc of a host at ``proc``; ``denied`` counts the processes whose files could not be read."""
+
+    def __init__(self, proc: str = "/proc", sys: str = "/sys") -> None:
+        self.proc, self.sys = proc, sys
+        self.denied = 0
+
+    def pids(self) -> list[int]:
+        """Process ids, ascending. Raises :class:`SourceError` if there is no such tree."""
+        try:
+            return sorted(int(name) for name in os.listdir(self.proc) if name.isdecimal())
+        except OSError as error:
+            raise from_os_error(self.proc, error) from error
+
+    def process(self, pid: int) -> Process | None:
+        """One process; ``None`` = gone, or not ours to see."""
+        base = f"{self.proc}/{pid}/"
+        try:
+            stat = parse_stat(read_text(base + "stat"))
+            if stat is None:
+                return None
+            if stat.flags & PF_KTHREAD:  # the rest of its files would say nothing
+                return Process(stat, _NOTHING, 0, 0, None)
+            status = parse_status(read_text(base + "status"))
+            score = parse_int(read_text(base + "oom_score"))
+            if not stat.vsize_bytes and score and stat.num_threads > 1:
+                stat, status = self._living_thread(base, stat, status)
+            adj = parse_int(read_text(base + "oom_score_adj"))
+        except OSError as error:
+            self.denied += isinstance(error, PermissionError)
+            return None
+        text = read_if_there(base + "cgroup")
+        return Process(stat, status, adj, score, memory_cgroup(text) if text else None)
+
+    def _living_thread(self, base: str, stat: Stat, status: Status) -> tuple[Stat, Status]:
+        """Memory of a process whose first thread has ended: the kernel looks at the first that has not."""
+        for tid in sorted((name for name in os.listdir(base + "task")), key=int):
+            thread = parse_stat(read_text(f"{base}task/{tid}/stat"))
+            if thread is not None and thread.vsize_bytes:
+                stat = stat._replace(vsize_bytes=thread.vsize_bytes, rss_pages=thread.rss_pages)
+                return stat, parse_status(read_text(f"{base}task/{tid}/status"))
+        return stat, status
+
+    def processes(self) -> tuple[Process, ...]:
+        """All processes in fork order, which is the order of the kernel's list."""
+        found = [process for pid in self.pids() if (process := self.process(pid)) is not None]
+        found.sort(key=lambda process: process.stat.starttime_ticks)  # stable: by pid within one tick
+        return tuple(found)
+
+    def smaps_rollup(self, pids: Iterable[int]) -> tuple[dict[int, SmapsRollup], int]:
+        """PSS and the like of ``pids``, and how many the right was missing for. Slow: the kernel walks every page."""
+        found: dict[int, SmapsRollup] = {}
+        denied = 0
+        for pid in pids:
+            try:
+                rollup = parse_smaps_rollup(read_text(f"{self.proc}/{pid}/smaps_rollup"))
+            except OSError as error:
+                denied += isinstance(error, PermissionError)
+                continue
+            if rollup is not None:
+                found[pid] = rollup
+        return found, denied
+
+    def machine(self) -> Machine:
+        """What one must know of the host. Raises :class:`SourceError` without a readable meminfo."""
+        try:
+            memory = parse_meminfo(read_text(f"{self.proc}/meminfo"))
+        except OSError as error:
+            raise from_os_error(f"{self.proc}/meminfo", error) from error
+        if memory.mem_total_kib is None:
+            raise SourceError(f"{self.proc}/meminfo", "does not say how much memory there is")
+        page_size = os.sysconf("SC_PAGE_SIZE")
+        page_kib = page_size >> 10
+        online = parse_cpu_list(read_if_there(f"{self.sys}/devices/system/cpu/online") or "")
+
+        def pages(kib: int | None) -> int | None:
+            return None if kib is None else kib // page_kib
+
+        return Machine(
+            ram_pages=memory.mem_total_kib // page_kib,
+            swap_pages=(memory.swap_total_kib or 0) // page_kib,
+            page_size=page_size,
+            available_pages=pages(memory.mem_available_kib),
+            swap_free_pages=pages(memory.swap_free_kib),
+            cpus=len(online) if online else os.cpu_count(),
+            release=parse_version(read_if_there(f"{self.proc}/version") or ""),
+            swappiness=self._sysctl("swappiness"),
+            panic_on_oom=self._sysctl("panic_on_oom") or 0,
+            oom_kill_allocating_task=bool(self._sysctl("oom_kill_allocating_task")),
+        )
+
+    def _sysctl(self, name: str) -> int | None:
+        return parse_int(read_if_there(f"{self.proc}/sys/vm/{name}"))
+
+    def mounts(self) -> tuple[Mount, ...]:
+        """The mounts the reader sees."""
+        return parse_mountinfo(read_if_there(f"{self.proc}/self/mountinfo") or "")
+
+    def snapshot(self) -> Snapshot:
+        """Machine and processes; cgroups are another reader's."""
+        processes = self.processes()
+        return Snapshot(
+            machine=self.machine(), processes=processes, unseen=tuple(self._unseen(processes))
+        )
+
+    def _unseen(self, processes: Sequence[Process]) -> Iterator[Unseen]:
+        if self.denied:
+            yield Unseen(f"{self.denied:,} processes could not be read", "root")
+        if any(process.stat.is_kthread for process in processes):
+            return
+        # No kernel thread in sight: either they are hidden, or this is a pid namespace that has none.
+        hidden = next((m for m in reversed(self.mounts()) if m.fs_type == "proc" and _hides(m)), None)
+        if hidden is not None:
+            yield Unseen(
+                f"processes of other users are hidden ({hidden.mount_point} is mounted with hidepid)",
+                "root, or membership of the group in the mount option gid=",
+            )
+        elif processes:
+            yield Unseen("processes outside this container", "running on the host, or in its pid namespace (--pid=host)")
+
+
+def _hides(mount: Mount) -> bool:
+    return any(
+        option.startswith("hidepid=") and option not in {"hidepid=0", "hidepid=off"}
+        for option in (*mount.options, *mount.super_options)
+    )

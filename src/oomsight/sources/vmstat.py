@@ -1,0 +1,45 @@
+"""What the kernel itself counts and knows by name: kills of this boot, boot id, the cgroup of a dying process."""
+
+from __future__ import annotations
+
+from oomsight.live.counters import parse_vmstat_oom_kill
+
+
+def read_oom_kill(proc: str = "/proc") -> int | None:
+    """Return how many processes the OOM killer has ended in this boot; ``None`` = the kernel does not say (< 4.13)."""
+    text = _read(f"{proc}/vmstat")
+    return parse_vmstat_oom_kill(text) if text is not None else None
+
+
+def read_boot_id(proc: str = "/proc") -> str | None:
+    """Return the id of this boot as the journal writes it (no dashes); ``None`` = not readable."""
+    text = _read(f"{proc}/sys/kernel/random/boot_id")
+    return text.strip().replace("-", "") or None if text is not None else None
+
+
+def read_cgroup(pid: int, proc: str = "/proc") -> str | None:
+    """
+    Return the memory cgroup of *pid*, v1 or v2; ``None`` = it is gone, or only its main cgroup (``/``) is left.
+
+    The path is relative to our cgroup namespace: inside a container it may begin with ``/..``.
+    """
+    text = _read(f"{proc}/{pid}/cgroup")
+    unified = None
+    for line in (text or "").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if "memory" in controllers.split(","):
+            unified = path
+            break
+        if not controllers:
+            unified = path
+    if unified is not None:
+        unified = unified.removesuffix(" (deleted)")
+    return unified if unified not in {None, "", "/"} else None
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return None

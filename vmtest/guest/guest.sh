@@ -1,0 +1,158 @@
+# Functions of the guest, sourced by /init; a scenario says with them what is arranged and what provokes the OOM.
+#
+# A scenario defines arrange() (cgroups and processes, all idle at its end) and, where the default does not do,
+# provoke() (what makes memory run out), relieve() (what must go before the product gets memory to run in).
+# It is plain sh for busybox; -e is not set: a half-working guest that sends its log home is worth more than a dead one.
+
+CG=/sys/fs/cgroup
+PRODUCT=                                   # set to "yes" once the userland disk with Python is mounted
+
+# ---- talking to the host -------------------------------------------------------------------------------------------
+
+say() { echo "VMTEST $*"; }                # on the console: read by the host
+mark() { echo "<5>vmtest: $*" >/dev/kmsg; } # in the kernel's log, as user-space text
+note() { echo "$*" >>/out/notes.txt; say "NOTE $*"; }
+die() { say "DIE $*"; send; poweroff -f; }
+unsupported() { say "UNSUPPORTED $*"; send; poweroff -f; }
+
+argument() { # NAME: value of vmtest.NAME= on the kernel command line
+	for word in $(cat /proc/cmdline); do
+		case $word in vmtest."$1"=*) echo "${word#*=}" ;; esac
+	done
+}
+
+await_port() { # the virtio port appears a moment after its driver
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		PORT=$(ls /dev/vport*p1 2>/dev/null | head -n 1)
+		[ -n "$PORT" ] && return
+		usleep 100000
+	done
+	say "NOTE no virtio port: only the console will tell"
+}
+
+send() { # everything in /out to the host, as one more tar on the port; then forget it here, it takes memory
+	[ -n "${PORT:-}" ] && (cd /out && tar cf - .) >"$PORT"
+	sync
+	rm -rf /out/*
+}
+
+# ---- what scenarios arrange ----------------------------------------------------------------------------------------
+
+mods() { # GROUP: load its modules; fails when this kernel comes without them
+	[ -e "/mods/$1.list" ] || return 1
+	while read -r module; do insmod "/mods/$module" 2>/dev/null || note "insmod $module failed"; done <"/mods/$1.list"
+}
+
+cg2() { # the cgroup v2 tree, with ourselves in a leaf as under systemd
+	mount -t cgroup2 cgroup2 $CG || unsupported "no cgroup2"
+	controllers $CG
+	mkdir -p $CG/init.scope && echo $$ >$CG/init.scope/cgroup.procs
+}
+
+controllers() { for c in memory pids cpuset; do echo +$c >"$1/cgroup.subtree_control" 2>/dev/null; done; }
+
+cgmk() { # PATH [FILE=VALUE...]: a cgroup with controllers on all the way down
+	path=$CG
+	for part in $(echo "${1#/}" | tr / ' '); do
+		controllers $path
+		path=$path/$part
+		mkdir -p "$path"
+	done
+	shift
+	for setting in "$@"; do
+		echo "${setting#*=}" >"$path/${setting%%=*}" || note "cannot set $setting in $path"
+	done
+}
+
+proc() { hog -d "$@" >/dev/null; }          # a process that holds memory and idles: options of hog
+proc_in() { group=$1; shift; proc -C "$CG$group" "$@"; }   # CGROUP OPTION...
+grower() { proc -w /tmp/go -g anon "$@"; }  # one that grows without end once triggered
+grower_in() { group=$1; shift; grower -C "$CG$group" "$@"; }
+immune_grower() { # MARGIN_MIB: takes all available memory and so much more, slowly, never a victim: the others stay idle
+	grower -n grower -j -1000 -H -R 60 -G $(($(available_mib) + $1))
+}
+
+available_mib() { awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo; }
+
+swapdisk() {
+	[ -b /dev/nvme0n1 ] || unsupported "no swap disk"
+	mkswap /dev/nvme0n1 >/dev/null && swapon /dev/nvme0n1 || unsupported "no swap"
+}
+
+# ---- what provokes the OOM -----------------------------------------------------------------------------------------
+
+trigger() { mark "trigger"; : >/tmp/go; }
+await_kills() { # N [SECONDS]: until the kernel has killed so many
+	snap await $((KILLS_BEFORE + $1)) "${2:-60}" || note "fewer than $1 kills after ${2:-60} s"
+}
+provoke() { trigger; await_kills 1; }
+relieve() { :; }
+
+# ---- the product ---------------------------------------------------------------------------------------------------
+
+userland() { # the disk with Python and util-linux becomes /mnt, with this guest's /proc and friends in it
+	disk=/dev/nvme1n1
+	[ -b $disk ] || disk=/dev/nvme0n1
+	mount -t ext4 -o ro,noload $disk /mnt || return 1
+	for dir in dev proc sys tmp product; do mount -o bind /$dir /mnt/$dir; done
+	mountpoint -q $CG && mount -o bind $CG /mnt$CG
+	PRODUCT=yes
+}
+
+product() { # NAME [-i] ARGUMENT...: run oomsight; output and exit status are the files NAME.* of the run
+	name=$1
+	shift
+	read -r began _ </proc/uptime
+	PYTHONPATH=/product PYTHONDONTWRITEBYTECODE=1 HOME=/tmp chroot /mnt /usr/bin/python3 -m oomsight.cli.main "$@" \
+		>"/out/$name.json" 2>"/out/$name.err"
+	echo "$? $began $(cut -d' ' -f1 /proc/uptime)" >"/out/$name.status"
+}
+
+predict() { # who would die? asked while everybody is still idle
+	domain=$(argument domain)
+	product score score ${domain:+--cgroup "$domain"} --format json </dev/null
+	product score_all score --all-cgroups --format json </dev/null
+}
+
+explain() { # what happened? from the live kernel log, and from what dmesg prints
+	product explain_kmsg explain --format json </dev/null
+	chroot /mnt /usr/bin/dmesg | product explain_dmesg explain --format json -
+}
+
+# ---- the frame of a run, called by /init ---------------------------------------------------------------------------
+
+before() {
+	uname -r >/out/release.txt
+	snap once /out/before.json
+	if [ -d /product ]; then
+		userland || die "no userland disk"
+		[ "$(argument predict)" = no ] || predict
+	fi
+	send
+	KILLS_BEFORE=$(snap kills)
+}
+
+after() {
+	sleep "${SETTLE:-1}"                      # the reaper and exits take their time
+	mark "scenario $SCENARIO end"
+	echo "$(($(snap kills) - KILLS_BEFORE))" >/out/kills.txt
+	snap kmsg /out/kmsg.txt
+	snap once /out/after.json
+	send
+	if [ -n "$PRODUCT" ]; then
+		relieve
+		end_hogs
+		explain
+	fi
+	type report >/dev/null 2>&1 && report       # files a scenario wants to send as well
+	send
+	say "END"
+	poweroff -f
+}
+
+end_hogs() { # they may hold all memory; the log stays
+	for dir in /proc/[0-9]*; do
+		[ "$(readlink "$dir/exe")" = /bin/hog ] && kill -KILL "${dir#/proc/}"
+	done
+	sleep 1
+}
