@@ -110,14 +110,13 @@ def test_data_module_writes_a_capture(args, status, capsys) -> None:
 # -- text, streams, files ---------------------------------------------------------------------------------------------
 
 
-def test_parse_concludes_nothing_and_keeps_every_copy() -> None:
-    text = read_capture("pod")
-    first, second = oomsight.parse(text + text, "twice.log")
-    assert isinstance(first, oomsight.OomReport)
-    assert (first.source.name, first.source.first_line, second.source.first_line) == ("twice.log", 1, 98)
-    assert first.oom_memcg.endswith(f"cri-containerd-{POD}.scope")
-    assert first.memcg.memory.limit_kib == 49152
-    assert first.meminfo is None
+def test_parse_says_what_the_text_says_and_where() -> None:
+    first, second = oomsight.parse(read_capture("tmpfs") + read_capture("pod"), "two.log")
+    assert isinstance(second, oomsight.OomReport)
+    assert (first.source.name, first.source.first_line, second.source.first_line) == ("two.log", 1, 72)
+    assert second.oom_memcg.endswith(f"cri-containerd-{POD}.scope")
+    assert second.memcg.memory.limit_kib == 49152
+    assert second.meminfo is None
 
 
 def test_explain_merges_copies_of_an_event() -> None:
@@ -133,9 +132,12 @@ def test_explain_is_newest_first_and_iter_incidents_in_order_of_the_text() -> No
 
 
 def test_iter_incidents_takes_blocks_cut_anywhere() -> None:
-    data = (read_capture("service") + "x" * 40 + "\n").encode() * 400  # more than the 1 MiB that is looked at whole
+    one = read_capture("service")
+    text = "".join(one.replace("11:05:4", f"{i // 60:02}:{i % 60:02}:4").replace("156", str(1000 + i)) for i in range(250))
+    data = text.encode()
+    assert len(data) > 1 << 20  # up to 1 MiB is looked at whole
     blocks = (data[i : i + 7919] for i in range(0, len(data), 7919))
-    assert _victims(oomsight.iter_incidents(blocks)) == [(156, "app-worker")] * 400
+    assert _victims(oomsight.iter_incidents(blocks)) == [(1000 + i, "app-worker") for i in range(250)]
 
 
 @pytest.mark.parametrize("text", ["", b"", "no kernel here\n", b"\x00\xff" * 99])

@@ -33,7 +33,7 @@ from oomsight.cli.main import PROGRAM, cli
 from oomsight.data import CAPTURES, read_capture
 
 ROOT = Path(__file__).resolve().parents[1]
-FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
+FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`]*)$")
 CUT = "…"
 SECONDS = 60
 
@@ -102,7 +102,7 @@ def blocks(path: Path) -> Iterator[Block]:
             continue
         if start is None:
             start = (number, match)
-        elif not match["info"].strip():
+        elif not match["info"].strip() and len(match["ticks"]) >= len(start[1]["ticks"]):
             first, opening = start
             language, *words = opening["info"].split() or [""]
             inside = [text.removeprefix(opening["indent"]) for text in lines[first : number - 1]]
@@ -137,7 +137,7 @@ class Bench:
             ["bash", "-c", f"set -o pipefail; {text}"], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=SECONDS,
         )  # fmt: skip
-        return done.returncode, done.stdout.decode("utf-8").splitlines()
+        return done.returncode, done.stdout.decode("utf-8").rstrip("\n").splitlines()
 
 
 def missing_programs(block: Block) -> list[str]:
@@ -175,7 +175,7 @@ def _parts(text: str) -> list[list[str]]:
             parts.append([])
         elif redirected:
             redirected = False
-        else:
+        elif parts[-1] or not re.match(r"\w+=", word):  # a variable set for one command
             parts[-1].append(word)
     return parts
 
@@ -185,7 +185,7 @@ def syntax_errors(block: Block) -> Iterator[str]:
     for command in block.commands():
         for words in _parts(command.text):
             at = next((i for i, word in enumerate(words) if Path(word).name in {PROGRAM, f"{PROGRAM}.pyz"}), None)
-            if at is None or words[0] in {"install", "cp", "scp", "curl", "pip", "pipx", "git", "chmod"}:
+            if at is None or {"cp", "scp", "sha256sum", "install"} & set(words[:2]):  # the file, not the program
                 continue
             try:
                 _parse(words[at + 1 :])
@@ -196,10 +196,13 @@ def syntax_errors(block: Block) -> Iterator[str]:
 
 
 def _parse(args: list[str]) -> None:
-    name, *rest = args or [""]
-    command = cli.get_command(click.Context(cli), name)
-    with command.make_context(name, rest) if command else cli.make_context(PROGRAM, args):
-        pass
+    if args and not args[0].startswith("-"):
+        name, command, rest = cli.resolve_command(click.Context(cli, info_name=PROGRAM), args)
+        assert command is not None
+        with command.make_context(name, rest):
+            return
+    with cli.make_context(PROGRAM, args):
+        return
 
 
 def check(write: bool = False) -> list[str]:

@@ -40,6 +40,11 @@ def parse_uris(text: str) -> tuple[Deb, ...]:
     return tuple(Deb(m[1], int(m[2]), m[3]) for m in map(_URI.match, text.splitlines()) if m)
 
 
+def parse_plan(text: str) -> list[str]:
+    """Names of the packages that ``apt-get --simulate install`` would install."""
+    return [fields[1] for fields in map(str.split, text.splitlines()) if fields[:1] == ["Inst"]]
+
+
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sort key under which ``6.1.0-9`` comes before ``6.1.0-56``."""
     return tuple((int(digits or -1), rest) for digits, rest in re.findall(r"(\d*)(\D*)", name))
@@ -98,21 +103,24 @@ class Suite:
         self.update()
         return self._apt("apt-cache", "pkgnames").split()
 
-    def unpack(self, packages: Sequence[str], into: Path, *, with_dependencies: bool = False) -> tuple[Deb, ...]:
-        """Download the packages, check each against the index, unpack them into a new directory ``into``."""
+    def unpack(
+        self, packages: Sequence[str], into: Path, *, with_dependencies: bool = False, skeleton: Path | None = None
+    ) -> tuple[Deb, ...]:
+        """Download the packages, check each against the index, unpack them into ``into``, a new copy of ``skeleton``."""
         self.update()
         debs_dir = self._root / "debs"
         shutil.rmtree(debs_dir, ignore_errors=True)
         shutil.rmtree(into, ignore_errors=True)
         debs_dir.mkdir()
-        into.mkdir(parents=True)
-        if with_dependencies:  # the private root has nothing installed, so this is the whole closure
-            request = ["-y", "--no-install-recommends", "install", *packages]
-            debs = parse_uris(self._apt("apt-get", "--print-uris", *request))
-            names = [deb.file.split("_")[0] for deb in debs]
+        if skeleton is None:
+            into.mkdir(parents=True)
         else:
-            debs = parse_uris(self._apt("apt-get", "--print-uris", "download", *packages))
-            names = list(packages)
+            shutil.copytree(skeleton, into, symlinks=True)
+        names = list(packages)
+        if with_dependencies:  # the private root has nothing installed, so this is the whole closure
+            plan = self._apt("apt-get", "--simulate", "--no-install-recommends", "install", *packages)
+            names = parse_plan(plan)
+        debs = parse_uris(self._apt("apt-get", "--print-uris", "download", *names))
         self._apt("apt-get", "download", *names, cwd=debs_dir)
         if len(debs) != len(names):
             raise ConfError(f"{self._suite}: the index has no SHA-256 for one of {' '.join(names)}")

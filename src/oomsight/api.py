@@ -71,8 +71,8 @@ def parse(text: str | bytes, name: str = "<text>", *, clock: Clock | None = None
     :param name: name of the source, put into each report.
     :param clock: what is known about time outside of the text; ``None`` = dates without a year lie in the last 12
         months.
-    :return: reports, empty where the text holds no event. A field is ``None`` where the text does not say. A copy of
-        an event (the same kill in two log files that were concatenated) is a report of its own. Never raises.
+    :return: reports, empty where the text holds no event. A field is ``None`` where the text does not say. Copies of
+        an event (two log files put together) may be reports of their own; :func:`explain` merges them. Never raises.
     """
     data, known = _bytes(text), _clock(clock)
     return [

@@ -91,7 +91,8 @@ def test_cut_at_every_line_head(golden: str) -> None:
         got = found(text(rest))
         check_part(got, golden)
         killed = [f["pid"] for f in want(golden) if any(f"Killed process {f['pid']} (" in m.text for m in rest)]
-        assert [f["pid"] for f in got] == killed, start
+        # Of a group kill the first victim is named again at the end; without its first line it is found there.
+        assert sorted(map(str, (f["pid"] for f in got))) == sorted(map(str, killed)), start
         for f in got:
             heads = any("invoked oom-killer" in m.text for m in rest[: _kill_at(rest, f["pid"])])
             assert (f["trigger"] is not None) is heads, (start, f["pid"])

@@ -68,11 +68,14 @@ proc() { hog -d "$@" >/dev/null; }          # a process that holds memory and id
 proc_in() { group=$1; shift; proc -C "$CG$group" "$@"; }   # CGROUP OPTION...
 grower() { proc -w /tmp/go -g anon "$@"; }  # one that grows without end once triggered
 grower_in() { group=$1; shift; grower -C "$CG$group" "$@"; }
-immune_grower() { # MARGIN_MIB: takes all available memory and so much more, slowly, never a victim: the others stay idle
-	grower -n grower -j -1000 -H -R 60 -G $(($(available_mib) + $1))
+immune_grower() { # grows slowly and is never a victim, so all the others stay idle; provoke: kill_slowly
+	GROWER=$(hog -d -n grower -j -1000 -H -R 60 -w /tmp/go -g anon)
 }
-
-available_mib() { awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo; }
+kill_slowly() { # N: let the immune grower go on until so many have died
+	trigger
+	await_kills "$1"
+	kill -KILL "$GROWER"
+}
 
 swapdisk() {
 	[ -b /dev/nvme0n1 ] || unsupported "no swap disk"
@@ -127,6 +130,7 @@ before() {
 	if [ -d /product ]; then
 		userland || die "no userland disk"
 		[ "$(argument predict)" = no ] || predict
+		echo 3 >/proc/sys/vm/drop_caches       # as if nobody had looked
 	fi
 	send
 	KILLS_BEFORE=$(snap kills)

@@ -9,10 +9,6 @@ arrange() {
 	proc -n small-plus300 -u 1001 -j 300 -a 8
 	proc -n tiny-plus1000 -u 1002 -j 1000 -a 1
 	proc -n tiny-minus999 -u 1003 -j -999 -a 1
+	immune_grower
 }
-provoke() {
-	immune_grower 45
-	trigger
-	await_kills 3
-	sleep 2
-}
+provoke() { kill_slowly 3; }

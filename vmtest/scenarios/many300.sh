@@ -19,9 +19,6 @@ arrange() {
 		proc -n "$name" -u $((1000 + i)) -j $adj -F 30 -a $sizes -A $((64 + i * 13))
 		i=$((i + 1))
 	done
+	immune_grower
 }
-provoke() {
-	immune_grower 25
-	trigger
-	await_kills 3
-}
+provoke() { kill_slowly 3; }

@@ -43,8 +43,12 @@ class Names:
     main_pid: int | None = None  #: of the container's first process, as the host numbers it
 
     def contradicts(self, other: Names) -> bool:
-        """Whether both know a field and say different things: the id was reused, or something was changed."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in FIELDS)
+        """
+        Whether both know one of :data:`TELLING` and say different things: the id was reused, or something changed.
+
+        Sources spell images and runtimes differently; that is no change.
+        """
+        pairs = ((getattr(self, name), getattr(other, name)) for name in TELLING)
         return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)
 
     def filled(self, other: Names, only: frozenset[str] | None = None) -> Names:
@@ -70,6 +74,9 @@ class Names:
 
 
 FIELDS: Final = tuple(f.name for f in fields(Names))
+
+TELLING: Final = ("container", "pod", "namespace", "pod_uid", "user", "uid", "machine", "limit_bytes", "main_pid")
+"""Fields whose change means another subject, or another time of it."""
 
 POD_FIELDS: Final = frozenset({"pod", "namespace", "pod_uid", "qos"})
 """What a pod's names tell about each of its containers; labels and limit of the pod are not the container's."""

@@ -111,11 +111,20 @@ class Merger:
         self._recent: deque[_Window] = deque()
         self._dirty: dict[int, tuple[float, _Window]] = {}
         self._prefix: LogRecord | None = None
+        self._fresh = True
+        self._newest_us: int | None = None
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def feed(self, record: LogRecord, now_seconds: float) -> list[LiveEvent]:
-        """Take the next record; return the provisional events it makes (none, or the one whose kill line it is)."""
+    def feed(self, record: LogRecord, now_seconds: float, *, fresh: bool = True) -> list[LiveEvent]:
+        """
+        Take the next record; return the provisional event it makes when it is a kill line.
+
+        *fresh*: it has just been printed. Records of a backlog make none: their complete events come as fast.
+        """
+        self._fresh = fresh
+        if record.time_us is not None:
+            self._newest_us = record.time_us
         if record.killer or not record.trusted:
             self._feed_killer(record, now_seconds)
             return []
@@ -164,12 +173,20 @@ class Merger:
             if now_seconds >= due:
                 del self._dirty[key]
                 events += self._finish(window)
-        while self._recent and id(self._recent[0]) not in self._dirty and (
-            now_seconds >= self._recent[0].last_seconds + LATE_SECONDS
-            or sum(w.bytes for w in self._recent) > MAX_RECENT_BYTES
-        ):
+        while self._recent and self._is_late(self._recent[0], now_seconds):
             self._recent.popleft()
         return events
+
+    def _is_late(self, window: _Window, now: float) -> bool:
+        """Whether no more lines of *window* are expected: by our clock, or by the log's own in a backlog."""
+        if id(window) in self._dirty:
+            return False
+        newest, last = self._newest_us, window.last_us
+        return (
+            now >= window.last_seconds + LATE_SECONDS
+            or (newest is not None and last is not None and newest > last + LATE_SECONDS * 1e6)
+            or sum(w.bytes for w in self._recent) > MAX_RECENT_BYTES
+        )
 
     def flush(self) -> list[LiveEvent]:
         """Return what is still open, as it is: the source has ended."""
@@ -183,6 +200,11 @@ class Merger:
         if self._recent:
             times.append(self._recent[0].last_seconds + LATE_SECONDS)
         return min(times, default=None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether lines are waiting that may still name victims."""
+        return self._current is not None or bool(self._ready or self._dirty)
 
     def low_water(self) -> int | str | None:
         """Position of the oldest record still needed: read again from there after a crash. ``None`` = none is."""
@@ -211,7 +233,7 @@ class Merger:
             self._mark_dirty(window, now)
         if self._cgroup_of is not None and not self._is_replay(record) and (path := self._cgroup_of(pid)) is not None:
             window.cgroups[record.time_us, pid] = path
-        if window.group and window.kills > 1:
+        if not self._fresh or (window.group and window.kills > 1):
             return []  # told with the first of the group; this one comes with the complete event
         few = _Window([window.records[i] for i in window.names[-3:]] + [record], cgroups=window.cgroups)
         return [event for event in self._events(few, Stage.PROVISIONAL) if any(k.pid == pid for k in event.kills)][:1]

@@ -74,41 +74,32 @@ class Status(NamedTuple):
     cap_eff: int | None = None  #: effective capabilities, a bit set
 
 
-# Field of Status, the kernel's line, radix. In the order of the kernel's lines, so one pass finds them all.
-_STATUS_LINES: Final[tuple[tuple[str, str, int], ...]] = (
-    ("uid", "\nUid:\t", 10),
-    ("vm_lck_kib", "\nVmLck:\t", 10),
-    ("vm_rss_kib", "\nVmRSS:\t", 10),
-    ("rss_anon_kib", "\nRssAnon:\t", 10),
-    ("rss_file_kib", "\nRssFile:\t", 10),
-    ("rss_shmem_kib", "\nRssShmem:\t", 10),
-    ("vm_pte_kib", "\nVmPTE:\t", 10),
-    ("vm_pmd_kib", "\nVmPMD:\t", 10),
-    ("vm_swap_kib", "\nVmSwap:\t", 10),
-    ("hugetlb_kib", "\nHugetlbPages:\t", 10),
-    ("cap_eff", "\nCapEff:\t", 16),
+# Memory lines in the order of the kernel; those without a field are there so that one match takes the whole block.
+_BLOCK: Final = (
+    ("VmLck", True), ("VmPin", False), ("VmHWM", False), ("VmRSS", True), ("RssAnon", True), ("RssFile", True),
+    ("RssShmem", True), ("VmData", False), ("VmStk", False), ("VmExe", False), ("VmLib", False), ("VmPTE", True),
+    ("VmPMD", True), ("VmSwap", True), ("HugetlbPages", True),
+)  # fmt: skip
+_BLOCK_LINES: Final = re.compile(
+    "".join(rf"(?:{name}:\s*{'(' if kept else '(?:'}\d+) kB\n)?" for name, kept in _BLOCK), re.ASCII
 )
-assert Status._fields == tuple(name for name, _, _ in _STATUS_LINES)
-_STATUS_KEYS: Final = tuple((key, len(key), radix) for _, key, radix in _STATUS_LINES)
+_MISSING: Final = (None,) * sum(kept for _, kept in _BLOCK)
 
 
 def parse_status(text: str) -> Status:
     """/proc/PID/status (or of a thread); fields whose lines are missing are ``None``."""
-    values: list[int | None] = []
-    at = 0
-    for key, size, radix in _STATUS_KEYS:
-        found = text.find(key, at)
-        if found < 0:
-            values.append(None)
-            continue
-        at = text.find("\n", found + size)
-        if at < 0:
-            at = len(text)
-        try:
-            values.append(int(text[found + size : at].split(None, 1)[0], radix))
-        except (ValueError, IndexError):
-            values.append(None)
-    return Status._make(values)
+    at = text.find("\nVmLck:") + 1
+    found = _BLOCK_LINES.match(text, at) if at else None
+    sizes = _MISSING if found is None else [None if kib is None else int(kib) for kib in found.groups()]
+    return Status._make((_word(text, "\nUid:\t", 10), *sizes, _word(text, "\nCapEff:\t", 16)))
+
+
+def _word(text: str, key: str, radix: int) -> int | None:
+    found = text.find(key)
+    try:
+        return int(text[found + len(key) : found + len(key) + 24].split(None, 1)[0], radix) if found >= 0 else None
+    except (ValueError, IndexError):
+        return None
 
 
 class Statm(NamedTuple):

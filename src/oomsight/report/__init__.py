@@ -23,6 +23,7 @@ __all__ = ["Clock", "OomReport", "parse_text"]
 
 _PASTE_BYTES = 512 * 1024  # larger texts are logs, not pastes: nobody wraps or reverses those by hand
 _NEAR_LINES = 60
+_CLOCK_SLACK_S = 0.01  # carriers keep at least two decimals of the printk clock
 _ANY = re.compile(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '")
 
 
@@ -40,14 +41,47 @@ def parse_text(data: bytes | str, name: str = "<text>", *, first_line: int = 1, 
     numbered = decode(raw, first_line)
     reading = _parse(numbered, name, clock)
     if len(raw) > _PASTE_BYTES or not (reading.torn or _damaged(reading.reports, numbered)):
-        return reading.reports
+        return _without_copies(reading.reports)
     best, best_score = reading, _score(reading)
     for variant in _variants(numbered):
         candidate = _parse(variant, name, clock)
         score = _score(candidate)
         if score > best_score:
             best, best_score = candidate, score
-    return best.reports
+    return _without_copies(best.reports)
+
+
+def _without_copies(reports: list[OomReport]) -> list[OomReport]:
+    """A whole report pasted or logged again is one event: keep the copy that says more, where the first one stood."""
+    if len(reports) < 2:
+        return reports
+    kept: list[OomReport] = []
+    seen: dict[tuple[object, ...], int] = {}
+    for report in reports:
+        key = tuple((v.pid, v.comm, v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for v in report.victims)
+        if not key or report.victims[0].total_vm_kib is None:
+            kept.append(report)
+            continue
+        at = seen.setdefault(key, len(kept))
+        if at == len(kept) or not _same_moment(kept[at], report):
+            kept.append(report)
+            continue
+        first, more = kept[at], report
+        if (more.complete, len(more.tasks)) > (first.complete, len(first.tasks)):
+            first, more = more, first
+        first.notes.append(Note("report_repeated", more.source.first_line, "the same report stands in the text again; counted once"))
+        kept[at] = first
+    return kept
+
+
+def _same_moment(a: OomReport, b: OomReport) -> bool:
+    """No clock, host or boot contradicts that the two are one event."""
+    x, y = a.victims[0].time or a.when, b.victims[0].time or b.when
+    if (x.host and y.host and x.host != y.host) or (x.boot_id and y.boot_id and x.boot_id != y.boot_id):
+        return False
+    if x.uptime_s is not None and y.uptime_s is not None:
+        return abs(x.uptime_s - y.uptime_s) <= _CLOCK_SLACK_S
+    return x.time is None or y.time is None or x.time == y.time
 
 
 class _Reading(NamedTuple):
@@ -82,8 +116,8 @@ def _torn(draft: Draft, lines: Lines) -> bool:
     """
     raws, texts = lines.raws, lines.texts
     for i in (draft.head, *draft.parts.get("oom_kill", ()), *draft.parts.get("kill", ())):
-        if i is None or i + 1 >= len(raws):
-            continue
+        if i is None or i + 1 >= len(raws) or i + 1 in lines.cont:
+            continue  # an indented line continues a record: a name with a newline in it
         if raws[i].endswith(texts[i]) and len(raws[i]) > len(texts[i]) + 2:
             if raws[i + 1].lstrip() == texts[i + 1]:
                 return True
@@ -163,7 +197,8 @@ def _variants(numbered: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
     if len(glued) != len(numbered):
         out.append(glued)
         numbered = glued
-    carried = [_has_carrier(s) for _, s in numbered]
+    # dmesg indents the further lines of one record by the width of its clock: those were not wrapped.
+    carried = [_has_carrier(s) or s.startswith("      ") for _, s in numbered]
     if any(carried) and not all(c or not s.strip() for c, (_, s) in zip(carried, numbered, strict=True)):
         out.extend(join_wrapped(numbered, carried, glue) for glue in ("auto", "", " "))
     fixed = join_fixed_width(numbered)

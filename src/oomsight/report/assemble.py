@@ -34,22 +34,23 @@ _MAX_GAP_LINES = 20_000  # a draft this far behind has lost its end
 _ADJACENT_LINES = 40  # lines of other programs that may stand between a report and its kill line
 _SAME_EVENT_S = 20.0  # a report of 20,000 tasks takes this long on a slow console
 
-_SIZES = re.compile(r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d+) ?[kK]B|(UID|oom_score_adj):[ ]?(-?\d+)")
+_SIZES = re.compile(r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d{1,18}) ?[kK]B|(UID|oom_score_adj):[ ]?(-?\d{1,10})(?!\d)")
 _SIZED = re.compile(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-vm|vsz|anon-rss)[:.].*)$", re.S)
-_SCORED = re.compile(r"\((?P<comm>.*)\),? score (?P<score>-?\d+)(?P<rest> .*)?$", re.S)
+_SCORED = re.compile(r"\((?P<comm>.*)\),? score (?P<score>-?\d{1,18})(?P<rest> .*)?$", re.S)
 _PLAIN = re.compile(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
 _UNCLOSED = re.compile(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):.*|)$", re.S)
-_UID_AFTER = re.compile(r",? ?UID:? ?(\d+)")
+_UID_AFTER = re.compile(r",? ?UID:? ?(\d{1,10})(?!\d)")
+_TOO_LONG = re.compile(r"\d{19}")
 _MESSAGE = re.compile(
     r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\))?|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
 )
 _REAPED = re.compile(
-    r"oom_reaper: reaped process (?P<pid>\d+) \((?P<comm>.*)\),? now anon-rss:(?P<anon>\d+)kB, file-rss:(?P<file>\d+)kB"
-    r"(?:, shmem-rss:(?P<shmem>\d+)kB)?"
+    r"oom_reaper: reaped process (?P<pid>\d{1,10}) \((?P<comm>.*)\),? now anon-rss:(?P<anon>\d{1,18})kB, file-rss:(?P<file>\d{1,18})kB"
+    r"(?:, shmem-rss:(?P<shmem>\d{1,18})kB)?"
 )
-_UNREAPED = re.compile(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d+) \((?P<comm>.*)\)")
-_OOM_KILL_PID = re.compile(r",\s*pid=(\d+)(?:,\s*uid=(\d+))?\s*$")
-_ROW_IDS = re.compile(r"\[[ \t]*(\d+)\][ \t]+-?\d+[ \t]+(\d+)")
+_UNREAPED = re.compile(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
+_OOM_KILL_PID = re.compile(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$")
+_ROW_IDS = re.compile(r"\[[ \t]*(\d{1,10})\][ \t]+-?\d+[ \t]+(\d{1,10})(?!\d)")
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +71,7 @@ class Kill:
     reaped: bool | None = None
     reaped_left_kib: int | None = None
     repeats: int = 0
+    damaged: bool = False  #: a number longer than any the kernel prints stands in it
 
 
 @dataclass(slots=True, eq=False)
@@ -365,13 +367,24 @@ class Assembler:
             return 3
         if any((r := _ROW_IDS.match(texts[i])) and int(r[2]) == kill.pid for i in rows):
             return 3
-        if not self._prefix_fits(draft, kill):
+        if not self._prefix_fits(draft, kill) or self._goes_on(draft, kill):
             return 0
         if rows and "header" in draft.parts and kill.index - draft.last > 3:
             return 0
         if draft.head is None and not rows and not chosen and not self._has_block(draft):
             return 0
         return 1 if kill.index - draft.last <= _ADJACENT_LINES or draft.section < 5 else 0
+
+    def _goes_on(self, draft: Draft, kill: Kill) -> bool:
+        """Whether *draft* continues behind *kill*: then a kill without report was printed in its middle."""
+        i = kill.index + 1
+        if self.lines.has_callers or i >= len(self.lines.texts) or kill.index - draft.last > 1:
+            return False
+        kind = classify(self.lines.texts[i]) or ""
+        if kind == "oom_kill":
+            m = _OOM_KILL_PID.search(self.lines.texts[i])
+            return m is not None and int(m[1]) != kill.pid
+        return max(draft.section, 1) <= SECTION.get(kind, 0) < 7
 
     @staticmethod
     def _has_block(draft: Draft) -> bool:
@@ -473,6 +486,7 @@ class Assembler:
                 kill.uid = int(value)
             else:
                 kill.oom_score_adj = int(value)
+        kill.damaged = _TOO_LONG.search(rest) is not None
         if pattern is _SCORED:
             kill.score = int(body["score"])
         return kill
@@ -531,7 +545,7 @@ class Assembler:
 
     def _on_suppressed(self, i: int, text: str) -> None:
         if "oom_kill_process" in text or "oom" in text:
-            m = re.search(r"(\d+) callbacks", text)
+            m = re.search(r"\b(\d{1,18}) callbacks", text)
             self._suppressed = int(m[1]) if m else None
 
     def _on_reaper(self, i: int, text: str) -> None:
@@ -604,7 +618,7 @@ def _merge(known: Kill, again: Kill) -> None:
         known.uid = again.uid
 
 
-UPTIME = re.compile(r"\[[ \t]*(\d+\.\d{3,9})\]|(?:^|\s)\d+,\d+,(\d+),[^;]*;")
+UPTIME = re.compile(r"\[[ \t]*(\d{1,12}\.\d{3,9})\]|(?:^|\s)\d{1,4},\d{1,18},(\d{1,18}),[^;]*;")
 
 _HANDLERS = {
     "head": Assembler._on_head, "alloc": Assembler._on_alloc, "kill": Assembler._on_kill, "group": Assembler._on_group,

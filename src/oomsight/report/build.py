@@ -7,7 +7,7 @@ import re
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.assemble import Draft, Kill
 from oomsight.report.carriers import Lines
-from oomsight.report.grammar import ALLOC, HEAD, key_values
+from oomsight.report.grammar import ALLOC, HEAD, classify, key_values
 from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
 from oomsight.report.model import (
     UNLIMITED,
@@ -27,28 +27,29 @@ from oomsight.report.times import Clock, when
 from oomsight.report.unwrap import unescape_name
 
 _MAX_COMM = 15  # TASK_COMM_LEN - 1, include/linux/sched.h
-_GFP = re.compile(r"gfp_mask=(0x[0-9a-f]+)(?:\(([^)]*)\))?")
-_MODE = re.compile(r"mode:(0x[0-9a-f]+)(?:\(([^)]*)\))?")
+_GFP = re.compile(r"gfp_mask=(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
+_MODE = re.compile(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
 _NODEMASK = re.compile(r"nodemask=(\(null\)|[\d,\-]+)")
 _CPU = re.compile(
-    r"(?:CPU: ?(?P<cpu>\d+) (?:UID: ?(?P<uid>\d+) )?PID: ?(?P<pid>\d+) Comm: |Pid: ?(?P<pid2>\d+), comm: )(?P<rest>.*)", re.S
+    r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: |Pid: ?(?P<pid2>\d{1,10}), comm: )(?P<rest>.*)", re.S
 )
 _RELEASE = re.compile(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
 _TAINTED = re.compile(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
 _CPUSET = re.compile(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
 _FRAME = re.compile(r"(?:\[<[0-9a-f]+>\][ \t]*)?([\w.$]+)\+0x")
 _TASK_IN = re.compile(r"Task in (?P<task>.*?)(?: killed as a result of limit of (?P<oom>.*))?$")
-_GROUP = re.compile(r"Tasks in (.*) are going to be killed due to memory\.oom\.group set")
+_GROUP = re.compile(r"Tasks in (.*) are going to be killed")
 _SUMMARY = re.compile(
     r"oom-kill:\s*constraint=(?P<constraint>CONSTRAINT_\w+)(?:,nodemask=(?P<nodemask>\(null\)|[\d,\-]*?))?"
     r"(?:,cpuset=(?P<cpuset>.*?),mems_allowed=(?P<mems>[\d,\-]*?))?(?=,global_oom|,oom_memcg=|,task_memcg=|,task=|,\.\.\.|, |$)"
     r"(?P<rest>.*)$",
     re.S,
 )
+_SUMMARY_END = re.compile(r",\s*pid=\d{1,10}(?:,\s*uid=\d{1,10})?\s*$")
 # Panics because nobody was left to kill (until 4.18, and since); the others are asked for by vm.panic_on_oom.
 _NOBODY_LEFT = re.compile(r"no killable processes|deadlocked on memory")
-_EXITING = re.compile(r"OOM victim (\d+) \((.*)\) is already exiting")
-_SHARING = re.compile(r"Kill process (\d+) \((.*)\) sharing same memory")
+_EXITING = re.compile(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
+_SHARING = re.compile(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
 _KINDS = {
     "CONSTRAINT_MEMCG": EventKind.MEMCG,
     "CONSTRAINT_CPUSET": EventKind.CPUSET,
@@ -62,14 +63,23 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
         return None
     texts, nos = lines.texts, lines.nos
     parts: dict[str, list[Numbered]] = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k != "row"}
-    report = OomReport(EventKind.GLOBAL, Span(name, nos[draft.start], nos[draft.last]))
+    # Line numbers fall where the text stood newest line first.
+    report = OomReport(EventKind.GLOBAL, Span(name, *sorted((nos[draft.start], nos[draft.last]))))
     anchor = draft.head if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
     report.when = when(lines.raws[anchor], clock)
     _trigger(report, draft, lines, parts)
     _tasks(report, draft, lines)
-    report.meminfo = parse_meminfo(parts)
-    report.memcg = parse_memcg(parts, parts.get("stat", []) if "memcg_stats" in parts else [])
-    _summary(report, draft, parts)
+    if _two_tables(report):
+        # All above the table is of another event, the head and its time too.
+        draft.head, report.trigger = None, None
+        if draft.kills:
+            report.when = when(lines.raws[draft.kills[0].index], clock)
+        if report.tasks:
+            report.source.first_line = report.tasks[0].line
+    else:
+        report.meminfo = parse_meminfo(parts)
+        report.memcg = parse_memcg(parts, parts.get("stat", []) if "memcg_stats" in parts else [])
+    _summary(report, draft, lines)
     _memcg_paths(report, parts)
     _victims(report, draft, lines, clock)
     _extras(report, draft, lines)
@@ -77,7 +87,7 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     _page_size(report)
     _landmarks(report, draft, nos)
     has_block = report.memcg is not None or report.meminfo is not None
-    report.complete = draft.head is not None and has_block and bool(report.tasks) and bool(report.victims)
+    report.complete = report.trigger is not None and has_block and bool(report.tasks) and bool(report.victims)
     _missing_notes(report, draft)
     return report
 
@@ -108,7 +118,7 @@ def _trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, lis
     trigger = Trigger(None, line=nos[index])
     if draft.head is not None:
         m = HEAD.search(text)
-        raw_comm = m["comm"] if m else None
+        raw_comm = ("" if text.startswith("invoked ") else m["comm"]) if m else None
         gfp = _GFP.search(text)
     else:
         m = ALLOC.match(text)
@@ -124,7 +134,7 @@ def _trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, lis
     pairs = key_values(text)
     trigger.order = _int(pairs.get("order"))
     if trigger.order is None:
-        order = re.search(r"order:(-?\d+)", text)
+        order = re.search(r"order:(-?\d{1,9})(?!\d)", text)
         trigger.order = int(order[1]) if order else None
     trigger.oom_score_adj = _int(pairs.get("oom_score_adj"))
     trigger.oom_adj = _int(pairs.get("oom_adj") or pairs.get("oomkilladj"))
@@ -150,10 +160,12 @@ def _cpu_line(trigger: Trigger, text: str) -> None:
     m = _CPU.match(text)
     if m is None:
         return
-    comm = re.split(r" Kdump: | Not tainted| Tainted: | xid: | Comm: ", m["rest"])[0]
+    comm = unescape_name(re.split(r" Kdump: | Not tainted| Tainted: | xid: | Comm: ", m["rest"])[0])
     # Behind some other message's CPU line (a warning mixed in) stands another name: then pid and uid are not ours.
-    if trigger.comm and comm and unescape_name(comm.strip()) != trigger.comm and not trigger.comm.startswith(comm.strip()):
+    if trigger.comm and comm and comm.strip() != trigger.comm.strip() and not trigger.comm.startswith(comm.strip()):
         return
+    if trigger.comm and comm.strip(" ") == trigger.comm.strip(" ") and len(comm) > len(trigger.comm):
+        trigger.comm = comm  # blanks in front of the head's name went with the carrier's
     trigger.pid = int(m["pid"] or m["pid2"])
     trigger.cpu = _int(m["cpu"])
     trigger.uid = _int(m["uid"])
@@ -174,7 +186,7 @@ def _comm(raw: str) -> str:
 
 
 def _int(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+    return int(text) if text is not None and re.fullmatch(r"-?\d{1,18}", text) else None
 
 
 def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
@@ -219,6 +231,27 @@ def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
             report.notes.append(Note("table_rows_damaged", bad[0], f"{left} row(s) of the task table could not be read"))
 
 
+def _two_tables(report: OomReport) -> bool:
+    """
+    Whether the table names a process twice: then text between two reports is missing (a cut log, a console that lost
+    lines), and what stands above the second table's rows is not about this kill. Keeps the rows of the second.
+    """
+    tasks = report.tasks
+    if len({t.pid for t in tasks}) == len(tasks):
+        return False
+    last_at = {t.pid: i for i, t in enumerate(tasks)}
+    again = min(last_at[t.pid] for i, t in enumerate(tasks) if last_at[t.pid] != i)
+    # The tear is where a line is missing or unreadable, if there is such a place before the repetition.
+    tear = next((i for i in range(again, 0, -1) if tasks[i].line - tasks[i - 1].line > 1), again)
+    rest = tasks[tear:]
+    report.tasks = rest if len({t.pid for t in rest}) == len(rest) else []
+    report.notes.append(
+        Note("reports_mixed", tasks[again].line, "the table starts over: lines between two reports are missing,"
+             " and what stands above is of the earlier one")
+    )
+    return True
+
+
 def _repair(draft: Draft, lines: Lines, bad: list[int], columns: tuple[str, ...]) -> list[Task]:
     """Rows broken by hard wrapping: append the next one or two lines until the row has its shape."""
     pattern = row_pattern(len(columns))
@@ -246,16 +279,21 @@ def _repair(draft: Draft, lines: Lines, bad: list[int], columns: tuple[str, ...]
     return out
 
 
-def _summary(report: OomReport, draft: Draft, parts: dict[str, list[Numbered]]) -> None:
-    found = parts.get("oom_kill")
+def _summary(report: OomReport, draft: Draft, lines: Lines) -> None:
+    found = draft.parts.get("oom_kill")
     if not found:
         return
-    no, text = found[0]
+    no, text = lines.nos[found[0]], lines.texts[found[0]]
+    for following in lines.texts[found[0] + 1 : found[0] + 3]:
+        if _SUMMARY_END.search(text) or classify(following) is not None:
+            break
+        text += "\n" + following  # a name with a newline in it
     at = text.find("oom-kill:")
     m = _SUMMARY.search(text, max(at, 0))
     if m is None:
         return
     report.constraint = m["constraint"]
+    _drop_foreign_block(report, m["rest"], no)
     if report.trigger is not None:
         if m["nodemask"] and m["nodemask"] != "(null)":
             report.trigger.nodemask = m["nodemask"]
@@ -270,6 +308,21 @@ def _summary(report: OomReport, draft: Draft, parts: dict[str, list[Numbered]]) 
         report.selected = Selected(pid, unescape_name(task) if task is not None else None, uid, None, no)
 
 
+def _drop_foreign_block(report: OomReport, rest: str, line: int) -> None:
+    """
+    Kernels that print ``oom-kill:`` print either the memory of the host or that of the cgroup, never both: the other
+    one, in a text of mixed reports, is another event's.
+    """
+    whole_host = rest.startswith(",global_oom")
+    if whole_host and report.memcg is not None:
+        report.memcg = None
+    elif rest.startswith(",oom_memcg=") and report.meminfo is not None and report.constraint == "CONSTRAINT_MEMCG":
+        report.meminfo = None
+    else:
+        return
+    report.notes.append(Note("reports_mixed", line, "lines of another report are mixed in; memory that is not this event's is left out"))
+
+
 def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, str | None, int | None, int | None]:
     """
     Split ``,oom_memcg=A,task_memcg=B,task=C,pid=P,uid=U`` although A, B and C may hold commas and equal signs.
@@ -277,7 +330,7 @@ def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, s
     The end is fixed (pid and uid are numbers); A is B or an ancestor of B; C has at most 15 bytes, and where several
     readings remain, one whose name stands in the table or the kill line (*names*) is taken.
     """
-    tail = re.search(r",\s*pid=(\d+)(?:,\s*uid=(\d+))?\s*$", rest)
+    tail = re.search(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$", rest)
     pid, uid = (int(tail[1]), _int(tail[2])) if tail else (None, None)
     middle = rest[: tail.start()] if tail else rest
     splits: list[tuple[str, str | None]] = []
@@ -380,6 +433,10 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
             victim.task_memcg = report.task_memcg
             victim.score = announce.score if announce is not None else kill.score
         report.victims.append(victim)
+        if kill.damaged:
+            report.notes.append(
+                Note("number_damaged", kill.line, "the kill line holds a number of more than 18 digits; it is not believed")
+            )
         if kill.announced_only:
             report.notes.append(
                 Note("kill_line_missing", kill.line, "only the announcement is in the text, not the kill line with its sizes;"
@@ -500,7 +557,7 @@ def _from_nodes(info: MemInfo) -> int | None:
 def _landmarks(report: OomReport, draft: Draft, nos: list[int]) -> None:
     def first(key: str, *kinds: str) -> None:
         found = [draft.parts[k][0] for k in kinds if draft.parts.get(k)]
-        if found:
+        if found and nos[min(found)] >= report.source.first_line:
             report.lines.setdefault(key, nos[min(found)])
 
     first("head", "head", "alloc")

@@ -46,7 +46,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "kmsg",
-        r"(?P<prio>\d{1,4}),(?P<seq>\d+),(?P<usec>\d+),[^;,]*(?:,[^;]*?caller=(?P<caller>[TC]\d+))?[^;]*;",
+        r"(?P<prio>\d{1,4}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),[^;,]*(?:,[^;]*?caller=(?P<caller>[TC]\d+))?[^;]*;",
         "4,329,3313311,-;",
         "/dev/kmsg record, kernel/printk/printk.c",
     ),
@@ -100,7 +100,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "printk",
-        r"\[[ \t]*(?P<uptime>\d+\.\d+)\](?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
+        r"\[[ \t]*(?P<uptime>\d{1,12}\.\d{1,9})\](?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
         "[   17.316920][  T123] ",
         "printk, CONFIG_PRINTK_TIME and CONFIG_PRINTK_CALLER",
     ),

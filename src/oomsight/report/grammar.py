@@ -32,24 +32,24 @@ LINE_RULES: tuple[LineRule, ...] = (
              "[    155]  1000   155    14118    13905    13824        0        81   151552        0             0 a-idle"),
     LineRule("frame", r"(?:\[<[0-9a-f]+>\][ \t]*)?(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+", "2.6.11",
              "kernel/kallsyms.c %pS", "out_of_memory+0x219/0x4b0"),
-    LineRule("stat", r"[a-z][a-z0-9_]* \d+$", "5.3", "mm/memcontrol.c memory_stat_format()", "anon 100442112"),
+    LineRule("stat", r"[a-z][a-z0-9_]* \d{1,20}$", "5.3", "mm/memcontrol.c memory_stat_format()", "anon 100442112"),
     LineRule("regs", r"(?:R(?:IP|SP|AX|DX|BP|1\d|0[89])|Code|EIP|EAX|ESI|DS|CS|FS|CR2|PKRU|pc|lr|sp|x\d+) ?:", "2.6.11",
              "arch show_regs()", "RIP: 0033:0x401a97"),
     LineRule("trace", r"</?TASK>|Call [Tt]race:|<(?:IRQ|EOI|/IRQ)>", "2.6.11", "dump_stack()", "Call Trace:"),
-    LineRule("zone", r"(?:Node \d+ )?" + _ZONE + r" free:\d", "2.6.11", "mm/show_mem.c show_free_areas()",
+    LineRule("zone", r"(?:Node \d{1,6} )?" + _ZONE + r" free:\d", "2.6.11", "mm/show_mem.c show_free_areas()",
              "Node 0 DMA32 free:612kB boost:0kB min:1948kB low:2432kB high:2916kB"),
-    LineRule("node", r"Node \d+ active_anon:\d", "4.8", "mm/show_mem.c show_free_areas()",
+    LineRule("node", r"Node \d{1,6} active_anon:\d", "4.8", "mm/show_mem.c show_free_areas()",
              "Node 0 active_anon:2956kB inactive_anon:242124kB all_unreclaimable? no"),
     LineRule("counters", r"(?:active_anon|active_file|isolated_anon|unevictable|slab_reclaimable|mapped|sec_pagetables"
              r"|kernel_misc_reclaimable|free|Active|active|bounce|free_pcp|inactive|dirty):\d+(?=[ \t]|$)", "2.6.11",
              "mm/show_mem.c show_free_areas()", "active_anon:739 inactive_anon:60531 isolated_anon:0"),
     LineRule("reserve", r"(?:lowmem_reserve|protections)\[\]:", "2.6.11", "mm/show_mem.c show_free_areas()",
              "lowmem_reserve[]: 0 259 259 259 259"),
-    LineRule("buddy", r"(?:Node \d+ )?" + _ZONE + r": (?:\d+\*\d+kB|empty)", "2.6.11", "mm/show_mem.c show_free_areas()",
+    LineRule("buddy", r"(?:Node \d{1,6} )?" + _ZONE + r": (?:\d+\*\d+kB|empty)", "2.6.11", "mm/show_mem.c show_free_areas()",
              "Node 0 DMA: 1*4kB (M) 0*8kB 2*256kB (UM) = 516kB"),
-    LineRule("hugepages", r"(?:Node \d+ )?hugepages_total=\d+", "3.10", "mm/hugetlb.c hugetlb_show_meminfo_node()",
+    LineRule("hugepages", r"(?:Node \d{1,6} )?hugepages_total=\d+", "3.10", "mm/hugetlb.c hugetlb_show_meminfo_node()",
              "Node 0 hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size=2048kB"),
-    LineRule("pages", r"\d+ (?:total pagecache pages|pages? |reserved pages|bounce buffer pages)", "2.6.11",
+    LineRule("pages", r"\d{1,18} (?:total pagecache pages|pages? |reserved pages|bounce buffer pages)", "2.6.11",
              "lib/show_mem.c show_mem()", "81781 pages RAM"),
     LineRule("swap", r"(?:Free swap|Total swap)[ \t]*[=:][ \t]*\d", "2.6.11", "mm/swap_state.c show_swap_cache_info()",
              "Free swap  = 98044kB"),
@@ -67,7 +67,7 @@ LINE_RULES: tuple[LineRule, ...] = (
              "killed as a result of limit of /lxc/a"),
     LineRule("oom_kill", r"oom-kill:\s*constraint=", "5.0", "mm/oom_kill.c dump_oom_summary()",
              "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=a,pid=7,uid=0"),
-    LineRule("group", r"Tasks in .* are going to be killed due to memory\.oom\.group set", "4.19",
+    LineRule("group", r"Tasks in .* are going to be killed", "4.19",
              "mm/memcontrol.c mem_cgroup_print_oom_group()",
              "Tasks in /system.slice/web.service are going to be killed due to memory.oom.group set"),
     LineRule("reaper", r"oom_reaper: ", "4.6", "mm/oom_kill.c oom_reap_task()",
@@ -102,7 +102,7 @@ LINE_RULES: tuple[LineRule, ...] = (
              "Kill process 33 (worker) sharing same memory"),
     LineRule("pinned", r"oom killer \d+ \(.*\) has mm pinned by", "4.8", "mm/oom_kill.c __oom_kill_process()",
              "oom killer 12 (a) has mm pinned by 1 (init)"),
-    LineRule("percpu", r"(?:Node \d+ )?" + _ZONE + r" per-cpu:|(?:CPU|cpu) +\d+:? *(?:hi|hot|cold)|Free pages: ", "2.6.11",
+    LineRule("percpu", r"(?:Node \d{1,6} )?" + _ZONE + r" per-cpu:|(?:CPU|cpu) +\d+:? *(?:hi|hot|cold)|Free pages: ", "2.6.11",
              "mm/page_alloc.c show_free_areas()", "DMA per-cpu:"),
     LineRule("path", r"(?:oom_memcg|task_memcg)=\S", "5.0", "mm/oom_kill.c dump_oom_summary(), cut out by hand",
              "oom_memcg=/app.slice/run-p1.scope"),
@@ -112,10 +112,10 @@ LINE_RULES: tuple[LineRule, ...] = (
 _RULE_NAMES = tuple(rule.name for rule in LINE_RULES)
 _START = re.compile("|".join(f"(?P<{rule.name}>{rule.start})" for rule in LINE_RULES))
 
-HEAD = re.compile(r"(?:^|(?P<comm>.*?) invoked )oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
+HEAD = re.compile(r"(?:^|(?:(?P<comm>.*?) |^)invoked )oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
 """2.6.11 ``oom-killer: gfp_mask=``, later ``<comm> invoked oom-killer: gfp_mask=``; also cut right after the word."""
 
-KILL = re.compile(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d+)\)?(?:, UID:? (?P<uid>\d+),?)? ?,? ?\(")
+KILL = re.compile(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d{1,10})\)?(?:, UID:? (?P<uid>\d{1,10}),?)? ?,? ?\(")
 """``Killed process N (…`` and the announcement ``Kill process N (…) score S or sacrifice child``."""
 
 ALLOC = re.compile(
@@ -130,13 +130,21 @@ INNER_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
 )
 
 
+# Shapes a line may only seem to have because a process of a hostile name ("memory: usage 1") stands first in a head.
+_NAMED = frozenset(rule.name for rule in LINE_RULES) - {"row", "frame", "stat", "zone", "counters", "buddy", "oom_kill"}
+_HEAD_OF_NAME = re.compile(r".{0,60}? invoked oom-killer: gfp_mask=0x")
+
+
+def _starts_with_name(text: str) -> bool:
+    return "invoked oom-killer" in text and _HEAD_OF_NAME.match(text) is not None
+
+
 def classify(text: str) -> str | None:
     """Name the shape of one line (carriers removed, left-stripped); ``None`` for anything that is not a report line."""
     m = _START.match(text)
     if m is not None:
         name = m.lastgroup
-        # A kill announcement "Kill process … sharing same memory" and "… invoked oom-killer" never share a start.
-        if name != "stat" or "process" not in text:
+        if name not in _NAMED or not _starts_with_name(text):
             return name
     if "oom-killer" in text and HEAD.search(text):
         return "head"

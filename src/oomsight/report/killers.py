@@ -38,38 +38,38 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
     _rule(
         "earlyoom",
-        r"sending SIG(?P<signal>TERM|KILL) to process (?P<pid>\d+)(?: uid (?P<uid>\d+))? \"?(?P<comm>[^\"]*)\"?: "
-        r"(?P<reason>(?:badness|oom_score) \d+.*?)(?:, VmRSS (?P<rss_mib>\d+) MiB.*)?$",
+        r"sending SIG(?P<signal>TERM|KILL) to process (?P<pid>\d{1,10})(?: uid (?P<uid>\d{1,10}))? \"?(?P<comm>[^\"]*)\"?: "
+        r"(?P<reason>(?:badness|oom_score) \d+.*?)(?:, VmRSS (?P<rss_mib>\d{1,12}) MiB.*)?$",
         'sending SIGTERM to process 9994 uid 1000 "termshark": badness 1181, VmRSS 4568 MiB',
         "earlyoom kill.c",
     ),
     _rule(
         "nohang",
-        r"Sending SIG(?P<signal>TERM|KILL) to (?:the victim|(?P<comm>\S+) \[?(?P<pid>\d+)\]?)(?P<reason>)",
+        r"Sending SIG(?P<signal>TERM|KILL) to (?:the victim|(?P<comm>\S+) \[?(?P<pid>\d{1,10})\]?)(?P<reason>)",
         "Sending SIGTERM to the victim",
         "nohang",
     ),
     _rule(
         "oomd",
-        r"oomd kill: (?P<reason>[\d.]+ [\d.]+ [\d.]+) (?P<cgroup>\S+) (?P<bytes>\d+) ",
+        r"oomd kill: (?P<reason>[\d.]+ [\d.]+ [\d.]+) (?P<cgroup>\S+) (?P<bytes>\d{1,18}) ",
         "oomd kill: 97.70 95.70 89.79 system.slice/hog.service 1234567 ruleset:[r] detectorgroup:[d] killer:kill_by_memory v2",
         "oomd Oomd.cpp",
     ),
     _rule(
         "lmkd",
-        r"(?:lowmemorykiller: )?Kill(?:ing)? '(?P<comm>[^']*)' \((?P<pid>\d+)\)(?:, uid (?P<uid>\d+))?,? (?:oom_score_)?adj (?P<reason>-?\d+.*)",
+        r"(?:lowmemorykiller: )?Kill(?:ing)? '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\)(?:, uid (?P<uid>\d{1,10}))?,? (?:oom_score_)?adj (?P<reason>-?\d+.*)",
         "lowmemorykiller: Killing 'chrome' (4242), adj 900,",
         "drivers/staging/android/lowmemorykiller.c, AOSP lmkd",
     ),
     _rule(
         "lmkd",
-        r"lowmem.*: send sigkill to (?P<pid>\d+) \((?P<comm>.*)\), adj (?P<reason>-?\d+), size \d+",
+        r"lowmem.*: send sigkill to (?P<pid>\d{1,10}) \((?P<comm>.*)\), adj (?P<reason>-?\d+), size \d+",
         "lowmemorykiller: send sigkill to 4242 (chrome), adj 9, size 12345",
         "drivers/staging/android/lowmemorykiller.c <= 4.4",
     ),
     _rule(
         "kubelet",
-        r"(?P<reason>System OOM encountered), victim process: (?P<comm>.*?), pid: (?P<pid>\d+)",
+        r"(?P<reason>System OOM encountered), victim process: (?P<comm>.*?), pid: (?P<pid>\d{1,10})(?!\d)",
         "System OOM encountered, victim process: stress, pid: 16713",
         "kubelet oom_watcher_linux.go",
     ),

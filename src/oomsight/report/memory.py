@@ -16,16 +16,16 @@ from oomsight.report.unwrap import unescape_name
 
 Numbered = tuple[int, str]
 
-_PAGES = re.compile(r"(\w+):(\d+)(?=[ \t]|$)")
-_KIB = re.compile(r"([a-z_A-Z]+(?:\([a-z]+\))?):[ ]?(\d+)[kK]B")
-_PLAIN = re.compile(r"(pages_scanned):(\d+)")
-_BUDDY = re.compile(r"(\d+)\*(\d+)kB(?: \(([A-Z]*)\))?")
-_HUGE = re.compile(r"(?:Node (\d+) )?hugepages_total=(\d+) hugepages_free=(\d+) hugepages_surp=(\d+) hugepages_size=(\d+)kB")
-_NODE_ZONE = re.compile(r"(?:Node (\d+) )?(\w+)(?: free:|: )")
-_USAGE = re.compile(r"(memory\+swap|memory|kmem|swap): usage (\d+)kB, limit (\d+)kB(?:, failcnt (\d+))?")
-_OLD_STATS = re.compile(r"(\w+):(\d+)KB")
-_SLAB = re.compile(r"(\S+)[ \t]+(\d+)KB[ \t]+(\d+)KB")
-_ALLOC = re.compile(r"([\d.]+) ?([KMGTk]?)(i?B?)[ \t]+(\d+)[ \t]+(\S+:\d+ .*)")
+_PAGES = re.compile(r"(\w+):(\d{1,18})(?=[ \t]|$)")
+_KIB = re.compile(r"([a-z_A-Z]+(?:\([a-z]+\))?):[ ]?(\d{1,18})[kK]B")
+_PLAIN = re.compile(r"(pages_scanned):(\d{1,18})(?!\d)")
+_BUDDY = re.compile(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?")
+_HUGE = re.compile(r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18}) hugepages_size=(\d{1,18})kB")
+_NODE_ZONE = re.compile(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )")
+_USAGE = re.compile(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?")
+_OLD_STATS = re.compile(r"(\w+):(\d{1,18})KB")
+_SLAB = re.compile(r"(\S+)[ \t]+(\d{1,18})KB[ \t]+(\d{1,18})KB")
+_ALLOC = re.compile(r"(\d{1,18}(?:\.\d{1,3})?) ?([KMGTk]?)(i?B?)[ \t]+(\d{1,18})[ \t]+(\S+:\d+ .*)")
 _POWERS = {"": 1, "K": 1 << 10, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 # Words of the "<n> pages …" lines (lib/show_mem.c, mm/show_mem.c; arch code before 2.6.32) and our key for each.
@@ -75,7 +75,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
             last.all_unreclaimable = _unreclaimable(text)
             zones.setdefault((last.node, last.name), last)
         elif last is not None and last.lowmem_reserve_pages is None:
-            last.lowmem_reserve_pages = tuple(map(int, re.findall(r"\d+", text)))
+            last.lowmem_reserve_pages = tuple(map(int, re.findall(r"(?<!\d)\d{1,18}(?!\d)", text)))
     for no, text in parts.get("buddy", ()):
         m = _NODE_ZONE.match(text)
         if m is None:
@@ -86,7 +86,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
             zone = zones[key] = Zone(key[0], key[1], {}, line=no)
         if zone.buddy is None:
             zone.buddy = tuple((int(n), int(kib), letters) for n, kib, letters in _BUDDY.findall(text))
-            total = re.search(r"= (\d+)kB", text)
+            total = re.search(r"= (\d{1,18})kB", text)
             zone.buddy_total_kib = int(total[1]) if total else None
     info.zones = list(zones.values())
     for no, text in parts.get("hugepages", ()):
@@ -99,7 +99,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         if key_name:
             info.counts.setdefault(key_name, int(number))
     for _no, text in parts.get("swap", ()):
-        m = re.match(r"(Free|Total) swap[ \t]*[=:][ \t]*(\d+)[ \t]*kB", text)
+        m = re.match(r"(Free|Total) swap[ \t]*[=:][ \t]*(\d{1,18})[ \t]*kB", text)
         if m and m[1] == "Free" and info.free_swap_kib is None:
             info.free_swap_kib = int(m[2])
         elif m and m[1] == "Total" and info.total_swap_kib is None:
@@ -161,7 +161,7 @@ def parse_memcg(parts: dict[str, list[Numbered]], stat_owner: Sequence[Numbered]
         # pgfault stands in the middle of every complete list; the 1 KiB record limit of 5.3-6.4 cuts before it.
         memcg.stats_cut = "pgfault" not in values and len(values) > 5
     for _no, text in protection:
-        m = re.match(r"Memory cgroup min protection (\d+)kB -- low protection (\d+)kB", text)
+        m = re.match(r"Memory cgroup min protection (\d{1,18})kB -- low protection (\d{1,18})kB", text)
         if m:
             memcg.min_protection_kib, memcg.low_protection_kib = int(m[1]), int(m[2])
     used_lines = [no for no, _ in (*usage, *stats, *stat_owner)]

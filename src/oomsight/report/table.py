@@ -41,6 +41,7 @@ LAYOUTS: tuple[Layout, ...] = (
 _FIELDS = ("uid", "tgid", "total_vm", "rss", "rss_anon", "rss_file", "rss_shmem", "pgtables_bytes", "nr_ptes",
            "nr_pmds", "swapents", "oom_score_adj", "oom_adj")
 _KNOWN = frozenset(_FIELDS) | {"cpu", "name", "nr_puds"}
+_MAX_DIGITS = 18  # longer numbers are damage: no counter of the kernel's is that large
 _ROW_CACHE: dict[int, re.Pattern[str]] = {}
 
 
@@ -56,8 +57,8 @@ def row_pattern(numbers: int) -> re.Pattern[str]:
     """Regex of one row with *numbers* columns between the bracketed pid and the name."""
     pattern = _ROW_CACHE.get(numbers)
     if pattern is None:
-        body = r"[ \t]+".join([r"(-?\d+)"] * numbers)
-        pattern = _ROW_CACHE[numbers] = re.compile(r"^\[[ \t]*(\d+)\][ \t]+" + body + r"(?:[ \t](.*))?$", re.M)
+        body = r"[ \t]+".join([r"(-?\d{1,18})"] * numbers)
+        pattern = _ROW_CACHE[numbers] = re.compile(r"^\[[ \t]*(\d{1,18})\][ \t]+" + body + r"(?:[ \t](.*))?$", re.M)
     return pattern
 
 
@@ -132,7 +133,7 @@ def _split_rows(texts: Sequence[str], columns: int) -> list[Sequence[str]] | Non
             return None
         begin = len(text) - len(fields[-1])
         if begin != width:
-            if text[begin - 2].isspace():
+            if text[begin - 2].isspace() or max(map(len, fields[:-1])) > _MAX_DIGITS:
                 return None
             width = begin
         found.append(fields)
@@ -154,7 +155,7 @@ def _make(
     if "nr_puds" in at:
         pmds = [a + b for a, b in zip(map(int, numbers[at["nr_pmds"]]), map(int, numbers[at["nr_puds"]]), strict=True)]
     names: Sequence[str] = numbers[-1]
-    if any("\\" in n or "#" in n for n in names):
+    if any("\\" in n for n in names):
         names = [unescape_name(n) for n in names]
     tasks = list(
         map(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -52,7 +53,8 @@ def when(raw: str, clock: Clock = Clock()) -> When:
     if texts:
         out.time_text = texts[0]
     if out.time is None and out.uptime_s is not None and clock.boot is not None:
-        out.time = (clock.boot + timedelta(seconds=out.uptime_s)).isoformat(timespec="microseconds")
+        with suppress(OverflowError):  # a clock of a million years is damage
+            out.time = (clock.boot + timedelta(seconds=out.uptime_s)).isoformat(timespec="microseconds")
     return out
 
 

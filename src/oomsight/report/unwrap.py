@@ -18,7 +18,9 @@ from typing import Any
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 _CONTROL_ESCAPES = re.compile(rb"\\x(0[0-9a-f]|1[0-9a-f]|7f|[89a-f][0-9a-f])")
-_OCTAL_ESCAPES = re.compile(rb"#([0-3][0-7]{2})")
+_OCTAL_ESCAPES = re.compile(r"#(0[0-3][0-7])")
+# Only syslog daemons write control characters in octal; elsewhere "#012" is a name.
+_SYSLOG_LINE = re.compile(r"[ \t>|]*(?:<\d+>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}-\d\d-\d\dT)")
 _NUMBERED = tuple[int, str]
 
 # Where a new line must begin when a whole report stands on one line; each alternative starts a kernel message.
@@ -72,7 +74,7 @@ def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
         if found:
             return found
     numbered = list(enumerate(text.split("\n"), first_no))
-    if ("#" in text and "#012" in text) or ("\\" in text and re.search(r"\\(?:n|x0a|x5c)", text)):
+    if ("#" in text and "#0" in text) or ("\\" in text and re.search(r"\\(?:n|x0a|x5c)", text)):
         numbered = list(_split_escaped(numbered))
     if "`" in text:
         numbered = [(no, s.strip("`") if s.lstrip().startswith("`") else s) for no, s in numbered]
@@ -113,8 +115,8 @@ def _qp_line(line: str) -> str:
 def _split_escaped(numbered: list[_NUMBERED]) -> Iterator[_NUMBERED]:
     """Split at rsyslog ``#012`` and at literal ``\\n`` where the line holds kernel text glued by them."""
     for no, line in numbered:
-        if "#012" in line:
-            pieces = line.split("#012")
+        if "#0" in line and _SYSLOG_LINE.match(line):
+            pieces = _OCTAL_ESCAPES.sub(lambda m: chr(int(m[1], 8)), line).split("\n")
         elif "\\n" in line and _KILLISH.search(line) and line.count("\\n") > 1:
             pieces = line.replace("\\r", "").replace("\\t", "\t").replace('\\"', '"').split("\\n")
         elif "\\x" in line and re.match(r"\d+,\d+,\d+,", line):
@@ -126,7 +128,7 @@ def _split_escaped(numbered: list[_NUMBERED]) -> Iterator[_NUMBERED]:
             pieces = [line]
         yield no, pieces[0]
         for piece in pieces[1:]:
-            yield no, " " + piece.replace("#011", "\t")
+            yield no, " " + piece
 
 
 def _journal_export(data: bytes, first_no: int) -> Iterator[_NUMBERED]:
@@ -173,7 +175,7 @@ def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
     if not isinstance(message, str):
         return
     stamp = str(fields.get("__REALTIME_TIMESTAMP", ""))
-    prefix = f"{stamp[:-6]}.{stamp[-6:]} " if stamp.isdigit() and len(stamp) > 6 else ""
+    prefix = f"{stamp[:-6]}.{stamp[-6:]} " if re.fullmatch(r"\d{7,18}", stamp, re.A) else ""
     tag = str(fields.get("SYSLOG_IDENTIFIER") or fields.get("_COMM") or "")
     transport = fields.get("_TRANSPORT")
     if transport == "kernel":
@@ -185,7 +187,7 @@ def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
         pid = fields.get("SYSLOG_PID") or fields.get("_PID")
         prefix += f"{host} {tag.replace(' ', '_') or 'journal'}{f'[{pid}]' if pid and transport != 'kernel' else ''}: "
     mono = str(fields.get("_SOURCE_MONOTONIC_TIMESTAMP", ""))
-    if transport == "kernel" and mono.isdigit():
+    if transport == "kernel" and re.fullmatch(r"\d{1,18}", mono, re.A):
         prefix += f"[{int(mono) / 1e6:12.6f}] "
     first, *more = message.split("\n")
     yield no, prefix + first
@@ -202,7 +204,7 @@ def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
     if stripped[:1] in "[{" and "\n" in stripped.strip() and not stripped.split("\n", 1)[0].rstrip().endswith("}"):
         try:
             whole = json.loads(stripped)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         else:
             for record in _records(whole):
@@ -216,7 +218,7 @@ def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
         if brace >= 0 and s.endswith(("}", "},")):
             try:
                 record = json.loads(s[brace:].rstrip(","))
-            except ValueError:
+            except (ValueError, RecursionError):
                 rest.append((no, line))
                 continue
             if isinstance(record, dict):
@@ -285,12 +287,12 @@ def _dmesg_json(text: str, first_no: int) -> Iterator[_NUMBERED]:
         elif m[1] == "msg":
             try:
                 message = json.loads(m[2])
-            except ValueError:
+            except (ValueError, RecursionError):
                 message = m[2].strip('"')
             if not isinstance(message, str):
                 continue
             prefix = f"<{pri}>" if pri.isdigit() else ""
-            if re.fullmatch(r"\d+\.\d+", time):
+            if re.fullmatch(r"\d{1,12}\.\d{1,9}", time):
                 prefix += f"[{float(time):12.6f}] "
             first, *more = message.split("\n")
             yield no, prefix + first
@@ -300,14 +302,13 @@ def _dmesg_json(text: str, first_no: int) -> Iterator[_NUMBERED]:
 
 def unescape_name(name: str) -> str:
     """
-    Undo the ``\\xHH`` escapes that /dev/kmsg and dmesg put for bytes below 32 or above 126, and rsyslog's ``#ooo``
-    for control characters. Printable characters are never escaped by them, so ``\\x41`` stays as it is.
+    Undo the ``\\xHH`` escapes that /dev/kmsg and dmesg put for bytes below 32 or above 126. Printable characters are
+    never escaped by them, so ``\\x41`` stays as it is.
     """
-    if "\\x" not in name and "#0" not in name:
+    if "\\x" not in name:
         return name
     raw = name.encode("utf-8", "surrogateescape")
     raw = _CONTROL_ESCAPES.sub(lambda m: bytes([int(m[1], 16)]), raw)
-    raw = _OCTAL_ESCAPES.sub(lambda m: bytes([int(m[1], 8)]) if int(m[1], 8) < 32 else m[0], raw)
     return raw.decode("utf-8", "surrogateescape")
 
 

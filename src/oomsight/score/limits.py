@@ -11,7 +11,7 @@ from oomsight.score.ranking import rank_cgroup, scan_order
 if TYPE_CHECKING:
     from oomsight.proc.memcg import Memcg
     from oomsight.proc.process import Process
-    from oomsight.score.model import Ranking, Rules, Snapshot
+    from oomsight.score.model import Machine, Ranking, Rules, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,19 @@ class LimitedCgroup:
         """Need as a percentage of the limit."""
         need, limit = self.memcg.need_bytes, self.memcg.limit_bytes
         return 100 * need / limit if need is not None and isinstance(limit, int) and limit else None
+
+    def swap_room_kib(self, machine: Machine) -> int | None:
+        """What it could still swap out: bounded by its own limits and by the machine's free swap; ``None`` = not known."""
+        if machine.swap_free_pages is None:
+            return None
+        room = machine.swap_free_pages * machine.page_size
+        memcg = self.memcg
+        for limit, usage in (
+            (memcg.swap_limit_bytes, memcg.swap_usage_bytes), (memcg.memsw_limit_bytes, memcg.memsw_usage_bytes)
+        ):  # fmt: skip
+            if isinstance(limit, int) and usage is not None:
+                room = min(room, max(limit - usage, 0))
+        return room >> 10
 
 
 def limited_cgroups(snapshot: Snapshot, rules: Rules) -> list[LimitedCgroup]:

@@ -51,7 +51,7 @@ class Snapshot:
 
     machine: Machine
     processes: tuple[Process, ...]  #: thread-group leaders in the order of the kernel's list, which is fork order
-    cgroups: Mapping[str, Memcg] = field(default_factory=dict)  #: by path, parents first, siblings by age; may be partial
+    cgroups: Mapping[str, Memcg] = field(default_factory=dict)  #: parents first, siblings by age; may be partial
     unseen: tuple[Unseen, ...] = ()
 
 
@@ -62,7 +62,7 @@ class Rules:
     rule: Rule
     era: CounterEra
     release: Release | None
-    words: str  #: how they were recognised
+    words: str  #: how they were recognised, marked text
     compared: int = 0  #: processes whose /proc/PID/oom_score could be compared
     matched: int = 0  #: of those, how many the rules reproduce
 

@@ -4,13 +4,13 @@ The ranking: every process's badness, in the order the kernel would choose, for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from oomsight.kernel.constraint import memcg_era, t_memcg
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import inside, rank, scan_rule
 from oomsight.score.model import Ranked, Ranking
-from oomsight.score.rules import exemption, memory_reader, score_points
+from oomsight.score.rules import error_reader, exemption, memory_reader, score_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def rank_host(snapshot: Snapshot, rules: Rules) -> Ranking:
     """Who would die if the whole host ran out of memory (CONSTRAINT_NONE)."""
-    return _ranking("host", "/", snapshot.machine.total, snapshot.processes, snapshot.machine, rules)
+    return _ranking(None, snapshot.machine.total, snapshot.processes, snapshot.machine, rules)
 
 
 def rank_cgroup(snapshot: Snapshot, rules: Rules, path: str, members: Sequence[Process] | None = None) -> Ranking:
@@ -34,7 +34,7 @@ def rank_cgroup(snapshot: Snapshot, rules: Rules, path: str, members: Sequence[P
     """
     processes = cgroup_members(snapshot, path) if members is None else members
     total = cgroup_total(snapshot, rules, path)
-    return _ranking("cgroup", path, total or snapshot.machine.total, processes, snapshot.machine, rules)
+    return _ranking(path, total or snapshot.machine.total, processes, snapshot.machine, rules)
 
 
 def cgroup_total(snapshot: Snapshot, rules: Rules, path: str) -> Total | None:
@@ -81,11 +81,11 @@ def scan_order(processes: Iterable[Process], cgroups: Mapping[str, Memcg]) -> li
 
 
 def _ranking(
-    scope: Literal["host", "cgroup"], path: str, total: Total, processes: Sequence[Process], machine: Machine,
-    rules: Rules,
-) -> Ranking:  # fmt: skip
+    path: str | None, total: Total, processes: Sequence[Process], machine: Machine, rules: Rules
+) -> Ranking:
     rule, pages, page_size = rules.rule, total.pages, machine.page_size
-    read, scale = memory_reader(machine, rules.era), pages // 1000 if rules.rule.unit == "pages" else 1
+    read, error = memory_reader(machine, rules.era), error_reader(machine, rules.era)
+    scale = pages // 1000 if rule.unit == "pages" else 1
     rows: list[Ranked] = []
     exempt: list[Ranked] = []
     for place, process in enumerate(processes):
@@ -96,10 +96,10 @@ def _ranking(
         points = score_points(rule, process, memory, pages, machine) if skipped is None else None
         row = Ranked(
             process, place, memory.rss_pages, memory.swap_pages, memory.pgtables_bytes // page_size,
-            (process.oom_score_adj or 0) * scale, points, memory.error_pages, skipped,
+            (process.oom_score_adj or 0) * scale, points, error(process), skipped,
         )  # fmt: skip
         (rows if skipped is None else exempt).append(row)
-    order = rank([row.points for row in rows], scan_rule(rule, scope == "cgroup", rules.release))
+    order = rank([row.points for row in rows], scan_rule(rule, path is not None, rules.release))
     ranked = tuple(rows[at]._replace(rank=number) for number, at in enumerate(order, 1))
     exempt.sort(key=lambda row: -(row.rss_pages + row.swap_pages))
-    return Ranking(scope, path, total, rules, ranked, tuple(exempt))
+    return Ranking("host" if path is None else "cgroup", path or "/", total, rules, ranked, tuple(exempt))

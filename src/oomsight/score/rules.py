@@ -21,6 +21,7 @@ from oomsight.kernel.badness import (
 )
 from oomsight.kernel.counters import counter_era, counter_error_pages
 from oomsight.kernel.release import NEWEST, parse_release
+from oomsight.naming.marked import Kind, mark
 from oomsight.score.model import Rules
 
 if TYPE_CHECKING:
@@ -41,31 +42,34 @@ class Memory(NamedTuple):
     rss_pages: int
     swap_pages: int
     pgtables_bytes: int
-    error_pages: int  #: bound on the error of rss and swap together
 
 
 def memory_reader(machine: Machine, era: CounterEra) -> Callable[[Process], Memory]:
     """A function that gives a process's :class:`Memory` by the counters of ``era``."""
     page_kib = max(machine.page_size >> 10, 1)
     from_stat = era.rss_from == "stat"
-    one = counter_error_pages(era, cpus=machine.cpus or 1, threads=1) or 0
-    by_thread = era.kind == "split_rss"
 
     def read(process: Process) -> Memory:
         stat, status = process.stat, process.status
-        rss = stat.rss_pages
-        if not from_stat and status.vm_rss_kib is not None:
-            rss = status.vm_rss_kib // page_kib
-        swap = (status.vm_swap_kib or 0) // page_kib
-        error = 0
-        if one:
-            # A counter that never counted anything has no error; before 4.5 there were two for rss.
-            parts = (status.rss_anon_kib, status.rss_file_kib, status.rss_shmem_kib, swap)
-            counters = sum(1 for part in parts if part) if status.rss_anon_kib is not None else 2 + (swap > 0)
-            error = one * counters * (stat.num_threads if by_thread else 1)
-        return Memory(rss, swap, (status.vm_pte_kib or 0) << 10, error)
+        rss = stat.rss_pages if from_stat or status.vm_rss_kib is None else status.vm_rss_kib // page_kib
+        return Memory(rss, (status.vm_swap_kib or 0) // page_kib, (status.vm_pte_kib or 0) << 10)
 
     return read
+
+
+def error_reader(machine: Machine, era: CounterEra) -> Callable[[Process], int]:
+    """A function that bounds the error of a process's rss and swap counters together, in pages, either way."""
+    one = counter_error_pages(era, cpus=machine.cpus or 1, threads=1) or 0
+    by_thread = era.kind == "split_rss"
+
+    def error(process: Process) -> int:
+        status = process.status
+        # A counter that never counted anything has no error; before 4.5 there were two for rss, not shown.
+        rss = (status.rss_anon_kib, status.rss_file_kib, status.rss_shmem_kib)
+        counters = 2 if rss[0] is None else (rss[0] != 0) + (rss[1] != 0) + (rss[2] != 0)
+        return one * (counters + bool(status.vm_swap_kib)) * (process.stat.num_threads if by_thread else 1)
+
+    return error
 
 
 def facts(process: Process, memory: Memory, machine: Machine) -> TaskFacts:
@@ -127,7 +131,7 @@ def recognise(machine: Machine, processes: Sequence[Process]) -> Rules:
     era = counter_era(release or NEWEST)
     scored = [p for p in processes if p.oom_score is not None and p.oom_score_adj is not None]
     matched = _matches(proposed, era, machine, scored)
-    rule, words = proposed, f"release {machine.release}" if release else "no release known: the newest rule"
+    rule, words = proposed, f"release {mark(machine.release or '', Kind.OWNER)}" if release else "the newest rule"
     if matched * 10 < len(scored) * 9:
         others = [(_matches(other, era, machine, scored), -index) for index, other in enumerate(BADNESS_RULES)]
         best, index = max(others)
@@ -139,16 +143,16 @@ def recognise(machine: Machine, processes: Sequence[Process]) -> Rules:
 
 def _matches(rule: Rule, era: CounterEra, machine: Machine, processes: Iterable[Process]) -> int:
     """How many of /proc's oom_score the rule reproduces, within the error of the counters."""
-    read, total_pages, count = memory_reader(machine, era), machine.total.pages, 0
+    read, error = memory_reader(machine, era), error_reader(machine, era)
+    total_pages, count = machine.total.pages, 0
     for process in processes:
         if exemption(process):
             count += process.oom_score == 0
             continue
-        memory = read(process)
-        points = score_points(rule, process, memory, total_pages, machine)
-        if oom_score(rule, points, total_pages) == process.oom_score:
+        points, shown = score_points(rule, process, read(process), total_pages, machine), process.oom_score
+        if oom_score(rule, points, total_pages) == shown:
             count += 1
-        elif process.oom_score is not None and memory.error_pages:
-            low = oom_score(rule, points - memory.error_pages, total_pages)
-            count += low <= process.oom_score <= oom_score(rule, points + memory.error_pages, total_pages)
+        elif shown is not None and (slack := error(process)):
+            low, high = (oom_score(rule, points + pages, total_pages) for pages in (-slack, slack))
+            count += low <= shown <= high
     return count

@@ -2,8 +2,8 @@
 The incident store: one SQLite file, one connection that writes.
 
 SQLite before 3.51.3 may corrupt a file in WAL mode that two connections write or checkpoint: so the agent is the only
-writer, held by a lock file, and everybody else opens read only. A file that is damaged is set aside and a new one begun;
-a full disk or a read-only file system lets :meth:`Store.write` raise :class:`StoreError` and nothing else.
+writer, held by a lock file, and everybody else opens read only. A damaged file is set aside and a new one begun; a full
+disk or a read-only file system lets :meth:`Store.write` raise :class:`StoreError` and nothing else.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "incidents.db"
 MAX_NOTES: Final = 10_000
 CHECK_BYTES: Final = 64 << 20  #: a larger file is not read through at every start
+SETTLED_SECONDS: Final = 60.0  #: after that a provisional event will not become complete any more
 PRUNE_EVERY: Final = 256  #: batches between two looks at age and size
-_CHANGING: Final = re.compile(r"[0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{12,64}|(?<=-p)\d+(?=[-.])|\d{4,}")
+_CHANGING: Final = re.compile(r"[0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{12,64}|\d{4,}")
 
 
 class StoreError(Exception):
@@ -155,6 +156,11 @@ class Store:
             if self.max_age_days is not None:
                 oldest = (now_seconds if now_seconds is not None else time.time()) - self.max_age_days * 86400
                 gone += self._delete("wall_us < ?", (int(oldest * 1e6),))
+            # Their report was overwritten before it could be read to its end: they stay as they are.
+            aged = int(((now_seconds or time.time()) - SETTLED_SECONDS) * 1e6)
+            self._db.execute(
+                "UPDATE incidents SET stage = 'complete' WHERE stage = 'provisional' AND stored_us < ?", (aged,)
+            )
             self._db.execute("DELETE FROM notes WHERE id <= (SELECT max(id) FROM notes) - ?", (MAX_NOTES,))
             while self.max_bytes is not None and self._bytes() > self.max_bytes:
                 count = self._db.execute("SELECT count(*) FROM incidents").fetchone()[0]
@@ -292,7 +298,8 @@ class Reader:
         """Return the incidents of a period, newest first."""
         where = "wall_us >= ? AND wall_us <= ?"
         values = (since_us if since_us is not None else -(1 << 62), until_us if until_us is not None else 1 << 62)
-        found = self._db.execute(f"SELECT {_ROW} FROM incidents WHERE {where} ORDER BY wall_us DESC, time_us DESC", values)
+        order = "ORDER BY wall_us DESC, time_us DESC"
+        found = self._db.execute(f"SELECT {_ROW} FROM incidents WHERE {where} {order}", values)
         return [Row(*row) for row in found]
 
     def find(self, text: str) -> list[Row]:
@@ -306,16 +313,18 @@ class Reader:
 
     def document(self, event_id: str) -> dict[str, Any]:
         """Return the stored event (:func:`oomsight.sinks.live_event.event_dict`)."""
-        blob, extra = self._db.execute(
-            "SELECT document, enrichment FROM incidents WHERE event_id = ?", (event_id,)
+        blob, extra, stage = self._db.execute(
+            "SELECT document, enrichment, stage FROM incidents WHERE event_id = ?", (event_id,)
         ).fetchone()
         document: dict[str, Any] = json.loads(zlib.decompress(blob))
+        document["stage"] = stage
         document["enrichment"] = json.loads(zlib.decompress(extra)) if extra else None
         return document
 
     def raw(self, event_id: str) -> bytes:
         """Return the log lines of the incident; empty where there were none."""
-        return zlib.decompress(self._db.execute("SELECT raw FROM incidents WHERE event_id = ?", (event_id,)).fetchone()[0])
+        found = self._db.execute("SELECT raw FROM incidents WHERE event_id = ?", (event_id,)).fetchone()
+        return zlib.decompress(found[0])
 
     def kill_count(self) -> int:
         """Return how many kills are stored."""
@@ -335,13 +344,14 @@ def incident_row(event: LiveEvent, document: dict[str, Any], wall_us: int) -> tu
     cause = incident["causes"][0]["code"] if incident["causes"] else None
     cgroup = report.task_memcg or report.oom_memcg
     enrichment = document.get("enrichment")
+    stage = "provisional" if event.stage == "provisional" else "complete"  # an update is a complete one, told again
     values = {
         "event_id": event.event_id, "id": event.incident.id, "boot_id": event.boot_id, "time_us": event.time_us,
         "wall_us": _wall_us(report.when.time, wall_us), "time": report.when.time, "kind": report.kind.value,
         "cause": cause, "name": _text(name), "pid": dead.pid if dead is not None else None, "cgroup": _text(cgroup),
         "place": _text(owner.short) if owner is not None else None,
         "fingerprint": fingerprint(report.kind.value, name, cgroup, cause), "headline": _text(incident["headline"]),
-        "kills": len(report.victims), "weight": event.weight, "stage": event.stage.value, "source": event.source,
+        "kills": len(report.victims), "weight": event.weight, "stage": stage, "source": event.source,
         "stored_us": wall_us, "document": _pack({**document, "enrichment": None}),
         "raw": zlib.compress(event.raw, 6), "enrichment": _pack(enrichment) if enrichment is not None else None,
     }  # fmt: skip

@@ -58,5 +58,6 @@ UPSERT: Final = (
         if c not in _KEPT
     )
     # A provisional event gives way to the complete one; else more is better than less.
-    + " WHERE excluded.stage <> 'provisional' AND (incidents.stage = 'provisional' OR excluded.weight > incidents.weight)"
+    + " WHERE excluded.stage <> 'provisional'"
+    " AND (incidents.stage = 'provisional' OR excluded.weight > incidents.weight)"
 )

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from oomsight.live.events import LogRecord
 from oomsight.sources.kmsg import DEVICE, KmsgSource, read_records
 
-BATCH_RECORDS: Final = 1024  #: read at once, so that other sources get their turn in a flood
+BATCH_RECORDS: Final = 256  #: read at once, so that other sources get their turn in a flood
 _HEAD: Final = re.compile(rb"(\d+),(\d+),(\d+),[^;]*;")
 _KILLER: Final = b";oomd kill: "
 _JUMP_US: Final = 250_000  #: the wall clock was set, or printk's clock drifted from it
@@ -47,8 +47,8 @@ class KmsgFollow:
         self.lost = 0
         self.overruns = 0
         self.drained = False  #: the last :meth:`read` came to the end of what there was
+        self.fresh = False  #: what the last :meth:`read` returned has come since the one before
         self.boot_wall_us = time.time_ns() // 1000 - time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._live = False
 
     def fileno(self) -> int:
         """For epoll: readable when there are records, or some were overwritten."""
@@ -57,6 +57,7 @@ class KmsgFollow:
     def read(self) -> list[LogRecord]:
         """Return the records that have come, at most :data:`BATCH_RECORDS`. Raises :class:`OSError`."""
         found: list[LogRecord] = []
+        self.fresh = self.drained
         for raw in read_records(self.fd, self._overrun):
             record = self._record(raw)
             if record is not None:
@@ -64,9 +65,9 @@ class KmsgFollow:
             if len(found) >= BATCH_RECORDS:
                 self.drained = False
                 return found
-        if found and self._live:
+        if found and self.fresh:
             self._set_clock(found[-1])
-        self.drained = self._live = True
+        self.drained = True
         return found
 
     def close(self) -> None:

@@ -149,16 +149,14 @@ class ProcTree:
     def _sysctl(self, name: str) -> int | None:
         return parse_int(read_if_there(f"{self.proc}/sys/vm/{name}"))
 
-    def mounts(self) -> tuple[Mount, ...]:
-        """The mounts the reader sees."""
-        return parse_mountinfo(read_if_there(f"{self.proc}/self/mountinfo") or "")
+    def mounts(self, pid: str = "self") -> tuple[Mount, ...]:
+        """The mounts ``pid`` sees; empty = not known."""
+        return parse_mountinfo(read_if_there(f"{self.proc}/{pid}/mountinfo") or "")
 
     def snapshot(self) -> Snapshot:
         """Machine and processes; cgroups are another reader's."""
         processes = self.processes()
-        return Snapshot(
-            machine=self.machine(), processes=processes, unseen=tuple(self._unseen(processes))
-        )
+        return Snapshot(machine=self.machine(), processes=processes, unseen=tuple(self._unseen(processes)))
 
     def _unseen(self, processes: Sequence[Process]) -> Iterator[Unseen]:
         if self.denied:
@@ -173,7 +171,7 @@ class ProcTree:
                 "root, or membership of the group in the mount option gid=",
             )
         elif processes:
-            yield Unseen("processes outside this container", "running on the host, or in its pid namespace (--pid=host)")
+            yield Unseen("processes outside this container", "the host's pid namespace (--pid=host)")
 
 
 def _hides(mount: Mount) -> bool:

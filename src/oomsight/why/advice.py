@@ -10,8 +10,8 @@ from oomsight.diagnose.userspace import KILLERS
 from oomsight.why.evidence import EndedBy, Subject, Verdict
 
 _TEXTS: Final[dict[EndedBy, str]] = {
-    EndedBy.KUBELET_EVICTION: "give the pod requests near what it really uses, or a higher priority; the kubelet evicts "
-    "first what is above its requests",
+    EndedBy.KUBELET_EVICTION: "give the pod requests near what it really uses, or a higher priority; the kubelet "
+    "evicts first what is above its requests",
     EndedBy.PLAIN_SIGKILL: "to learn who sends the next SIGKILL, let the audit system record it, then look with "
     "`ausearch -k sigkill`",
     EndedBy.OTHER_SIGNAL: "look for its core dump and its own last output",

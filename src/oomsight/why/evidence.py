@@ -117,12 +117,12 @@ class Subject:
         """Whether the cgroup *path* is the subject's or inside it."""
         if path is None:
             return False
-        if self.cgroup and any(split(self.cgroup)[1]):
-            if is_ancestor(self.cgroup, path) or _same(self.cgroup, path):
-                return True
+        own = self.cgroup if self.cgroup and any(split(self.cgroup)[1]) else None
+        if own is not None and (is_ancestor(own, path) or _same(own, path)):
+            return True
         owner = describe(path)
         while owner is not None:
-            if self.container_id and owner.container_id and _short_of(owner.container_id, self.container_id):
+            if self.container_id and owner.container_id and same_id(owner.container_id, self.container_id):
                 return True
             if self.pod_uid and owner.pod_uid == self.pod_uid and not self.container_id:
                 return True
@@ -136,9 +136,10 @@ def _same(a: str, b: str) -> bool:
     return list(filter(None, split(a)[1])) == list(filter(None, split(b)[1]))
 
 
-def _short_of(printed: str, full: str) -> bool:
-    start = printed.rstrip("….")
-    return len(start) >= 12 and full.startswith(start)
+def same_id(a: str, b: str) -> bool:
+    """Whether two container ids are one: logs and people shorten them, to 12 digits at least."""
+    a, b = a.rstrip("…."), b.rstrip("….")
+    return a == b or (min(len(a), len(b)) >= 12 and (a.startswith(b) or b.startswith(a)))
 
 
 @dataclass(frozen=True, slots=True)

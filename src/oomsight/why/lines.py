@@ -41,9 +41,11 @@ def _rule(  # noqa: PLR0917 - columns of a table
 
 LINE_RULES: Final[tuple[LineRule, ...]] = (
     # systemd, PID 1 or a user's instance
-    _rule(FactKind.EXIT, rf"{_UNIT}[Mm]ain process exited, code=(?P<code>\w+), status=(?P<status>\d+)(?:/(?P<name>\S+))?",
+    _rule(FactKind.EXIT,
+          rf"{_UNIT}[Mm]ain process exited, code=(?P<code>\w+), status=(?P<status>\d+)(?:/(?P<name>\S+))?",
           "ain process exited, code=", "flux.service: Main process exited, code=killed, status=9/KILL",
-          "systemd: the main process of {unit} ended, code {code}, status {status}/{name}", "systemd src/core/service.c"),
+          "systemd: the main process of {unit} ended, code {code}, status {status}/{name}",
+          "systemd src/core/service.c"),
     _rule(FactKind.RESULT, rf"{_UNIT}Failed with result '(?P<result>[\w-]+)'", "Failed with result",
           "flux.service: Failed with result 'timeout'.", "systemd: {unit} failed with result {result}",
           "systemd src/core/unit.c"),
@@ -52,7 +54,8 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
           "web.service: A process of this unit has been killed by the OOM killer.",
           "systemd saw that the kernel OOM killer killed a process of {unit}", "systemd src/core/unit.c"),
     _rule(FactKind.UNIT_OOMD, rf"{_UNIT}systemd-oomd killed (?:\d+|some) process", "systemd-oomd killed",
-          "web.service: systemd-oomd killed 3 process(es) in this unit.", "systemd saw that systemd-oomd killed in {unit}",
+          "web.service: systemd-oomd killed 3 process(es) in this unit.",
+          "systemd saw that systemd-oomd killed in {unit}",
           "systemd src/core/unit.c, 248"),
     _rule(FactKind.STOP_TIMEOUT, rf"{_UNIT}State '(?P<state>(?:stop|final)-[\w-]+)' timed out\. "
           r"(?:Killing|Terminating|Aborting)", "timed out. ", "flux.service: State 'stop-sigterm' timed out. Killing.",
@@ -68,7 +71,8 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
           "web.service: Sent signal SIGKILL to main process 4242 (web) on client request.",
           "systemd sent SIG{signame} to the main process of {unit} because somebody asked (systemctl kill)",
           "systemd src/core/unit.c, 250"),
-    _rule(FactKind.SIGNAL_SENT, rf"{_UNIT}Killing process (?P<pid>\d+) \((?P<comm>.*)\) with signal SIG(?P<signame>\w+)",
+    _rule(FactKind.SIGNAL_SENT,
+          rf"{_UNIT}Killing process (?P<pid>\d+) \((?P<comm>.*)\) with signal SIG(?P<signame>\w+)",
           "Killing process ", "flux.service: Killing process 1640 (flux-broker-0) with signal SIGKILL.",
           "systemd sent SIG{signame} to {comm} (pid {pid}) of {unit}", "systemd src/core/unit.c"),
     # dockerd
@@ -92,13 +96,15 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
           "is evicted successfully",
           '"Eviction manager: pod is evicted successfully" pod="sre/infras-logstash-d484d57fc-rkx95"',
           "kubelet: it evicted pod {pod}", "kubernetes pkg/kubelet/eviction, 1.21"),
-    _rule(FactKind.EVICTION, r"eviction manager: pod (?P<oldpod>\S+) is evicted successfully", "is evicted successfully",
+    _rule(FactKind.EVICTION, r"eviction manager: pod (?P<oldpod>\S+) is evicted successfully",
+          "is evicted successfully",
           "eviction manager: pod api-7d9f_payments(8dbc2f0a-54a5-4b3e-9c5d-0123456789ab) is evicted successfully",
           "kubelet: it evicted pod {oldpod}", "kubernetes pkg/kubelet/eviction before 1.21"),
     _rule(FactKind.RECLAIM, rf"must evict pod\(s\) to reclaim{_Q}? ?(?:resourceName={_Q})?(?P<resource>[\w-]+)",
           "must evict pod(s) to reclaim", '"Eviction manager: must evict pod(s) to reclaim" resourceName="memory"',
           "kubelet: it has to evict pods to get back {resource}", "kubernetes pkg/kubelet/eviction"),
-    _rule(FactKind.PROBE, r"Container \\*\"?(?P<name>[\w.-]+)\\*\"? failed (?P<probe>liveness|startup) probe, will be restarted",
+    _rule(FactKind.PROBE,
+          r"Container \\*\"?(?P<name>[\w.-]+)\\*\"? failed (?P<probe>liveness|startup) probe, will be restarted",
           "probe, will be restarted", 'containerMessage="Container web failed liveness probe, will be restarted"',
           "kubelet: container {name} failed its {probe} probe and is restarted", "kubernetes pkg/kubelet/kuberuntime"),
 )  # fmt: skip

@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 from oomsight.attribute.memory import Key, Observation
 from oomsight.attribute.model import UNLIMITED, LimitBytes, Names
-from oomsight.naming.marked import Kind, mark
 from oomsight.sources.errors import NotReadable, SourceError
 from oomsight.sources.runtimes.http_unix import get, get_json
 from oomsight.sources.runtimes.places import (
@@ -244,11 +243,6 @@ def event_facts(rows: list[dict[str, Any]], container_id: str, runtime: str) -> 
                 kills.clear()
             case "start":
                 kills.clear()
-            case "rename":
-                old = text(attributes.get("oldName"))
-                if old:
-                    words = f"{runtime}: the container was renamed from {mark(old.lstrip('/'), Kind.OWNER)}"
-                    yield Fact(FactKind.COUNTER, runtime, words, at, container_id=container_id)
             case _:
                 continue
 

@@ -1,0 +1,315 @@
+"""
+Measures the live detector against real kills of this machine's kernel.
+
+    python bench/live_bench.py latency [--kills 200]    kill line on the printk clock -> NDJSON line
+    python bench/live_bench.py burst [--kills 1000]     a storm, the agent storing: victims, duplicates, lost
+    python bench/live_bench.py crash [--kills 300]      the same with kill -9 of the agent at random moments
+    python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent with nothing to do
+
+Kills are memory-cgroup kills of small processes of its own (16 MiB above a limit of 8 MiB) in a scratch cgroup, which is
+removed at the end. Needs root and a memory controller (v1 or v2) one may make cgroups in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT_BYTES = 4 << 20
+
+
+def why_not() -> str | None:
+    """Return what is missing for real kills here; ``None`` = nothing."""
+    if os.geteuid() != 0:
+        return "making cgroups needs root"
+    if _memory_root() is None:
+        return "no memory controller in which one may make cgroups"
+    try:
+        os.close(os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK))
+    except OSError as error:
+        return f"/dev/kmsg: {error.strerror}"
+    return None
+
+
+def _memory_root() -> tuple[int, str] | None:
+    v1 = "/sys/fs/cgroup/memory"
+    if os.path.exists(f"{v1}/memory.limit_in_bytes") and os.access(v1, os.W_OK):
+        return 1, v1
+    try:
+        controllers = Path("/sys/fs/cgroup/cgroup.subtree_control").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return (2, "/sys/fs/cgroup") if "memory" in controllers.split() and os.access("/sys/fs/cgroup", os.W_OK) else None
+
+
+@contextmanager
+def scratch(name: str = "bench"):
+    """A cgroup of 4 MiB, removed at the end."""
+    found = _memory_root()
+    assert found is not None
+    version, root = found
+    path = Path(root, f"oomsight-{name}-{os.getpid()}")
+    path.mkdir()
+    try:
+        (path / ("memory.limit_in_bytes" if version == 1 else "memory.max")).write_text(str(LIMIT_BYTES))
+        if version == 2:
+            (path / "memory.swap.max").write_text("0")
+        yield path
+    finally:
+        for pid in (path / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        for _ in range(100):
+            try:
+                path.rmdir()
+                break
+            except OSError:
+                time.sleep(0.02)
+
+
+def kill_one(group: Path) -> int:
+    """Have the kernel kill one small process of ours in *group*; return its pid once it is dead."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+            Path("/proc/self/oom_score_adj").write_text("500")
+            block = bytearray(16 << 20)
+            os._exit(len(block) & 1)
+        except BaseException:
+            os._exit(3)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return pid
+    raise RuntimeError(f"the process was not killed (status {status})")
+
+
+def printk_offset() -> float:
+    """Return CLOCK_MONOTONIC minus printk's clock in seconds, by writing a record of our own."""
+    fd = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK)
+    os.lseek(fd, 0, os.SEEK_END)
+    before = time.monotonic()
+    os.write(fd, b"<6>oomsight bench: clock\n")  # without the newline the record stays open
+    after = time.monotonic()
+    while b"oomsight bench: clock" not in (record := os.read(fd, 8192)):
+        pass
+    os.close(fd)
+    return (before + after) / 2 - int(record.split(b",", 3)[2]) / 1e6
+
+
+def oomsight(*args: str, **kwargs) -> subprocess.Popen:
+    """Start oomsight from this tree."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", *args]
+    return subprocess.Popen(command, env=env, **kwargs)
+
+
+def agent(store: str) -> subprocess.Popen:
+    """Start an agent on *store* and wait until it is at work."""
+    import socket
+
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        ready.bind(f"{folder}/notify")
+        ready.settimeout(20)
+        os.environ["NOTIFY_SOCKET"] = f"{folder}/notify"
+        try:
+            process = oomsight("agent", "--store", store, stderr=subprocess.DEVNULL)
+            ready.recv(4096)
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+    return process
+
+
+def vm_kills() -> int:
+    """Return the kernel's own count."""
+    line = next(x for x in Path("/proc/vmstat").read_text().splitlines() if x.startswith("oom_kill "))
+    return int(line.split()[1])
+
+
+def latency(kills: int, pause: float = 0.01) -> dict[str, float]:
+    """Measure kill -> line for *kills* kills, each on its own."""
+    offset = printk_offset()
+    watch = oomsight("watch", "--format", "ndjson", "--no-journal", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    seen: dict[int, float] = {}
+    late: list[float] = []
+
+    def read() -> None:
+        for line in watch.stdout:
+            at = time.monotonic()
+            event = json.loads(line)
+            if event["type"] == "incident" and event["kills"] and event["kills"][0]["pid"] not in seen:
+                seen[event["kills"][0]["pid"]] = at
+                late.append(at - (event["time_us"] / 1e6 + offset))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(1.0)
+    victims = []
+    with scratch() as group:
+        for _ in range(kills):
+            victims.append(kill_one(group))
+            time.sleep(pause)
+    time.sleep(0.5)
+    watch.send_signal(signal.SIGINT)
+    reader.join(5)
+    watch.wait(5)
+    watch.stdout.close()
+    watch.stderr.close()
+    ms = sorted(x * 1000 for x in late)
+    return {
+        "kills": kills, "seen": sum(v in seen for v in victims), "median_ms": round(statistics.median(ms), 2),
+        "p99_ms": round(ms[int(len(ms) * 0.99) - 1], 2), "max_ms": round(ms[-1], 2), "status": watch.returncode,
+    }  # fmt: skip
+
+
+def stored(path: str) -> dict[str, object]:
+    """Return what the store holds, told by facts of the log alone."""
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    kills = db.execute("SELECT boot_id, time_us, pid, comm FROM kills ORDER BY 1, 2, 3").fetchall()
+    # The cgroup of a kill without a report is read from /proc as it dies: who is down then cannot know it.
+    events = db.execute(
+        "SELECT event_id, kind, cause, name, pid, kills, weight > 1100, stage FROM incidents ORDER BY 1"
+    ).fetchall()
+    notes = db.execute("SELECT code, text FROM notes").fetchall()
+    db.close()
+    return {"kills": kills, "events": events, "notes": notes}
+
+
+def storm(kills: int, jobs: int = 2) -> list[int]:
+    """Make *kills* kills as fast as the kernel does, *jobs* at a time in cgroups of their own; return the pids."""
+    pids: list[int] = []
+    lock = threading.Lock()
+
+    def work(count: int, number: int) -> None:
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1]); import live_bench as b; from pathlib import Path\n"
+            "with b.scratch(sys.argv[3]) as g:\n    print(*[b.kill_one(g) for _ in range(int(sys.argv[2]))])"
+        )
+        command = [sys.executable, "-c", code, str(ROOT / "bench"), str(count), f"storm{number}"]
+        found = [int(x) for x in subprocess.run(command, capture_output=True, check=True).stdout.split()]
+        with lock:
+            pids.extend(found)
+
+    shares = [kills // jobs + (i < kills % jobs) for i in range(jobs)]
+    threads = [threading.Thread(target=work, args=(share, i)) for i, share in enumerate(shares)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return pids
+
+
+def settle(path: str, pids: list[int], seconds: float = 30) -> dict[str, object]:
+    """Wait until every one of *pids* is stored and complete, or the time is over."""
+    end = time.monotonic() + seconds
+    while True:
+        have = stored(path)
+        complete = all(event[7] != "provisional" for event in have["events"])
+        if ({k[2] for k in have["kills"]} >= set(pids) and complete) or time.monotonic() > end:
+            return have
+        time.sleep(0.2)
+
+
+def burst(kills: int) -> dict[str, object]:
+    """A storm under one agent."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/incidents.db"
+        process = agent(path)
+        before, counted = len(stored(path)["kills"]), vm_kills()
+        begin = time.monotonic()
+        pids = storm(kills)
+        took = time.monotonic() - begin
+        have = settle(path, pids)
+        process.terminate()
+        status = process.wait(20)
+        mine = [k for k in have["kills"] if k[2] in set(pids)]
+        return {
+            "kills": len(pids), "kernel_counted": vm_kills() - counted, "seconds": round(took, 1), "stored_victims": len(mine),
+            "stored_new": len(have["kills"]) - before, "duplicates": len(mine) - len({k[2] for k in mine}),
+            "incomplete": sum(e[7] == "provisional" for e in have["events"]), "notes": have["notes"], "status": status,
+        }  # fmt: skip
+
+
+def crash(kills: int, seed: int = 1) -> dict[str, object]:
+    """The same storm under an agent that lives and one that is killed again and again: what do their stores differ in?"""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        steady, broken = f"{folder}/steady.db", f"{folder}/broken.db"
+        first, second = agent(steady), agent(broken)
+        pids: list[int] = []
+        thread = threading.Thread(target=lambda: pids.extend(storm(kills)))
+        thread.start()
+        deaths = 0
+        while thread.is_alive():
+            time.sleep(rng.uniform(0.05, 1.0))
+            second.kill()
+            second.wait()
+            deaths += 1
+            second = agent(broken)
+        a, b = settle(steady, pids), settle(broken, pids)
+        for process in (first, second):
+            process.terminate()
+            process.wait(20)
+        a, b = stored(steady), stored(broken)
+        return {
+            "kills": len(pids), "deaths": deaths, "stored": len({k[2] for k in a["kills"]} & set(pids)),
+            "same_kills": a["kills"] == b["kills"], "same_events": a["events"] == b["events"],
+            "differing": [x for x in zip(a["events"], b["events"], strict=False) if x[0] != x[1]][:3],
+            "notes": [a["notes"], b["notes"]],
+        }  # fmt: skip
+
+
+def idle(seconds: float) -> dict[str, float]:
+    """CPU share of one core and resident memory of an agent with nothing to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = agent(f"{folder}/incidents.db")
+        time.sleep(2)
+        tick = os.sysconf("SC_CLK_TCK")
+
+        def cpu() -> float:
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / tick
+
+        begin, start = cpu(), time.monotonic()
+        time.sleep(seconds)
+        used, wall = cpu() - begin, time.monotonic() - start
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        rss = int(status.split("VmRSS:")[1].split()[0]) / 1024
+        process.terminate()
+        process.wait(20)
+        return {"seconds": round(wall, 1), "cpu_pct": round(100 * used / wall, 3), "rss_mib": round(rss, 1)}
+
+
+def main() -> None:
+    """Run one measurement and print it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["latency", "burst", "crash", "idle"])
+    parser.add_argument("--kills", type=int)
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+    missing = why_not()
+    if missing:
+        sys.exit(f"live_bench: {missing}")
+    if options.what == "idle":
+        result = idle(options.seconds)
+    else:
+        runs = {"latency": (latency, 200), "burst": (burst, 1000), "crash": (crash, 300)}
+        call, kills = runs[options.what]
+        result = call(options.kills or kills)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""``oomsight agent``: the daemon."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.options import Command, answer, remark
+
+EXAMPLES: Final = (
+    ("oomsight agent", "watch, store and tell, with /etc/oomsight/agent.toml where there is one"),
+    ("oomsight agent --check-config", "say what the configuration means and stop"),
+    ("systemctl reload oomsight", "read the configuration again (SIGHUP)"),
+)
+
+
+@click.command("agent", cls=Command, examples=EXAMPLES)
+@click.option("-c", "--config", "config_path", metavar="FILE", type=click.Path(dir_okay=False),
+              help="Configuration (TOML).  [default: /etc/oomsight/agent.toml, if it is there]")
+@click.option("--check-config", is_flag=True, help="Print each setting as a sentence and stop.")
+@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False),
+              help="Incident store, instead of the configured one.")
+def command(config_path: str | None, check_config: bool, store: str | None) -> int:
+    """
+    Watch for OOM kills as a service: see every kill once, name it, store it, tell it.
+
+    Runs in the foreground until SIGTERM; SIGHUP reads the configuration again. Sources this host or this user lacks are
+    said and left out.
+    """
+    from oomsight.daemons.config import Config, ConfigError, read_config
+
+    def read() -> Config:
+        config = read_config(config_path)
+        return Config(config.path, {**config.values, "store.path": store}, config.sections) if store else config
+
+    try:
+        config = read()
+    except ConfigError as error:
+        raise CommandError(str(error), Exit.USAGE) from None
+    if check_config:
+        answer(f"{config.path or 'No configuration file'}: correct.\n")
+        for sentence in config.sentences():
+            answer(f"- {sentence}\n")
+        return Exit.OK
+    from oomsight.daemons.agent import Agent
+    from oomsight.sinks.store import StoreBusy
+
+    def say(line: str) -> None:
+        remark(line)
+        sys.stderr.flush()
+
+    agent = Agent(config, say, reload=read)
+    try:
+        agent.run()
+    except StoreBusy as error:
+        raise CommandError(str(error), Exit.FAILED, "end the other agent, or give another --store") from None
+    return Exit.OK

@@ -1,0 +1,139 @@
+"""
+The tree of memory cgroups, version 1 or 2, read from where it is mounted.
+
+Cgroups come and go while one reads: one that is gone is simply not in the result. Children are visited by age, as the
+kernel walks them: their inode numbers ascend with creation (kernfs, 5.5+; before, numbers could be reused).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, NamedTuple
+
+from oomsight.proc.machine import Mount
+from oomsight.proc.memcg import MARKER_FILES, MEMCG_FILES, Memcg, ancestors, parse_memcg
+from oomsight.sources.errors import SourceError
+from oomsight.sources.proctree import read_if_there
+
+MAX_CGROUPS: Final = 100_000
+"""More are not read: a tree like that is a leak of cgroups, and a reader must end."""
+
+
+class Hierarchy(NamedTuple):
+    """Where the memory controller's cgroups are."""
+
+    version: Literal[1, 2]
+    mount_point: str
+    root: str = "/"  #: cgroup that is mounted there, as /proc/PID/cgroup names it
+
+
+def find_hierarchy(mounts: Sequence[Mount], cgroup_root: str | None = None, root: str = "/") -> Hierarchy | None:
+    """
+    The hierarchy with the memory controller: at ``cgroup_root`` if given (a mount point, or the directory of mount
+    points of version 1), else where ``mounts`` say, below ``root``. ``None`` = there is none.
+    """
+    if cgroup_root is not None:
+        return _at(cgroup_root) or _at(os.path.join(cgroup_root, "memory"))
+    for mount in reversed(mounts):
+        if mount.fs_type == "cgroup" and "memory" in mount.super_options:
+            return Hierarchy(1, _below(root, mount.mount_point), mount.root)
+    for mount in reversed(mounts):
+        if mount.fs_type == "cgroup2":
+            return Hierarchy(2, _below(root, mount.mount_point), mount.root)
+    return None
+
+
+def _at(directory: str) -> Hierarchy | None:
+    versions: tuple[Literal[1, 2], ...] = (1, 2)
+    for version in versions:
+        if os.path.exists(os.path.join(directory, MARKER_FILES[version])):
+            return Hierarchy(version, directory.rstrip("/") or "/")
+    return None
+
+
+def _below(root: str, path: str) -> str:
+    return path if root in {"/", ""} else os.path.join(root, path.lstrip("/"))
+
+
+class CgroupTree:
+    """The cgroups of one hierarchy."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self.hierarchy = hierarchy
+        self.denied = 0  #: directories that could not be listed
+
+    def directory(self, path: str) -> str | None:
+        """Where cgroup ``path`` (as /proc names it) is; ``None`` = outside of what is mounted here."""
+        root = self.hierarchy.root
+        if root == "/" or root.startswith("/.."):  # the reader's cgroup namespace shows paths from the mounted root
+            inside = path
+        elif path == root or path.startswith(root + "/"):
+            inside = path[len(root) :]
+        else:
+            return None
+        return self.hierarchy.mount_point + ("" if inside == "/" else inside)
+
+    def path_of(self, directory: str) -> str | None:
+        """The cgroup that a directory under the mount point is; ``None`` = it is not under it."""
+        mount = self.hierarchy.mount_point
+        directory = directory.rstrip("/")
+        if directory != mount and not directory.startswith(mount + "/"):
+            return None
+        root = "" if self.hierarchy.root == "/" or self.hierarchy.root.startswith("/..") else self.hierarchy.root
+        return root + directory[len(mount) :] or "/"
+
+    def read(self, path: str) -> Memcg | None:
+        """One cgroup; ``None`` = there is none (any more), or it is not a memory cgroup."""
+        directory = self.directory(path)
+        if directory is None or not os.path.isdir(directory):
+            return None
+        rows = MEMCG_FILES[self.hierarchy.version]
+        files = {row.name: read_if_there(f"{directory}/{row.name}") for row in rows}
+        return parse_memcg(path, self.hierarchy.version, files)
+
+    def chain(self, path: str) -> dict[str, Memcg]:
+        """``path`` and everything above it, the root first."""
+        found = ((above, self.read(above)) for above in reversed(ancestors(path)))
+        return {above: memcg for above, memcg in found if memcg is not None}
+
+    def paths(self, path: str = "/") -> Iterator[str]:
+        """``path`` and everything below it, parents first, siblings by age. Raises :class:`SourceError`."""
+        start = self.directory(path)
+        if start is None or not os.path.isdir(start):
+            raise SourceError(path, "there is no such memory cgroup", "oomsight score --all-cgroups lists those with a limit")
+        waiting = [(path, start)]
+        seen = 0
+        while waiting and seen < MAX_CGROUPS:
+            here, directory = waiting.pop()
+            seen += 1
+            yield here
+            try:
+                with os.scandir(directory) as entries:
+                    children = [(entry.inode(), entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            except OSError as error:
+                self.denied += isinstance(error, PermissionError)
+                continue
+            children.sort(reverse=True)  # the oldest is taken off the end first
+            prefix = here.rstrip("/")
+            waiting += [(f"{prefix}/{name}", f"{directory}/{name}") for _, name in children]
+
+    def below(self, path: str = "/") -> dict[str, Memcg]:
+        """``path`` and everything below it with their state, in the order of :meth:`paths`."""
+        found = ((here, self.read(here)) for here in self.paths(path))
+        return {here: memcg for here, memcg in found if memcg is not None}
+
+    def find(self, text: str) -> list[str]:
+        """
+        Cgroups that ``text`` may mean: a path, a directory, else every cgroup whose own name is or contains it
+        (a unit name, the beginning of a container id), exact names before others.
+        """
+        if (path := self.path_of(text)) is not None and self.directory(path) is not None:
+            return [path] if os.path.isdir(text) else []
+        if text.startswith("/"):
+            trimmed = text.rstrip("/") or "/"
+            directory = self.directory(trimmed)
+            return [trimmed] if directory is not None and os.path.isdir(directory) else []
+        names = [(path.rpartition("/")[2], path) for path in self.paths()]
+        exact = [path for name, path in names if name in {text, f"{text}.service", f"{text}.scope", f"{text}.slice"}]
+        return exact or [path for name, path in names if text in name]

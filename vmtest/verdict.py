@@ -1,0 +1,302 @@
+"""
+What happened in a guest, what the product said about it, and whether the two agree. Text and values in, values out.
+
+The truth comes from three places that share no code with the product: the kernel's own kill lines (read here with one
+regular expression), its counter of kills, and the processes that were there before and are gone after.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from vmtest.conf import Scenario
+from vmtest.machine import Run
+
+SCHEMA: Final = "oomsight.vmtest/1"
+
+
+class Process(NamedTuple):
+    """A process by pid and name; the name in the product's spelling for odd bytes (surrogate escapes)."""
+
+    pid: int
+    comm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What the kernel did."""
+
+    kills: tuple[Process, ...]  #: in order, by its kill lines; memory.oom.group logs and counts the selected one twice
+    constraint: str | None  #: of the first kill
+    counter: int | None  #: kills by its own counter; ``None`` = the guest could not tell (panic)
+    survivors: tuple[Process, ...] = ()  #: of ``kills``, those still running at the end
+    seconds_to_kill: float | None = None  #: from the trigger to the first kill, by the log's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One answer of ``oomsight explain``."""
+
+    status: int
+    seconds: float | None
+    victims: tuple[Process, ...]
+    kinds: tuple[str, ...]  #: of each incident
+    constraints: tuple[str | None, ...]
+    causes: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison; ``ok`` is ``None`` when there was nothing to compare."""
+
+    name: str
+    ok: bool | None
+    expected: object
+    found: object
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """A run and every comparison made."""
+
+    truth: Truth
+    explained: dict[str, Explained] = field(default_factory=dict)  #: by log: ``kmsg``, ``dmesg``, ``console``
+    predicted: Process | None = None
+    highest_oom_score: tuple[Process, ...] = ()  #: the kernel's own ranking before the trigger; several when tied
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def killed(self) -> tuple[Process, ...]:
+        """The processes that were killed, each once, in order."""
+        return tuple(dict.fromkeys(self.truth.kills))
+
+    @property
+    def ok(self) -> bool:
+        """Whether no comparison failed."""
+        return all(check.ok is not False for check in self.checks)
+
+
+_KILL: Final = re.compile(r"\bKilled process (\d+) \((.*)\) total-vm:", re.S)
+_CONSTRAINT: Final = re.compile(r"\boom-kill:constraint=(CONSTRAINT_\w+)")
+_HEX: Final = re.compile(r"\\x([0-9a-f]{2})")
+
+
+def _decode(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
+
+
+def kernel_records(kmsg: bytes) -> Iterator[tuple[int, str]]:
+    """(microseconds, text) of the kernel's own records of /dev/kmsg (facility 0), escapes undone."""
+    for line in kmsg.split(b"\n"):
+        head, separator, text = line.partition(b";")
+        fields = head.split(b",")
+        if separator and len(fields) >= 3 and all(part.isdigit() for part in fields[:3]) and int(fields[0]) < 8:
+            raw = _HEX.sub(lambda match: chr(int(match[1], 16)), text.decode("latin-1"))
+            yield int(fields[2]), _decode(raw.encode("latin-1"))
+
+
+def _trigger_us(kmsg: bytes) -> int | None:
+    match = re.search(rb"^\d+,\d+,(\d+),[^;]*;vmtest: trigger$", kmsg, re.M)
+    return int(match[1]) if match else None
+
+
+def truth(run: Run) -> Truth:
+    """What the kernel did, from its log (the console's after a panic), its counter and the two snapshots."""
+    kmsg = run.files.get("kmsg.txt")
+    timed: list[tuple[int | None, str]]
+    if kmsg is not None:
+        timed = list(kernel_records(kmsg))
+    else:
+        timed = [(None, line) for line in _decode(run.console).split("\n")]
+    kills, constraint, first_us = [], None, None
+    for us, text in timed:
+        found = _CONSTRAINT.search(text)
+        if found is not None and constraint is None:
+            constraint = found[1]
+        match = _KILL.search(text)
+        if match is not None:
+            first_us = us if first_us is None else first_us
+            kills.append(Process(int(match[1]), match[2]))
+    began_us = _trigger_us(kmsg) if kmsg is not None else None
+    counter = run.files.get("kills.txt", b"").strip()
+    after = processes(run.files.get("after.json"))
+    return Truth(
+        kills=tuple(kills),
+        constraint=constraint,
+        counter=int(counter) if counter.isdigit() else None,
+        survivors=tuple(kill for kill in kills if kill.pid in after and _alive(after[kill.pid])),
+        seconds_to_kill=(first_us - began_us) / 1e6 if first_us is not None and began_us is not None else None,
+    )
+
+
+def processes(snapshot: bytes | None) -> dict[int, Mapping[str, str]]:
+    """The processes of a snapshot of ``snap once`` that could be read; empty when there is none."""
+    if snapshot is None:
+        return {}
+    return {int(pid): files for pid, files in json.loads(snapshot)["processes"].items() if "stat" in files}
+
+
+def _alive(files: Mapping[str, str]) -> bool:
+    return files["stat"].rpartition(") ")[2][:1] not in {"Z", "X"}
+
+
+def highest_oom_score(snapshot: bytes | None, domain: str | None) -> tuple[Process, ...]:
+    """The processes the kernel itself gives the highest oom_score, within a cgroup when ``domain`` names one."""
+
+    def inside(files: Mapping[str, str]) -> bool:
+        path = files.get("cgroup", "").strip().rpartition(":")[2]
+        return domain is None or f"{path}/".startswith(f"{domain}/")
+
+    # pid 1 is never chosen, whatever its score says; a file that could not be read is no candidate.
+    scores = {
+        Process(pid, _decode(files["comm"].encode("latin-1")).rstrip("\n")): int(files["oom_score"])
+        for pid, files in processes(snapshot).items()
+        if pid != 1 and inside(files) and files.get("oom_score_adj", "").strip() != "-1000" and "oom_score" in files
+    }
+    top = max(scores.values(), default=0)
+    return tuple(sorted(process for process, score in scores.items() if score == top > 0))
+
+
+def read_document(data: bytes | None) -> dict[str, Any] | None:
+    """A JSON object the product printed; ``None`` when it printed none."""
+    try:
+        document = json.loads(data) if data else None
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def read_status(data: bytes | None) -> tuple[int | None, float | None]:
+    """Exit status and duration in seconds from ``NAME.status``: ``STATUS UPTIME_BEFORE UPTIME_AFTER``."""
+    match = re.fullmatch(rb"(\d+) ([\d.]+) ([\d.]+)\n", data or b"")
+    return (int(match[1]), round(float(match[3]) - float(match[2]), 2)) if match else (None, None)
+
+
+def explained(document: Mapping[str, Any], status: int, seconds: float | None) -> Explained:
+    """The part of an ``oomsight.explain`` document that can be held against the truth, oldest incident first."""
+    incidents = sorted(document["incidents"], key=lambda item: int(item["source"]["first_line"]))
+    return Explained(
+        status=status,
+        seconds=seconds,
+        victims=tuple(Process(victim["pid"], victim["comm"]) for item in incidents for victim in item["victims"]),
+        kinds=tuple(item["kind"] for item in incidents),
+        constraints=tuple(item["constraint"] for item in incidents),
+        causes=tuple(tuple(cause["code"] for cause in item["causes"]) for item in incidents),
+    )
+
+
+def predicted(document: Mapping[str, Any]) -> Process | None:
+    """The process an ``oomsight.score`` document puts first; ``None`` when nothing would be killed."""
+    ranking = document.get("ranking") or document.get("tasks") or []
+    first = next((row for row in ranking if row.get("rank") == 1), None)
+    return Process(first["pid"], first["comm"]) if first else None
+
+
+def judge(scenario: Scenario, run: Run, console_explained: Explained | None) -> Verdict:
+    """Every comparison that a run allows. ``console_explained``: the answer over the console, when that is all there is."""
+    what = truth(run)
+    verdict = Verdict(truth=what)
+    check = verdict.checks.append
+    endings = {"kill": ("end",), "end": ("end",), "panic": ("panic",), "any": ("end", "panic")}[scenario.expect]
+    check(Check("ended", run.ended in endings, "|".join(endings), run.ended))
+    if scenario.expect in {"kill", "end"}:
+        check(Check("killed", bool(what.kills) == (scenario.expect == "kill"), scenario.expect, len(what.kills)))
+    if what.counter is not None:
+        check(Check("counter", what.counter == len(what.kills), what.counter, len(what.kills)))
+        check(Check("died", not what.survivors, [], what.survivors))
+    if scenario.victims:
+        names = tuple(kill.comm for kill in what.kills[: len(scenario.victims)])
+        check(Check("scenario_victims", names == scenario.victims, scenario.victims, names))
+    if scenario.constraint is not None:
+        check(Check("scenario_constraint", what.constraint == scenario.constraint, scenario.constraint, what.constraint))
+    _judge_explain(verdict, run, console_explained)
+    _judge_prediction(verdict, scenario, run)
+    return verdict
+
+
+def _judge_explain(verdict: Verdict, run: Run, console_explained: Explained | None) -> None:
+    what = verdict.truth
+    for log in ("kmsg", "dmesg"):
+        status, seconds = read_status(run.files.get(f"explain_{log}.status"))
+        if status is None:
+            continue
+        document = read_document(run.files.get(f"explain_{log}.json"))
+        if document is None:
+            error = run.files.get(f"explain_{log}.err", b"").decode(errors="replace")
+            verdict.checks.append(Check(f"explain_{log}", False, "a document", f"status {status}: {error[-500:]}"))
+        else:
+            verdict.explained[log] = explained(document, status, seconds)
+    if console_explained is not None:
+        verdict.explained["console"] = console_explained
+    for log, answer in verdict.explained.items():
+        verdict.checks.append(Check(f"explain_{log}", answer.victims == verdict.killed, verdict.killed, answer.victims))
+        if what.kills and what.constraint is not None:
+            told = answer.constraints[0] if answer.constraints else None
+            verdict.checks.append(Check(f"explain_{log}_constraint", told == what.constraint, what.constraint, told))
+
+
+def _judge_prediction(verdict: Verdict, scenario: Scenario, run: Run) -> None:
+    first = verdict.truth.kills[0] if verdict.truth.kills else None
+    verdict.highest_oom_score = highest_oom_score(run.files.get("before.json"), scenario.domain)
+    status, _ = read_status(run.files.get("score.status"))
+    if status is None:  # not asked: this product has no `score`, or the scenario says that nobody can know
+        verdict.checks.append(Check("predicted", None, first, "not asked"))
+        return
+    document = read_document(run.files.get("score.json"))
+    if document is None:
+        error = run.files.get("score.err", b"").decode(errors="replace")
+        verdict.checks.append(Check("predicted", False, first, f"status {status}: {error[-500:]}"))
+        return
+    verdict.predicted = predicted(document)
+    verdict.checks.append(Check("predicted", verdict.predicted == first, first, verdict.predicted))
+
+
+def document(scenario: Scenario, kernel: str, run: Run, verdict: Verdict, product: str | None) -> dict[str, object]:
+    """The result of a run as it is stored: schema ``oomsight.vmtest/1``."""
+
+    def process(item: Process | None) -> dict[str, object] | None:
+        return None if item is None else {"pid": item.pid, "comm": item.comm}
+
+    def plain(value: object) -> object:
+        if isinstance(value, Process):
+            return process(value)
+        return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+    what = verdict.truth
+    return {
+        "schema": SCHEMA,
+        "ok": verdict.ok,
+        "scenario": scenario.name,
+        "kernel": kernel,
+        "release": run.files.get("release.txt", b"").decode().strip() or None,
+        "oomsight": product,
+        "ended": run.ended,
+        "reason": run.reason,
+        "boot_seconds": run.boot_seconds and round(run.boot_seconds, 2),
+        "wall_seconds": round(run.wall_seconds, 2),
+        "kills": [process(kill) for kill in what.kills],
+        "constraint": what.constraint,
+        "oom_kill_counter": what.counter,
+        "seconds_to_kill": what.seconds_to_kill,
+        "predicted": process(verdict.predicted),
+        "highest_oom_score": [process(item) for item in verdict.highest_oom_score],
+        "explained": {
+            log: {
+                "status": answer.status,
+                "seconds": answer.seconds,
+                "victims": [process(victim) for victim in answer.victims],
+                "kinds": list(answer.kinds),
+                "constraints": list(answer.constraints),
+                "causes": [list(codes) for codes in answer.causes],
+            }
+            for log, answer in verdict.explained.items()
+        },
+        "checks": [
+            {"name": item.name, "ok": item.ok, "expected": plain(item.expected), "found": plain(item.found)}
+            for item in verdict.checks
+        ],
+    }
