@@ -18,8 +18,8 @@ test: dev ## run all tests (two at a time) and leave nothing behind
 	@scripts/test.sh $(ARGS)
 
 lint: dev ## ruff and mypy --strict
-	@$(BIN)/ruff check --no-cache .
-	@$(BIN)/mypy --cache-dir=/dev/null
+	@$(BIN)/python -m ruff check --no-cache .
+	@$(BIN)/python -m mypy --cache-dir=/dev/null
 
 bench: dev ## measure speed and memory (some minutes)
 	@$(BIN)/python bench/run.py $(ARGS)

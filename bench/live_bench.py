@@ -262,11 +262,14 @@ def crash(kills: int, seed: int = 1) -> dict[str, object]:
         for process in (first, second):
             process.terminate()
             process.wait(20)
+        mine = set(pids)
         a, b = stored(steady), stored(broken)
+        kills = [[k for k in have["kills"] if k[2] in mine] for have in (a, b)]
+        events = [[e for e in have["events"] if e[4] in mine] for have in (a, b)]
         return {
-            "kills": len(pids), "deaths": deaths, "stored": len({k[2] for k in a["kills"]} & set(pids)),
-            "same_kills": a["kills"] == b["kills"], "same_events": a["events"] == b["events"],
-            "differing": [x for x in zip(a["events"], b["events"], strict=False) if x[0] != x[1]][:3],
+            "kills": len(pids), "deaths": deaths, "stored": len({k[2] for k in kills[0]}),
+            "same_kills": kills[0] == kills[1], "same_events": events[0] == events[1],
+            "differing": [x for x in zip(*events, strict=False) if x[0] != x[1]][:3],
             "notes": [a["notes"], b["notes"]],
         }  # fmt: skip
 

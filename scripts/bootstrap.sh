@@ -66,10 +66,11 @@ fi
 
 # -- the package and what it needs ----------------------------------------------------------------------------------
 
-# pip runs again only if what it was asked for has changed.
-asked=$(printf '%s\n' "$want" "$PWD" && cat pyproject.toml src/oomsight/_version.py)
-stamp=$venv/.oomsight-$profile
-if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$asked" ]; then
+# pip runs again only if what it was asked for has changed, or the place it was installed from. dev includes run.
+asked=$(pwd && cat pyproject.toml src/oomsight/_version.py)
+installed() { [ "$(cat "$venv/.oomsight-$1" 2>/dev/null)" = "$asked" ]; }
+
+if ! installed "$profile" && ! installed dev; then
     say "installing $want into $venv"
     pip_log=$(mktemp)
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --quiet --editable "$want" \
@@ -81,28 +82,33 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$asked" ]; then
         cat "$pip_log" >&2
         die "pip could not install $want"
     fi
-    printf '%s\n' "$asked" >"$stamp"
+    printf '%s\n' "$asked" >"$venv/.oomsight-$profile"
 fi
 
 # -- programs that some tests use -----------------------------------------------------------------------------------
 
-# program:Debian package. Without one its tests skip and say so.
-if [ "$profile" = dev ]; then
-    missing= packages=
-    for pair in zstd:zstd xz:xz-utils bzip2:bzip2 groff:groff-base jq:jq git:git; do
-        if ! command -v "${pair%%:*}" >/dev/null; then
-            missing="$missing ${pair%%:*}" packages="$packages ${pair#*:}"
-        fi
-    done
-    if [ -n "$missing" ]; then
-        tried=$venv/.oomsight-programs # a refusal is not asked for at every run
-        if can_apt && [ "$(cat "$tried" 2>/dev/null)" != "$packages" ]; then
-            say "installing$packages"
+# Without one its tests skip and say so. Nothing is asked for twice: a refusal is remembered with the list.
+if [ "$profile" = dev ] && command -v dpkg-query >/dev/null; then
+    missing=
+    while read -r package _ mark _; do
+        case $package:$mark in
+        '':* | '#'*) continue ;;
+        *:'[ci]') [ -n "${CI:-}" ] || continue ;;
+        esac
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
+        installed) ;;
+        *) missing="$missing $package" ;;
+        esac
+    done <scripts/test-packages.txt
+    asked=$venv/.oomsight-packages
+    if [ -n "$missing" ] && [ "$(cat "$asked" 2>/dev/null)" != "$missing" ]; then
+        if can_apt; then
+            say "installing$missing"
             # shellcheck disable=SC2086 # a list of words
-            apt_install $packages || say "apt-get could not install$packages; tests that use them will be skipped"
-            printf '%s\n' "$packages" >"$tried"
-        elif ! can_apt; then
+            apt_install $missing || say "apt-get could not install$missing; tests that use them will be skipped"
+        else
             say "not installed:$missing; tests that use them will be skipped"
         fi
+        printf '%s\n' "$missing" >"$asked"
     fi
 fi

@@ -241,5 +241,4 @@ if __name__ == "__main__":
     if sys.argv[1:] not in (["--check"], ["--write"]):
         sys.exit("usage: doc_blocks.py --check|--write")
     found = check(write=sys.argv[1] == "--write")
-    print(*found, sep="\n", file=sys.stderr)
-    sys.exit(bool(found))
+    sys.exit("\n".join(found) or 0)

@@ -105,7 +105,7 @@ def line(kernel: Kernel, scenario: Scenario, run: machine.Run, told: verdict.Ver
     """One run in one line; what failed follows on lines of its own."""
     killed = ", ".join(f"{kill.comm!r}" for kill in told.truth.kills[:3]) or "nobody"
     predicted = next((check.ok for check in told.checks if check.name == "predicted"), None)
-    word = {True: "predicted", False: "NOT predicted", None: "no prediction"}[predicted]
+    word = {True: "as predicted", False: "NOT as predicted", None: "no prediction asked"}[predicted]
     head = "ok  " if told.ok else "BAD "
     text = f"{head} {kernel.label:5} {scenario.name:18} {run.wall_seconds:5.1f} s  killed {killed}; {word}"
     failed = [item for item in told.checks if item.ok is False]
@@ -147,13 +147,14 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     verb("list", show_list, "Name the kernels and the scenarios.")
+    runs = verb("run", run_all, "Run scenarios on kernels; exit status 1 when anything is not as it should.")
     for sub in (
         verb("fetch", fetch, "Fetch kernels and build the userland; run does it too when something is missing."),
-        runs := verb("run", run_all, "Run scenarios on kernels; exit status 1 when anything is not as it should."),
+        runs,
     ):
-        sub.add_argument("-k", "--kernels", type=names, default=[], metavar="LIST", help="labels: 6.1,7.3 (default: all)")
+        sub.add_argument("-k", "--kernels", type=names, default=[], metavar="LIST", help="like 6.1,7.3 (default: all)")
     runs.add_argument("-s", "--scenarios", type=names, default=[], metavar="LIST", help="names (default: all)")
-    runs.add_argument("-o", "--output", type=Path, default=RESULTS, metavar="DIR", help="results (default: %(default)s)")
+    runs.add_argument("-o", "--output", type=Path, default=RESULTS, metavar="DIR", help="default: %(default)s")
     runs.add_argument("--no-product", action="store_true", help="only the kernel: for new captures, in less memory")
     return top
 

@@ -18,12 +18,14 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vmtest import cpio, kmod
-from vmtest.conf import Kernel
 from vmtest.debian import Suite, resolve
 from vmtest.paths import KERNELS, PRODUCT, REPOSITORY, RIG, USERLAND_IMAGE, WORK
+
+if TYPE_CHECKING:
+    from vmtest.conf import Kernel
 
 GUEST_PYTHON: Final = (3, 11)
 _USERLAND_SUITE: Final = "bookworm"
@@ -119,8 +121,8 @@ def userland() -> Path:
             (tree / name).mkdir(exist_ok=True)
         _precompile(tree / "usr/lib/python3.11")
         image = Path(scratch) / "userland.img"
-        command = ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", tree, image, f"{_USERLAND_MIB}M"]
-        subprocess.run(command, check=True)
+        how = ("-t", "ext4", "-O", "^has_journal", "-d", tree)
+        subprocess.run(["mke2fs", "-q", *how, image, f"{_USERLAND_MIB}M"], stdout=subprocess.DEVNULL, check=True)
         image.rename(USERLAND_IMAGE)
     return USERLAND_IMAGE
 
@@ -138,8 +140,8 @@ def product() -> bytes:
         python = f"{GUEST_PYTHON[0]}.{GUEST_PYTHON[1]}"
         fresh = wheels.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", fresh]
-        subprocess.run([*pip, "--only-binary", ":all:", "--python-version", python, *wanted], check=True)
+        how = ("--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--python-version", python)
+        subprocess.run([sys.executable, "-m", "pip", "install", *how, "--target", fresh, *wanted], check=True)
         fresh.rename(wheels)
     with tempfile.TemporaryDirectory(dir=WORK) as scratch:
         tree = Path(scratch) / "product"

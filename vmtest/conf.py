@@ -43,6 +43,7 @@ class Scenario:
     timeout_seconds: int = 150
     victims: tuple[str, ...] = ()  #: names of the first kills, in order; empty = not foretold
     constraint: str | None = None  #: of the first kill, as the kernel spells it
+    kind: str | None = None  #: of an incident that ``explain`` must find, as its JSON spells it
     domain: str | None = None  #: cgroup (path below the cgroup root) whose limit will be hit; ``None`` = the machine's
     predict: bool = True  #: whether the victim can be told before the trigger
 
@@ -84,7 +85,7 @@ class _Fields:
 
 
 def parse_scenario(name: str, text: str) -> Scenario:
-    """The ``# KEY: value`` lines that open a scenario file; the first other line ends them. Raises :class:`ConfError`."""
+    """The ``# KEY: value`` lines that open a scenario; the first other line ends them. Raises :class:`ConfError`."""
     fields = _Fields(f"scenario {name}")
     for line in text.splitlines():
         match = _HEADER.fullmatch(line)
@@ -112,6 +113,7 @@ def parse_scenario(name: str, text: str) -> Scenario:
         timeout_seconds=fields.number("TIMEOUT") or 150,
         victims=tuple(part.strip() for part in victims.split("|")) if victims else (),
         constraint=fields.text("CONSTRAINT"),
+        kind=fields.text("KIND"),
         domain=fields.text("DOMAIN"),
         predict=predict == "yes",
     )

@@ -81,7 +81,7 @@ class Suite:
             "Dir::Etc::sourcelist": root / "sources.list", "Dir::Etc::sourceparts": "-", "Dir::Etc::main": "-",
             "Dir::Etc::parts": "-", "APT::Architecture": "amd64", "APT::Architectures": "amd64",
             "APT::Sandbox::User": "root",
-        }
+        }  # fmt: skip
         flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         done = subprocess.run([tool, "-qq", *flags, *args], cwd=cwd, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -106,7 +106,7 @@ class Suite:
     def unpack(
         self, packages: Sequence[str], into: Path, *, with_dependencies: bool = False, skeleton: Path | None = None
     ) -> tuple[Deb, ...]:
-        """Download the packages, check each against the index, unpack them into ``into``, a new copy of ``skeleton``."""
+        """Download packages, check each against the index, unpack them into ``into``, a new copy of ``skeleton``."""
         self.update()
         debs_dir = self._root / "debs"
         shutil.rmtree(debs_dir, ignore_errors=True)

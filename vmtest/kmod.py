@@ -10,7 +10,7 @@ from typing import Final
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     # The port to the host, the disks and their file system. A module that is built in is simply not found.
-    "base": ("virtio_pci", "virtio_console", "nvme", "crc32c_generic", "crc32c_intel", "ext4"),
+    "base": ("virtio_pci", "virtio_console", "nvme", "crc32c_generic", "ext4"),
     "zram": ("lz4", "lz4_compress", "lzo", "lzo_rle", "zsmalloc", "zram"),
 }
 """Groups of modules; ``mods NAME`` of a scenario loads one."""
@@ -30,7 +30,7 @@ def dependencies(module: bytes) -> tuple[str, ...]:
 
 
 def load_order(wanted: Iterable[str], read: Callable[[str], bytes | None]) -> dict[str, bytes]:
-    """Name -> image of everything wanted and needed, dependencies first. ``read`` gives ``None`` for what is built in."""
+    """Name -> image of all that is wanted and needed, dependencies first. ``read``: ``None`` for what is built in."""
     images: dict[str, bytes | None] = {}
     order: dict[str, bytes] = {}
 

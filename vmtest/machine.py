@@ -11,10 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from vmtest.conf import Scenario
 from vmtest.paths import WORK
+
+if TYPE_CHECKING:
+    from vmtest.conf import Scenario
 
 QEMU: Final = "qemu-system-x86_64"
 PRODUCT_MIB: Final = 128
@@ -124,7 +126,7 @@ def ending(console: bytes, *, timed_out: bool) -> tuple[Ended, str | None]:
 def boot(
     scenario: Scenario, kernel: Path, initrd_parts: Sequence[bytes], userland: Path | None, *, attempts: int
 ) -> Run:
-    """Boot, wait for the end, collect. A guest that never reaches its init is started again, up to ``attempts`` times."""
+    """Boot, wait for the end, collect. One that never reaches its init is started again, ``attempts`` times in all."""
     for attempt in range(1, attempts + 1):
         run = _boot_once(scenario, kernel, initrd_parts, userland)
         if run.boot_seconds is not None or attempt == attempts:

@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vmtest.conf import Scenario
-from vmtest.machine import Run
+if TYPE_CHECKING:
+    from vmtest.conf import Scenario
+    from vmtest.machine import Run
 
 SCHEMA: Final = "oomsight.vmtest/1"
 
@@ -31,22 +32,34 @@ class Truth:
     """What the kernel did."""
 
     kills: tuple[Process, ...]  #: in order, by its kill lines; memory.oom.group logs and counts the selected one twice
-    constraint: str | None  #: of the first kill
+    first: tuple[Process, ...]  #: those of the first OOM event: several with memory.oom.group
+    constraint: str | None  #: of the first event
     counter: int | None  #: kills by its own counter; ``None`` = the guest could not tell (panic)
     survivors: tuple[Process, ...] = ()  #: of ``kills``, those still running at the end
     seconds_to_kill: float | None = None  #: from the trigger to the first kill, by the log's clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident(NamedTuple):
+    """One incident as ``oomsight explain`` told it."""
+
+    kind: str
+    constraint: str | None
+    victims: tuple[Process, ...]
+    causes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
-    """One answer of ``oomsight explain``."""
+    """One answer of ``oomsight explain``, oldest incident first."""
 
     status: int
     seconds: float | None
-    victims: tuple[Process, ...]
-    kinds: tuple[str, ...]  #: of each incident
-    constraints: tuple[str | None, ...]
-    causes: tuple[tuple[str, ...], ...]
+    incidents: tuple[Incident, ...]
+
+    @property
+    def victims(self) -> tuple[Process, ...]:
+        """Everyone it says was killed, in order."""
+        return tuple(victim for incident in self.incidents for victim in incident.victims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,7 @@ class Verdict:
 
     truth: Truth
     explained: dict[str, Explained] = field(default_factory=dict)  #: by log: ``kmsg``, ``dmesg``, ``console``
-    predicted: Process | None = None
+    predicted: tuple[Process, ...] = ()  #: whom ``oomsight score`` saw die in the next OOM, the selected one first
     highest_oom_score: tuple[Process, ...] = ()  #: the kernel's own ranking before the trigger; several when tied
     checks: list[Check] = field(default_factory=list)
 
@@ -112,21 +125,25 @@ def truth(run: Run) -> Truth:
         timed = list(kernel_records(kmsg))
     else:
         timed = [(None, line) for line in _decode(run.console).split("\n")]
-    kills, constraint, first_us = [], None, None
+    kills: list[Process] = []
+    constraints: list[str] = []  # of each event so far
+    first_event, first_us = 0, None
     for us, text in timed:
-        found = _CONSTRAINT.search(text)
-        if found is not None and constraint is None:
-            constraint = found[1]
-        match = _KILL.search(text)
-        if match is not None:
+        event = _CONSTRAINT.search(text)
+        if event is not None:
+            constraints.append(event[1])
+        kill = _KILL.search(text)
+        if kill is not None:
             first_us = us if first_us is None else first_us
-            kills.append(Process(int(match[1]), match[2]))
+            kills.append(Process(int(kill[1]), kill[2]))
+            first_event += len(constraints) <= 1
     began_us = _trigger_us(kmsg) if kmsg is not None else None
     counter = run.files.get("kills.txt", b"").strip()
     after = processes(run.files.get("after.json"))
     return Truth(
         kills=tuple(kills),
-        constraint=constraint,
+        first=tuple(dict.fromkeys(kills[:first_event])),
+        constraint=constraints[0] if constraints else None,
         counter=int(counter) if counter.isdigit() else None,
         survivors=tuple(kill for kill in kills if kill.pid in after and _alive(after[kill.pid])),
         seconds_to_kill=(first_us - began_us) / 1e6 if first_us is not None and began_us is not None else None,
@@ -177,27 +194,32 @@ def read_status(data: bytes | None) -> tuple[int | None, float | None]:
 
 
 def explained(document: Mapping[str, Any], status: int, seconds: float | None) -> Explained:
-    """The part of an ``oomsight.explain`` document that can be held against the truth, oldest incident first."""
+    """The part of an ``oomsight.explain`` document that can be held against the truth."""
     incidents = sorted(document["incidents"], key=lambda item: int(item["source"]["first_line"]))
     return Explained(
-        status=status,
-        seconds=seconds,
-        victims=tuple(Process(victim["pid"], victim["comm"]) for item in incidents for victim in item["victims"]),
-        kinds=tuple(item["kind"] for item in incidents),
-        constraints=tuple(item["constraint"] for item in incidents),
-        causes=tuple(tuple(cause["code"] for cause in item["causes"]) for item in incidents),
+        status,
+        seconds,
+        tuple(
+            Incident(
+                item["kind"],
+                item["constraint"],
+                tuple(Process(victim["pid"], victim["comm"]) for victim in item["victims"]),
+                tuple(cause["code"] for cause in item["causes"]),
+            )
+            for item in incidents
+        ),
     )
 
 
-def predicted(document: Mapping[str, Any]) -> Process | None:
-    """The process an ``oomsight.score`` document puts first; ``None`` when nothing would be killed."""
-    ranking = document.get("ranking") or document.get("tasks") or []
-    first = next((row for row in ranking if row.get("rank") == 1), None)
-    return Process(first["pid"], first["comm"]) if first else None
+def predicted(document: Mapping[str, Any]) -> tuple[Process, ...]:
+    """Whom an ``oomsight.score`` document sees die in the next OOM, the selected one first; empty: nobody."""
+    ranking = document["ranking"]
+    names = {row["pid"]: row["comm"] for row in ranking["processes"]}
+    return tuple(Process(kill["pid"], names[kill["pid"]]) for kill in ranking["prediction"]["kills"])
 
 
 def judge(scenario: Scenario, run: Run, console_explained: Explained | None) -> Verdict:
-    """Every comparison that a run allows. ``console_explained``: the answer over the console, when that is all there is."""
+    """Every comparison that a run allows. ``console_explained``: the answer over the console, where no log came."""
     what = truth(run)
     verdict = Verdict(truth=what)
     check = verdict.checks.append
@@ -212,13 +234,14 @@ def judge(scenario: Scenario, run: Run, console_explained: Explained | None) -> 
         names = tuple(kill.comm for kill in what.kills[: len(scenario.victims)])
         check(Check("scenario_victims", names == scenario.victims, scenario.victims, names))
     if scenario.constraint is not None:
-        check(Check("scenario_constraint", what.constraint == scenario.constraint, scenario.constraint, what.constraint))
-    _judge_explain(verdict, run, console_explained)
+        same = what.constraint == scenario.constraint
+        check(Check("scenario_constraint", same, scenario.constraint, what.constraint))
+    _judge_explain(verdict, scenario, run, console_explained)
     _judge_prediction(verdict, scenario, run)
     return verdict
 
 
-def _judge_explain(verdict: Verdict, run: Run, console_explained: Explained | None) -> None:
+def _judge_explain(verdict: Verdict, scenario: Scenario, run: Run, console_explained: Explained | None) -> None:
     what = verdict.truth
     for log in ("kmsg", "dmesg"):
         status, seconds = read_status(run.files.get(f"explain_{log}.status"))
@@ -233,15 +256,18 @@ def _judge_explain(verdict: Verdict, run: Run, console_explained: Explained | No
     if console_explained is not None:
         verdict.explained["console"] = console_explained
     for log, answer in verdict.explained.items():
+        if scenario.kind is not None:
+            kinds = tuple(incident.kind for incident in answer.incidents)
+            verdict.checks.append(Check(f"explain_{log}_kind", scenario.kind in kinds, scenario.kind, kinds))
         verdict.checks.append(Check(f"explain_{log}", answer.victims == verdict.killed, verdict.killed, answer.victims))
         if what.kills and what.constraint is not None:
-            told = answer.constraints[0] if answer.constraints else None
+            told = next((incident.constraint for incident in answer.incidents if incident.victims), None)
             verdict.checks.append(Check(f"explain_{log}_constraint", told == what.constraint, what.constraint, told))
 
 
 def _judge_prediction(verdict: Verdict, scenario: Scenario, run: Run) -> None:
-    first = verdict.truth.kills[0] if verdict.truth.kills else None
     verdict.highest_oom_score = highest_oom_score(run.files.get("before.json"), scenario.domain)
+    first = verdict.truth.first
     status, _ = read_status(run.files.get("score.status"))
     if status is None:  # not asked: this product has no `score`, or the scenario says that nobody can know
         verdict.checks.append(Check("predicted", None, first, "not asked"))
@@ -252,7 +278,9 @@ def _judge_prediction(verdict: Verdict, scenario: Scenario, run: Run) -> None:
         verdict.checks.append(Check("predicted", False, first, f"status {status}: {error[-500:]}"))
         return
     verdict.predicted = predicted(document)
-    verdict.checks.append(Check("predicted", verdict.predicted == first, first, verdict.predicted))
+    # The selected one is logged first; the order of the rest of a group is the kernel's list of tasks.
+    agree = verdict.predicted[:1] == first[:1] and set(verdict.predicted) == set(first)
+    verdict.checks.append(Check("predicted", agree, first, verdict.predicted))
 
 
 def document(scenario: Scenario, kernel: str, run: Run, verdict: Verdict, product: str | None) -> dict[str, object]:
@@ -282,16 +310,21 @@ def document(scenario: Scenario, kernel: str, run: Run, verdict: Verdict, produc
         "constraint": what.constraint,
         "oom_kill_counter": what.counter,
         "seconds_to_kill": what.seconds_to_kill,
-        "predicted": process(verdict.predicted),
+        "predicted": [process(item) for item in verdict.predicted],
         "highest_oom_score": [process(item) for item in verdict.highest_oom_score],
         "explained": {
             log: {
                 "status": answer.status,
                 "seconds": answer.seconds,
-                "victims": [process(victim) for victim in answer.victims],
-                "kinds": list(answer.kinds),
-                "constraints": list(answer.constraints),
-                "causes": [list(codes) for codes in answer.causes],
+                "incidents": [
+                    {
+                        "kind": item.kind,
+                        "constraint": item.constraint,
+                        "victims": [process(victim) for victim in item.victims],
+                        "causes": list(item.causes),
+                    }
+                    for item in answer.incidents
+                ],
             }
             for log, answer in verdict.explained.items()
         },

@@ -46,6 +46,9 @@ SHELLS = {
 }
 """Rooms that touch the system or wire others."""
 
+BASE = {"_version", "_lazy"}
+"""Modules beside the rooms that know nobody and that everybody may import."""
+
 IMPURE = {"os", "io", "pathlib", "subprocess", "socket", "time", "logging", "random", "sys", "tempfile", "threading",
           "asyncio", "multiprocessing", "shutil", "glob", "secrets", "uuid", "select", "selectors", "signal"}  # fmt: skip
 """What a pure room must not import: files, clocks, processes, the environment, chance."""
@@ -91,9 +94,9 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def imported_room(module: str) -> str | None:
-    """The room of an ``oomsight.…`` module, ``None`` for all others and for the package's version."""
+    """The room of an ``oomsight.…`` module, ``None`` for all others and for :data:`BASE`."""
     parts = module.split(".")
-    if parts[0] != "oomsight" or len(parts) < 2 or parts[1] == "_version":
+    if parts[0] != "oomsight" or len(parts) < 2 or parts[1] in BASE:
         return None
     return parts[1] if (SRC / parts[1]).exists() or (SRC / f"{parts[1]}.py").exists() else None
 
@@ -104,13 +107,22 @@ def allowed(of: str) -> set[str]:
 
 
 def test_every_room_has_a_row() -> None:
-    rooms = {room(path) for path in MODULES} - {"__init__", "__main__", "_version"}
+    rooms = {room(path) for path in MODULES} - {"__init__", "__main__"} - BASE
     assert rooms <= set(PURE) | set(SHELLS), "a new room: say in the tables above what it may import"
+
+
+def test_every_room_is_described() -> None:
+    text = (ROOT / "docs" / "explanation" / "house.md").read_text(encoding="utf-8")
+    for name in {room(path) for path in MODULES if path.parent != SRC}:
+        assert f"\n  {name}/ " in text, name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_arrows_point_down(path) -> None:
-    if room(path) in {"_version", "__init__", "__main__"}:  # the front loads lazily; it names modules, not rooms
+    if room(path) in {"__init__", "__main__"}:  # the front loads lazily; it names modules, not rooms
+        return
+    if room(path) in BASE:
+        assert not [module for module, _ in imports(path) if module.startswith("oomsight")]
         return
     wrong = [
         f"{name_of(path)}:{line} imports {module}"

@@ -279,6 +279,13 @@ def test_run_script_falls_back_to_a_bundled_kill_where_there_was_none(project) -
     assert "postgres (pid 141, 40.3 MiB) was killed" in story
 
 
+def test_every_test_package_has_a_reason() -> None:
+    rows = [line for line in (ROOT / "scripts" / "test-packages.txt").read_text().splitlines() if line[:1] not in "#"]
+    for row in rows:
+        assert re.fullmatch(r"[a-z0-9.+-]+ +# (?:\[ci\] )?\S.+", row), row
+    assert {"zstd", "groff-base", "jq"} <= {row.split()[0] for row in rows}
+
+
 def test_project_file_says_what_the_documents_say() -> None:
     project_file = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project_file["requires-python"] == ">=3.11"

@@ -97,12 +97,11 @@ userland() { # the disk with Python and util-linux becomes /mnt, with this guest
 	disk=/dev/nvme1n1
 	[ -b $disk ] || disk=/dev/nvme0n1
 	mount -t ext4 -o ro,noload $disk /mnt || return 1
-	for dir in dev proc sys tmp product; do mount -o bind /$dir /mnt/$dir; done
-	mountpoint -q $CG && mount -o bind $CG /mnt$CG
+	for dir in dev proc sys tmp product; do mount -o rbind /$dir /mnt/$dir; done
 	PRODUCT=yes
 }
 
-product() { # NAME [-i] ARGUMENT...: run oomsight; output and exit status are the files NAME.* of the run
+product() { # NAME ARGUMENT...: run oomsight; NAME.json, NAME.err and NAME.status (status, uptime before, after) go home
 	name=$1
 	shift
 	read -r began _ </proc/uptime
@@ -114,7 +113,6 @@ product() { # NAME [-i] ARGUMENT...: run oomsight; output and exit status are th
 predict() { # who would die? asked while everybody is still idle
 	domain=$(argument domain)
 	product score score ${domain:+--cgroup "$domain"} --format json </dev/null
-	product score_all score --all-cgroups --format json </dev/null
 }
 
 explain() { # what happened? from the live kernel log, and from what dmesg prints

@@ -65,7 +65,9 @@ class Resolver:
         found: dict[Key, Record] = {}
         for key, record in self.memory:
             names = record.names
-            known = {key.id, names.container, names.machine, names.pod, names.pod_uid, f"{names.namespace}/{names.pod}"}
+            known = {key.id, names.container, names.machine, names.pod, names.pod_uid}
+            if names.pod is not None and names.namespace is not None:
+                known.add(f"{names.namespace}/{names.pod}")
             if text in known or (key.kind == "container" and len(text) >= SHORT_ID_CHARS and key.id.startswith(text)):
                 found[key] = record
         return sorted(found.items(), key=lambda pair: -pair[1].last)
@@ -182,6 +184,7 @@ def _level(owner: Owner, names: Names) -> str:
 
 def _words(found: Attribution, owner: Owner) -> tuple[str, str]:
     """Marked words and short words; where memory knows no name, the path's own words, which say so."""
+    own = owner.words.removeprefix(f"{owner.nested.words}, inside ") if owner.nested is not None else owner.words
     qos = _QOS_WORDS.get(found.qos or "", "")
     pod = f"{mark(found.namespace or UNKNOWN, Kind.OWNER)}/{mark(found.pod, Kind.OWNER)}" if found.pod else None
     if found.container is not None:
@@ -203,7 +206,6 @@ def _words(found: Attribution, owner: Owner) -> tuple[str, str]:
         return f"{where}user {user}", f"{where if found.session else ''}user {user}"
     if found.machine is not None and owner.machine not in {None, found.machine}:
         name = mark(found.machine, Kind.OWNER)
-        return f"{owner.words} ({name})", f"{owner.short} ({name})"
-    words = owner.words.removeprefix(f"{owner.nested.words}, inside ") if owner.nested is not None else owner.words
+        return f"{own} ({name})", f"{owner.short} ({name})"
     nameless = found.level in {"container", "pod"}  # where there was a name to know
-    return words + (f" (its name is {UNKNOWN})" if nameless else ""), owner.short
+    return own + (f" (its name is {UNKNOWN})" if nameless else ""), owner.short

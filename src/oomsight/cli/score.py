@@ -26,7 +26,7 @@ from oomsight.cli.options import (
 if TYPE_CHECKING:
     from oomsight.proc.process import Process
     from oomsight.score.answer import Answer, Detail
-    from oomsight.score.model import Rules, Snapshot, Unseen
+    from oomsight.score.model import Ranking, Rules, Snapshot, Unseen
     from oomsight.sources.cgrouptree import CgroupTree
     from oomsight.sources.proctree import ProcTree
 
@@ -172,6 +172,7 @@ class Host:
         snapshot, rules, asked = found.snapshot, found.rules, None
         if cgroup is None:
             ranking = rank_host(snapshot, rules)
+            snapshot = _sharing(snapshot, ranking)
             if ranking.victim is not None and ranking.victim.process.cgroup is not None:
                 cgroups = self._tree(tree)
                 chain = cgroups.chain(ranking.victim.process.cgroup) if cgroups is not None else {}
@@ -180,6 +181,7 @@ class Host:
             cgroups = self._needed_tree(tree)
             asked, limited, snapshot = _limited(snapshot, cgroups, cgroup)
             ranking = rank_cgroup(snapshot, rules, limited)
+            snapshot = _sharing(snapshot, ranking)
         return replace(
             found, snapshot=snapshot, ranking=ranking, prediction=predict(ranking, snapshot), asked_cgroup=asked
         )
@@ -238,6 +240,15 @@ class Host:
         if denied:
             unseen += (Unseen(f"PSS of {denied:,} processes of other users", "root or CAP_SYS_PTRACE"),)
         return replace(found, pss=pss, unseen=unseen)
+
+
+def _sharing(snapshot: Snapshot, ranking: Ranking) -> Snapshot:
+    """Return the snapshot with those marked who use the victim's memory."""
+    from oomsight.sources.proctree import with_sharers
+
+    if ranking.victim is None:
+        return snapshot
+    return replace(snapshot, processes=with_sharers(snapshot.processes, ranking.victim.process.pid))
 
 
 def _limited(snapshot: Snapshot, cgroups: CgroupTree, text: str) -> tuple[str | None, str, Snapshot]:

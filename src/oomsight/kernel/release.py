@@ -11,13 +11,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from oomsight._lazy import lazy
+
 Release = tuple[int, ...]
 """Leading numbers of a kernel release, most significant first."""
 
 NEWEST: Final[Release] = (9999,)
 """Stands for "the newest kernel there is" where no release is known."""
 
-_LEADING: Final = re.compile(r"\s*(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", re.ASCII)
+_LEADING: Final = lazy(r"\s*(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", re.ASCII)
 
 
 def parse_release(text: str | None) -> Release | None:

@@ -9,6 +9,7 @@ line alone and goes along, so that a stored incident is found by either.
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
@@ -16,13 +17,17 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from oomsight.report.model import EventKind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from oomsight.diagnose.model import Incident
 
-REMEMBERED: Final = 50_000
-"""Kills a :class:`Registry` knows by heart; far more than one ring buffer or one late journal can repeat."""
+REMEMBERED: Final = 10_000
+"""Kills a :class:`Registry` knows by heart; more than one ring buffer can repeat. The store knows them all."""
+_REAPED_PID: Final = re.compile(rb"oom_reaper: [^(]*?(\d+) \(")
+REAPER_US: Final = 60_000_000  #: a reaper line after this is of another process with the same pid
 
 
 class Stage(StrEnum):
@@ -90,17 +95,23 @@ def weigh(incident: Incident) -> int:
     )  # fmt: skip
 
 
+Known = tuple[str, str, int, str | None, int | None, int | None]
+"""A stored kill: its id, its event's id and weight (below 0 = provisional), boot, pid, printk clock."""
+
+
 class Registry:
     """Decides whether an event is news. Bounded: the oldest kills are forgotten first."""
 
-    def __init__(self, known: Iterable[tuple[str, str, int]] = ()) -> None:
-        """Start with what the store holds: (kill id, event id, weight), oldest first."""
+    def __init__(self, known: Iterable[Known] = ()) -> None:
+        """Start with what the store holds, oldest first."""
+        self._pids: dict[tuple[str | None, int | None], int] = {}
         self._kills: OrderedDict[str, str] = OrderedDict()
         self._events: OrderedDict[str, tuple[int, bool]] = OrderedDict()
         self.kills: Counter[str | None] = Counter()  #: distinct kills admitted by boot, those of *known* not counted
-        for kill, event, weight in known:
+        for kill, event, weight, boot, pid, time_us in known:
             self._kills[kill] = event
-            self._events[event] = (weight, True)
+            self._events[event] = (weight, weight >= 0)
+            self._pids[boot, pid] = time_us or 0
 
     def admit(self, event: LiveEvent) -> LiveEvent | None:
         """
@@ -108,6 +119,8 @@ class Registry:
 
         A kill already known under another event (a group kill read from its middle) updates that event.
         """
+        if event.incident.report.kind is EventKind.REAPER_ONLY and not event.kills and self._reaped_known(event):
+            return None
         owner = next((self._kills[k.kill_id] for k in event.kills if k.kill_id in self._kills), event.event_id)
         weight, complete = self._events.get(owner, (-1, False))
         if owner in self._events and (event.stage is Stage.PROVISIONAL or (complete and event.weight <= weight)):
@@ -121,11 +134,20 @@ class Registry:
             if kill.kill_id not in self._kills:
                 self.kills[event.boot_id] += 1
                 self._kills[kill.kill_id] = owner
+                self._pids[event.boot_id, kill.pid] = kill.time_us or 0
         self._events[owner] = (max(weight, event.weight), stage is not Stage.PROVISIONAL)
         while len(self._kills) > REMEMBERED:
             self._kills.popitem(last=False)
+        if len(self._pids) > 2 * REMEMBERED:
+            self._pids = dict(list(self._pids.items())[REMEMBERED:])
         while len(self._events) > REMEMBERED:
             self._events.popitem(last=False)
         if owner == event.event_id and stage is event.stage:
             return event
         return replace(event, event_id=owner, stage=stage)
+
+    def _reaped_known(self, event: LiveEvent) -> bool:
+        """Whether a reaper line without its kill is of a kill that was told before (and before a restart)."""
+        match = _REAPED_PID.search(event.raw)
+        killed = self._pids.get((event.boot_id, int(match[1]))) if match else None
+        return killed is not None and (event.time_us or 0) - killed < REAPER_US

@@ -46,7 +46,7 @@ _REAPER_PID: Final = re.compile(r"(?:process |pid:)(\d+) \(")
 _OOM_PANIC: Final = re.compile(r"memory|oom", re.IGNORECASE)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Window:
     """The lines of one report, or of two that old kernels mixed."""
 
@@ -207,9 +207,17 @@ class Merger:
         return self._current is not None or bool(self._ready or self._dirty)
 
     def low_water(self) -> int | str | None:
-        """Position of the oldest record still needed: read again from there after a crash. ``None`` = none is."""
-        windows = (*self._recent, *self._ready, *((self._current,) if self._current else ()))
-        return windows[0].records[0].position if windows else self._prefix.position if self._prefix else None
+        """
+        Position of the oldest record whose event is not complete: read again from there after a crash. ``None`` = none.
+
+        Windows kept for late lines do not count: a storm would have to be read again from ten seconds ago.
+        """
+        waiting = [*(w for _, w in self._dirty.values()), *self._ready]
+        waiting += [self._current] if self._current is not None else []
+        if not waiting:
+            return self._prefix.position if self._prefix else None
+        order = [*self._recent, *waiting]  # in the order of the log
+        return next(w for w in order if w in waiting).records[0].position
 
     # -- lines that decide --------------------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from oomsight._lazy import lazy
+
 OwnerKind = Literal["pod", "container", "unit", "user_session", "user", "machine", "slice", "root", "cgroup"]
 
 SECRET: Final = frozenset({"id", "pod", "machine", "name", "instance"})
@@ -87,7 +89,7 @@ def _row(  # noqa: PLR0917 - columns of a table
     qos: str | None = None,
 ) -> Layout:
     # ASCII: \d and \w mean what kernel and runtimes print. DOTALL: names may hold newlines.
-    compiled = re.compile(pattern, re.ASCII | re.DOTALL)
+    compiled = lazy(pattern, re.ASCII | re.DOTALL)
     contexts = frozenset(under.split())
     return Layout(name, compiled, example, source, kind, level, noun, contexts, opens, boundary, orch, runtime, qos)
 

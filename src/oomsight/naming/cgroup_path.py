@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from oomsight._lazy import lazy
 from oomsight.naming.cgroup_layouts import ELIDED, ROWS, RUNTIMES, Layout, OwnerKind
 from oomsight.naming.marked import Kind, mark, unmark
 
@@ -31,14 +32,14 @@ _QOS_WORDS: Final = {"guaranteed": "Guaranteed", "burstable": "Burstable", "best
 _POD_WORDS: Final = {"ecs": "ECS task", "nomad": "Nomad allocation"}
 
 # What may stand before a path: a /proc/<pid>/cgroup field ("0::", "5:memory:") or a cgroupfs mount point.
-_PREFIX: Final = re.compile(
+_PREFIX: Final = lazy(
     r"(?:\d{1,4}:[\w=,.]*:)?"
     r"(?:/sys/fs/cgroup(?:/(?:memory|unified|systemd|cpuset|cpu,cpuacct|cpu|pids|freezer|devices|blkio))?(?=/|$))?",
     re.ASCII,
 )
 _DELETED: Final = " (deleted)"  # /proc/<pid>/cgroup says so of a removed cgroup
-_HOLE: Final = re.compile(r"…|\.{2,3}|<[\w -]*>", re.ASCII)  # an id somebody took out before posting
-_ESCAPES: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")
+_HOLE: Final = lazy(r"…|\.{2,3}|<[\w -]*>", re.ASCII)  # an id somebody took out before posting
+_ESCAPES: Final = lazy(r"(?:\\x[0-9a-f]{2})+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ characters are turned into visible ``\\xNN`` escapes when a name is marked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from enum import StrEnum
 
+from oomsight._lazy import lazy
+
 _OPEN, _SEP, _CLOSE = "\x02", "\x1f", "\x03"
 _FORGE = str.maketrans({_OPEN: "\\x02", _SEP: "\\x1f", _CLOSE: "\\x03"})
-_NAME = re.compile("\x02(.)\x1f([^\x03]*)\x03")
+_NAME = lazy("\x02(.)\x1f([^\x03]*)\x03")
 
 
 class Kind(StrEnum):

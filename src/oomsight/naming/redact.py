@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from hashlib import blake2s
 from typing import Final
 
+from oomsight._lazy import lazy
 from oomsight.naming.cgroup_layouts import ELIDED, SECRET
 from oomsight.naming.cgroup_path import Step, split, unescape, walk
 from oomsight.naming.marked import Kind, map_names, mark
@@ -49,7 +50,7 @@ PUBLIC_NAMES: Final = _set(
 ) | {"Web Content", "Isolated Web Co", "WebExtensions", "gitlab-runner", "actions.runner", "Runner.Worker"}
 """Programs (comm, cut to 15 characters where longer, and unit names) that are the same everywhere: kept."""
 
-_PUBLIC_SHAPE: Final = re.compile(
+_PUBLIC_SHAPE: Final = lazy(
     r"(?:python|php|php-fpm|perl|ruby|lua|clang|gcc|qemu-system-)[\d.]*[a-z]?"
     r"|(?:kworker|ksoftirqd|migration|cpuhp|irq|jbd2|rcu\w*)/.*|(?:kswapd|kcompactd|scsi_eh_|loop|nvme)\d+",
     re.ASCII | re.DOTALL,
@@ -70,16 +71,16 @@ GRAMMAR: Final = _set(
 
 _PREFIX: Final = {Kind.COMM: "comm", Kind.CGROUP: "name", Kind.OWNER: "name", Kind.USER: "user", Kind.HOST: "host",
                   Kind.FILE: "file", Kind.ID: "id"}  # fmt: skip
-_NUMBER: Final = re.compile(r"\d{1,11}", re.ASCII)
-_HEX_ID: Final = re.compile(r"[0-9a-f](?:[-_]?[0-9a-f])*", re.ASCII)
-_LONG_HEX: Final = re.compile(r"[0-9a-f]{12,64}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}")
-_YARN_ID: Final = re.compile(r"container_[e\d_]+", re.ASCII)  # numbers only
-_CUT: Final = re.compile(r"(?:…|\.{2,3})$")
+_NUMBER: Final = lazy(r"\d{1,11}", re.ASCII)
+_HEX_ID: Final = lazy(r"[0-9a-f](?:[-_]?[0-9a-f])*", re.ASCII)
+_LONG_HEX: Final = lazy(r"[0-9a-f]{12,64}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}")
+_YARN_ID: Final = lazy(r"container_[e\d_]+", re.ASCII)  # numbers only
+_CUT: Final = lazy(r"(?:…|\.{2,3})$")
 _PUBLIC_FILES: Final = _set(
     "var log proc sys dev etc usr lib run tmp home root mnt srv opt fs cgroup memory journal kern.log messages syslog "
     "dmesg kmsg debug crash <stdin> - . .."
 )
-_EXTENSION: Final = re.compile(r"(?:\.(?:log|txt|json|ndjson|gz|xz|zst|bz2|journal|md|html|\d{1,3}))+$", re.ASCII)
+_EXTENSION: Final = lazy(r"(?:\.(?:log|txt|json|ndjson|gz|xz|zst|bz2|journal|md|html|\d{1,3}))+$", re.ASCII)
 
 _HEX: Final = "0123456789abcdef"
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from oomsight._lazy import lazy
+
 if TYPE_CHECKING:
     from oomsight.report.model import OomReport
 
@@ -15,8 +17,8 @@ _UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _WORDS: Final = {
     "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000,
 }  # fmt: skip
-_AGO: Final = re.compile(r"(\d+)\s*(second|minute|hour|day|week|month|year)s?(?:\s+ago)?")
-_SHORT: Final = re.compile(r"-?(\d+)\s*(s|min|m|h|d|w)")
+_AGO: Final = lazy(r"(\d+)\s*(second|minute|hour|day|week|month|year)s?(?:\s+ago)?")
+_SHORT: Final = lazy(r"-?(\d+)\s*(s|min|m|h|d|w)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-_FIELD: Final = re.compile(r"^(?:Node\s+\d+\s+)?([\w()]+):\s*(\d+)(?: kB)?\s*$", re.MULTILINE | re.ASCII)
-_COUNT: Final = re.compile(r"^(\S+) (-?\d+)$", re.MULTILINE | re.ASCII)
+_FIELD: Final = re.compile(r"^(?:Node\s+\d+\s+)?([\w()]+):\s*(\d{1,20})(?: kB)?\s*$", re.MULTILINE | re.ASCII)
+_COUNT: Final = re.compile(r"^(\S+) (-?\d{1,20})$", re.MULTILINE | re.ASCII)
 
 
 class MemInfo(NamedTuple):
@@ -53,11 +53,12 @@ class ZoneInfo(NamedTuple):
     cma_pages: int | None
 
 
-_ZONE: Final = re.compile(r"^Node (\d+), zone +(\S+)\n", re.MULTILINE | re.ASCII)
+_ZONE: Final = re.compile(r"^Node (\d{1,9}), zone +(\S+)\n", re.MULTILINE | re.ASCII)
 _ZONE_FIELD: Final = re.compile(
-    r"^ +(?:pages )?(free|min|low|high|spanned|present|managed|cma) +(\d+)$", re.MULTILINE | re.ASCII
+    r"^ +(?:pages )?(free|min|low|high|spanned|present|managed|cma) +(\d{1,20})$", re.MULTILINE | re.ASCII
 )
 _PROTECTION: Final = re.compile(r"^ +protection: \(([\d, ]*)\)", re.MULTILINE | re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,20}", re.ASCII)
 _ZONE_NAMES: Final = ("free", "min", "low", "high", "spanned", "present", "managed", "cma")
 
 
@@ -71,7 +72,7 @@ def parse_zoneinfo(text: str) -> tuple[ZoneInfo, ...]:
         for key, value in _ZONE_FIELD.findall(body):
             fields.setdefault(key, int(value))
         found = _PROTECTION.search(body)
-        protection = tuple(int(part) for part in found[1].split(",") if part.strip()) if found else ()
+        protection = tuple(map(int, _NUMBER.findall(found[1]))) if found else ()
         zones.append(ZoneInfo(int(node), name, protection, *map(fields.get, _ZONE_NAMES)))
     return tuple(zones)
 
@@ -109,6 +110,9 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
     return tuple(mounts)
 
 
+_MOST_CPUS: Final = 1 << 16  # NR_CPUS is at most 8192 today
+
+
 def parse_cpu_list(text: str) -> frozenset[int] | None:
     """A list of CPUs or nodes like ``0-3,8``; ``None`` if it is none. An empty list is empty."""
     found: set[int] = set()
@@ -116,7 +120,7 @@ def parse_cpu_list(text: str) -> frozenset[int] | None:
         first, dash, last = part.partition("-")
         if not part:
             continue
-        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 12:
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 11 or int(last or 0) > _MOST_CPUS:
             return None
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)

@@ -90,7 +90,7 @@ def _flag(text: str) -> bool | None:
 
 
 def _pids(text: str) -> tuple[int, ...]:
-    return tuple(int(line) for line in text.split() if line.isdecimal())
+    return tuple(int(line) for line in text.split() if line.isdecimal() and len(line) <= 10)
 
 
 def _v1_stat(text: str) -> dict[str, int]:

@@ -8,7 +8,10 @@ and kernel/cgroup/cgroup-v1.c (cgroup) of 2.6.36 … 7.3.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PF_EXITING: Final = 0x00000004  #: include/linux/sched.h
 PF_KTHREAD: Final = 0x00200000  #: include/linux/sched.h, 2.6.27+
@@ -81,7 +84,7 @@ _BLOCK: Final = (
     ("VmPMD", True), ("VmSwap", True), ("HugetlbPages", True),
 )  # fmt: skip
 _BLOCK_LINES: Final = re.compile(
-    "".join(rf"(?:{name}:\s*{'(' if kept else '(?:'}\d+) kB\n)?" for name, kept in _BLOCK), re.ASCII
+    "".join(rf"(?:{name}:\s*{'(' if kept else '(?:'}\d{{1,20}}) kB\n)?" for name, kept in _BLOCK), re.ASCII
 )
 _MISSING: Final = (None,) * sum(kept for _, kept in _BLOCK)
 
@@ -90,7 +93,12 @@ def parse_status(text: str) -> Status:
     """/proc/PID/status (or of a thread); fields whose lines are missing are ``None``."""
     at = text.find("\nVmLck:") + 1
     found = _BLOCK_LINES.match(text, at) if at else None
-    sizes = _MISSING if found is None else [None if kib is None else int(kib) for kib in found.groups()]
+    if found is None:  # a kernel thread or a zombie
+        sizes: Sequence[int | None] = _MISSING
+    elif text.startswith("Vm", found.end()):  # a line this table does not know: look for each by itself
+        sizes = [_word(text, f"\n{name}:", 10) for name, kept in _BLOCK if kept]
+    else:
+        sizes = [None if kib is None else int(kib) for kib in found.groups()]
     return Status._make((_word(text, "\nUid:\t", 10), *sizes, _word(text, "\nCapEff:\t", 16)))
 
 
@@ -139,7 +147,7 @@ class SmapsRollup(NamedTuple):
 _ROLLUP_KEYS: Final = (
     "Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem", "Private_Clean", "Private_Dirty", "Swap", "SwapPss", "Locked",
 )  # fmt: skip
-_ROLLUP_LINE: Final = re.compile(r"^(\w+):\s*(\d+) kB$", re.MULTILINE | re.ASCII)
+_ROLLUP_LINE: Final = re.compile(r"^(\w+):\s*(\d{1,20}) kB$", re.MULTILINE | re.ASCII)
 
 
 def parse_smaps_rollup(text: str) -> SmapsRollup | None:
@@ -162,7 +170,7 @@ def parse_cgroup(text: str) -> tuple[CgroupLine, ...]:
     for line in text.split("\n"):
         number, _, rest = line.partition(":")
         names, colon, path = rest.partition(":")
-        if colon and number.isdecimal():
+        if colon and number.isdecimal() and len(number) < 10:
             lines.append(CgroupLine(int(number), tuple(names.split(",")) if names else (), path))
     return tuple(lines)
 

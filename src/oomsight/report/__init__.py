@@ -6,10 +6,10 @@ Kernel log text to OOM reports.
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from typing import NamedTuple
 
+from oomsight._lazy import lazy
 from oomsight.report.assemble import SECTION, UPTIME, Assembler, Draft
 from oomsight.report.build import build_report
 from oomsight.report.carriers import Lines, find_layers, strip_lines
@@ -24,7 +24,7 @@ __all__ = ["Clock", "OomReport", "parse_text"]
 _PASTE_BYTES = 512 * 1024  # larger texts are logs, not pastes: nobody wraps or reverses those by hand
 _NEAR_LINES = 60
 _CLOCK_SLACK_S = 0.01  # carriers keep at least two decimals of the printk clock
-_ANY = re.compile(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '")
+_ANY = lazy(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '")
 
 
 def parse_text(data: bytes | str, name: str = "<text>", *, first_line: int = 1, clock: Clock = Clock()) -> list[OomReport]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from oomsight._lazy import lazy
 from oomsight.report.carriers import Lines
 from oomsight.report.grammar import KILL, classify
 from oomsight.report.unwrap import unescape_name
@@ -34,23 +35,23 @@ _MAX_GAP_LINES = 20_000  # a draft this far behind has lost its end
 _ADJACENT_LINES = 40  # lines of other programs that may stand between a report and its kill line
 _SAME_EVENT_S = 20.0  # a report of 20,000 tasks takes this long on a slow console
 
-_SIZES = re.compile(r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d{1,18}) ?[kK]B|(UID|oom_score_adj):[ ]?(-?\d{1,10})(?!\d)")
-_SIZED = re.compile(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-vm|vsz|anon-rss)[:.].*)$", re.S)
-_SCORED = re.compile(r"\((?P<comm>.*)\),? score (?P<score>-?\d{1,18})(?P<rest> .*)?$", re.S)
-_PLAIN = re.compile(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
-_UNCLOSED = re.compile(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):.*|)$", re.S)
-_UID_AFTER = re.compile(r",? ?UID:? ?(\d{1,10})(?!\d)")
-_TOO_LONG = re.compile(r"\d{19}")
-_MESSAGE = re.compile(
+_SIZES = lazy(r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d{1,18}) ?[kK]B|(UID|oom_score_adj):[ ]?(-?\d{1,10})(?!\d)")
+_SIZED = lazy(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-vm|vsz|anon-rss)[:.].*)$", re.S)
+_SCORED = lazy(r"\((?P<comm>.*)\),? score (?P<score>-?\d{1,18})(?P<rest> .*)?$", re.S)
+_PLAIN = lazy(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
+_UNCLOSED = lazy(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):.*|)$", re.S)
+_UID_AFTER = lazy(r",? ?UID:? ?(\d{1,10})(?!\d)")
+_TOO_LONG = lazy(r"\d{19}")
+_MESSAGE = lazy(
     r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\))?|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
 )
-_REAPED = re.compile(
+_REAPED = lazy(
     r"oom_reaper: reaped process (?P<pid>\d{1,10}) \((?P<comm>.*)\),? now anon-rss:(?P<anon>\d{1,18})kB, file-rss:(?P<file>\d{1,18})kB"
     r"(?:, shmem-rss:(?P<shmem>\d{1,18})kB)?"
 )
-_UNREAPED = re.compile(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
-_OOM_KILL_PID = re.compile(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$")
-_ROW_IDS = re.compile(r"\[[ \t]*(\d{1,10})\][ \t]+-?\d+[ \t]+(\d{1,10})(?!\d)")
+_UNREAPED = lazy(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
+_OOM_KILL_PID = lazy(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$")
+_ROW_IDS = lazy(r"\[[ \t]*(\d{1,10})\][ \t]+-?\d+[ \t]+(\d{1,10})(?!\d)")
 
 
 @dataclass(slots=True, eq=False)
@@ -618,7 +619,7 @@ def _merge(known: Kill, again: Kill) -> None:
         known.uid = again.uid
 
 
-UPTIME = re.compile(r"\[[ \t]*(\d{1,12}\.\d{3,9})\]|(?:^|\s)\d{1,4},\d{1,18},(\d{1,18}),[^;]*;")
+UPTIME = lazy(r"\[[ \t]*(\d{1,12}\.\d{3,9})\]|(?:^|\s)\d{1,4},\d{1,18},(\d{1,18}),[^;]*;")
 
 _HANDLERS = {
     "head": Assembler._on_head, "alloc": Assembler._on_alloc, "kill": Assembler._on_kill, "group": Assembler._on_group,

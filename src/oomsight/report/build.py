@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 
+from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.assemble import Draft, Kill
 from oomsight.report.carriers import Lines
 from oomsight.report.grammar import ALLOC, HEAD, classify, key_values
 from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
 from oomsight.report.model import (
-    UNLIMITED,
     EventKind,
-    Memcg,
     MemInfo,
     Note,
     OomReport,
@@ -27,29 +26,29 @@ from oomsight.report.times import Clock, when
 from oomsight.report.unwrap import unescape_name
 
 _MAX_COMM = 15  # TASK_COMM_LEN - 1, include/linux/sched.h
-_GFP = re.compile(r"gfp_mask=(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
-_MODE = re.compile(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
-_NODEMASK = re.compile(r"nodemask=(\(null\)|[\d,\-]+)")
-_CPU = re.compile(
+_GFP = lazy(r"gfp_mask=(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
+_MODE = lazy(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
+_NODEMASK = lazy(r"nodemask=(\(null\)|[\d,\-]+)")
+_CPU = lazy(
     r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: |Pid: ?(?P<pid2>\d{1,10}), comm: )(?P<rest>.*)", re.S
 )
-_RELEASE = re.compile(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
-_TAINTED = re.compile(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
-_CPUSET = re.compile(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
-_FRAME = re.compile(r"(?:\[<[0-9a-f]+>\][ \t]*)?([\w.$]+)\+0x")
-_TASK_IN = re.compile(r"Task in (?P<task>.*?)(?: killed as a result of limit of (?P<oom>.*))?$")
-_GROUP = re.compile(r"Tasks in (.*) are going to be killed")
-_SUMMARY = re.compile(
+_RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
+_TAINTED = lazy(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
+_CPUSET = lazy(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
+_FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?([\w.$]+)\+0x")
+_TASK_IN = lazy(r"Task in (?P<task>.*?)(?: killed as a result of limit of (?P<oom>.*))?$")
+_GROUP = lazy(r"Tasks in (.*) are going to be killed")
+_SUMMARY = lazy(
     r"oom-kill:\s*constraint=(?P<constraint>CONSTRAINT_\w+)(?:,nodemask=(?P<nodemask>\(null\)|[\d,\-]*?))?"
     r"(?:,cpuset=(?P<cpuset>.*?),mems_allowed=(?P<mems>[\d,\-]*?))?(?=,global_oom|,oom_memcg=|,task_memcg=|,task=|,\.\.\.|, |$)"
     r"(?P<rest>.*)$",
     re.S,
 )
-_SUMMARY_END = re.compile(r",\s*pid=\d{1,10}(?:,\s*uid=\d{1,10})?\s*$")
+_SUMMARY_END = lazy(r",\s*pid=\d{1,10}(?:,\s*uid=\d{1,10})?\s*$")
 # Panics because nobody was left to kill (until 4.18, and since); the others are asked for by vm.panic_on_oom.
-_NOBODY_LEFT = re.compile(r"no killable processes|deadlocked on memory")
-_EXITING = re.compile(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
-_SHARING = re.compile(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
+_NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
+_EXITING = lazy(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
+_SHARING = lazy(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
 _KINDS = {
     "CONSTRAINT_MEMCG": EventKind.MEMCG,
     "CONSTRAINT_CPUSET": EventKind.CPUSET,

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from oomsight._lazy import lazy
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -22,6 +24,7 @@ class Layer:
     pattern: str  #: regex source; named groups carry data for :func:`oomsight.report.times.when`
     sample: str  #: a prefix of this layer; a test matches every row against its own sample
     source: str  #: program or specification that writes it
+    starts: str  #: kinds of first character (see :func:`kind_of`): other lines need not be looked at
 
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
@@ -35,29 +38,32 @@ _HOSTTAG = (
 )
 
 LAYERS: tuple[Layer, ...] = (
-    Layer("quote", r"[ \t]*(?:(?:>|&gt;|\||#+|//+|\*|;)[ \t]*)+", "> > ", "mail, Markdown, source comments"),
-    Layer("indent", r"[ \t]+", "    ", "pasted code blocks"),
-    Layer("compose", r"[\w.\-]+[ \t]+\|[ \t]", "web-1  | ", "docker compose logs"),
+    Layer("quote", r"[ \t]*(?:(?:>|&gt;|\||#+|//+|\*|;)[ \t]*)+", "> > ", "mail, Markdown, source comments", " >|&#/*;"),
+    Layer("indent", r"[ \t]+", "    ", "pasted code blocks", " "),
+    Layer("compose", r"[\w.\-]+[ \t]+\|[ \t]", "web-1  | ", "docker compose logs", "a0.-"),
     Layer(
         "cri",
         r"(?P<cri>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+\-]\d\d:?\d\d)) (?:stdout|stderr) [FP] ",
         "2026-11-23T09:58:14.7Z stdout F ",
         "Kubernetes CRI log format",
+        "0",
     ),
     Layer(
         "kmsg",
         r"(?P<prio>\d{1,4}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),[^;,]*(?:,[^;]*?caller=(?P<caller>[TC]\d+))?[^;]*;",
         "4,329,3313311,-;",
         "/dev/kmsg record, kernel/printk/printk.c",
+        "0",
     ),
-    Layer("pri", r"<(?P<pri>\d{1,3})>(?:1 )?[ \t]*", "<4>", "syslog(2), RFC 3164, RFC 5424"),
-    Layer("level", r"(?P<fac>[a-z0-9]+)[ \t]*:(?P<lev>[a-z]+)[ \t]*:[ \t]?", "kern  :warn  : ", "dmesg -x"),
+    Layer("pri", r"<(?P<pri>\d{1,3})>(?:1 )?[ \t]*", "<4>", "syslog(2), RFC 3164, RFC 5424", "<"),
+    Layer("level", r"(?P<fac>[a-z0-9]+)[ \t]*:(?P<lev>[a-z]+)[ \t]*:[ \t]?", "kern  :warn  : ", "dmesg -x", "a0"),
     Layer(
         "rfc5424",
         r"(?P<iso5>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+\-]\d\d:?\d\d)?) (?P<host5>\S+) (?P<tag5>\S+)"
         r" (?P<tagpid5>\S+) \S+ (?:-|\[.*?\]) ?",
         "2026-11-23T09:58:14.652060+00:00 oomrig kernel - - - ",
         "RFC 5424",
+        "0",
     ),
     Layer(
         "iso",
@@ -65,12 +71,14 @@ LAYERS: tuple[Layer, ...] = (
         + r"(?:" + _HOSTTAG.format(n="i") + r")?",
         "2026-11-23T09:58:14.750231+0000 oomrig kernel: ",
         "journalctl -o short-iso, rsyslog, dmesg --time-format=iso",
+        "0[",
     ),
     Layer(
         "full",
         r"[^\W\d]{2,4}\.? (?P<full>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [\w+\-:]+) " + _HOSTTAG.format(n="f"),
         "Mon 2026-11-23 09:58:14 UTC oomrig kernel: ",
         "journalctl -o short-full, with-unit",
+        "a",
     ),
     Layer(
         "syslog",
@@ -78,47 +86,53 @@ LAYERS: tuple[Layer, ...] = (
         + _HOSTTAG.format(n="s"),
         "Nov 23 09:58:14 oomrig kernel: ",
         "RFC 3164, journalctl -o short",
+        "a0",
     ),
     Layer(
         "ctime",
         r"\[(?P<ctime>(?=[^\]\[]*\d\d:\d\d:\d\d)[^\]\[]{12,60})\][ \t]?",
         "[Mon Nov 23 09:58:12 2026] ",
         "dmesg -T, any locale",
+        "[",
     ),
     Layer(
         "unix",
         r"(?P<unix>\d{9,10}\.\d{3,6}) " + _HOSTTAG.format(n="u"),
         "1795427894.750231 oomrig kernel: ",
         "journalctl -o short-unix",
+        "0",
     ),
-    Layer("bare_tag", r"(?P<tagb>" + _TAGS + r")(?:\[\d+\])?: ", "kernel: ", "cut syslog lines"),
+    Layer("bare_tag", r"(?P<tagb>" + _TAGS + r")(?:\[\d+\])?: ", "kernel: ", "cut syslog lines", "a"),
     Layer(
         "human",
         r"\[(?:(?P<human>[A-Z][a-z]{2}[ \d]\d \d\d:\d\d)| *\+\d+\.\d+|< *\d+\.\d+>)\][ \t]?",
         "[  +0.001420] ",
         "dmesg -H, --time-format=delta",
+        "[",
     ),
     Layer(
         "printk",
         r"\[[ \t]*(?P<uptime>\d{1,12}\.\d{1,9})\](?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
         "[   17.316920][  T123] ",
         "printk, CONFIG_PRINTK_TIME and CONFIG_PRINTK_CALLER",
+        "[",
     ),
     Layer(
         "monotonic",
         r"(?P<hostm>[\w.\-]+) (?P<tagm>kernel|[\w\-]+\[\d+\]): ",
         "oomrig kernel: ",
         "journalctl -o short-monotonic, behind the printk clock",
+        "a0.-",
     ),
 )
 
-_COMPILED = tuple((layer, re.compile(layer.pattern)) for layer in LAYERS)
+_COMPILED = tuple((layer, lazy(layer.pattern)) for layer in LAYERS)
 _ORDER = {layer.name: i for i, layer in enumerate(LAYERS)}
-_CALLER = re.compile(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
+_CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
 # Where a line could start with a layer at all; a bare kernel message mostly cannot, and skips the table.
-_COULD = re.compile(r"[\s>|#/*;<\[\d&]|[A-Z][a-z]{2}[ .]|\w+ *:\w+ *:|[\w.\-]+[ \t]+\|[ \t]|kernel:|[\w\-]+\[\d+\]:|[\w.\-]+: ")
+_COULD = lazy(r"[\s>|#/*;<\[\d&]|[A-Z][a-z]{2}[ .]|\w+ *:\w+ *:|[\w.\-]+[ \t]+\|[ \t]|kernel:|[\w\-]+\[\d+\]:|[\w.\-]+: ")
 # A task-table row or header behind nothing: not a printk clock (which has a dot), not a wall clock.
-_ROW = re.compile(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
+_ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
 
 
 @dataclass(slots=True)
@@ -138,6 +152,13 @@ class Lines:
         return (m[1] or m[2]) if m else None
 
 
+def kind_of(char: str) -> str:
+    """Kind of a line's first character: ``0`` digit, ``a`` letter, blank, or the character itself."""
+    if char.isdigit():
+        return "0"
+    return "a" if char.isalpha() or char == "_" else " " if char in " \t" else char
+
+
 def find_layers(line: str) -> tuple[int, tuple[str, ...]]:
     """Return (length of the prefix, names of its layers) of one line."""
     end, names = 0, []
@@ -145,8 +166,11 @@ def find_layers(line: str) -> tuple[int, tuple[str, ...]]:
     while rank < len(_COMPILED) - 1:
         if _ROW.match(line, end) and "." not in line[end : line.find("]", end) + 1]:
             break
+        kind = kind_of(line[end : end + 1])
         for i in range(rank + 1, len(_COMPILED)):
             layer, pattern = _COMPILED[i]
+            if kind not in layer.starts:
+                continue
             if layer.name == "monotonic" and "printk" not in names:
                 continue
             m = pattern.match(line, end)
@@ -171,7 +195,7 @@ def _plausible(name: str, m: re.Match[str]) -> bool:
     return True
 
 
-_PRINTKISH = re.compile(r"[ \d.]+")
+_PRINTKISH = lazy(r"[ \d.]+")
 _FACILITIES = frozenset(
     "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp res0 res1 res2 res3 "
     "local0 local1 local2 local3 local4 local5 local6 local7".split()
@@ -192,8 +216,8 @@ def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _CACHE: dict[tuple[str, ...], re.Pattern[str]] = {}
-_NEVER = re.compile(r"(?!)")
-_USER_PRIO = re.compile(r"(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
+_NEVER = lazy(r"(?!)")
+_USER_PRIO = lazy(r"(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
 
 
 def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
@@ -274,6 +298,6 @@ def _find_untrusted(out: Lines) -> None:
                 out.untrusted.add(i)
 
 
-_LEVEL = re.compile(r"([a-z0-9]+)[ \t]*:[a-z]+[ \t]*: ")
+_LEVEL = lazy(r"([a-z0-9]+)[ \t]*:[a-z]+[ \t]*: ")
 # A relay may rewrite the priority but keeps the tag (imuxsock never writes tag "kernel" for user programs by itself).
-_SYSLOG_KERNEL = re.compile(r"^<\d+>(?:1 )?\S.* kernel(?:: | - )")
+_SYSLOG_KERNEL = lazy(r"^<\d+>(?:1 )?\S.* kernel(?:: | - )")

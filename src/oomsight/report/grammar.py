@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from oomsight._lazy import lazy
+
 
 @dataclass(frozen=True, slots=True)
 class LineRule:
@@ -110,15 +112,15 @@ LINE_RULES: tuple[LineRule, ...] = (
 )
 
 _RULE_NAMES = tuple(rule.name for rule in LINE_RULES)
-_START = re.compile("|".join(f"(?P<{rule.name}>{rule.start})" for rule in LINE_RULES))
+_START = lazy("|".join(f"(?P<{rule.name}>{rule.start})" for rule in LINE_RULES))
 
-HEAD = re.compile(r"(?:^|(?:(?P<comm>.*?) |^)invoked )oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
+HEAD = lazy(r"^(?:(?:(?P<comm>.*?) )?invoked )?oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
 """2.6.11 ``oom-killer: gfp_mask=``, later ``<comm> invoked oom-killer: gfp_mask=``; also cut right after the word."""
 
-KILL = re.compile(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d{1,10})\)?(?:, UID:? (?P<uid>\d{1,10}),?)? ?,? ?\(")
+KILL = lazy(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d{1,10})\)?(?:, UID:? (?P<uid>\d{1,10}),?)? ?,? ?\(")
 """``Killed process N (…`` and the announcement ``Kill process N (…) score S or sacrifice child``."""
 
-ALLOC = re.compile(
+ALLOC = lazy(
     r"(?P<comm>.*?): (?P<what>page allocation failure|vmalloc error|vmalloc: allocation failure)"
     r"|(?P<comm2>.*?): (?P<stall>page allocation stalls)|(?P<vm>vmap allocation for size \d+ failed)"
 )
@@ -132,7 +134,7 @@ INNER_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
 
 # Shapes a line may only seem to have because a process of a hostile name ("memory: usage 1") stands first in a head.
 _NAMED = frozenset(rule.name for rule in LINE_RULES) - {"row", "frame", "stat", "zone", "counters", "buddy", "oom_kill"}
-_HEAD_OF_NAME = re.compile(r".{0,60}? invoked oom-killer: gfp_mask=0x")
+_HEAD_OF_NAME = lazy(r".{0,60}? invoked oom-killer: gfp_mask=0x")
 
 
 def _starts_with_name(text: str) -> bool:
@@ -167,4 +169,4 @@ def key_values(text: str) -> dict[str, str]:
     return dict(_PAIR.findall(text))
 
 
-_PAIR = re.compile(r"(\w+)=([^\s,]*)")
+_PAIR = lazy(r"(\w+)=([^\s,]*)")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from oomsight._lazy import lazy
 from oomsight.report.carriers import Lines
 from oomsight.report.model import EventKind, Killed, Note, OomReport, Span
 from oomsight.report.times import Clock, when
@@ -25,7 +26,7 @@ class KillerRule:
 
 
 def _rule(killer: str, pattern: str, sample: str, source: str) -> KillerRule:
-    return KillerRule(killer, re.compile(pattern, re.S), sample, source)
+    return KillerRule(killer, lazy(pattern, re.S), sample, source)
 
 
 KILLER_RULES: tuple[KillerRule, ...] = (
@@ -84,7 +85,7 @@ KILLER_RULES: tuple[KillerRule, ...] = (
 _HINTS = ("due to memory ", "ending SIG", "oomd kill: ", "Killing '", "Kill '", "System OOM", "slurmstepd: error: Detected",
           "end sigkill", "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
-_CODE = re.compile(r"%[sdu]|\\d|\.\*|r\"|printf|grep |\bdef |\breturn\b")
+_CODE = lazy(r"%[sdu]|\\d|\.\*|r\"|printf|grep |\bdef |\breturn\b")
 
 
 def _joined(lines: Lines, i: int) -> str:

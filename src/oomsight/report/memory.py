@@ -11,21 +11,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from oomsight._lazy import lazy
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
 from oomsight.report.unwrap import unescape_name
 
 Numbered = tuple[int, str]
 
-_PAGES = re.compile(r"(\w+):(\d{1,18})(?=[ \t]|$)")
-_KIB = re.compile(r"([a-z_A-Z]+(?:\([a-z]+\))?):[ ]?(\d{1,18})[kK]B")
-_PLAIN = re.compile(r"(pages_scanned):(\d{1,18})(?!\d)")
-_BUDDY = re.compile(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?")
-_HUGE = re.compile(r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18}) hugepages_size=(\d{1,18})kB")
-_NODE_ZONE = re.compile(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )")
-_USAGE = re.compile(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?")
-_OLD_STATS = re.compile(r"(\w+):(\d{1,18})KB")
-_SLAB = re.compile(r"(\S+)[ \t]+(\d{1,18})KB[ \t]+(\d{1,18})KB")
-_ALLOC = re.compile(r"(\d{1,18}(?:\.\d{1,3})?) ?([KMGTk]?)(i?B?)[ \t]+(\d{1,18})[ \t]+(\S+:\d+ .*)")
+_PAGES = lazy(r"(\w+):(\d{1,18})(?=[ \t]|$)")
+_KIB = lazy(r"([a-z_A-Z]+(?:\([a-z]+\))?):[ ]?(\d{1,18})[kK]B")
+_PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)")
+_BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?")
+_HUGE = lazy(r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18}) hugepages_size=(\d{1,18})kB")
+_NODE_ZONE = lazy(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )")
+_USAGE = lazy(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?")
+_OLD_STATS = lazy(r"(\w+):(\d{1,18})KB")
+_SLAB = lazy(r"(\S+)[ \t]+(\d{1,18})KB[ \t]+(\d{1,18})KB")
+_ALLOC = lazy(r"(\d{1,18}(?:\.\d{1,3})?) ?([KMGTk]?)(i?B?)[ \t]+(\d{1,18})[ \t]+(\S+:\d+ .*)")
 _POWERS = {"": 1, "K": 1 << 10, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 # Words of the "<n> pages …" lines (lib/show_mem.c, mm/show_mem.c; arch code before 2.6.32) and our key for each.

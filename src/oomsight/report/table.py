@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
+from oomsight._lazy import lazy
 from oomsight.report.model import Task
 from oomsight.report.unwrap import unescape_name
 
@@ -93,7 +94,7 @@ def guess_columns(texts: Sequence[str]) -> tuple[str, ...] | None:
     return fits[0].columns
 
 
-_LEADING = re.compile(r"(?:[ \t]*-?\d+(?=[ \t]|$))*")
+_LEADING = lazy(r"(?:[ \t]*-?\d+(?=[ \t]|$))*")
 
 
 def build_tasks(

@@ -7,14 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from oomsight.report.carriers import LAYERS
+from oomsight._lazy import lazy
+from oomsight.report.carriers import LAYERS, kind_of
 from oomsight.report.model import When
 
-_LAYER = {layer.name: re.compile(layer.pattern) for layer in LAYERS}
-_ORDERED = tuple(_LAYER.items())
+_LAYER = {layer.name: lazy(layer.pattern) for layer in LAYERS}
+_ORDERED = tuple((layer.name, layer.starts, _LAYER[layer.name]) for layer in LAYERS)
 _MONTHS = {m: i for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
-_SYSLOG = re.compile(r"(?:([A-Z][a-z]{2})\s+)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?")
-_CTIME_DATE = re.compile(r"(\d\d):(\d\d):(\d\d)")
+_SYSLOG = lazy(r"(?:([A-Z][a-z]{2})\s+)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?")
+_CTIME_DATE = lazy(r"(\d\d):(\d\d):(\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ def when(raw: str, clock: Clock = Clock()) -> When:
     pos = 0
     texts: list[str] = []
     for _ in range(8):
-        for name, pattern in _ORDERED:
+        kind = kind_of(raw[pos : pos + 1])
+        for name, starts, pattern in _ORDERED:
+            if kind not in starts:
+                continue
             m = pattern.match(raw, pos)
             if m is None or m.end() == pos or (name == "monotonic" and out.uptime_s is None):
                 continue

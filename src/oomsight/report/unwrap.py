@@ -15,16 +15,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
-_CONTROL_ESCAPES = re.compile(rb"\\x(0[0-9a-f]|1[0-9a-f]|7f|[89a-f][0-9a-f])")
-_OCTAL_ESCAPES = re.compile(r"#(0[0-3][0-7])")
+from oomsight._lazy import lazy
+
+ANSI = lazy(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_ESCAPED = lazy(rb"\\x([0-9a-f]{2})")
+_CONTROL_ESCAPES = lazy(rb"\\x(0[0-9a-f]|1[0-9a-f]|7f|[89a-f][0-9a-f])")
+_OCTAL_ESCAPES = lazy(r"#(0[0-3][0-7])")
 # Only syslog daemons write control characters in octal; elsewhere "#012" is a name.
-_SYSLOG_LINE = re.compile(r"[ \t>|]*(?:<\d+>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}-\d\d-\d\dT)")
+_SYSLOG_LINE = lazy(r"[ \t>|]*(?:<\d+>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}-\d\d-\d\dT)")
 _NUMBERED = tuple[int, str]
 
 # Where a new line must begin when a whole report stands on one line; each alternative starts a kernel message.
-_STARTS = re.compile(
+_STARTS = lazy(
     r"(?<!^)(?="
     r"\[ *\d+\.\d{3,6}\]"
     r"|\b(?:Call [Tt]race:|Mem-Info:|Hardware name: |lowmem_reserve\[\]:|Free swap +=|Total swap =|Swap cache stats:"
@@ -40,12 +42,12 @@ _STARTS = re.compile(
     r"|\[ *pid *\] +uid"
     r"|\[ *\d{1,7}\] +\d+ +\d+ +\d+ +\d+ +\d+ )"
 )
-_KILLISH = re.compile(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
+_KILLISH = lazy(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
 _MESSAGE_KEYS = ("MESSAGE", "message", "msg", "log", "textPayload", "Message", "short_message", "line", "text", "body",
                  "event", "_raw", "@message", "content")
 
 
-_JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*\{)")
+_JSON_START = lazy(r"\s*(?:\{\s*\"|\[\s*\{)")
 
 
 def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
@@ -270,7 +272,7 @@ def _json_record(record: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
             return
 
 
-_DMESG_JSON = re.compile(r'\s*"(pri|time|caller|msg)":\s*(.*?),?\s*$')
+_DMESG_JSON = lazy(r'\s*"(pri|time|caller|msg)":\s*(.*?),?\s*$')
 
 
 def _dmesg_json(text: str, first_no: int) -> Iterator[_NUMBERED]:
@@ -330,7 +332,7 @@ def thousands(text: str) -> str:
     return _THOUSANDS.sub(lambda m: re.sub(r"\D", "", m[1]) + m[2], text)
 
 
-_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:[,.'_\u00a0\u202f\u2009]\d{3})+)( ?[kK]B|(?=\s))")
+_THOUSANDS = lazy(r"(?<![\d.,])(\d{1,3}(?:[,.'_\u00a0\u202f\u2009]\d{3})+)( ?[kK]B|(?=\s))")
 
 
 def has_thousands(text: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from oomsight._lazy import lazy
 from oomsight.naming.marked import map_names
 from oomsight.sinks.blocks import (
     Bar,
@@ -29,9 +30,9 @@ from oomsight.sinks.safe import markdown_name, scrub
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_ACTIVE = re.compile(r"[\\`*<>\[\]|&~$]|(?<![^\W_])_+|_+(?![^\W_])")  # underscores inside a word are harmless
-_LINE_START = re.compile(r"^(\d*)([#+=-](?=\s|[#+=-]|$)|(?<=\d)[.)](?=\s|$))")  # heading, list, rule
-_CODE = re.compile(r"`([\w ./=:+%,'-]{1,100})`", re.ASCII)  # our own prose quotes commands and files like this
+_ACTIVE = lazy(r"[\\`*<>\[\]|&~$]|(?<![^\W_])_+|_+(?![^\W_])")  # underscores inside a word are harmless
+_LINE_START = lazy(r"^(\d*)([#+=-](?=\s|[#+=-]|$)|(?<=\d)[.)](?=\s|$))")  # heading, list, rule
+_CODE = lazy(r"`([\w ./=:+%,'-]{1,100})`", re.ASCII)  # our own prose quotes commands and files like this
 _WRAP: Final = {"strong": "**", "bad": "**", "warn": "", "good": "", "plain": "", "dim": ""}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, map_names
 
 GLUE: Final = "\x1e"
@@ -18,21 +19,21 @@ GLUE: Final = "\x1e"
 
 # Printable for str.isprintable() and yet invisible or a modifier of their neighbours: grapheme joiner, Hangul and
 # Khmer fillers, Mongolian and Unicode variation selectors, braille blank, object replacement.
-_HIDDEN = re.compile(
+_HIDDEN = lazy(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0100-\U000e01ef]"
 )
 # A bare name reads as one word of a sentence: no quotes needed. Digits alone would read as a number; brackets as a
 # kernel thread, which user space can imitate.
-_BARE = re.compile(r"(?!\d+\Z)[\w/@.][\w./@%+:=~\\#-]*(?<![.:=\\])", re.ASCII)
-_BARE_WIDE = re.compile(_BARE.pattern)
-_NUMBER_GAP = re.compile(
+_BARE = lazy(r"(?!\d+\Z)[\w/@.][\w./@%+:=~\\#-]*(?<![.:=\\])", re.ASCII)
+_BARE_WIDE = lazy(_BARE.pattern)
+_NUMBER_GAP = lazy(
     r"(?<=\d) (?=(?:[KMGTPE]?i?B|pages?|s|ms|min)\b|%)|(?:(?<=[pu]id)|(?<=_adj)|(?<=line)|(?<=lines)) (?=[-\d])"
 )
 # First words of Unicode character names whose letters pass for Latin ones.
 _LOOKALIKE_SCRIPTS = frozenset(
     {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU", "FULLWIDTH", "MATHEMATICAL"}
 )
-_UNSAFE_PROSE = re.compile("[^\n\x20-\x7e\xa1-\xac\xae-\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u22ff]")
+_UNSAFE_PROSE = lazy("[^\n\x20-\x7e\xa1-\xac\xae-\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u22ff]")
 
 
 def _escape(char: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import sqlite3
 import time
 import zlib
@@ -19,18 +18,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight._lazy import lazy
 from oomsight.sinks.store_schema import APPLICATION_ID, COLUMNS, MIGRATIONS, UPSERT
 
 if TYPE_CHECKING:
     from oomsight.live.counters import Finding
-    from oomsight.live.events import LiveEvent
+    from oomsight.live.events import Known, LiveEvent
 
 FILE_NAME: Final = "incidents.db"
 MAX_NOTES: Final = 10_000
 CHECK_BYTES: Final = 64 << 20  #: a larger file is not read through at every start
 SETTLED_SECONDS: Final = 60.0  #: after that a provisional event will not become complete any more
 PRUNE_EVERY: Final = 256  #: batches between two looks at age and size
-_CHANGING: Final = re.compile(r"[0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{12,64}|\d{4,}")
+_CHANGING: Final = lazy(r"[0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{12,64}|\d{4,}")
 
 
 class StoreError(Exception):
@@ -197,11 +197,12 @@ class Store:
         rows = self._db.execute("SELECT source, boot_id, position, seen FROM positions")
         return {name: (boot, position, seen) for name, boot, position, seen in rows}
 
-    def known(self, limit: int) -> list[tuple[str, str, int]]:
-        """Return (kill id, event id, weight) of the newest *limit* kills, oldest first; provisional events weigh -1."""
+    def known(self, limit: int) -> list[Known]:
+        """Return the newest *limit* kills, oldest first; provisional events weigh -1."""
         rows = self._db.execute(
-            "SELECT k.kill_id, k.event_id, CASE i.stage WHEN 'provisional' THEN -1 ELSE i.weight END"
-            " FROM kills k JOIN incidents i USING (event_id) ORDER BY i.wall_us DESC, k.time_us DESC LIMIT ?",
+            "SELECT k.kill_id, k.event_id, CASE i.stage WHEN 'provisional' THEN -1 ELSE i.weight END,"
+            " k.boot_id, k.pid, k.time_us FROM kills k JOIN incidents i USING (event_id)"
+            " ORDER BY i.wall_us DESC, k.time_us DESC LIMIT ?",
             (limit,),
         )
         return rows.fetchall()[::-1]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import human_kib
 
 if TYPE_CHECKING:
     from oomsight.report.model import MemcgLine, OomReport, Span, Victim, When
 
-_PRINTK_STAMP = re.compile(r"[\[<]?\s*\d+\.\d+\s*[\]>]?")
+_PRINTK_STAMP = lazy(r"[\[<]?\s*\d+\.\d+\s*[\]>]?")
 
 
 def rss_kib(victim: Victim) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from io import BytesIO, RawIOBase
 from shlex import quote
 from typing import Final
 
+from oomsight._lazy import lazy
 from oomsight.sources.decode import JOURNAL_MAGIC, codec_of, is_binary, plain
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.source import BLOCK_BYTES, Kind, Progress
@@ -22,11 +22,11 @@ STDIN_NAME: Final = "<stdin>"
 _KMSG_DEVICE: Final = os.makedev(1, 11)
 
 # Names logs have; in a directory, other files are read too when they hold text.
-_LOG_NAME: Final = re.compile(
+_LOG_NAME: Final = lazy(
     r"(?:kern|kernel|messages|syslog|dmesg|console|warn|debug|daemon|system|boot)\b|.*\.log\b|.*\.journal~?$"
 )
 # name, rotation by number (1 = the newest), rotation by date, compression.
-_ROTATION: Final = re.compile(
+_ROTATION: Final = lazy(
     r"(?P<stem>.+?)(?:[.-](?P<date>20\d{6}(?:[-T_]?\d{2,6})?))?(?:\.(?P<number>\d{1,4}))?(?P<old>\.old)?"
     r"(?P<packed>\.(?:gz|xz|zst|zstd|bz2|lzma))?$"
 )

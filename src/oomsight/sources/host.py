@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from oomsight._lazy import lazy
 from oomsight.sources import files
 from oomsight.sources.dmesg import DmesgSource
 from oomsight.sources.errors import NotReadable, SourceError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # Syslog families, best first. One is enough: the others repeat its kernel lines.
 LOG_FAMILIES: Final = ("kern.log", "messages", "syslog")
 
-_RECORD: Final = re.compile(rb"\d+,(\d+),(\d+),")
+_RECORD: Final = lazy(rb"\d+,(\d+),(\d+),")
 
 
 @dataclass(slots=True)

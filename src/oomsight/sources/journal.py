@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from oomsight._lazy import lazy
 from oomsight.sources.errors import NotReadable, SourceError
 from oomsight.sources.program import Program, find, first_bytes
 
@@ -46,9 +47,9 @@ FIELDS: Final = (
     "_TRANSPORT", "_HOSTNAME", "_PID", "_SYSTEMD_UNIT", "_SOURCE_MONOTONIC_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP",
 )  # fmt: skip
 
-_REALTIME: Final = re.compile(rb"^__REALTIME_TIMESTAMP=(\d+)$", re.MULTILINE)
-_DENIED: Final = re.compile(r"ermission|not seeing messages", re.IGNORECASE)
-_DAMAGED: Final = re.compile(r"corrupt|truncat|Bad message|unsupported feature", re.IGNORECASE)
+_REALTIME: Final = lazy(rb"^__REALTIME_TIMESTAMP=(\d+)$", re.MULTILINE)
+_DENIED: Final = lazy(r"ermission|not seeing messages", re.IGNORECASE)
+_DAMAGED: Final = lazy(r"corrupt|truncat|Bad message|unsupported feature", re.IGNORECASE)
 
 
 def journal_blocks(

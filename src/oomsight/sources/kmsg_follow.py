@@ -8,15 +8,15 @@ from user space (kernel/printk/printk.c devkmsg_write()). Only oomd (Meta) repor
 from __future__ import annotations
 
 import os
-import re
 import time
 from typing import Final, Literal
 
+from oomsight._lazy import lazy
 from oomsight.live.events import LogRecord
 from oomsight.sources.kmsg import DEVICE, KmsgSource, read_records
 
 BATCH_RECORDS: Final = 256  #: read at once, so that other sources get their turn in a flood
-_HEAD: Final = re.compile(rb"(\d+),(\d+),(\d+),[^;]*;")
+_HEAD: Final = lazy(rb"(\d+),(\d+),(\d+),[^;]*;")
 _KILLER: Final = b";oomd kill: "
 _JUMP_US: Final = 250_000  #: the wall clock was set, or printk's clock drifted from it
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from oomsight._lazy import lazy
+
 # First lines of reports: every release since 2.6.11 prints one of these two (mm/oom_kill.c).
-HEAD: Final = re.compile(rb"invoked oom-killer|oom-killer: gfp_mask")
+HEAD: Final = lazy(rb"invoked oom-killer|oom-killer: gfp_mask")
 # A kill line ends its report; "Kill process" (<= 5.0) is followed by "Killed process".
-END: Final = re.compile(rb"[Kk]illed process |no killable proc|panic_on_oom")
+END: Final = lazy(rb"[Kk]illed process |no killable proc|panic_on_oom")
 # Of the lines with a KILL needle, those only a kernel prints. "out of memory" alone is said by every program, and
 # "oom-kill" by service managers and batch systems; such lines get a small window without looking for a report.
-KERNEL: Final = re.compile(
+KERNEL: Final = lazy(
     rb"""
       oom-kill: | [Kk]illed[ ]process[ ]\d
     | ut[ ]of[ ]memory (?: :[ ](?:[Kk]ill|OOM[ ]victim|compulsory|system-wide) | [ ]\(oom_kill | \(memcg\)
@@ -24,9 +26,9 @@ KERNEL: Final = re.compile(
     re.VERBOSE,
 )
 # Fields of the journal export format other than the message, and empty lines: neither report nor something else.
-NEUTRAL: Final = re.compile(rb"(?!MESSAGE=)[A-Z_][A-Z0-9_]*=|\s*$")
+NEUTRAL: Final = lazy(rb"(?!MESSAGE=)[A-Z_][A-Z0-9_]*=|\s*$")
 # Lines that look like a part of a report. Cheap and generous: it only decides how far a window reaches.
-REPORT: Final = re.compile(
+REPORT: Final = lazy(
     rb"""
       \d[kK]B\b                                    # every size: zones, nodes, buddy lists, slab, memcg usage
     | \+0x[0-9a-f]+ | \[<[0-9a-f]+>\]              # stack frames

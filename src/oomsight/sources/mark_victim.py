@@ -13,6 +13,7 @@ import re
 from contextlib import suppress
 from typing import Final
 
+from oomsight._lazy import lazy
 from oomsight.live.silent import Mark
 from oomsight.sources.errors import NotReadable, SourceError
 
@@ -20,9 +21,9 @@ NAME: Final = "oom:mark_victim"
 PLACES: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 RIGHT: Final = "run as root with tracefs mounted: mount -t tracefs nodev /sys/kernel/tracing"
 _PREFIX: Final = "oomsight-"
-_CONVERSION: Final = re.compile(r"%[-+ #0]*\d*(?:hh|h|ll|l|z)?([a-z])")
-_ARGUMENT: Final = re.compile(r"(?:REC->|__get_str\()(\w+)")
-_STAMP: Final = re.compile(r"\s(\d+)\.(\d{6}): mark_victim: ")
+_CONVERSION: Final = lazy(r"%[-+ #0]*\d*(?:hh|h|ll|l|z)?([a-z])")
+_ARGUMENT: Final = lazy(r"(?:REC->|__get_str\()(\w+)")
+_STAMP: Final = lazy(r"\s(\d+)\.(\d{6}): mark_victim: ")
 # Field of the event -> field of a Mark; the sizes are printed in kB whatever the field's own unit.
 _FIELDS: Final = {
     "pid": "pid", "uid": "uid", "total_vm": "total_vm_kib", "anon_rss": "anon_rss_kib", "file_rss": "file_rss_kib",

@@ -7,6 +7,7 @@ and said in :attr:`~oomsight.score.model.Snapshot.unseen`, with the right that w
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -30,6 +31,7 @@ from oomsight.sources.errors import SourceError, from_os_error
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
 _BLOCK: Final = 16 << 10  # more than any file of /proc/PID that is read here, but for odd Groups lines
 _NOTHING: Final = Status()
+_KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}  # system call numbers
 
 
 def read_text(path: str, dir_fd: int | None = None) -> str:
@@ -100,9 +102,15 @@ class ProcTree:
 
     def processes(self) -> tuple[Process, ...]:
         """All processes in fork order, which is the order of the kernel's list."""
-        found = [process for pid in self.pids() if (process := self.process(pid)) is not None]
+        collecting = gc.isenabled()
+        gc.disable()  # thousands of tuples of numbers and texts: walking them for cycles finds none
+        try:
+            found = [process for pid in self.pids() if (process := self.process(pid)) is not None]
+        finally:
+            if collecting:
+                gc.enable()
         found.sort(key=lambda process: process.stat.starttime_ticks)  # stable: by pid within one tick
-        return tuple(found)
+        return _with_borrowers(found)
 
     def smaps_rollup(self, pids: Iterable[int]) -> tuple[dict[int, SmapsRollup], int]:
         """PSS and the like of ``pids``, and how many the right was missing for. Slow: the kernel walks every page."""
@@ -172,6 +180,51 @@ class ProcTree:
             )
         elif processes:
             yield Unseen("processes outside this container", "the host's pid namespace (--pid=host)")
+
+
+def same_memory(pid: int, other: int) -> bool | None:
+    """
+    Whether two processes use one address space (kcmp(2), KCMP_VM). ``None`` = the kernel or our rights do not tell.
+    """
+    number = _KCMP.get(os.uname().machine)
+    if number is None:
+        return None
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(ctypes.c_long(number), pid, other, 1, ctypes.c_ulong(0), ctypes.c_ulong(0))
+    return None if result < 0 else result == 0
+
+
+def _with_borrowers(processes: Sequence[Process]) -> tuple[Process, ...]:
+    """Mark those inside vfork: they use the memory of a parent that waits for them, and are never chosen (4.8+)."""
+    waiting = {p.pid: p for p in processes if p.stat.state == "D" and p.stat.vsize_bytes}
+    if not waiting:
+        return tuple(processes)
+
+    def borrows(process: Process) -> bool:
+        parent = waiting.get(process.stat.ppid)
+        return (
+            parent is not None
+            and parent.stat.vsize_bytes == process.stat.vsize_bytes
+            and bool(same_memory(process.pid, parent.pid))
+        )
+
+    return tuple(
+        p._replace(in_vfork=True, shares_with=p.stat.ppid) if borrows(p) else p for p in processes
+    )
+
+
+def with_sharers(processes: Sequence[Process], victim: int) -> tuple[Process, ...]:
+    """Mark the processes that use the memory of ``victim``: they die with it."""
+    chosen = next((p for p in processes if p.pid == victim), None)
+    size = chosen.stat.vsize_bytes if chosen is not None else 0
+    return tuple(
+        p._replace(shares_with=victim)
+        if size and p.stat.vsize_bytes == size and p.pid != victim and same_memory(p.pid, victim)
+        else p
+        for p in processes
+    )
 
 
 def _hides(mount: Mount) -> bool:

@@ -8,12 +8,16 @@ from typing import Final
 
 from oomsight.naming.marked import Kind, mark
 from oomsight.why.evidence import Coverage, Fact, FactKind, Subject, same_id
+from oomsight.why.signals import SIGKILL
 
 NEAR_SECONDS: Final = 10.0
 """How long before the end a kill may be to have caused it: a dying process frees its memory, runtimes notice late."""
 
 EXACT_SECONDS: Final = 2.5
 """Difference that clocks (printk against wall clock) and a runtime's own delay explain."""
+
+
+_CLOCKS_SECONDS: Final = 0.05  # printk's clock and a daemon's, of events that follow one another
 
 
 @dataclass(slots=True)
@@ -27,6 +31,8 @@ class Case:
     end: float | None  #: the end that is judged
     kills: list[Fact] = field(default_factory=list)  #: kernel kills near that end
     earlier: list[Fact] = field(default_factory=list)  #: kernel kills in its life that did not end it
+    nowhere: list[Fact] = field(default_factory=list)  #: kernel kills whose cgroup and owner the log does not tell
+    unplaced: list[Fact] = field(default_factory=list)  #: those at the moment of the end
     exit: Fact | None = None
     signal: int | None = None
     code: int | None = None
@@ -42,7 +48,7 @@ class Case:
 
 def make_case(subject: Subject, facts: Sequence[Fact], coverage: Coverage) -> Case:
     """Sort out *facts*; see :class:`Case`."""
-    mine = sorted((fact for fact in facts if concerns(fact, subject)), key=_when)
+    mine = sorted((fact for fact in facts if concerns(fact, subject)), key=when)
     end = subject.ended
     if end is None and not subject.alive:
         # Nobody keeps the moment: the last thing said about an end is it.
@@ -53,10 +59,20 @@ def make_case(subject: Subject, facts: Sequence[Fact], coverage: Coverage) -> Ca
     case = Case(subject, coverage, subject_name(subject), mine, end)
     judged = end is not None or not subject.alive
     for kill in (f for f in mine if f.kind is FactKind.KERNEL_KILL):
-        if judged and case.is_near(kill):
+        if judged and case.is_near(kill) and not _outlived(kill, case):
             case.kills.append(kill)
         elif kill.at is None or subject.started is None or kill.at >= subject.started - EXACT_SECONDS:
             case.earlier.append(kill)
+    if subject.kind in {"container", "pod", "unit"}:
+        # The kernel limits how many reports it prints; beyond that a kill leaves one line, without its cgroup.
+        case.nowhere = [
+            fact for fact in facts
+            if fact.kind is FactKind.KERNEL_KILL and fact.cgroup is None and not concerns(fact, subject)
+        ]  # fmt: skip
+        case.unplaced = [
+            fact for fact in case.nowhere
+            if judged and end is not None and fact.at is not None and abs(end - fact.at) <= EXACT_SECONDS
+        ]  # fmt: skip
     exits = case.near(FactKind.EXIT) if judged else []
     case.exit = exits[-1] if exits else None
     case.signal = subject.ended_by_signal if not subject.alive else None
@@ -64,6 +80,17 @@ def make_case(subject: Subject, facts: Sequence[Fact], coverage: Coverage) -> Ca
     if case.exit is not None and case.signal is None and case.code is None:
         case.signal, case.code = case.exit.signal, case.exit.status
     return case
+
+
+def _outlived(kill: Fact, case: Case) -> bool:
+    """Whether a runtime was asked to send SIGKILL after *kill*: then the main process was alive, a child had died."""
+    if kill.at is None or (case.subject.pid is not None and kill.pid == case.subject.pid):
+        return False
+    asked = (
+        fact.at for fact in case.facts
+        if fact.kind is FactKind.SIGNAL_SENT and fact.container_id and fact.signal == SIGKILL and fact.at is not None
+    )  # fmt: skip
+    return case.end is not None and any(kill.at + _CLOCKS_SECONDS < at <= case.end + EXACT_SECONDS for at in asked)
 
 
 def _end_before(subject: Subject, facts: list[Fact]) -> float | None:
@@ -97,7 +124,8 @@ _ENDS: Final = frozenset(
 )
 
 
-def _when(fact: Fact) -> tuple[bool, float]:
+def when(fact: Fact) -> tuple[bool, float]:
+    """Sort key: oldest first, those without a time before all."""
     return fact.at is not None, fact.at or 0.0
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from oomsight.diagnose.model import Confidence
 from oomsight.why.advice import advice_for
-from oomsight.why.case import EXACT_SECONDS, Case, make_case, span, victim
+from oomsight.why.case import EXACT_SECONDS, Case, make_case, span, victim, when
 from oomsight.why.evidence import Coverage, EndedBy, Fact, FactKind, Subject, Verdict
 from oomsight.why.notes import notes_for, settles_for
 from oomsight.why.signals import CRASHES, SIGKILL, SIGTERM, signal_name
@@ -61,8 +61,11 @@ def _verdict(  # noqa: PLR0917 - the parts of a verdict in the order they are re
     *, at: float | None = None, notes: Sequence[str] = (),
 ) -> Verdict:  # fmt: skip
     ended = at if at is not None else case.end
+    timeline = case.facts
+    if others := [fact for fact in decisive if fact not in timeline]:
+        timeline = sorted([*timeline, *others], key=when)
     return Verdict(
-        by, confidence, _cap(headline), reason, case.subject, ended, tuple(decisive), tuple(case.facts), tuple(notes)
+        by, confidence, _cap(headline), reason, case.subject, ended, tuple(decisive), tuple(timeline), tuple(notes)
     )
 
 
@@ -198,16 +201,20 @@ def _sigkill(case: Case) -> Verdict | None:
     flagged = bool(subject.oom_flag or subject.result == "oom-kill") and not case.earlier
     oom = case.near(FactKind.RUNTIME_OOM, FactKind.UNIT_OOM)
     if flagged or oom:
-        why = (
-            "The kernel log that was read shows no kill there; it limits how many reports it prints"
-            if covered
-            else "No kernel log of that time could be read"
-        )
+        why = "No kernel log of that time could be read"
+        if case.unplaced:
+            why = (
+                f"At that moment the kernel OOM killer killed {victim(case.unplaced[-1])}; the kernel limits its "
+                "reports, and this one does not say in which cgroup"
+            )
+        elif covered:
+            why = "The kernel log that was read shows no kill there"
+        sure = bool(case.unplaced or oom) or not covered
         return _verdict(
-            case, EndedBy.KERNEL_OOM, Confidence.POSSIBLE if covered and not oom else Confidence.LIKELY,
+            case, EndedBy.KERNEL_OOM, Confidence.LIKELY if sure else Confidence.POSSIBLE,
             f"{case.name} was most likely ended by the kernel OOM killer",
             f"It ended by SIGKILL and {'systemd' if subject.kind == 'unit' else 'its runtime'} says OOM. {why}.",
-            [*oom[-1:], *told],
+            [*case.unplaced[-1:], *oom[-1:], *told],
         )  # fmt: skip
     silent = "but no kernel log of that time was read"
     if covered:
@@ -274,8 +281,18 @@ def _alive(case: Case) -> Verdict | None:
         kill = case.earlier[-1]
         more = f" and {len(case.earlier) - 1:,} more" if len(case.earlier) > 1 else ""
         headline += f"; the kernel OOM killer killed {victim(kill)}{more} in it"
+    elif told := [fact for fact in case.facts if fact.kind is FactKind.RUNTIME_OOM]:
+        headline += "; some process in it was OOM-killed"
+        decisive = [*_at_that_time(case, told[-1]), *told[-1:]]
     reason = "It runs now" + ("; its main process survived the kill of another process in it." if decisive else ".")
     return _verdict(case, EndedBy.ALIVE, Confidence.CERTAIN, headline, reason, decisive)
+
+
+def _at_that_time(case: Case, told: Fact) -> list[Fact]:
+    """The one kill without a cgroup that the kernel logged when a runtime was told of an OOM; none when unclear."""
+    at = told.at
+    found = [fact for fact in case.nowhere if at is not None and fact.at is not None and abs(at - fact.at) < 0.5]
+    return found if len(found) == 1 else []
 
 
 def _unknown(case: Case) -> Verdict:
