@@ -6,8 +6,8 @@ Measures the live detector against real kills of this machine's kernel.
     python bench/live_bench.py crash [--kills 300]      the same with kill -9 of the agent at random moments
     python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent with nothing to do
 
-Kills are memory-cgroup kills of small processes of its own (16 MiB above a limit of 8 MiB) in a scratch cgroup, which is
-removed at the end. Needs root and a memory controller (v1 or v2) one may make cgroups in.
+Kills are memory-cgroup kills of small processes of its own (16 MiB against a limit of 4 MiB) in a scratch cgroup, which
+is removed at the end. Needs root and a memory controller (v1 or v2) one may make cgroups in.
 """
 
 from __future__ import annotations
@@ -236,14 +236,14 @@ def burst(kills: int) -> dict[str, object]:
         status = process.wait(20)
         mine = [k for k in have["kills"] if k[2] in set(pids)]
         return {
-            "kills": len(pids), "kernel_counted": vm_kills() - counted, "seconds": round(took, 1), "stored_victims": len(mine),
-            "stored_new": len(have["kills"]) - before, "duplicates": len(mine) - len({k[2] for k in mine}),
+            "kills": len(pids), "kernel_counted": vm_kills() - counted, "seconds": round(took, 1),
+            "stored_victims": len(mine), "stored_new": len(have["kills"]) - before, "duplicates": len(mine) - len({k[2] for k in mine}),
             "incomplete": sum(e[7] == "provisional" for e in have["events"]), "notes": have["notes"], "status": status,
         }  # fmt: skip
 
 
 def crash(kills: int, seed: int = 1) -> dict[str, object]:
-    """The same storm under an agent that lives and one that is killed again and again: what do their stores differ in?"""
+    """The same storm under an agent that lives and one that is killed again and again: do their stores differ?"""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         steady, broken = f"{folder}/steady.db", f"{folder}/broken.db"

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -166,6 +167,7 @@ def main() -> int:
     if missing and args.action is not show_list:
         print(f"vmtest: needs {' '.join(missing)} (apt-get install)", file=sys.stderr)
         return 5
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stopped rig takes its guest with it
     try:
         WORK.mkdir(parents=True, exist_ok=True)
         return int(args.action(args))

@@ -44,6 +44,7 @@ class Scenario:
     victims: tuple[str, ...] = ()  #: names of the first kills, in order; empty = not foretold
     constraint: str | None = None  #: of the first kill, as the kernel spells it
     kind: str | None = None  #: of an incident that ``explain`` must find, as its JSON spells it
+    logs: tuple[str, ...] = ("kmsg", "dmesg")  #: logs that can tell; a text without facilities cannot tell who wrote it
     domain: str | None = None  #: cgroup (path below the cgroup root) whose limit will be hit; ``None`` = the machine's
     predict: bool = True  #: whether the victim can be told before the trigger
 
@@ -100,7 +101,7 @@ def parse_scenario(name: str, text: str) -> Scenario:
         raise ConfError(f"{fields.place}: no DESC")
     if expect not in get_args(Ending) or predict not in {"yes", "no"}:
         raise ConfError(f"{fields.place}: EXPECT {expect!r}, PREDICT {predict!r}")
-    victims = fields.text("VICTIMS")
+    victims, logs = fields.text("VICTIMS"), fields.text("LOGS")
     scenario = Scenario(
         name=name,
         desc=desc,
@@ -114,6 +115,7 @@ def parse_scenario(name: str, text: str) -> Scenario:
         victims=tuple(part.strip() for part in victims.split("|")) if victims else (),
         constraint=fields.text("CONSTRAINT"),
         kind=fields.text("KIND"),
+        logs=tuple(logs.split()) if logs else ("kmsg", "dmesg"),
         domain=fields.text("DOMAIN"),
         predict=predict == "yes",
     )

@@ -243,7 +243,7 @@ def judge(scenario: Scenario, run: Run, console_explained: Explained | None) -> 
 
 def _judge_explain(verdict: Verdict, scenario: Scenario, run: Run, console_explained: Explained | None) -> None:
     what = verdict.truth
-    for log in ("kmsg", "dmesg"):
+    for log in scenario.logs:
         status, seconds = read_status(run.files.get(f"explain_{log}.status"))
         if status is None:
             continue

@@ -201,6 +201,24 @@ static void grow_datagrams(void)
 	}
 }
 
+/* Sleeps until growing so far may have taken so long: a slow machine catches up, it does not fall behind for good. */
+static void pace(size_t grown)
+{
+	static double began;
+	struct timespec t;
+	double now, due;
+
+	if (opt.rate_mib_s <= 0)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = t.tv_sec + t.tv_nsec / 1e9;
+	if (!began)
+		began = now;
+	due = began + (double)grown / MIB / opt.rate_mib_s;
+	if (due > now)
+		nap(due - now);
+}
+
 static void grow_file(const char *path)
 {
 	static char block[65536];
@@ -209,9 +227,11 @@ static void grow_file(const char *path)
 	if (fd < 0)
 		die(path);
 	touch(block, sizeof block);
-	for (size_t done = 0; opt.growth_mib < 0 || done < opt.growth_mib * MIB; done += sizeof block)
+	for (size_t done = 0; opt.growth_mib < 0 || done < opt.growth_mib * MIB; done += sizeof block) {
 		if (write(fd, block, sizeof block) < 0)
 			break;			/* the file system is full: that is the scenario */
+		pace(done);
+	}
 }
 
 static void grow(void)
@@ -224,9 +244,8 @@ static void grow(void)
 		int flags = strcmp(opt.growth, "shm") ? MAP_PRIVATE : MAP_SHARED;
 
 		for (long mib = 0; opt.growth_mib < 0 || mib < opt.growth_mib; mib++) {
+			pace(mib * MIB);
 			hold(MIB, flags);
-			if (opt.rate_mib_s > 0)
-				nap(1.0 / opt.rate_mib_s);
 		}
 	}
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from oomsight.attribute.memory import Key, Memory, Observation, Record
 from oomsight.attribute.model import POD_FIELDS, UNKNOWN, Attribution, Names
@@ -56,6 +56,11 @@ class Resolver:
             around = self._one(inner, at, around)
         assert around is not None
         return around
+
+    def resolve_id(self, kind: Literal["container", "pod"], id_: str, at: float | None = None) -> Attribution:
+        """As :meth:`resolve`, for a container id or pod uid whose cgroup path is not known (``path`` is ``None``)."""
+        # Forms that tell nothing but the id: no runtime, no QoS class.
+        return replace(self.resolve(f"/pod{id_}" if kind == "pod" else f"/{id_}", at), path=None)
 
     def find(self, text: str) -> list[tuple[Key, Record]]:
         """

@@ -151,7 +151,7 @@ class Host:
         from oomsight.score.rules import recognise
         from oomsight.sources.proctree import ProcTree
 
-        tree = ProcTree(self.proc, self.sys)
+        tree = ProcTree(self.proc, self.sys, helper=True)
         snapshot = tree.snapshot()
         rules = recognise(snapshot.machine, snapshot.processes)
         found = Answer(snapshot=snapshot, rules=rules, limit=wanted.limit, unseen=snapshot.unseen)

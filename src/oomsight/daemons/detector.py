@@ -26,7 +26,7 @@ from oomsight.sources.cgroup_events import CgroupEvents, watch_cgroups
 from oomsight.sources.errors import SourceError
 from oomsight.sources.journal_follow import JournalFollow
 from oomsight.sources.kmsg import DEVICE
-from oomsight.sources.kmsg_follow import BATCH_RECORDS, KmsgFollow, follow_kmsg
+from oomsight.sources.kmsg_follow import KmsgFollow, follow_kmsg
 from oomsight.sources.mark_victim import MarkVictim, follow_marks
 from oomsight.sources.vmstat import read_boot_id, read_cgroup, read_oom_kill
 
@@ -81,6 +81,7 @@ class Detector:
     _first_us: int | None = field(init=False, default=None)
     _check_at: float = field(init=False, default=0.0)
     _journal_at: float | None = field(init=False, default=None)
+    _seen_seq: int | None = field(init=False, default=None)
     _lost_told: int = field(init=False, default=0)
     _counted: int | None = field(init=False, default=None)
 
@@ -176,6 +177,7 @@ class Detector:
     def _open_kmsg(self) -> None:
         boot, position, seen = self.resume.get(DEVICE, (None, "", ""))
         again = boot == self.boot_id and position.isdigit() and seen.isdigit()
+        self._seen_seq = int(seen) if again else None
         self._kmsg = follow_kmsg(
             int(position) if again else "oldest" if self.sources.history else "new", boot_id=self.boot_id,
             seen_seq=int(seen) if again else 0, path=self.sources.kmsg_path,
@@ -222,21 +224,17 @@ class Detector:
             return
         if first and records:
             self._first_us = records[0].time_us
-            if self._mergers[DEVICE].replay_until is None:
-                self._mergers[DEVICE].replay_until = self._replay_until(kmsg)
         self._mergers[DEVICE].clock = self._clock()
-        self._feed(DEVICE, records, fresh=kmsg.fresh)
+        for record in records:
+            # What an earlier run has not read is news, though it is old; without one, all that was there is replay.
+            replay = not kmsg.fresh and (self._seen_seq is None or int(record.position) < self._seen_seq)
+            self._feed(DEVICE, record, fresh=kmsg.fresh, replay=replay)
         if kmsg.lost > self._lost_told:
             count, self._lost_told = kmsg.lost - self._lost_told, kmsg.lost
             text = f"{kmsg.name}: the kernel overwrote {count:,} records before they were read"
             self.note(Finding("records_lost", text, {"records": count, "overruns": kmsg.overruns}))
         if health is not None:
             health.records, health.lost, health.overruns = kmsg.records, kmsg.lost, kmsg.overruns
-
-    def _replay_until(self, kmsg: KmsgFollow) -> int:
-        """What an earlier run has not read is news, though it is old; without one, all that was there is replay."""
-        seen = self.resume.get(DEVICE, (None, "", ""))[2] if self.resume.get(DEVICE, ("",))[0] == self.boot_id else ""
-        return int(seen) if seen.isdigit() else (kmsg.next_seq or 0)
 
     def _read_journal(self) -> None:
         journal = self._journal
@@ -250,8 +248,11 @@ class Detector:
                 del self._on_fd[fd]
             self._journal_at = journal.retry_seconds()
             return
-        news = [r for r in records if not self._told_by_kmsg(r)]
-        self._feed("journal", news, fresh=len(news) < BATCH_RECORDS)
+        resumed = bool(self.resume.get("journal"))
+        for record in records:
+            if not self._told_by_kmsg(record):
+                fresh = record.wall_us is None or record.wall_us / 1e6 >= self.health.started - 1
+                self._feed("journal", record, fresh=fresh, replay=not fresh and not resumed)
         health = self.health.sources.get("journal")
         if health is not None:
             health.records, health.restarts = journal.records, journal.restarts
@@ -263,11 +264,9 @@ class Detector:
             return False
         return record.time_us is not None and self._first_us is not None and record.time_us >= self._first_us
 
-    def _feed(self, name: str, records: list[LogRecord], *, fresh: bool = True) -> None:
-        merger, now = self._mergers[name], time.monotonic()
-        for record in records:
-            for event in merger.feed(record, now, fresh=fresh):
-                self._take(event)
+    def _feed(self, name: str, record: LogRecord, *, fresh: bool, replay: bool) -> None:
+        for event in self._mergers[name].feed(record, time.monotonic(), fresh=fresh, replay=replay):
+            self._take(event)
 
     def _read_marks(self) -> None:
         if self._marks is None:

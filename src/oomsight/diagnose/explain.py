@@ -8,7 +8,6 @@ free to raise, and their tests call them directly.
 from __future__ import annotations
 
 from base64 import b32encode
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from oomsight.diagnose import narrative, userspace
@@ -21,6 +20,11 @@ from oomsight.diagnose.request import gfp_words, zone_checks
 from oomsight.diagnose.select_view import selection
 from oomsight.naming.cgroup_path import describe
 from oomsight.report.model import Note
+
+try:
+    from _blake2 import blake2b  # hashlib's own; importing hashlib itself loads all of OpenSSL
+except ImportError:  # another Python
+    from hashlib import blake2b
 
 if TYPE_CHECKING:
     from collections.abc import Callable

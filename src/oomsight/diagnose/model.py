@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from oomsight._record import Record
 from oomsight.naming.cgroup_path import Owner  # noqa: TC001 - read at run time by whoever walks the dataclasses
 from oomsight.report.model import OomReport, Span  # noqa: TC001
 
@@ -23,8 +24,8 @@ class Confidence(StrEnum):
     POSSIBLE = "possible"  #: the numbers allow it; the text cannot prove it (then ``settles`` says what would)
 
 
-@dataclass(slots=True)
-class Evidence:
+@dataclass(slots=True, eq=False, repr=False)
+class Evidence(Record):
     """One fact a conclusion rests on."""
 
     text: str
@@ -32,8 +33,8 @@ class Evidence:
     last_line: int | None = None
 
 
-@dataclass(slots=True)
-class Advice:
+@dataclass(slots=True, eq=False, repr=False)
+class Advice(Record):
     """One thing to change, for this case, numbers filled in."""
 
     text: str
@@ -41,8 +42,8 @@ class Advice:
     snippet: str | None = None  #: configuration text (unit drop-in, YAML) instead of a command
 
 
-@dataclass(slots=True)
-class Cause:
+@dataclass(slots=True, eq=False, repr=False)
+class Cause(Record):
     """One cause code with its proof and cure. Codes: ``diagnose.causes`` table."""
 
     code: str
@@ -53,8 +54,8 @@ class Cause:
     settles: str | None = None  #: what would settle a ``possible`` cause
 
 
-@dataclass(slots=True)
-class Item:
+@dataclass(slots=True, eq=False, repr=False)
+class Item(Record):
     """One addend of an accounting. ``parts`` refine it and never add to the total again."""
 
     key: str  #: stable identifier: anon, shmem, file, free, slab_unreclaimable, unaccounted, …
@@ -64,8 +65,8 @@ class Item:
     note: str | None = None
 
 
-@dataclass(slots=True)
-class Accounting:
+@dataclass(slots=True, eq=False, repr=False)
+class Accounting(Record):
     """
     Where the memory was. ``sum(i.kib for i in items) == total_kib`` always holds: what the report does not
     account for is an item of its own (key ``unaccounted``), never hidden.
@@ -81,8 +82,8 @@ class Accounting:
     swap_free_kib: int | None = None
 
 
-@dataclass(slots=True)
-class Consumer:
+@dataclass(slots=True, eq=False, repr=False)
+class Consumer(Record):
     """A group of processes, or a non-process item, that held memory."""
 
     kind: Literal["process", "name", "user", "cgroup", "kernel", "shared"]
@@ -95,8 +96,8 @@ class Consumer:
     note: str | None = None
 
 
-@dataclass(slots=True)
-class RankedTask:
+@dataclass(slots=True, eq=False, repr=False)
+class RankedTask(Record):
     """One row of the selection table as the kernel saw it."""
 
     rank: int | None  #: 1 = chosen; ``None`` = not eligible
@@ -113,8 +114,8 @@ class RankedTask:
     skipped: str | None = None  #: why it could not be chosen (``oom_score_adj -1000``, …)
 
 
-@dataclass(slots=True)
-class Selection:
+@dataclass(slots=True, eq=False, repr=False)
+class Selection(Record):
     """The kernel's choice, recomputed."""
 
     rule: str  #: row of the badness table that was used, e.g. ``5.9+``
@@ -128,8 +129,8 @@ class Selection:
     why: str = ""  #: one sentence: why this process and not the biggest one (marked text)
 
 
-@dataclass(slots=True)
-class GfpWords:
+@dataclass(slots=True, eq=False, repr=False)
+class GfpWords(Record):
     """The failed request in words."""
 
     size_kib: int | None
@@ -138,8 +139,8 @@ class GfpWords:
     zone: str | None  #: highest zone the request may use: DMA, DMA32, Normal, HighMem, Movable
 
 
-@dataclass(slots=True)
-class ZoneCheck:
+@dataclass(slots=True, eq=False, repr=False)
+class ZoneCheck(Record):
     """Watermark arithmetic of one zone for the failed request."""
 
     node: int | None
@@ -154,8 +155,8 @@ class ZoneCheck:
     words: str  #: marked text
 
 
-@dataclass(slots=True)
-class Answers:
+@dataclass(slots=True, eq=False, repr=False)
+class Answers(Record):
     """The three questions. Each a list of marked sentences."""
 
     what_used_too_much: list[str] = field(default_factory=list)
@@ -163,8 +164,8 @@ class Answers:
     why_nothing_stopped_it: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Incident:
+@dataclass(slots=True, eq=False, repr=False)
+class Incident(Record):
     """One explained event: what ``oomsight explain`` shows and stores."""
 
     id: str

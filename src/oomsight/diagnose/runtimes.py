@@ -6,8 +6,7 @@ A name is a hint, never proof of what runs: texts say "by its name", and causes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from oomsight.diagnose.model import Advice
 from oomsight.diagnose.wording import size
@@ -17,8 +16,7 @@ POOL_SHARE: Final = 0.80
 """Share of the limit a pool of workers may fill; the rest is the master, shared pages and page cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(NamedTuple):
     """
     One program or language runtime: what bounds its memory.
 

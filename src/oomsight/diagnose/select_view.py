@@ -7,8 +7,7 @@ report is matched with them, and every difference between the recomputed and the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.diagnose.accounting import allowed_nodes, in_memcg, managed_kib, page_kib_of
 from oomsight.diagnose.model import RankedTask, Selection
@@ -36,8 +35,7 @@ _COUNTERS: Final = 4  #: anon, file, shmem and swap err independently
 _GROWTH_SHIFT: Final = 4  #: a 16th of T is plausible growth between choice and table
 
 
-@dataclass(frozen=True, slots=True)
-class _Total:
+class _Total(NamedTuple):
     """T as far as the report tells."""
 
     pages: int | None
@@ -45,8 +43,7 @@ class _Total:
     exact: bool  #: False = a lower bound
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
+class _Scene(NamedTuple):
     """One table with everything computed for it; rows go by their index."""
 
     report: OomReport

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.diagnose.model import Advice, Answers, Cause, Confidence, Evidence
 from oomsight.diagnose.wording import count, listing, process, sentence, size
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from oomsight.report.model import Killed, OomReport
 
 
-@dataclass(frozen=True, slots=True)
-class Killer:
+class Killer(NamedTuple):
     """A userspace killer: what makes it act and where that is set."""
 
     acts: str

@@ -67,8 +67,7 @@ class Term(NamedTuple):
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
+class Points(NamedTuple):
     """A task's badness and how it came about: ``sum(terms) == raw``, ``total`` = raw within floor and ceiling."""
 
     total: int
@@ -109,8 +108,7 @@ Step = tuple[str, int]
 Formula = Callable[["Rule", _Reader, int, int], Iterator[Step]]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One era of badness."""
 
     name: str  #: first release line that has it
@@ -380,8 +378,7 @@ def printed_score(rule: Rule, points: int, total_pages: int) -> int | None:
     return points if rule.score == "raw" else points * 1000 // max(total_pages, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(NamedTuple):
     """A visible feature of a report and the release lines that print it."""
 
     words: str

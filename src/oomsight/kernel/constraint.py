@@ -11,7 +11,6 @@ mm/memcontrol.c (2.6.36 … 6.19).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.kernel.release import in_range
@@ -57,8 +56,7 @@ def t_nodes(node_pages: Iterable[int], swap_pages: int, spanned: bool = False) -
 MemcgHow = Literal["plain_bug", "plain", "plain_swappiness", "swap_max_and_memsw", "v1", "v2"]
 
 
-@dataclass(frozen=True, slots=True)
-class MemcgEra:
+class MemcgEra(NamedTuple):
     """How one span of kernels added swap to a cgroup's limit."""
 
     how: MemcgHow

@@ -10,8 +10,7 @@ Sources: SPLIT_RSS in mm/memory.c (2.6.34-6.1); lib/percpu_counter.c, include/li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.kernel.release import in_range
 
@@ -24,8 +23,7 @@ _SPLIT_BATCH_PAGES: Final = 64  # TASK_RSS_EVENTS_THRESH: faults a thread keeps 
 _PERCPU_BATCH_MIN: Final = 32  # percpu_counter_batch = max(32, 2 * online CPUs)
 
 
-@dataclass(frozen=True, slots=True)
-class CounterEra:
+class CounterEra(NamedTuple):
     """One way of counting a process's pages."""
 
     kind: CounterKind

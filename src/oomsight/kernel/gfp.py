@@ -11,8 +11,7 @@ Sources: include/linux/gfp.h (2.6.24 … 6.0), include/linux/gfp_types.h (6.1+),
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from oomsight.kernel.release import Release
@@ -49,8 +48,7 @@ _BCD_BITS: Final = _ZONE_BITS | _ABCD_BITS | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """One arrangement of the GFP bits."""
 
     name: str  #: ``A0`` and ``A`` … ``E``

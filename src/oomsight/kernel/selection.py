@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from oomsight.kernel.badness import OOM_DISABLE, OOM_SCORE_ADJ_MIN, Points, Rule, TaskFacts, badness
 from oomsight.kernel.release import NEWEST, Release, in_range
@@ -23,8 +23,7 @@ Tie = Literal["first", "first_leader", "last"]
 """Who wins at equal points: the first scanned, the first thread-group leader, or the last scanned."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScanRule:
+class ScanRule(NamedTuple):
     """How one era walks the tasks."""
 
     since: Release
@@ -149,8 +148,7 @@ class Outcome(StrEnum):
     PANIC = "panic"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What the scan did with one task."""
 
     pid: int
@@ -159,8 +157,7 @@ class Step:
     points: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """One process that gets SIGKILL."""
 
     pid: int
@@ -168,8 +165,7 @@ class Kill:
     logged: bool  #: whether the kernel prints a line for it
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Result of :func:`select`."""
 
     outcome: Outcome
@@ -180,8 +176,7 @@ class Selection:
     trace: tuple[Step, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(NamedTuple):
     """One reason never to choose a task."""
 
     name: str

@@ -11,8 +11,7 @@ Sources: __zone_watermark_ok() and __zone_watermark_unusable_free() in mm/page_a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 BuddyLine = Sequence[tuple[int, int, str]]
 """(free blocks, KiB of one block, migrate-type letters) per order, as in ``3*4kB (UM)``."""
@@ -26,8 +25,7 @@ OrderRule = Literal["list", "halving"]
 """How order > 0 is tested: ``list`` looks for a block (>= 4.4), ``halving`` halves the mark per order (<= 4.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ZoneCheck:
+class ZoneCheck(NamedTuple):
     """Outcome for one zone. KiB values are the kernel's page numbers times the page size."""
 
     usable_kib: int  #: free memory this request could count on

@@ -50,6 +50,7 @@ class LogRecord:
     boot_id: str | None = None
     trusted: bool = True  #: written by the kernel (facility kern), or for killers by whom it claims
     killer: bool = False  #: comes from a userspace killer's own service
+    wall_us: int | None = None  #: wall clock, microseconds since 1970, where the source has one of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class _Window:
     last_us: int | None = None  #: printk clock of the last line that belongs to it
     cgroups: dict[tuple[int | None, int | None], str] = field(default_factory=dict)  #: by (time, pid), from /proc
     told: bool = False  #: its complete event was made
+    replay: bool = False
 
     @property
     def satisfied(self) -> bool:
@@ -98,31 +99,29 @@ class Merger:
     process that is just dying, for kills whose report the kernel did not print; it is called once per kill line.
     """
 
-    def __init__(
-        self, clock: Clock = _NO_CLOCK, cgroup_of: Callable[[int], str | None] | None = None,
-        replay_until: int | None = None,
-    ) -> None:  # fmt: skip
-        """*replay_until*: positions (sequence numbers) below are of before we began to look."""
+    def __init__(self, clock: Clock = _NO_CLOCK, cgroup_of: Callable[[int], str | None] | None = None) -> None:
         self.clock = clock
-        self.replay_until = replay_until
         self._cgroup_of = cgroup_of
         self._current: _Window | None = None
         self._ready: deque[_Window] = deque()
         self._recent: deque[_Window] = deque()
         self._dirty: dict[int, tuple[float, _Window]] = {}
         self._prefix: LogRecord | None = None
-        self._fresh = True
+        self._fresh, self._replay = True, False
         self._newest_us: int | None = None
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def feed(self, record: LogRecord, now_seconds: float, *, fresh: bool = True) -> list[LiveEvent]:
+    def feed(
+        self, record: LogRecord, now_seconds: float, *, fresh: bool = True, replay: bool = False
+    ) -> list[LiveEvent]:
         """
         Take the next record; return the provisional event it makes when it is a kill line.
 
         *fresh*: it has just been printed. Records of a backlog make none: their complete events come as fast.
+        *replay*: it was printed before anybody began to look, and its event is no news.
         """
-        self._fresh = fresh
+        self._fresh, self._replay = fresh, replay
         if record.time_us is not None:
             self._newest_us = record.time_us
         if record.killer or not record.trusted:
@@ -239,11 +238,12 @@ class Merger:
         window.pids.add(pid)
         if window.told:
             self._mark_dirty(window, now)
-        if self._cgroup_of is not None and not self._is_replay(record) and (path := self._cgroup_of(pid)) is not None:
+        if self._cgroup_of is not None and self._fresh and (path := self._cgroup_of(pid)) is not None:
             window.cgroups[record.time_us, pid] = path
         if not self._fresh or (window.group and window.kills > 1):
             return []  # told with the first of the group; this one comes with the complete event
-        few = _Window([window.records[i] for i in window.names[-3:]] + [record], cgroups=window.cgroups)
+        lines = [window.records[i] for i in window.names[-3:]]
+        few = _Window([*lines, record], cgroups=window.cgroups, replay=window.replay)
         return [event for event in self._events(few, Stage.PROVISIONAL) if any(k.pid == pid for k in event.kills)][:1]
 
     def _late_group(self, pid: int, now: float) -> _Window | None:
@@ -285,13 +285,13 @@ class Merger:
 
     def _feed_killer(self, record: LogRecord, now: float) -> None:
         """A line of a userspace killer (systemd-oomd, earlyoom, …): no report, an event by itself."""
-        window = _Window(closed=True)
+        window = _Window(closed=True, replay=self._replay)
         window.add(record, now)
         self._ready.append(window)
 
     def _new(self) -> _Window:
         self._supersede()
-        self._current = _Window()
+        self._current = _Window(replay=self._replay)
         if self._prefix is not None:
             self._current.add(self._prefix, None)
             self._prefix = None
@@ -304,10 +304,6 @@ class Merger:
 
     def _mark_dirty(self, window: _Window, now: float) -> None:
         self._dirty[id(window)] = (now + SETTLE_SECONDS, window)
-
-    def _is_replay(self, record: LogRecord) -> bool:
-        before = self.replay_until
-        return before is not None and isinstance(record.position, int) and record.position < before
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
@@ -343,5 +339,5 @@ class Merger:
         incident = explain_report(report)
         return LiveEvent(
             event_id, stage, incident, tuple(kills), boot, kills[0].time_us if kills else first.time_us, first.source,
-            raw, weigh(incident), self._is_replay(first),
+            raw, weigh(incident), window.replay,
         )  # fmt: skip

@@ -15,8 +15,7 @@ name). :data:`SECRET` lists the groups that pseudonyms replace; text outside the
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from oomsight._lazy import lazy
 
@@ -53,8 +52,7 @@ _UNIT = r"(?:service|scope|socket|mount|automount|swap)"
 _PODSLICE = rf"(?:(?P<name>.+?)-)?kubepods(?:-{_QOS})?-pod{_POD}\.slice"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """One kind of path component."""
 
     name: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import Record
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ CLOCK_SLACK_SECONDS: Final = 0.01
 _KEEP_BYTES: Final = 16 << 20  #: of the spool, in memory; more goes to a temporary file
 
 
-@dataclass(slots=True)
-class Entry:
+@dataclass(slots=True, eq=False, repr=False)
+class Entry(Record):
     """What is kept of one incident."""
 
     order: tuple[int, float, int, float, int]  #: sorts by time, oldest first (see :func:`order_of`)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from oomsight._record import Record
 from oomsight.diagnose.explain import explain_report
 from oomsight.pipeline.entries import Entry, Ledger, Spool, entry_of
 from oomsight.pipeline.query import Query, moment, wanted
@@ -37,8 +38,8 @@ _EDGE_BYTES: Final = 16 << 10  #: of a source's begin and end, to tell the perio
 _CONTEXT_LINES: Final = 12  #: kept around an incident's own lines when it is made again from them
 
 
-@dataclass(slots=True)
-class SourceResult:
+@dataclass(slots=True, eq=False, repr=False)
+class SourceResult(Record):
     """What came of one source."""
 
     name: str
@@ -51,8 +52,8 @@ class SourceResult:
     error: SourceError | None = None
 
 
-@dataclass(slots=True)
-class Run:
+@dataclass(slots=True, eq=False, repr=False)
+class Run(Record):
     """Result of :func:`explain_sources`."""
 
     sources: list[SourceResult]

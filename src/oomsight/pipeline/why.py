@@ -98,6 +98,9 @@ def find_subject(
             subject = attempt()
             if subject is not None and not (found and name == "name"):
                 found.append(subject)
+    if not found:
+        unit = systemd.unit_name(asked) if kind == "unit" else None
+        found.append(Subject(kind or "name", asked, unit=unit))
     others = [f"there is also a {other.kind} of that name; --as {other.kind} asks about it" for other in found[1:]]
     return found[0], others
 
@@ -116,6 +119,7 @@ def _container(asked: str, asking: Asking, resolver: Resolver) -> Subject | None
         except SourceError:
             continue
         if found is not None:
+            resolver.observe([docker.observation(found, engine.runtime, asking.now)])
             return docker.subject_of(found, engine.runtime, asked)
     known = [(key, record) for key, record in resolver.find(name) if key.kind in {"container", "cgroup"}]
     full = known[0][0].id if known and known[0][0].kind == "container" else name
@@ -141,10 +145,11 @@ def _remembered(asked: str, known: list[tuple[Key, Record]], resolver: Resolver,
     key, record = known[0]
     names = record.names
     path = key.id if key.kind == "cgroup" else None
+    attribution = resolver.resolve(path) if path else resolver.resolve_id("container", key.id)
     return Subject(
         "container", asked, container_id=key.id if key.kind == "container" else None, cgroup=path,
         container=names.container, pod=names.pod, namespace=names.namespace, pod_uid=names.pod_uid,
-        pid=names.main_pid, runtime=names.runtime, attribution=resolver.resolve(path or f"/{key.id}"),
+        pid=names.main_pid, runtime=names.runtime, attribution=attribution,
     )  # fmt: skip
 
 
@@ -153,7 +158,7 @@ def _pod(asked: str, resolver: Resolver) -> Subject | None:
     for key, record in resolver.find(name):
         names = record.names
         if names.pod_uid and (key.kind == "pod" or name in {names.pod, f"{names.namespace}/{names.pod}"}):
-            attribution = resolver.resolve(f"/kubepods/pod{names.pod_uid}")
+            attribution = resolver.resolve_id("pod", names.pod_uid)
             return Subject(
                 "pod", asked, pod=names.pod, namespace=names.namespace, pod_uid=names.pod_uid, attribution=attribution
             )
@@ -314,9 +319,11 @@ def _completed(subject: Subject, facts: Sequence[Fact], resolver: Resolver, aski
     path = subject.cgroup or next((f.cgroup for f in reversed(facts) if f.cgroup and concerns(f, subject)), None)
     if path is None and subject.kind == "process" and subject.pid is not None:
         path = process.cgroup_of(asking.places, subject.pid)
-    if path is None and subject.container_id:
-        path = f"/{subject.container_id}"  # only to ask memory for the names of this id
-    attribution: Attribution | None = resolver.resolve(path, subject.ended) if path is not None else None
+    attribution: Attribution | None = None
+    if path is not None:
+        attribution = resolver.resolve(path, subject.ended)
+    elif subject.container_id:
+        attribution = resolver.resolve_id("container", subject.container_id, subject.ended)
     return replace(subject, attribution=attribution)
 
 

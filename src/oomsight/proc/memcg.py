@@ -19,7 +19,7 @@ from oomsight.proc.process import parse_int
 Limit = int | Literal["unlimited"] | None
 """Bytes, ``"unlimited"``, or ``None`` = not known."""
 
-# PAGE_COUNTER_MAX in bytes with pages of 64 KiB, the smallest of the values that mean "no limit" (4.4 and older: higher).
+# PAGE_COUNTER_MAX in bytes with pages of 64 KiB, the smallest of the values that mean "no limit".
 _V1_UNLIMITED: Final = 0x7FFF_FFFF_FFFF_0000
 
 
@@ -41,7 +41,7 @@ class Memcg:
     oom_kill_disable: bool | None = None  #: v1: tasks wait instead of one dying
     under_oom: bool | None = None  #: v1: tasks are waiting now
     oom_kills: int | None = None  #: processes killed in it so far
-    stat: Mapping[str, int] = field(default_factory=dict, repr=False)  #: memory.stat, names as in v2; sums with children
+    stat: Mapping[str, int] = field(default_factory=dict, repr=False)  #: memory.stat, names as in v2
     pids: tuple[int, ...] | None = None  #: its own processes in the kernel's order (v2), ``None`` = order not known
 
     @property

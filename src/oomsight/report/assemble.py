@@ -54,7 +54,7 @@ _OOM_KILL_PID = lazy(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$")
 _ROW_IDS = lazy(r"\[[ \t]*(\d{1,10})\][ \t]+-?\d+[ \t]+(\d{1,10})(?!\d)")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Kill:
     """One ``Killed process`` line (or an announcement that got none), not yet tied to a table."""
 
@@ -75,7 +75,7 @@ class Kill:
     damaged: bool = False  #: a number longer than any the kernel prints stands in it
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Draft:
     """The lines of one event while it is being put together. Indices point into :class:`Lines`."""
 

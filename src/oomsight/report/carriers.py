@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from oomsight._lazy import lazy
+from oomsight._record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One kind of prefix. Layers are tried in table order, each at most once per line."""
 
     name: str
@@ -50,7 +51,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "kmsg",
-        r"(?P<prio>\d{1,4}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),[^;,]*(?:,[^;]*?caller=(?P<caller>[TC]\d+))?[^;]*;",
+        r"(?P<prio>\d{1,4}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),[^;,]{0,16}(?:,[^;]{0,80}?caller=(?P<caller>[TC]\d+))?[^;]{0,80};",
         "4,329,3313311,-;",
         "/dev/kmsg record, kernel/printk/printk.c",
         "0",
@@ -135,8 +136,8 @@ _COULD = lazy(r"[\s>|#/*;<\[\d&]|[A-Z][a-z]{2}[ .]|\w+ *:\w+ *:|[\w.\-]+[ \t]+\|
 _ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
 
 
-@dataclass(slots=True)
-class Lines:
+@dataclass(slots=True, eq=False, repr=False)
+class Lines(Record):
     """The lines of one window with their carriers taken off; parallel lists, as there may be many lines."""
 
     raws: list[str] = field(default_factory=list)  #: whole lines, for times and hosts
@@ -229,15 +230,18 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     """
     out = Lines()
     rows = list(lines)
-    # The layers of the first line that has any are those of nearly all: strip them in one tight pass, then look at
+    # Lines of one window share their layers: strip all with the commonest of a sample in one tight pass, then look at
     # the lines they did not fit one by one.
     names: tuple[str, ...] = ()
     match = _NEVER.match
     for line in rows[:50]:
         found = find_layers(line)[1] if line and _COULD.match(line) else ()
         if _is_record(found):
-            names, match = found, _joined(found).match
+            names = found
             break
+    if names:
+        names = _commonest(rows, names)
+        match = _joined(names).match
     while rows and not rows[-1]:
         rows = rows[:-1]
     if names:
@@ -269,6 +273,16 @@ def _strip_rest(out: Lines, names: tuple[str, ...]) -> None:
                 out.cont.add(i)
             text = line[end:]
         texts[i] = text.lstrip()
+
+
+def _commonest(rows: list[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The layers most of *rows* have, judged by a sample; *names* (those of the first record) where it tells nothing."""
+    count: dict[tuple[str, ...], int] = {}
+    for line in rows[len(rows) // 16 :: max(1, len(rows) // 8)]:
+        found = find_layers(line)[1] if _COULD.match(line) else ()
+        if _is_record(found):
+            count[found] = count.get(found, 0) + 1
+    return max(count, key=count.__getitem__, default=names)
 
 
 def _is_record(names: tuple[str, ...]) -> bool:

@@ -9,13 +9,12 @@ are found by :data:`INNER_RULES`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from oomsight._lazy import lazy
 
 
-@dataclass(frozen=True, slots=True)
-class LineRule:
+class LineRule(NamedTuple):
     """One shape of one line of a report."""
 
     name: str
@@ -169,4 +168,4 @@ def key_values(text: str) -> dict[str, str]:
     return dict(_PAIR.findall(text))
 
 
-_PAIR = lazy(r"(\w+)=([^\s,]*)")
+_PAIR = lazy(r"\b([a-z]\w{0,40})=([^\s,]*)")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from oomsight._lazy import lazy
 from oomsight.report.carriers import Lines
@@ -15,8 +15,7 @@ from oomsight.report.model import EventKind, Killed, Note, OomReport, Span
 from oomsight.report.times import Clock, when
 
 
-@dataclass(frozen=True, slots=True)
-class KillerRule:
+class KillerRule(NamedTuple):
     """One line a userspace killer writes when it has acted (or reports that something was killed)."""
 
     killer: str

@@ -17,14 +17,15 @@ from oomsight.report.unwrap import unescape_name
 
 Numbered = tuple[int, str]
 
-_PAGES = lazy(r"(\w+):(\d{1,18})(?=[ \t]|$)")
-_KIB = lazy(r"([a-z_A-Z]+(?:\([a-z]+\))?):[ ]?(\d{1,18})[kK]B")
+# Names are bounded and begin at a letter: megabytes without a blank must not take quadratic time.
+_PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)")
+_KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B")
 _PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)")
 _BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?")
 _HUGE = lazy(r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18}) hugepages_size=(\d{1,18})kB")
 _NODE_ZONE = lazy(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )")
 _USAGE = lazy(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?")
-_OLD_STATS = lazy(r"(\w+):(\d{1,18})KB")
+_OLD_STATS = lazy(r"\b([a-z]\w{0,40}):(\d{1,18})KB")
 _SLAB = lazy(r"(\S+)[ \t]+(\d{1,18})KB[ \t]+(\d{1,18})KB")
 _ALLOC = lazy(r"(\d{1,18}(?:\.\d{1,3})?) ?([KMGTk]?)(i?B?)[ \t]+(\d{1,18})[ \t]+(\S+:\d+ .*)")
 _POWERS = {"": 1, "K": 1 << 10, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
+from oomsight._record import Record
+
 UNLIMITED: Final = "unlimited"
 """Value of a limit the kernel prints as "no limit" (PAGE_COUNTER_MAX or RES_COUNTER_MAX)."""
 
@@ -34,8 +36,8 @@ class EventKind(StrEnum):
     ALLOCATION_FAILURE = "allocation_failure"
 
 
-@dataclass(slots=True)
-class Note:
+@dataclass(slots=True, eq=False, repr=False)
+class Note(Record):
     """Something odd about the text that did not stop the parser."""
 
     code: str  #: stable identifier, e.g. ``table_cut``
@@ -43,8 +45,8 @@ class Note:
     text: str  #: plain words (marked text, see naming.marked)
 
 
-@dataclass(slots=True)
-class Span:
+@dataclass(slots=True, eq=False, repr=False)
+class Span(Record):
     """Where in the input the event was read."""
 
     name: str  #: source name (file name, ``<stdin>``, ``journal``, …)
@@ -52,8 +54,8 @@ class Span:
     last_line: int
 
 
-@dataclass(slots=True)
-class When:
+@dataclass(slots=True, eq=False, repr=False)
+class When(Record):
     """Times of the event as far as the text tells."""
 
     time: str | None = None  #: ISO 8601 with offset where the carrier has one; naive where it has none
@@ -64,8 +66,8 @@ class When:
     seq: int | None = None  #: /dev/kmsg sequence number
 
 
-@dataclass(slots=True)
-class Trigger:
+@dataclass(slots=True, eq=False, repr=False)
+class Trigger(Record):
     """The task whose allocation failed. It is neither necessarily the victim nor the culprit."""
 
     comm: str | None
@@ -88,8 +90,8 @@ class Trigger:
     line: int | None = None
 
 
-@dataclass(slots=True)
-class Task:
+@dataclass(slots=True, eq=False, repr=False)
+class Task(Record):
     """One row of the task table. Page counts are the kernel's own approximate counters."""
 
     pid: int  #: first column: the thread that holds the mm (TID), usually the tgid
@@ -111,8 +113,8 @@ class Task:
     cpu: int | None = None  #: <= 3.5
 
 
-@dataclass(slots=True)
-class Zone:
+@dataclass(slots=True, eq=False, repr=False)
+class Zone(Record):
     """One ``Node N ZONE free:…`` line with its lowmem_reserve and buddy lines."""
 
     node: int | None  #: ``None`` on kernels built without NUMA, which print no node
@@ -126,8 +128,8 @@ class Zone:
     line: int | None = None
 
 
-@dataclass(slots=True)
-class NodeMem:
+@dataclass(slots=True, eq=False, repr=False)
+class NodeMem(Record):
     """One ``Node N active_anon:…`` line (>= 4.8), KiB by printed name."""
 
     node: int
@@ -136,8 +138,8 @@ class NodeMem:
     line: int | None = None
 
 
-@dataclass(slots=True)
-class HugePages:
+@dataclass(slots=True, eq=False, repr=False)
+class HugePages(Record):
     """One ``hugepages_total=`` line."""
 
     node: int | None
@@ -148,8 +150,8 @@ class HugePages:
     line: int | None = None
 
 
-@dataclass(slots=True)
-class MemInfo:
+@dataclass(slots=True, eq=False, repr=False)
+class MemInfo(Record):
     """The ``Mem-Info:`` block of a global report (whole machine)."""
 
     pages: dict[str, int] = field(default_factory=dict)
@@ -167,8 +169,8 @@ class MemInfo:
     last_line: int | None = None
 
 
-@dataclass(slots=True)
-class MemcgLine:
+@dataclass(slots=True, eq=False, repr=False)
+class MemcgLine(Record):
     """One ``memory: usage …, limit …, failcnt …`` line."""
 
     usage_kib: int
@@ -176,8 +178,8 @@ class MemcgLine:
     failcnt: int | None
 
 
-@dataclass(slots=True)
-class MemcgStats:
+@dataclass(slots=True, eq=False, repr=False)
+class MemcgStats(Record):
     """Memory statistics of one cgroup, always in **bytes**, by printed name (old kernels print KB; converted)."""
 
     path: str | None
@@ -185,8 +187,8 @@ class MemcgStats:
     line: int | None = None
 
 
-@dataclass(slots=True)
-class Memcg:
+@dataclass(slots=True, eq=False, repr=False)
+class Memcg(Record):
     """The memcg block of a report."""
 
     memory: MemcgLine | None = None
@@ -201,8 +203,8 @@ class Memcg:
     last_line: int | None = None
 
 
-@dataclass(slots=True)
-class Victim:
+@dataclass(slots=True, eq=False, repr=False)
+class Victim(Record):
     """A process the kernel killed."""
 
     pid: int | None  #: as printed on the kill line; a TID when the leader had exited
@@ -225,8 +227,8 @@ class Victim:
     time: When | None = None
 
 
-@dataclass(slots=True)
-class Selected:
+@dataclass(slots=True, eq=False, repr=False)
+class Selected(Record):
     """The task the kernel chose, before child sacrifice, as named by ``oom-kill:`` or ``Kill process … score``."""
 
     pid: int | None
@@ -236,8 +238,8 @@ class Selected:
     line: int | None = None
 
 
-@dataclass(slots=True)
-class Killed:
+@dataclass(slots=True, eq=False, repr=False)
+class Killed(Record):
     """What a userspace killer ended."""
 
     pid: int | None = None
@@ -250,8 +252,8 @@ class Killed:
     line: int | None = None
 
 
-@dataclass(slots=True)
-class OomReport:
+@dataclass(slots=True, eq=False, repr=False)
+class OomReport(Record):
     """One event. ``kind`` says which; fields that do not apply stay ``None`` or empty."""
 
     kind: EventKind

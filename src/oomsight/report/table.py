@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import repeat
+from typing import NamedTuple
 
 from oomsight._lazy import lazy
 from oomsight.report.model import Task
 from oomsight.report.unwrap import unescape_name
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """One column layout, as printed between the bracketed pid and the name."""
 
     columns: tuple[str, ...]

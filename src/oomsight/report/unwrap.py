@@ -10,7 +10,6 @@ order) is left to :func:`variants`, which offers each reading; the caller keeps 
 from __future__ import annotations
 
 import binascii
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +47,13 @@ _MESSAGE_KEYS = ("MESSAGE", "message", "msg", "log", "textPayload", "Message", "
 
 
 _JSON_START = lazy(r"\s*(?:\{\s*\"|\[\s*\{)")
+
+
+def _loads(text: str) -> Any:
+    """``json.loads``; the module is imported only where there is JSON."""
+    import json
+
+    return json.loads(text)
 
 
 def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
@@ -205,7 +211,7 @@ def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
         return
     if stripped[:1] in "[{" and "\n" in stripped.strip() and not stripped.split("\n", 1)[0].rstrip().endswith("}"):
         try:
-            whole = json.loads(stripped)
+            whole = _loads(stripped)
         except (ValueError, RecursionError):
             pass
         else:
@@ -219,7 +225,7 @@ def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
         brace = s.find('{"') if s[:1] != "{" else 0
         if brace >= 0 and s.endswith(("}", "},")):
             try:
-                record = json.loads(s[brace:].rstrip(","))
+                record = _loads(s[brace:].rstrip(","))
             except (ValueError, RecursionError):
                 rest.append((no, line))
                 continue
@@ -288,7 +294,7 @@ def _dmesg_json(text: str, first_no: int) -> Iterator[_NUMBERED]:
             pri = m[2].strip()
         elif m[1] == "msg":
             try:
-                message = json.loads(m[2])
+                message = _loads(m[2])
             except (ValueError, RecursionError):
                 message = m[2].strip('"')
             if not isinstance(message, str):

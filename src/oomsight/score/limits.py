@@ -35,7 +35,7 @@ class LimitedCgroup:
         return 100 * need / limit if need is not None and isinstance(limit, int) and limit else None
 
     def swap_room_kib(self, machine: Machine) -> int | None:
-        """What it could still swap out: bounded by its own limits and by the machine's free swap; ``None`` = not known."""
+        """What it could still swap out, bounded by its own limits and the machine's free swap; ``None`` = not known."""
         if machine.swap_free_pages is None:
             return None
         room = machine.swap_free_pages * machine.page_size

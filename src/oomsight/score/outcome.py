@@ -7,7 +7,7 @@ The last steps are played by the full engine, on those few processes the choice 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import Candidate, Outcome, Scene, inside, scan_rule, select
@@ -33,18 +33,22 @@ class Prediction:
     remarks: tuple[str, ...]  #: what changes the picture, marked text, one sentence each
 
 
+_WAITS: Final = (
+    "memory.oom_control disables the killer here: at the limit every task that needs memory waits, until somebody"
+    " raises the limit or kills one."
+)
+
+
 def predict(ranking: Ranking, snapshot: Snapshot) -> Prediction:
     """Play the end of the OOM that ``ranking`` is about."""
     machine, memcg = snapshot.machine, snapshot.cgroups.get(ranking.path)
     remarks = list(_remarks(ranking, snapshot))
     if ranking.scope == "cgroup" and memcg is not None and memcg.oom_kill_disable:
-        return Prediction("waits", (), ("memory.oom_control disables the killer here: at the limit every task that"
-                                        " needs memory waits, until somebody raises the limit or kills one.",))  # fmt: skip
-    constraint = "CONSTRAINT_MEMCG" if ranking.scope == "cgroup" else "CONSTRAINT_NONE"
+        return Prediction("waits", (), (_WAITS,))
     scene = Scene(
         total_pages=ranking.total.pages,
         page_size=machine.page_size,
-        constraint=constraint,
+        constraint="CONSTRAINT_MEMCG" if ranking.scope == "cgroup" else "CONSTRAINT_NONE",
         oom_memcg=ranking.path,
         release=ranking.rules.release or NEWEST,
         panic_on_oom=machine.panic_on_oom,
@@ -102,7 +106,7 @@ def _remarks(ranking: Ranking, snapshot: Snapshot) -> Iterable[str]:
     memcg = snapshot.cgroups.get(ranking.path)
     if ranking.scope == "cgroup":
         if memcg is not None and isinstance(memcg.high_bytes, int) and memcg.high_bytes < _limit(memcg.limit_bytes):
-            yield "memory.high is below the limit: processes are slowed down before the limit kills, and may never reach it."
+            yield "memory.high is below the limit: processes are slowed down there, and may never reach the limit."
         for path in ancestors(ranking.path)[1:]:
             above = snapshot.cgroups.get(path)
             if (
@@ -110,7 +114,8 @@ def _remarks(ranking: Ranking, snapshot: Snapshot) -> Iterable[str]:
                 and above.headroom_bytes is not None and memcg.headroom_bytes is not None
                 and above.headroom_bytes < memcg.headroom_bytes
             ):  # fmt: skip
-                yield f"The cgroup above it, {mark(path, NameKind.CGROUP)}, is nearer to its limit and would be hit first."
+                above_it = mark(path, NameKind.CGROUP)
+                yield f"The cgroup above it, {above_it}, is nearer to its limit and would be hit first."
                 break
 
 

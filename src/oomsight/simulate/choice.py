@@ -15,7 +15,6 @@ from oomsight.simulate.outcome import Row, Victim
 from oomsight.simulate.workloads import FOREVER, KERNEL_STACK_BYTES, Memory, Piece
 
 if TYPE_CHECKING:
-    from oomsight.kernel.badness import Rule
     from oomsight.kernel.selection import Selection
     from oomsight.simulate.machine import Balance, Cgroup, Machine
     from oomsight.simulate.scenario import Values
@@ -97,7 +96,8 @@ def holdings(machine: Machine, state: Balance, inside: Sequence[Process], step: 
         swaps = share(min(state.own_swapped[index], sum(anon)), anon)
         for (process, mine), swap in zip(group, swaps, strict=True):
             tables = max(process.demand(step).kernel - process.values["threads"] * KERNEL_STACK_BYTES, 0)
-            held[process.pid] = Held(mine - swap + FILE_RSS_BYTES, swap, tables // machine.page_size * machine.page_size)
+            tables -= tables % machine.page_size
+            held[process.pid] = Held(mine - swap + FILE_RSS_BYTES, swap, tables)
     return held
 
 
@@ -123,20 +123,23 @@ def legacy_adj(adj: int) -> int:
     return -17 if adj <= -1000 else -(-adj * 17 // 1000) if adj < 0 else min(adj * 17 // 1000, 15)
 
 
-def table(inside: Sequence[Process], held: dict[int, Held], choice: Selection, rule: Rule, total_pages: int,
-          killed: frozenset[int]) -> list[Row]:  # fmt: skip
-    """The table a choice was made from: the dead first, then by points."""
+def table(
+    inside: Sequence[Process], held: dict[int, Held], choice: Selection, per_thousand_pages: float | None
+) -> list[Row]:
+    """
+    The table a choice was made from: the dead first, then by points. ``per_thousand_pages``: a thousandth of T where
+    points are pages, ``None`` where they are per mille already.
+    """
+    killed = {kill.pid for kill in choice.kills}
     steps = {step.pid: step for step in choice.trace}
     rows = []
     for process in inside:
         seen = steps.get(process.pid)
         points = seen.points if seen else None
-        per_mille = points
-        if points is not None and rule.unit == "pages":
-            per_mille = int(points * 1000 / max(total_pages, 1))
+        per_mille = points if points is None or not per_thousand_pages else int(points / per_thousand_pages)
         rows.append(Row(
-            process.pid, process.name, process.cgroup.path, *held[process.pid], process.values["adj"], points, per_mille,
-            seen.words if seen else "not scanned", process.pid in killed,
+            process.pid, process.name, process.cgroup.path, *held[process.pid], process.values["adj"], points,
+            per_mille, seen.words if seen else "not scanned", process.pid in killed,
         ))  # fmt: skip
     rows.sort(key=lambda row: (not row.killed, row.points is None, -(row.points or 0), row.pid))
     return rows

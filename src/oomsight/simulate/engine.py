@@ -19,7 +19,7 @@ from oomsight.kernel.release import parse_release
 from oomsight.kernel.selection import Outcome, Scene, select
 from oomsight.simulate.choice import ZERO, Process, candidates, holdings, scan_order, table, victim
 from oomsight.simulate.guard import Guard
-from oomsight.simulate.machine import UNLIMITED, Balance, Cgroup, Machine, share
+from oomsight.simulate.machine import UNLIMITED, Balance, Bend, Cgroup, Machine, share
 from oomsight.simulate.outcome import CgroupInfo, Event, Kill, Run, Sample
 from oomsight.simulate.units import size_words
 from oomsight.simulate.workloads import FOREVER, Memory, pieces
@@ -63,7 +63,6 @@ class _Engine:
         self.release = release
         self.guard = Guard.of(scenario.guard, self.machine, self.step_seconds) if scenario.guard else None
         self.guard_due: int | None = None
-        self.guard_soft = self.guard.soft() if self.guard else UNLIMITED
         self.processes: dict[int, Process] = {}  # in fork order
         self.pids = count(FIRST_PID)
         self.sequence = count()
@@ -81,7 +80,7 @@ class _Engine:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def play(self) -> Run:
-        self._harden()
+        self._harden(0)
         for values in self.scenario.processes:
             for number in range(values["count"]):
                 at = round((values["start"] + number * values["stagger"]) / self.step_seconds)
@@ -114,18 +113,13 @@ class _Engine:
             self._throttled_until(index, since, now)
         return self.run
 
-    def _harden(self) -> None:
-        """Fix up to which need nothing can happen, now that alert and guard are known."""
-        self.machine.reset_soft(self.scenario.alert["at"])
+    def _harden(self, step: int) -> None:
+        """Fix up to which need nothing can happen, now that alerts and guard are known."""
+        self.machine.reset_soft(self.scenario.alert["at"], self.alerted)
+        if self.guard:
+            self.guard.cgroup.soft = min(self.guard.cgroup.soft, self.guard.soft())
         for cgroup in self.machine.cgroups:
-            if cgroup.index in self.alerted and cgroup.max < UNLIMITED:
-                kept = sum(min(c.min, c.max) for c in cgroup.children)
-                cgroup.soft = max(min(cgroup.max, cgroup.high) - kept, 0)
-                if cgroup.index == 0:
-                    cgroup.soft = min(cgroup.soft, self.machine.commit_limit)
-            if self.guard and cgroup is self.guard.cgroup:
-                cgroup.soft = min(cgroup.soft, self.guard_soft)
-            cgroup.recompute_calm(0)
+            cgroup.recompute_calm(step)
 
     def _calm(self, step: int) -> bool:
         """Whether nothing can need attention up to *step*, by need alone; False = look closely."""
@@ -145,7 +139,7 @@ class _Engine:
         """Whether somebody has to act at *step*."""
         self.run.steps_looked_at += 1
         machine = self.machine
-        if machine.cgroups[0].demand(step)[:2] > (0, 0) and self._committed(step) > machine.commit_limit:
+        if self._committed(step) > machine.commit_limit:
             return True
         state = machine.balance(step)
         if any(index not in self.stuck for index in state.short) or any(
@@ -184,15 +178,18 @@ class _Engine:
         while due and due[0][0] <= step:
             _, _, what, whom = heappop(due)
             if what == "bend":
-                if whom.until == step and self.processes.get(whom.pid) is whom:
+                if whom.until == step and self._alive(whom):
                     self._next_piece(whom, step)
             elif what == "start":
                 self._start(whom, step)
             elif what == "fork":
                 self._fork(whom, step)
-            elif what == "stop" and self.processes.get(whom.pid) is whom:
+            elif what == "stop" and self._alive(whom):
                 self._remove(whom, step)
                 self._tell(step, "stopped", whom.name, "ended by itself")
+
+    def _alive(self, process: Process) -> bool:
+        return self.processes.get(process.pid) is process
 
     def _start(self, values: Values, step: int, parent: Process | None = None) -> Process | None:
         cgroup = self.machine.by_path[values["cgroup"]]
@@ -211,8 +208,8 @@ class _Engine:
         if values["stop"] is not None:
             self._later(step + max(round(values["stop"] / self.step_seconds), 1), "stop", process)
         if values["kind"] == "forkbomb" and parent is None:
-            self._later(step + 1, "fork", (process, values | {"kind": "constant", "size": values["child_size"],
-                        "start": 0.0, "stop": None, "restart": None}, step, 0))  # fmt: skip
+            child = {**values, "kind": "constant", "size": values["child_size"], "stop": None, "restart": None}
+            self._later(step + 1, "fork", (process, child, step, 0))
         return process
 
     def _fork(self, bomb: tuple[Process, Values, int, int], step: int) -> None:
@@ -221,8 +218,8 @@ class _Engine:
         alive = [p for p in self.processes.values() if p.values is child or p is first]
         if not alive:
             return
-        values = first.values
-        wanted = min(int(values["forks"] * (step - since) * self.step_seconds / 60), made + values["most"] - len(alive) + 1)
+        due = int(first.values["forks"] * (step - since) * self.step_seconds / 60)
+        wanted = min(due, made + first.values["most"] - len(alive) + 1)
         while made < wanted and self._start(child, step, alive[0]):
             made += 1
         self._later(step + 1, "fork", (first, child, since, max(made, wanted)))
@@ -230,24 +227,22 @@ class _Engine:
     def _next_piece(self, process: Process, step: int) -> None:
         """Go on to the next piece of the workload."""
         piece = next(process.plan, None)
-        was = process.demand(step) if process.until != FOREVER or process.since else ZERO
-        if process.start is ZERO and process.growth is ZERO:
-            was = ZERO
+        was, grew = process.demand(step), process.growth.need
         if piece is None or piece.exits:
-            process.exits = piece.exits if piece else "ended"
             self._remove(process, step)
-            self._tell(step, "exited", process.name, process.exits)
+            self._tell(step, "exited", process.name, (piece and piece.exits) or "ended")
             self._restart(process, step)
             return
         process.slowed = None
-        self._bend(process, step, was, piece.start, piece.growth, min(step + piece.steps, FOREVER))
-        process.jump = piece.start.need - was.need
+        self._bend(process, step, piece.start, piece.growth, min(step + piece.steps, FOREVER))
+        process.jump = grew + piece.start.need - was.need
         if piece.growth.need > 0 and any(above.index in self.throttled for above in process.cgroup.above):
             self._slow(process, step)
 
-    def _bend(self, process: Process, step: int, was: Memory, now: Memory, growth: Memory, until: int) -> None:
+    def _bend(self, process: Process, step: int, now: Memory, growth: Memory, until: int) -> None:
         """Put *process* on a new straight piece."""
-        self.machine.change(process.cgroup, was, process.growth, now, growth, step)
+        was = process.demand(step)
+        self.machine.change(process.cgroup, Bend(was, process.growth, now, growth, step))
         process.start, process.growth, process.since, process.until = now, growth, step, until
         process.jump = 0
         if until < FOREVER:
@@ -257,7 +252,7 @@ class _Engine:
         """End *process*: what it leaves behind is its tmpfs files and page cache."""
         demand = process.demand(step)
         left = Memory(shmem=demand.shmem if kept_shmem is None else kept_shmem, cache=demand.cache)
-        self.machine.change(process.cgroup, demand, process.growth, left, ZERO, step)
+        self.machine.change(process.cgroup, Bend(demand, process.growth, left, ZERO, step))
         del self.processes[process.pid]
         for above in process.cgroup.above:
             above.processes -= 1
@@ -286,7 +281,7 @@ class _Engine:
                 need = state.demand[cgroup.index].need - state.swapped[cgroup.index]
                 self._tell(step, "alert", cgroup.path, f"{size_words(need)} of {size_words(limit)} {what} in use")
             if fired:
-                self._harden()
+                self._harden(step)
             self._throttle(step, state)
             short = [index for index in state.short if index not in self.stuck]
             if short:
@@ -323,10 +318,10 @@ class _Engine:
         for index in state.over_high:
             if index not in self.throttled:
                 self.throttled[index] = step
-                path = self.machine.cgroups[index].path
-                self._tell(step, "throttled", path, f"above memory.high of {size_words(self.machine.cgroups[index].high)}")
+                cgroup = self.machine.cgroups[index]
+                self._tell(step, "throttled", cgroup.path, f"above memory.high of {size_words(cgroup.high)}")
                 for process in list(self.processes.values()):
-                    if self.machine.cgroups[index] in process.cgroup.above:
+                    if cgroup in process.cgroup.above:
                         self._slow(process, step)
 
     def _throttled_until(self, index: int, since: int, step: int) -> None:
@@ -344,16 +339,15 @@ class _Engine:
             rest = process.until - step
             until = FOREVER if process.until >= FOREVER else step + rest * own.need // max(slow.need, 1)
             process.slowed = (own, rest)
-            demand = process.demand(step)
-            self._bend(process, step, demand, demand, slow, until)
+            self._bend(process, step, process.demand(step), slow, until)
 
     def _unslow(self, process: Process, step: int) -> None:
         assert process.slowed is not None
         own, rest = process.slowed
         past = (step - process.since) * process.growth.need // max(own.need, 1)
         process.slowed = None
-        demand = process.demand(step)
-        self._bend(process, step, demand, demand, own, FOREVER if rest >= FOREVER // 2 else step + max(rest - past, 1))
+        until = FOREVER if rest >= FOREVER // 2 else step + max(rest - past, 1)
+        self._bend(process, step, process.demand(step), own, until)
 
     def _refuse(self, step: int) -> None:
         """Overcommit mode 2: the request that would pass CommitLimit fails, and its program ends."""
@@ -361,22 +355,24 @@ class _Engine:
         if process is None:
             self.over = True
             return
-        self._tell(step, "refused", process.name, "CommitLimit is reached: its allocation fails (vm.overcommit_memory 2)")
+        self._tell(step, "refused", process.name, "CommitLimit is reached: its allocation fails")
         self._remove(process, step)
         self._restart(process, step)
+
+    def _thousandth(self, total_pages: int) -> float | None:
+        return max(total_pages, 1) / 1000 if self.rule.unit == "pages" else None
 
     # -- choice -------------------------------------------------------------------------------------------------------
 
     def _oom(self, step: int, state: Balance, cgroup: Cgroup) -> None:
         """*cgroup* is out of memory: the kernel's rules say who dies."""
         machine, short = self.machine, state.short[cgroup.index]
-        inside = self._inside(cgroup)
-        held = self._holdings(step, state, inside, short)
+        inside = scan_order(self.processes, cgroup)
+        held = holdings(machine, state, inside, step, short)
         grower = max(inside, key=lambda p: (p.grew(step), p.pid), default=None)
         total = machine.total(cgroup)
         constraint = "CONSTRAINT_MEMCG" if cgroup.index else "CONSTRAINT_NONE"
-        candidates = list(self._candidates(inside, held))
-        choice = select(candidates, self.rule, Scene(
+        choice = select(candidates(inside, held, machine.page_size), self.rule, Scene(
             total_pages=total.pages, page_size=machine.page_size, constraint=constraint, oom_memcg=cgroup.path,
             release=self.release, current_pid=grower.pid if grower else None,
             panic_on_oom=self.scenario.machine["panic_on_oom"],
@@ -384,10 +380,10 @@ class _Engine:
             oom_group=frozenset(c.path for c in machine.cgroups if c.oom_group),
         ))  # fmt: skip
         killed = {kill.pid: kill.role for kill in choice.kills}
-        rows = self._rows(inside, candidates, held, choice, set(killed), total.pages)
+        rows = table(inside, held, choice, self._thousandth(total.pages))
         limit = machine.ram if cgroup.index == 0 else cgroup.max
         self._sample(step, short)
-        victims = tuple(self._victim(self.processes[pid], role, held) for pid, role in killed.items())
+        victims = tuple(victim(self.processes[pid], role, held[pid]) for pid, role in killed.items())
         freed = self._end(step, tuple(killed), short)
         self.run.kills.append(Kill(
             self._seconds(step), "kernel", constraint, cgroup.path, choice.outcome.value, choice.words,
@@ -426,32 +422,34 @@ class _Engine:
                 demand = process.demand(step)
                 less = demand._replace(anon=demand.anon - min(cut, demand.anon))
                 less = less._replace(shmem=demand.shmem - min(cut - (demand.anon - less.anon), demand.shmem))
-                self._bend(process, step, demand, less, ZERO, FOREVER)
-                self._tell(step, "stuck", process.name, f"can get no memory in {cgroup.path}, and nobody there may be killed")
+                self._bend(process, step, less, ZERO, FOREVER)
+                self._tell(step, "stuck", process.name, f"gets no memory in {cgroup.path}; nobody there may be killed")
 
     def _guard_acts(self, step: int, state: Balance, guard: Guard) -> None:
         """The guard ends the first of the kernel's own ranking that it may touch."""
-        inside = [p for p in self._inside(guard.cgroup) if p.name not in guard.avoid]
-        held = self._holdings(step, state, inside, 0)
+        inside = [p for p in scan_order(self.processes, guard.cgroup) if p.name not in guard.avoid]
+        held = holdings(self.machine, state, inside, step, 0)
         total = self.machine.total(guard.cgroup)
-        candidates = list(self._candidates(inside, held))
-        scene = Scene(total_pages=total.pages, page_size=self.machine.page_size, release=self.release)
-        choice = select(candidates, self.rule, scene)
+        page_size = self.machine.page_size
+        scene = Scene(total_pages=total.pages, page_size=page_size, release=self.release)
+        choice = select(candidates(inside, held, page_size), self.rule, scene)
         if choice.chosen is None:
             self.guard = None
             self._tell(step, "stuck", "guard", "the guard finds nobody it may kill and gives up")
             return
-        rows = self._rows(inside, candidates, held, choice, {choice.chosen}, total.pages)
+        rows = table(inside, held, choice, self._thousandth(total.pages))
         process = self.processes[choice.chosen]
-        victim = self._victim(process, "guard", held)
+        dead = victim(process, "guard", held[process.pid])
         self._sample(step)
         freed = self._end(step, (process.pid,), 0)
         if guard.restarts and process.values["restart"] is None:
             self._later(step + 1, "start", process.values)
-        seen = f"{guard.available_pct} % available" if guard.kind == "available" else f"pressure of {guard.pressure_pct} %"
+        seen = f"a pressure of {guard.pressure_pct} %"
+        if guard.kind == "available":
+            seen = f"less than {guard.available_pct} % of memory left"
         self.run.kills.append(Kill(
             self._seconds(step), "guard", "", guard.cgroup.path, "restarted" if guard.restarts else "killed",
-            f"the guard acts at {seen}", None, guard.whole, total.pages, total.how, (victim,), freed,
+            f"the guard acts at {seen}", None, guard.whole, total.pages, total.how, (dead,), freed,
             tuple(rows[:SHOWN_ROWS]), max(len(rows) - SHOWN_ROWS, 0),
         ))  # fmt: skip
         if len(self.run.kills) >= MAX_KILLS:
@@ -464,13 +462,12 @@ class _Engine:
     def _sample(self, step: int, short: int = 0) -> None:
         """Keep the state; *short* bytes were asked for and never had."""
         state = self.machine.balance(step)
-        count_ = len(state.demand)
         need, cache = [], []
-        for index in range(count_):
+        for index, cgroup in enumerate(self.machine.cgroups):
             cache.append(state.cache(index))
             held = state.resident(index) - cache[-1]
-            cgroup = self.machine.cgroups[index]
             need.append(min(held, cgroup.max) if short or index in self.stuck else held)
         self.run.samples.append(Sample(
-            self._seconds(step), tuple(need), tuple(cache), tuple(state.swapped), state.pressure_pct(0), len(self.processes)
+            self._seconds(step), tuple(need), tuple(cache), tuple(state.swapped), state.pressure_pct(0),
+            len(self.processes),
         ))  # fmt: skip

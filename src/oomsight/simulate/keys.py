@@ -118,7 +118,8 @@ KIND_KEYS: Final[dict[str, tuple[Key, ...]]] = {
         Key("idle_connections", "int", "connections outside the spike", 0, 0, 100_000_000, scales=True),
         Key("peak_connections", "int", "connections at the peak", None, 0, 100_000_000, needed=True, scales=True),
         _size("per_connection", "heap for each connection", 256 * KIB, scales=True),
-        Key("connections_per_thread", "int", "connections one thread serves; 0 = no thread of their own", 0, 0, 1_000_000),
+        Key("connections_per_thread", "int", "connections one thread serves; 0 = no threads",
+            0, 0, 1_000_000),
         _size("thread_stack", "user stack a thread touches", 128 * KIB),
         _size("socket_buffer", "kernel memory queued for each connection", 16 * KIB, scales=True),
         _size("cache", "page cache it works with", 0),
@@ -181,7 +182,7 @@ VARIANT_KEYS: Final = (
     Key("title", "text", "what is changed, in words", ""),
     Key("cures", "bool", "whether it is meant to help", True),
 )
-"""Besides these a variant has a table ``set`` of changes: ``machine.swap``, ``cgroup./app.max``, ``process.web.adj``."""
+"""Besides these a variant has a table ``set``: ``machine.swap``, ``cgroup./app.max``, ``process.web.adj``."""
 
 TABLES: Final[tuple[tuple[str, tuple[Key, ...]], ...]] = (
     ("", ROOT_KEYS), ("[run]", RUN_KEYS), ("[machine]", MACHINE_KEYS), ("[[cgroup]]", CGROUP_KEYS),
@@ -190,6 +191,9 @@ TABLES: Final[tuple[tuple[str, tuple[Key, ...]], ...]] = (
 )  # fmt: skip
 """Everything a file may hold, in the order it is best written."""
 
+_PARSE: Final[dict[str, Callable[[Any], float | None]]] = {
+    "size": parse_size, "rate": parse_rate, "duration": parse_duration,
+}  # fmt: skip
 _SHOW: Final[dict[str, Callable[[float], str]]] = {"size": size_words, "rate": rate_words, "duration": duration_words}
 _EXAMPLE: Final = {"size": "512MiB", "rate": "10MiB/min", "duration": "15min", "bool": "true", "texts": '["web"]'}
 
@@ -238,8 +242,7 @@ def read_value(key: Key, value: object) -> Any:
         if isinstance(value, str) and value.strip().lstrip("-").isdecimal():  # from the command line
             number = int(value)
     elif isinstance(value, str | int | float):
-        parse: Callable[[Any], float | None] = {"size": parse_size, "rate": parse_rate}.get(key.type, parse_duration)  # type: ignore[assignment]
-        number = parse(value)
+        number = _PARSE[key.type](value)
     if number is None or (key.low is not None and number < key.low) or (key.high is not None and number > key.high):
         return None
     return number

@@ -12,10 +12,10 @@ target, memory.swap.max, no swap for a cgroup at swappiness 0, the min watermark
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight.kernel.constraint import Total, memcg_era, t_global, t_memcg
 from oomsight.simulate.workloads import Memory
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 UNLIMITED: Final = 1 << 62
 ZERO: Final = Memory()
 _CALM: Final = 1 << 60
+
+
+class Bend(NamedTuple):
+    """A demand that was ``was`` at ``step``, growing by ``was_growth``, becomes ``now``, growing by ``growth``."""
+
+    was: Memory
+    was_growth: Memory
+    now: Memory
+    growth: Memory
+    step: int
 
 
 class Cgroup:
@@ -115,7 +125,8 @@ class Machine:
         self.release = release
         self.overcommit: int = values["overcommit"]
         # CommitLimit: RAM * ratio + swap, mm/util.c vm_commit_limit()
-        self.commit_limit = self.ram * values["overcommit_ratio"] // 100 + self.swap if self.overcommit == 2 else UNLIMITED
+        limit = self.ram * values["overcommit_ratio"] // 100 + self.swap
+        self.commit_limit = limit if self.overcommit == 2 else UNLIMITED
         self.kernel_bytes: int = self.ram * 3 // 100 if values["kernel"] is None else values["kernel"]
         self.free_floor = min_free_bytes(self.ram)
         self.cgroups: list[Cgroup] = []
@@ -127,8 +138,7 @@ class Machine:
         root = self.cgroups[0]
         root.max = max(self.ram - self.free_floor, 0)
         root.swap_max = self.swap
-        self.reset_soft(None)
-        self.change(root, ZERO, ZERO, Memory(kernel=min(self.kernel_bytes, root.max)), ZERO, 0)
+        self.change(root, Bend(ZERO, ZERO, Memory(kernel=min(self.kernel_bytes, root.max)), ZERO, 0))
 
     def _add(self, path: str, values: Mapping[str, Any]) -> None:
         cgroup = Cgroup(len(self.cgroups), path, values)
@@ -139,24 +149,23 @@ class Machine:
         self.cgroups.append(cgroup)
         self.by_path[path] = cgroup
 
-    def reset_soft(self, alert_pct: int | None) -> None:
-        """Fix up to which need each cgroup is calm; ``alert_pct`` also ends the calm at that share of a limit."""
+    def reset_soft(self, alert_pct: int, alerted: Collection[int] = ()) -> None:
+        """Fix up to which need each cgroup is calm; ``alerted`` are those whose alert has fired already."""
         for cgroup in self.cgroups:
             # Protected siblings may keep page cache that the rest would need: be careful by that much.
-            kept = sum(min(c.min, c.max) for other in (cgroup,) for c in other.children)
+            kept = sum(min(child.min, child.max) for child in cgroup.children)
             cgroup.soft = max(min(cgroup.max, cgroup.high) - kept, 0)
-            cgroup.alert_at = UNLIMITED
-            if alert_pct is not None and cgroup.max < UNLIMITED:
-                limit = self.ram if cgroup.index == 0 else cgroup.max
-                cgroup.alert_at = limit * alert_pct // 100
-                cgroup.soft = min(cgroup.soft, cgroup.alert_at)
             if cgroup.index == 0:
                 cgroup.soft = min(cgroup.soft, self.commit_limit)
+            if cgroup.max < UNLIMITED and cgroup.index not in alerted:
+                cgroup.alert_at = (cgroup.max if cgroup.index else self.ram) * alert_pct // 100
+                cgroup.soft = min(cgroup.soft, cgroup.alert_at)
 
-    def change(self, cgroup: Cgroup, was: Memory, was_growth: Memory, now: Memory, growth: Memory, step: int) -> None:
-        """Replace, from *step* on, a demand that is ``was`` at *step* by ``now``, growing by ``growth`` each step."""
-        change = [n - w for n, w in zip(now, was, strict=True)]
-        slope = [n - w for n, w in zip(growth, was_growth, strict=True)]
+    def change(self, cgroup: Cgroup, bend: Bend) -> None:
+        """Bend the demand of a process or file of *cgroup*, and with it that of everything above."""
+        step = bend.step
+        change = [n - w for n, w in zip(bend.now, bend.was, strict=True)]
+        slope = [n - w for n, w in zip(bend.growth, bend.was_growth, strict=True)]
         for above in cgroup.above:
             a, b = above.a, above.b
             for kind in (0, 1, 2, 3):
@@ -220,10 +229,8 @@ class _Reclaim:
         self.own: list[Memory] = []
         for cgroup in machine.cgroups:
             below = [state.demand[c.index] for c in cgroup.children]
-            self.own.append(
-                Memory(*(whole - sum(part[kind] for part in below)
-                         for kind, whole in enumerate(state.demand[cgroup.index])))  # fmt: skip
-            )
+            whole = state.demand[cgroup.index]
+            self.own.append(Memory(*(all_ - sum(part[kind] for part in below) for kind, all_ in enumerate(whole))))
         self.own_dropped = [0] * len(self.own)
 
     def reclaim(self, cgroup: Cgroup, amount: int) -> int:

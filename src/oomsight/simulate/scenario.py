@@ -81,7 +81,7 @@ class Scenario:
     @property
     def steps(self) -> int:
         """Length of the run in steps."""
-        return max(round(self.run["duration"] / self.run["step"]), 1)
+        return max(round(float(self.run["duration"]) / float(self.run["step"])), 1)
 
 
 def read_scenario(text: str) -> tuple[Scenario | None, list[Problem]]:
@@ -182,8 +182,8 @@ class _Reader:
         variants = [self.variant(row, i) for i, row in self.rows(document, "variant")]
         if not processes and not self.problems:
             self.problems.append(Problem(None, "process", "is missing: at least one [[process]]"))
-        for index, problem in self.check(sections["run"], processes, root["protect"]):
-            self.problem(*problem[:1], index, *problem[1:])
+        for table, key, words in _contradictions(sections["run"], processes, root["protect"]):
+            self.problem(table, 0 if table == "process" else None, key, words)
         if self.problems:
             return None
         scenario = Scenario(
@@ -193,25 +193,9 @@ class _Reader:
         )  # fmt: skip
         for index, variant in enumerate(variants):
             _, problems = changed(scenario, variant.changes)
-            for problem in problems:
-                self.problem("variant", index, f"set.{problem.key}", problem.words, problem.key)
+            for found in problems:
+                self.problem("variant", index, f"set.{found.key}", found.words, found.key)
         return scenario
-
-    def check(self, run: Values, processes: list[dict[str, Any]],
-              protect: tuple[str, ...]) -> Iterator[tuple[int | None, tuple[str, str, str]]]:  # fmt: skip
-        """What no single key can tell."""
-        if run["duration"] and run["duration"] / run["step"] > MAX_STEPS:
-            yield None, ("run", "step", f"is too short: more than {MAX_STEPS:,} steps")
-        if isinstance(run["kernel"], str) and rule_by_name(run["kernel"]) is None and not parse_release(run["kernel"]):
-            yield None, ("run", "kernel", f"{_shown(run['kernel'])} is no kernel release such as 6.12 or 3.10")
-        names = [row["name"] for row in processes]
-        for name in protect:
-            if name not in names:
-                near = get_close_matches(name, [n for n in names if n], 1)
-                yield None, ("", "protect", f"there is no process {_shown(name)}"
-                             + (f"; did you mean {_shown(near[0])}?" if near else ""))  # fmt: skip
-        if sum(row["count"] or 1 for row in processes) > MAX_PROCESSES:
-            yield None, ("process", "count", f"more than {MAX_PROCESSES:,} processes in all")
 
     def variant(self, row: dict[str, Any], index: int) -> Variant:
         values = self.table("variant", VARIANT_KEYS, row, index, ("set",))
@@ -222,6 +206,25 @@ class _Reader:
         else:
             _flatten(found, "", changes)
         return Variant(values["name"] or "", values["title"], changes, values["cures"])
+
+
+def _contradictions(
+    run: Values, processes: list[dict[str, Any]], protect: tuple[str, ...]
+) -> Iterator[tuple[str, str, str]]:
+    """(table, key, words) of what no single key can tell."""
+    if run["duration"] and run["duration"] / run["step"] > MAX_STEPS:
+        yield "run", "step", f"is too short: more than {MAX_STEPS:,} steps"
+    kernel = run["kernel"]
+    if rule_by_name(kernel) is None and not parse_release(kernel):
+        yield "run", "kernel", f"{_shown(kernel)} is no kernel release such as 6.12 or 3.10"
+    names = [row["name"] for row in processes if row["name"]]
+    for name in protect:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"; did you mean {_shown(near[0])}?" if near else ""
+            yield "", "protect", f"there is no process {_shown(name)}{hint}"
+    if sum(row["count"] for row in processes) > MAX_PROCESSES:
+        yield "process", "count", f"more than {MAX_PROCESSES:,} processes in all"
 
 
 def _flatten(table: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> None:
@@ -256,7 +259,7 @@ def changed(scenario: Scenario, changes: Mapping[str, Any]) -> tuple[Scenario, l
         if section in _SECTIONS and rest:
             table = getattr(scenario, section) or {key.name: key.default for key in GUARD_KEYS}
             values, words = _set(table, _SECTIONS[section], rest, value)
-            scenario = replace(scenario, **{section: values})
+            scenario = replace(scenario, **{section: values})  # type: ignore[arg-type]
         elif section == "cgroup" and "." in rest:
             name, _, key = rest.rpartition(".")
             rows = list(scenario.cgroups)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 KERNEL_STACK_BYTES: Final = 16 << 10  #: of a thread, x86-64 and arm64 (THREAD_SIZE)
-TASK_BYTES: Final = 84 << 10  #: page tables, task and mm of a small process; measured, see docs/explanation/simulator.md
+TASK_BYTES: Final = 84 << 10  #: page tables, task and mm of a small process
 PAGE_TABLE_SHARE: Final = 512  #: one page of tables maps 512 pages
 LONGEST_PIECE: Final = 900
 FOREVER: Final = 1 << 60
@@ -127,6 +127,11 @@ def _traffic(values: Values, step: float) -> Iterator[Piece]:
         wait = every - 2 * ramp - hold
 
 
+def _tooth(low: float, high: float, threads: int, steps: int) -> Iterator[Piece]:
+    """A climb from *low* to *high* bytes."""
+    return _line(lambda t: _memory(low + (high - low) * t / steps, threads), 0, steps)
+
+
 def _heap(values: Values, step: float) -> Iterator[Piece]:
     """
     Garbage piles up on what is in use until the heap is full, then a collection leaves what is in use. The process
@@ -155,8 +160,7 @@ def _heap(values: Values, step: float) -> Iterator[Piece]:
             flat = min(int((low - first) / ((last - first) / steps)), steps - 1) if low > first else 0
             if flat:
                 yield Piece(flat, _memory(overhead + low, threads))
-            climb = steps - flat
-            yield from _line(lambda t, a=low, b=last, n=climb: _memory(overhead + a + (b - a) * t / n, threads), 0, climb)
+            yield from _tooth(overhead + low, overhead + last, threads, steps - flat)
         live = min(live + growth * steps, most)
         top = max(held, last)
         held = top - (top - live) * returned / 100

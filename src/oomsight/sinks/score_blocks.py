@@ -107,7 +107,10 @@ def _headline(answer: Answer, ranking: Ranking) -> str:
     if ranking.scope == "host":
         return f"If this host ran out of memory now, {dies}"
     owner = describe(ranking.path)
-    return f"If {owner.words if owner else mark(ranking.path, Kind.CGROUP)} hit its limit now, {dies}"
+    name = owner.words if owner else mark(ranking.path, Kind.CGROUP)
+    if answer.asked_cgroup == ranking.path:  # no limit anywhere
+        return f"In {name}, {dies} first if this host ran out of memory now"
+    return f"If {name} hit its limit now, {dies}"
 
 
 def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
@@ -115,12 +118,10 @@ def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
     victim, machine = ranking.victim, answer.snapshot.machine
     if answer.asked_cgroup is not None:
         asked = mark(answer.asked_cgroup, Kind.CGROUP)
-        yield (
-            f"{asked} has no limit of its own; the nearest above it is that of {mark(ranking.path, Kind.CGROUP)}."
-            if answer.snapshot.cgroups.get(ranking.path) and ranking.path != answer.asked_cgroup
-            else f"Neither {asked} nor a cgroup above it has a limit: only the whole host can run out, and the order"
-            " below is the one in which its processes would die then."
-        )
+        if answer.asked_cgroup != ranking.path:
+            yield f"{asked} has no limit of its own; the nearest above it is that of {mark(ranking.path, Kind.CGROUP)}."
+        else:
+            yield f"Neither {asked} nor a cgroup above it has a limit: only the whole host can run out."
     if ranking.scope == "cgroup":
         memcg = answer.snapshot.cgroups.get(ranking.path)
         if memcg is not None and isinstance(memcg.limit_bytes, int) and memcg.need_bytes is not None:
@@ -131,8 +132,8 @@ def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
                 f" {human_kib((memcg.headroom_bytes or 0) >> 10)}."
             )
     elif machine.available_pages is not None:
-        swap = f", swap {human_kib(_kib(answer, machine.swap_free_pages or 0))} free" if machine.swap_pages else ", no swap"
-        yield f"{human_kib(_kib(answer, machine.available_pages))} of memory is available{swap}."
+        swap = f"swap {human_kib(_kib(answer, machine.swap_free_pages or 0))} free" if machine.swap_pages else "no swap"
+        yield f"{human_kib(_kib(answer, machine.available_pages))} of memory is available, {swap}."
     if victim is None:
         return
     status = victim.process.status
@@ -140,24 +141,37 @@ def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
         yield f"Its death would free about {human_kib(status.rss_anon_kib + (status.vm_pte_kib or 0))} of memory" + (
             f" and {human_kib(status.vm_swap_kib)} of swap." if status.vm_swap_kib else "."
         )
-    together = [kill.pid for kill in answer.prediction.kills if kill.pid != victim.process.pid] if answer.prediction else []
-    if together:
-        names = {row.process.pid: _name(row) for row in (*ranking.rows, *ranking.exempt)}
-        roles = {kill.pid: kill.role for kill in answer.prediction.kills} if answer.prediction else {}
-        why = "memory.oom.group is set" if "group" in roles.values() else "they share its memory"
-        if "child" in roles.values():
-            why = "this kernel sacrifices a child for its parent"
-        yield f"With it: {_some([names.get(pid, f'pid {pid}') for pid in together])} ({why})."
+    yield from _together(answer, ranking)
     if ranking.tied:
-        yield f"A tie with {_name(ranking.rows[1])}: the kernel takes {'the later' if victim.place > ranking.rows[1].place else 'the earlier'} of the two."  # noqa: E501
+        which = "later" if victim.place > ranking.rows[1].place else "earlier"
+        yield f"A tie with {_name(ranking.rows[1])}: the kernel takes the {which} of the two."
     if ranking.rivals:
         yield (
             f"Within the error of the kernel's counters ({_pages(answer, victim.error_pages)}) it could also be"
             f" {_some([_name(row) for row in ranking.rivals])}."
         )
     elif len(ranking.rows) > 1 and ranking.margin_pages:
-        unit = _pages(answer, ranking.margin_pages) if ranking.rules.rule.unit == "pages" else f"{ranking.margin_pages} ‰"
-        yield f"Next would be {_name(ranking.rows[1])}, {unit} behind."
+        pages = ranking.rules.rule.unit == "pages"
+        behind = _pages(answer, ranking.margin_pages) if pages else f"{ranking.margin_pages} points"
+        yield f"Next would be {_name(ranking.rows[1])}, {behind} behind."
+
+
+_ROLES: Final = {
+    "child": "Instead of it, as this kernel sacrifices a child for its parent",
+    "shared": "With it, as they use its memory",
+    "group": "With it, as memory.oom.group is set",
+}
+
+
+def _together(answer: Answer, ranking: Ranking) -> Iterator[str]:
+    """Who else would be killed, by the reason."""
+    if answer.prediction is None:
+        return
+    names = {row.process.pid: _name(row) for row in (*ranking.rows, *ranking.exempt)}
+    for role, why in _ROLES.items():
+        pids = [kill.pid for kill in answer.prediction.kills if kill.role == role]
+        if pids:
+            yield f"{why}: {_some([names.get(pid, f'pid {pid}') for pid in pids])}."
 
 
 def _table(answer: Answer, ranking: Ranking) -> Table:
@@ -168,8 +182,8 @@ def _table(answer: Answer, ranking: Ranking) -> Table:
         Column("anon", right=True, drop=10), Column("file", right=True, drop=12), Column("shmem", right=True, drop=11),
         *([Column("swap", right=True, drop=3)] if swap else []),
         Column("page tables", right=True, drop=9), Column("adj", right=True), Column("points", right=True),
-        Column("±", right=True, drop=13), Column("per mille", right=True, drop=7), Column("oom_score", right=True, drop=6),
-        *([Column("PSS", right=True, drop=4)] if answer.pss is not None else []),
+        Column("±", right=True, drop=13), Column("per mille", right=True, drop=7),
+        Column("oom_score", right=True, drop=6), *([Column("PSS", right=True, drop=4)] if answer.pss is not None else []),
     ]  # fmt: skip
     shown = ranking.rows[: answer.limit]
     killed = {kill.pid for kill in answer.prediction.kills} if answer.prediction else set()
@@ -217,8 +231,8 @@ def _cgroups(answer: Answer) -> list[Block]:
     return [
         Heading(f"{len(cgroups):,} {plural} a memory limit, the fullest first", 1),
         Table(columns, tuple(rows), f"{more:,} more with more room" if more > 0 else None),
-        Paragraph("Needed is usage without page cache, which the kernel drops before it kills. Headroom is what is left.", "dim"),
-    ]  # fmt: skip
+        Paragraph("Needed is usage without page cache, which the kernel drops before it kills.", "dim"),
+    ]
 
 
 def _cgroup_cells(answer: Answer, cgroup: LimitedCgroup) -> tuple[str, ...]:
@@ -295,22 +309,26 @@ def _factor_table(answer: Answer, factors: Factors) -> Iterator[Block]:
     parts = (("anonymous", status.rss_anon_kib), ("file", status.rss_file_kib), ("shared", status.rss_shmem_kib))
     rss = ", ".join(f"{name} {human_kib(kib)}" for name, kib in parts if kib)
     notes = {"rss_pages": rss, "oom_score_adj": _adj_words(factors) if pages else ""}
+
+    def line(name: str, value: int, note: str, tone: Tone = "plain") -> Row:
+        return Row((name, number(value), human_kib(_kib(answer, value)) if pages and value else "", note), tone)
+
     rows = [
-        Row((_TERMS.get(term.name, term.name), number(term.points), human_kib(_kib(answer, term.points)) if pages else "",
-             notes.get(term.name, "")))
+        line(_TERMS.get(term.name, term.name), term.points, notes.get(term.name, ""))
         for term in points.terms
         if term.points or term.name in notes
-    ]  # fmt: skip
-    rows.append(Row(("badness", number(points.total), human_kib(_kib(answer, points.total)) if pages else "",
-                     f"{factors.per_mille} per mille of T = {ranking.total.pages:,} pages"), "strong"))  # fmt: skip
-    yield Table((Column("factor"), Column("points", right=True), Column("size", right=True, drop=1), Column("", flexible=True)),
-                tuple(rows))  # fmt: skip
+    ]
+    share = f"{factors.per_mille} per mille of T = {ranking.total.pages:,} pages"
+    rows.append(line("badness", points.total, share, "strong"))
+    columns = Column("factor"), Column("points", right=True), Column("size", right=True, drop=1), Column("", flexible=True)
+    yield Table(columns, tuple(rows))
     shown = row.process.oom_score
     if shown is not None and factors.oom_score is not None:
         same = "as /proc shows" if shown == factors.oom_score else f"/proc showed {shown}"
         yield Paragraph(f"/proc/PID/oom_score: {factors.oom_score}, {same}.")
     if row.error_pages:
-        yield Paragraph(f"The kernel's own counters may be off by up to {_pages(answer, row.error_pages)} either way.", "dim")
+        error = _pages(answer, row.error_pages)
+        yield Paragraph(f"The kernel's own counters may be off by up to {error} either way.", "dim")
     if status.hugetlb_kib:
         yield Paragraph(f"Not counted by the kernel: {human_kib(status.hugetlb_kib)} of huge pages.", "warn")
     pss = (answer.pss or {}).get(row.process.pid)
@@ -324,7 +342,7 @@ def _factor_table(answer: Answer, factors: Factors) -> Iterator[Block]:
 
 def _adj_words(factors: Factors) -> str:
     adj, total = factors.row.process.oom_score_adj or 0, factors.ranking.total.pages
-    return f"{adj} × (T / 1000) = {adj} × {total // 1000:,}" if adj else "0"
+    return f"{adj} × (T / 1000) = {adj} × {total // 1000:,}" if adj else ""
 
 
 def _move_blocks(factors: Factors, where: str) -> Iterator[Block]:
@@ -349,7 +367,8 @@ def _move_words(move: Move, names: dict[int, str]) -> str:
     if move.rank is None:
         return "never chosen"
     place = "first to die" if move.rank == 1 else f"number {move.rank:,}"
-    return f"{place}, before {names.get(move.ahead_of, f'pid {move.ahead_of}')}" if move.ahead_of else f"{place}, the last"
+    after = f"before {names.get(move.ahead_of, f'pid {move.ahead_of}')}" if move.ahead_of else "the last"
+    return f"{place}, {after}"
 
 
 # --- what it rests on ----------------------------------------------------------------------------------------------
@@ -366,5 +385,5 @@ def _basis(answer: Answer) -> Iterator[Block]:
         if rules.trusted:
             yield Paragraph(f"{checked}.", "dim")
         else:
-            yield Paragraph(f"{checked}: do not trust the points here. Does /proc/meminfo show the host's memory, or a"
-                            " container's (lxcfs)?", "warn")  # fmt: skip
+            doubt = "do not trust the points. Does /proc/meminfo show the host's memory, or a container's (lxcfs)?"
+            yield Paragraph(f"{checked}: {doubt}", "warn")

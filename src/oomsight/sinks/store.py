@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,13 +83,17 @@ _ROW: Final = ", ".join(Row.__dataclass_fields__)
 class Store:
     """The one writer. ``remarks`` is what had to be said while opening (a damaged file set aside)."""
 
-    def __init__(self, path: str, *, max_age_days: float | None = None, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, path: str, *, max_age_days: float | None = None, max_bytes: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
         """Open or create *path*. Raises :class:`StoreError` (:class:`StoreBusy` where another agent writes it)."""
         self.path = path
         self.max_age_days = max_age_days
         self.max_bytes = max_bytes
         self.remarks: list[str] = []
         self._batches = 0
+        self._clock = clock
         try:
             os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o750, exist_ok=True)
             self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -149,15 +153,15 @@ class Store:
             )
             self._db.executemany("INSERT OR REPLACE INTO boots VALUES (?, ?)", batch.unseen.items())
 
-    def prune(self, now_seconds: float | None = None) -> int:
+    def prune(self) -> int:
         """Remove what is too old, then the oldest until the file is small enough. Return how many incidents went."""
         gone = 0
         try:
             if self.max_age_days is not None:
-                oldest = (now_seconds if now_seconds is not None else time.time()) - self.max_age_days * 86400
+                oldest = self._clock() - self.max_age_days * 86400
                 gone += self._delete("wall_us < ?", (int(oldest * 1e6),))
             # Their report was overwritten before it could be read to its end: they stay as they are.
-            aged = int(((now_seconds or time.time()) - SETTLED_SECONDS) * 1e6)
+            aged = int((self._clock() - SETTLED_SECONDS) * 1e6)
             self._db.execute(
                 "UPDATE incidents SET stage = 'complete' WHERE stage = 'provisional' AND stored_us < ?", (aged,)
             )
@@ -171,7 +175,7 @@ class Store:
                     "event_id IN (SELECT event_id FROM incidents ORDER BY wall_us LIMIT ?)", (some,)
                 )
             if gone:
-                self._db.execute("PRAGMA incremental_vacuum").fetchall()
+                self._db.executescript("PRAGMA incremental_vacuum")  # execute() would stop after one page
         except sqlite3.Error:
             return gone  # the next write says what is wrong
         return gone

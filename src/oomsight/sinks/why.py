@@ -6,9 +6,9 @@ import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from oomsight.naming.marked import unmark
+from oomsight.naming.marked import Kind, mark, unmark
 from oomsight.sinks.attribution import ATTRIBUTION, attribution_facts
-from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, KeyValues, Paragraph, Row, Table, Tone
+from oomsight.sinks.blocks import Block, Bullets, Code, Heading, Item, KeyValues, Paragraph, Tone
 from oomsight.sinks.records import ADVICE
 from oomsight.sinks.safe import is_clean
 from oomsight.sinks.schema import (
@@ -80,18 +80,17 @@ def _facts(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield from attribution_facts(subject.attribution)
 
 
-def _timeline(verdict: Verdict) -> Table:
+def _timeline(verdict: Verdict) -> Bullets:
     shown = verdict.timeline[-MAX_FACTS:]
-    rows = tuple(
-        Row(
-            (time_words(fact.at) if fact.at is not None else "", fact.text, fact.source),
+    items = [
+        Item(
+            f"{time_words(fact.at) if fact.at is not None else 'No time'}: {fact.text}; {mark(fact.source, Kind.FILE)}",
             "strong" if fact in verdict.decisive else "plain",
         )
         for fact in shown
-    )
+    ]
     more = len(verdict.timeline) - len(shown)
-    columns = (Column("when"), Column("what", flexible=True), Column("source", drop=1))
-    return Table(columns, rows, f"{more:,} older" if more else None)
+    return Bullets((*([Item(f"{more:,} older ones are left out.", "dim")] if more else []), *items))
 
 
 def _advice(verdict: Verdict) -> Iterator[Item]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from oomsight.proc.machine import Mount
 from oomsight.proc.memcg import MARKER_FILES, MEMCG_FILES, Memcg, ancestors, parse_memcg
 from oomsight.sources.errors import SourceError
 from oomsight.sources.proctree import read_if_there
+
+if TYPE_CHECKING:
+    from oomsight.proc.machine import Mount
 
 MAX_CGROUPS: Final = 100_000
 """More are not read: a tree like that is a leak of cgroups, and a reader must end."""
@@ -101,7 +103,7 @@ class CgroupTree:
         """``path`` and everything below it, parents first, siblings by age. Raises :class:`SourceError`."""
         start = self.directory(path)
         if start is None or not os.path.isdir(start):
-            raise SourceError(path, "there is no such memory cgroup", "oomsight score --all-cgroups lists those with a limit")
+            raise SourceError(path, "there is no such memory cgroup", "oomsight score --all-cgroups")
         waiting = [(path, start)]
         seen = 0
         while waiting and seen < MAX_CGROUPS:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from shlex import quote
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from oomsight.sources.errors import NotText, SourceError
 from oomsight.sources.program import Program, find
@@ -100,8 +99,7 @@ def _zstd() -> Callable[[], Decompressor] | None:
     return ZstdDecompressor  # type: ignore[no-any-return,unused-ignore]
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(NamedTuple):
     """One kind of compression; ``load`` gives a factory of decompressors, or ``None`` when no library has one."""
 
     name: str

@@ -14,6 +14,7 @@ from shlex import quote
 from typing import Final
 
 from oomsight._lazy import lazy
+from oomsight._record import Record
 from oomsight.sources.decode import JOURNAL_MAGIC, codec_of, is_binary, plain
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.source import BLOCK_BYTES, Kind, Progress
@@ -32,8 +33,8 @@ _ROTATION: Final = lazy(
 )
 
 
-@dataclass(slots=True)
-class FileRef:
+@dataclass(slots=True, eq=False, repr=False)
+class FileRef(Record):
     """One thing to read that the arguments mean."""
 
     name: str  #: for people: the path as given or found, or ``<stdin>``
@@ -42,8 +43,8 @@ class FileRef:
     size_bytes: int | None = None  #: on disk; ``None`` = not known (pipe, device)
 
 
-@dataclass(slots=True)
-class FileSource:
+@dataclass(slots=True, eq=False, repr=False)
+class FileSource(Record):
     """A log file or standard input, compressed or not."""
 
     ref: FileRef

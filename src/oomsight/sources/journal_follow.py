@@ -84,7 +84,7 @@ def record_of(entry: Entry) -> LogRecord | None:
     return LogRecord(
         raw, line.decode("utf-8", "surrogateescape"), NAME, cursor.decode("ascii", "replace"),
         mono if mono is not None else us, entry.get("_BOOT_ID", b"").decode("ascii", "replace") or None,
-        (kernel and facility_kern) or killer, killer,
+        (kernel and facility_kern) or killer, killer, us,
     )  # fmt: skip
 
 

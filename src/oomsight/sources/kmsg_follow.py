@@ -47,7 +47,8 @@ class KmsgFollow:
         self.lost = 0
         self.overruns = 0
         self.drained = False  #: the last :meth:`read` came to the end of what there was
-        self.fresh = False  #: what the last :meth:`read` returned has come since the one before
+        self.fresh = False  #: what the last :meth:`read` returned was printed since we follow
+        self._caught_up = False
         self.boot_wall_us = time.time_ns() // 1000 - time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
     def fileno(self) -> int:
@@ -57,7 +58,7 @@ class KmsgFollow:
     def read(self) -> list[LogRecord]:
         """Return the records that have come, at most :data:`BATCH_RECORDS`. Raises :class:`OSError`."""
         found: list[LogRecord] = []
-        self.fresh = self.drained
+        self.fresh, waited = self._caught_up, self.drained
         for raw in read_records(self.fd, self._overrun):
             record = self._record(raw)
             if record is not None:
@@ -65,9 +66,9 @@ class KmsgFollow:
             if len(found) >= BATCH_RECORDS:
                 self.drained = False
                 return found
-        if found and self.fresh:
+        if found and waited:
             self._set_clock(found[-1])
-        self.drained = True
+        self.drained = self._caught_up = True
         return found
 
     def close(self) -> None:

@@ -7,9 +7,8 @@ searched at several times the speed of one of three. A hit is only a reason to l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Role(IntEnum):
@@ -21,8 +20,7 @@ class Role(IntEnum):
     HEAD = 4  #: first line of a report: the report is below it
 
 
-@dataclass(frozen=True, slots=True)
-class Needle:
+class Needle(NamedTuple):
     """One string worth looking at."""
 
     text: bytes

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import Record
 from oomsight.sources.needles import Role
 from oomsight.sources.source import BLOCK_BYTES
 
@@ -53,8 +54,8 @@ LIMITS: Final = Limits()
 _LOOK_BYTES: Final = 2 << 10  # of each line, to judge what it looks like
 
 
-@dataclass(slots=True)
-class Window:
+@dataclass(slots=True, eq=False, repr=False)
+class Window(Record):
     """A part of the stream worth parsing: whole lines, unless ``cut`` says otherwise."""
 
     first_line: int  #: 1-based line number of its first line in the stream
@@ -63,8 +64,8 @@ class Window:
     cut: str | None = None  #: what had to be cut, in plain words; ``None`` = nothing
 
 
-@dataclass(slots=True)
-class _Open:
+@dataclass(slots=True, eq=False, repr=False)
+class _Open(Record):
     """The window being built."""
 
     start: int

@@ -7,7 +7,7 @@ from typing import Final
 
 from oomsight.diagnose.model import Advice
 from oomsight.diagnose.userspace import KILLERS
-from oomsight.why.evidence import EndedBy, Subject, Verdict
+from oomsight.why.evidence import EndedBy, FactKind, Subject, Verdict
 
 _TEXTS: Final[dict[EndedBy, str]] = {
     EndedBy.KUBELET_EVICTION: "give the pod requests near what it really uses, or a higher priority; the kubelet "
@@ -46,7 +46,10 @@ def advice_for(verdict: Verdict) -> Iterator[Advice]:
         yield Advice(f"what it acts on is set in {known.setting}", known.command)
     if by is EndedBy.STOP_TIMEOUT:
         yield Advice(_STOP["pod" if subject.pod else "unit" if subject.unit else "container"])
-    if by in _TEXTS:
+    asked = next((fact for fact in verdict.decisive if fact.kind is FactKind.SIGNAL_SENT), None)
+    if by is EndedBy.PLAIN_SIGKILL and asked is not None:
+        yield Advice("see who talked to it then: cron, CI, an orchestrator, a shell; no log keeps who asked")
+    elif by in _TEXTS:
         yield Advice(_TEXTS[by], _AUDIT if by is EndedBy.PLAIN_SIGKILL else _output(subject))
 
 

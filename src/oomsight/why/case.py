@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from oomsight.naming.cgroup_path import is_ancestor
 from oomsight.naming.marked import Kind, mark
 from oomsight.why.evidence import Coverage, Fact, FactKind, Subject, same_id
 from oomsight.why.signals import SIGKILL
@@ -125,13 +126,17 @@ _ENDS: Final = frozenset(
 
 
 def when(fact: Fact) -> tuple[bool, float]:
-    """Sort key: oldest first, those without a time before all."""
-    return fact.at is not None, fact.at or 0.0
+    """Sort key: oldest first, those without a time last."""
+    return fact.at is None, fact.at or 0.0
 
 
 def concerns(fact: Fact, subject: Subject) -> bool:
     """Whether *fact* is about *subject*: by pid, name, unit, container id, pod, or the cgroup the process was in."""
     if fact.cgroup is not None and subject.holds(fact.cgroup):
+        return True
+    # A daemon that kills a cgroup kills everything below it.
+    above = fact.kind is FactKind.USERSPACE_KILL and fact.cgroup is not None and fact.pid is None
+    if above and subject.cgroup and is_ancestor(fact.cgroup or "", subject.cgroup):
         return True
     if subject.kind == "process" and fact.pid is not None:
         return fact.pid == subject.pid and _in_life(fact, subject)

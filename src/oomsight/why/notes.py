@@ -47,7 +47,8 @@ def notes_for(case: Case, verdict: Verdict) -> list[str]:
         notes.append(f"{again}; this is about the one before.")
     elif subject.restarts:
         notes.append(f"It was restarted {subject.restarts:,} time{'s' if subject.restarts > 1 else ''} before.")
-    notes += [f"{fact.text}." for fact in case.facts if fact.kind is FactKind.COUNTER]
+    above = (fact for fact in case.facts if fact.kind is FactKind.COUNTER and fact.limit_cgroup)
+    notes += [f"{fact.text[:1].upper()}{fact.text[1:]}." for fact in above]
     return notes
 
 

@@ -161,6 +161,8 @@ def docker_files(places: Places) -> Iterator[dict[str, Any]]:
     if configured:
         roots.insert(0, places.path(configured.lstrip("/")))
     error: SourceError | None = None
+    if not roots:
+        raise SourceError("docker files", "no /var/lib/docker here")
     for root in roots:
         folder = os.path.join(root, "containers")
         try:

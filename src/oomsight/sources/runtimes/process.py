@@ -73,9 +73,14 @@ def counter_facts(places: Places, cgroup: str | None) -> Iterator[Fact]:
         if not kills:
             continue
         words = f"the kernel counted {kills:,} OOM kill{'s' if kills > 1 else ''} in {mark('/' + below, Kind.CGROUP)}"
-        if counts.get("oom") == 0:
+        above = counts.get("oom") == 0
+        if above:
             words += ", none of them for its own limit (a parent's limit, or the node as a whole)"
-        yield Fact(FactKind.COUNTER, f"{file} of its cgroup", words, cgroup="/" + below)
+        limit = below.rpartition("/")[0] if above else None
+        yield Fact(
+            FactKind.COUNTER, f"{file} of its cgroup", words, cgroup="/" + below,
+            limit_cgroup=f"/{limit}" if limit is not None else None,
+        )  # fmt: skip
         return
 
 

@@ -1,0 +1,166 @@
+"""oomsight.sources.proctree"""
+
+import os
+
+import pytest
+
+from oomsight.score.model import Unseen
+from oomsight.sources import proctree
+from oomsight.sources.errors import SourceError
+from oomsight.sources.proctree import ProcTree, read_if_there, read_text, with_sharers
+
+from .proc_files import add_process, make_host, stat_line, status_text, write
+
+
+@pytest.fixture
+def host(tmp_path):
+    return make_host(tmp_path)
+
+
+def tree(host):
+    return ProcTree(str(host / "proc"), str(host / "sys"))
+
+
+def test_snapshot_of_a_little_host(host):
+    shot = tree(host).snapshot()
+    assert [(p.pid, p.comm) for p in shot.processes] == [
+        (1, "init"), (2, "kthreadd"), (30, "java"), (20, "a) b"), (40, "bash"),
+    ]  # fork order, not pid order
+    java = shot.processes[2]
+    assert (java.stat.rss_pages, java.status.uid, java.status.vm_pte_kib, java.status.vm_swap_kib) == (60000, 1000, 40, 8)
+    assert (java.oom_score, java.oom_score_adj, java.cgroup) == (818, 0, "/app.slice/big.service")
+    assert shot.unseen == ()
+
+
+def test_machine_of_a_little_host(host):
+    pages = os.sysconf("SC_PAGE_SIZE") >> 10
+    machine = tree(host).machine()
+    assert (machine.ram_pages, machine.swap_pages) == (1048576 // pages, 8192 // pages)
+    assert (machine.available_pages, machine.swap_free_pages) == (409600 // pages, 4096 // pages)
+    assert (machine.cpus, machine.release, machine.swappiness) == (4, "6.12.1-test", 60)
+    assert (machine.panic_on_oom, machine.oom_kill_allocating_task) == (0, False)
+
+
+def test_snapshot_process_that_vanishes_at_any_file_is_left_out(host):
+    for name in ("stat", "status", "oom_score", "oom_score_adj"):
+        folder = add_process(host / "proc", 50)
+        (folder / name).unlink()
+        assert 50 not in {p.pid for p in tree(host).snapshot().processes}
+    add_process(host / "proc", 50)
+    (host / "proc/50/cgroup").unlink()
+    assert next(p for p in tree(host).snapshot().processes if p.pid == 50).cgroup is None
+
+
+def test_snapshot_process_that_dies_while_read(host, monkeypatch):
+    real = os.read
+
+    def dying(fd, size):
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("/20/status"):
+            raise ProcessLookupError(3, "No such process")
+        return real(fd, size)
+
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(proctree.os, "read", dying)
+    shot = tree(host).snapshot()
+    monkeypatch.undo()
+    assert [p.pid for p in shot.processes] == [1, 2, 30, 40]
+    assert shot.unseen == ()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_snapshot_denied_files_are_counted_with_the_right_that_helps(host, monkeypatch):
+    real = os.open
+
+    def refuse(path, flags, **more):
+        if "/30/" in path or "/40/" in path:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, flags, **more)
+
+    monkeypatch.setattr(proctree.os, "open", refuse)
+    assert tree(host).snapshot().unseen == (Unseen("2 processes could not be read", "root"),)
+
+
+def test_snapshot_without_kernel_threads_says_what_is_hidden(host):
+    (host / "proc/2/stat").unlink()
+    assert tree(host).snapshot().unseen == (Unseen("processes outside this container", "the host's pid namespace (--pid=host)"),)
+    write(host / "proc/self", {"mountinfo": "24 1 0:22 / /proc rw - proc proc rw,hidepid=invisible\n"})
+    (what, right), *_ = tree(host).snapshot().unseen
+    assert what == "processes of other users are hidden (/proc is mounted with hidepid)"
+    assert "gid=" in right
+
+
+def test_process_whose_first_thread_has_ended_counts_the_others_memory(host):
+    folder = add_process(host / "proc", 60, "main", rss=0, vsize=0, state="Z", threads=2, score=700)
+    write(folder / "task", {
+        "60/stat": stat_line(60, "main", rss=0, vsize=0, state="Z"), "61/stat": stat_line(61, "worker", rss=7000),
+        "61/status": status_text(7000),
+    })  # fmt: skip
+    process = tree(host).process(60)
+    assert (process.comm, process.stat.rss_pages, process.status.vm_rss_kib, process.stat.vsize_bytes > 0) == (
+        "main", 7000, 28000, True,
+    )  # fmt: skip
+
+
+def test_zombie_without_threads_has_no_memory(host):
+    add_process(host / "proc", 60, "gone", rss=0, vsize=0, state="Z", score=0)
+    assert tree(host).process(60).stat.vsize_bytes == 0
+
+
+def test_smaps_rollup_counts_what_is_denied(host, monkeypatch):
+    write(host / "proc/30", {"smaps_rollup": "Rss:   100 kB\nPss:    60 kB\n"})
+    found, denied = tree(host).smaps_rollup([30, 20])
+    assert ({pid: rollup.pss_kib for pid, rollup in found.items()}, denied) == ({30: 60}, 0)
+    monkeypatch.setattr(proctree, "read_text", lambda _path: (_ for _ in ()).throw(PermissionError(13, "no")))
+    assert tree(host).smaps_rollup([30, 20]) == ({}, 2)
+
+
+def test_read_text_keeps_odd_bytes_and_reads_long_files_whole(tmp_path):
+    (tmp_path / "x").write_bytes(b"\xff" * 70000)
+    assert read_text(str(tmp_path / "x")) == "\udcff" * 70000
+    assert read_if_there(str(tmp_path / "y")) is None
+
+
+def test_missing_tree_is_one_clear_error(tmp_path):
+    with pytest.raises(SourceError, match="no such file"):
+        ProcTree(str(tmp_path / "none")).snapshot()
+    write(tmp_path / "proc", {"meminfo": "nothing\n"})
+    with pytest.raises(SourceError, match="does not say how much memory"):
+        ProcTree(str(tmp_path / "proc")).snapshot()
+
+
+def test_with_sharers_marks_equal_address_spaces_only(host, monkeypatch):
+    monkeypatch.setattr(proctree, "same_memory", lambda pid, other: (pid, other) == (31, 30))
+    for pid in (31, 32):
+        add_process(host / "proc", pid, rss=60000)
+    marked = with_sharers(tree(host).snapshot().processes, 30)
+    assert [(p.pid, p.shares_with) for p in marked if p.shares_with] == [(31, 30)]
+
+
+def test_borrower_of_a_waiting_parents_memory_is_inside_vfork(host, monkeypatch):
+    monkeypatch.setattr(proctree, "same_memory", lambda pid, other: True)
+    add_process(host / "proc", 70, "parent", rss=900, state="D")
+    add_process(host / "proc", 71, "child", rss=900, ppid=70)
+    add_process(host / "proc", 72, "other", rss=901, ppid=70)
+    shot = tree(host).snapshot()
+    assert [(p.pid, p.in_vfork, p.shares_with) for p in shot.processes if p.pid >= 70] == [
+        (70, False, None), (71, True, 70), (72, False, None),
+    ]  # fmt: skip
+
+
+def test_helper_reads_the_same_as_one_alone(host, monkeypatch):
+    for pid in range(100, 140):
+        add_process(host / "proc", pid, "näme\udcff", rss=pid, cgroup=f"0::/c{pid}\n")
+    alone = tree(host).processes()
+    monkeypatch.setattr(proctree, "WORTH_A_HELPER", 1)
+    helped = ProcTree(str(host / "proc"), str(host / "sys"))
+    helped.helper = True
+    assert helped.processes() == alone
+    assert len(alone) == 45
+
+
+def test_helper_that_dies_is_done_without(host, monkeypatch):
+    monkeypatch.setattr(proctree, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(proctree.marshal, "dump", lambda *_: os._exit(9))  # only ever called in the helper
+    helped = ProcTree(str(host / "proc"), str(host / "sys"))
+    helped.helper = True
+    assert [p.pid for p in helped.processes()] == [1, 2, 30, 20, 40]
