@@ -237,7 +237,8 @@ def burst(kills: int) -> dict[str, object]:
         mine = [k for k in have["kills"] if k[2] in set(pids)]
         return {
             "kills": len(pids), "kernel_counted": vm_kills() - counted, "seconds": round(took, 1),
-            "stored_victims": len(mine), "stored_new": len(have["kills"]) - before, "duplicates": len(mine) - len({k[2] for k in mine}),
+            "stored_victims": len(mine), "stored_new": len(have["kills"]) - before,
+            "duplicates": len(mine) - len({k[2] for k in mine}),
             "incomplete": sum(e[7] == "provisional" for e in have["events"]), "notes": have["notes"], "status": status,
         }  # fmt: skip
 

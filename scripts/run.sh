@@ -11,5 +11,5 @@ case $status in
 0 | 5) ;;    # none, or no log this user may read: it said which
 *) exit "$status" ;;
 esac
-printf '\nSo here is a real one that comes with oomsight (python -m oomsight.data | oomsight explain -):\n\n'
-"$bin/python" -m oomsight.data | "$bin/oomsight" explain -
+printf '\nSo here is a real one that comes with oomsight (oomsight demo):\n\n'
+"$bin/oomsight" demo

@@ -21,7 +21,7 @@ from oomsight.live.health import Health, SourceHealth
 @pytest.fixture
 def played(monkeypatch):
     """Events instead of a host; ``usable`` says whether there is a source."""
-    told, done = events(7, comm="a\x1b[31m")
+    told, done = events(7, comm="a\\x1b[31m")  # as /dev/kmsg escapes it
     state = {"usable": True, "end": None}
 
     def watch(sources, show, note, begin, *, count=None, seconds=None) -> int:
@@ -51,7 +51,7 @@ def test_watch_text_shows_no_escape_of_a_process_name(played, capsys) -> None:
     assert run(["watch", "--color", "never"]) == Exit.OK
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert out.startswith('12:00:00.123  "a\\x1b[31m" (pid 7')
+    assert out.startswith('12:00:00.123 "a\\x1b[31m" (pid 7')
     assert "Note: 3 records were overwritten" in out
 
 

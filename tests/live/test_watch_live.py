@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import select
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,25 @@ def test_agent_idle_costs_next_to_nothing() -> None:
     found = bench.idle(5)
     assert found["cpu_pct"] <= 2  # one tick of accounting is 0.2 % of five seconds; bench/live_bench.py idle measures longer
     assert found["rss_mib"] <= 40
+
+
+def test_tracepoint_names_the_victim_of_a_real_kill(tmp_path) -> None:
+    from oomsight.sources.mark_victim import follow_marks
+
+    mounted = subprocess.run(["mount", "-t", "tracefs", "nodev", tmp_path], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"tracefs: {mounted.stderr.strip()}")
+    try:
+        marks = follow_marks((str(tmp_path),))
+        with bench.scratch("trace") as group:
+            pid = bench.kill_one(group)
+        assert select.select([marks.fileno()], [], [], 5)[0]
+        (mark,) = [m for m in marks.read() if m.pid == pid]
+        assert mark.comm is None or mark.comm.startswith("py")
+        marks.close()
+        assert list((tmp_path / "instances").glob("oomsight-*")) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_agent_sees_v1_counters_of_a_cgroup_made_after_its_start() -> None:

@@ -76,7 +76,7 @@ def test_text_keeps_to_the_width(width):
 
 def test_text_of_80_columns_keeps_rank_name_place_size_adj_and_points():
     head = next(line for line in text(sample()).split("\n") if line.startswith("rank"))
-    assert head.split() == ["rank", "pid", "process", "where", "rss", "adj", "points"]
+    assert head.split() == ["rank", "pid", "process", "where", "rss", "adj", "points", "oom_score"]
 
 
 def test_text_of_limited_cgroups():
@@ -105,7 +105,7 @@ def test_text_of_one_process():
     assert "p11 (pid 11) would be number 2 of 2 to die if cgroup" in shown
     assert "badness           8,950  35.0 MiB  34 per mille of T = 262,144 pages" in shown
     assert "/proc/PID/oom_score: 689, as /proc shows." in shown
-    assert "• 0: number 2, before p11 (pid 11) (now)" in shown
+    assert "• -33 to 0: number 2, before p11 (pid 11) (now)" in shown
     assert "• -1000: never chosen" in shown
     assert "Proportional set size 29.3 MiB, private 1000 KiB" in shown
 
@@ -114,14 +114,14 @@ def test_text_of_a_cgroup_without_limit():
     base = sample()
     ranking = rank_cgroup(base.snapshot, base.rules, "/")
     shown = text(Answer(snapshot=base.snapshot, rules=base.rules, ranking=ranking, asked_cgroup="/"), 200)
-    assert "would die first if this host ran out of memory now" in shown
+    assert "(pid 10) would die first if this host ran out of memory" in shown
     assert "nor a cgroup above it has a limit" in shown
 
 
 def test_text_that_cannot_be_trusted_says_so():
     host = sample()
     doubtful = recognise(host.snapshot.machine, [process(pid, 100, score=5) for pid in range(10, 30)])
-    assert "do not trust the points" in text(Answer(snapshot=host.snapshot, rules=doubtful))
+    assert "do not trust the points" in text(Answer(snapshot=host.snapshot, rules=doubtful), 200)
 
 
 def test_markdown_lets_no_name_break_out():

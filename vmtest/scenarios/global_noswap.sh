@@ -7,5 +7,5 @@ arrange() {
 	proc -n postgres -u 113:120 -a 20 -s 16
 	proc -n "nginx: worker" -u 33 -a 10
 	proc -n java -u 1000 -a 50 -v 2000 -T 12
-	grower -n python3 -u 1001 -a 90
+	grower -n python3 -u 1001 -a 90 -R 40
 }

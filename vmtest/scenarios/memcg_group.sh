@@ -10,7 +10,7 @@ arrange() {
 	proc_in /system.slice/web.service/front -n nginx -u 33 -a 4
 	proc_in /system.slice/web.service/back -n php-fpm -u 33 -a 12
 	proc_in /system.slice/web.service/front -n keepalive -u 33 -a 2 -j -1000
-	grower_in /system.slice/web.service/back -n php-fpm -u 33 -a 20
+	grower_in /system.slice/web.service/back -n php-fpm -u 33 -a 20 -R 10
 }
 provoke() {
 	trigger

@@ -8,5 +8,5 @@ arrange() {
 	proc -n bystander -a 100
 	proc_in /system.slice/app.service -n app-master -u 998 -a 6
 	proc_in /system.slice/app.service -n app-worker -u 998 -a 12 -s 8
-	grower_in /system.slice/app.service -n app-worker -u 998 -a 28
+	grower_in /system.slice/app.service -n app-worker -u 998 -a 28 -R 10
 }

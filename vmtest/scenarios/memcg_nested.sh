@@ -8,5 +8,5 @@ arrange() {
 	cgmk /app.slice/a.service memory.max=64M
 	cgmk /app.slice/b.service memory.max=64M memory.low=16M
 	proc_in /app.slice/a.service -n a-idle -u 1000 -a 54
-	grower_in /app.slice/b.service -n b-grow -u 1000 -a 10 -G 40
+	grower_in /app.slice/b.service -n b-grow -u 1000 -a 10 -G 40 -R 10
 }

@@ -10,7 +10,7 @@ arrange() {
 	swapdisk
 	cgmk /system.slice/db.service memory.max=48M memory.swap.max=32M
 	proc_in /system.slice/db.service -n mysqld -u 110 -a 44 -H
-	grower_in /system.slice/db.service -n xtrabackup -a 4 -H -G 40
+	grower_in /system.slice/db.service -n xtrabackup -a 4 -H -G 40 -R 10
 }
 provoke() {
 	trigger

@@ -8,10 +8,11 @@ arrange() {
 	proc -n postgres -u 113 -a 40
 	proc -n nginx -u 33 -a 15
 	proc -n cron -a 3
-	proc -w /tmp/go -g file=/t/big -n cp -a 1
+	proc -w /tmp/go -g file=/t/big -n cp -a 1 -R 40
 }
 provoke() {
 	trigger
-	sleep 8
+	await_kills 3
+	sleep 2
 }
 relieve() { : >/t/big; }

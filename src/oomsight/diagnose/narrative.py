@@ -211,9 +211,19 @@ def _first_change(causes: Sequence[Cause]) -> str | None:
     for cause in causes:
         if cause.confidence is Confidence.POSSIBLE or not cause.advice:
             continue
-        text = cause.advice[0].text.split("; ")[0]
+        text = _first_clause(cause.advice[0].text)
         return sentence(text if cause.code == "partial_report" else f"first thing to change: {text}")
     return None
+
+
+def _first_clause(text: str) -> str:
+    """Cut *text* at its first semicolon that stands outside brackets."""
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if char == ";" and depth == 0:
+            return text[:at]
+    return text
 
 
 # --- the three questions -----------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def _cpu_line(trigger: Trigger, text: str) -> None:
     # Behind some other message's CPU line (a warning mixed in) stands another name: then pid and uid are not ours.
     if trigger.comm and comm and comm.strip() != trigger.comm.strip() and not trigger.comm.startswith(comm.strip()):
         return
-    if trigger.comm and comm.strip(" ") == trigger.comm.strip(" ") and len(comm) > len(trigger.comm):
+    if trigger.comm is not None and comm.strip(" ") == trigger.comm.strip(" ") and len(comm) > len(trigger.comm):
         trigger.comm = comm  # blanks in front of the head's name went with the carrier's
     trigger.pid = int(m["pid"] or m["pid2"])
     trigger.cpu = _int(m["cpu"])

@@ -133,11 +133,12 @@ INNER_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
 
 # Shapes a line may only seem to have because a process of a hostile name ("memory: usage 1") stands first in a head.
 _NAMED = frozenset(rule.name for rule in LINE_RULES) - {"row", "frame", "stat", "zone", "counters", "buddy", "oom_kill"}
-_HEAD_OF_NAME = lazy(r".{0,60}? invoked oom-killer: gfp_mask=0x")
+_HEAD_OF_NAME = lazy(r"(?:[^\\]|\\(?:x[0-9a-f]{2})?){0,15}? invoked oom-killer: gfp_mask=0x")
 
 
 def _starts_with_name(text: str) -> bool:
-    return "invoked oom-killer" in text and _HEAD_OF_NAME.match(text) is not None
+    # The other way round, cgroup names ("/ invoked oom-killer: gfp_mask=0x0") stand behind words of the kernel's.
+    return "invoked oom-killer" in text and _HEAD_OF_NAME.match(text) is not None and " killed" not in text
 
 
 def classify(text: str) -> str | None:

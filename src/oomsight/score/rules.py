@@ -133,10 +133,12 @@ def recognise(machine: Machine, processes: Sequence[Process]) -> Rules:
     matched = _matches(proposed, era, machine, scored)
     rule, words = proposed, f"release {mark(machine.release or '', Kind.OWNER)}" if release else "the newest rule"
     if matched * 10 < len(scored) * 9:
-        others = [(_matches(other, era, machine, scored), -index) for index, other in enumerate(BADNESS_RULES)]
-        best, index = max(others)
+        # RssAnon is of 4.5; what came before 2.6.36 cannot be computed from /proc.
+        oldest = (4, 5) if any(p.status.rss_anon_kib is not None for p in scored) else (2, 6, 36)
+        others = [other for other in BADNESS_RULES if other.until is None or other.until >= oldest]
+        best, index = max((_matches(other, era, machine, scored), -index) for index, other in enumerate(others))
         if best > matched + len(scored) // 10:
-            rule, matched = BADNESS_RULES[-index], best
+            rule, matched = others[-index], best
             words += f", but the formula of {rule.name} reproduces /proc/PID/oom_score better"
     return Rules(rule, era, release, words, len(scored), matched)
 

@@ -130,7 +130,7 @@ DOCUMENT: Final = Record(
     field("schema", constant(SCHEMA_ID), "Version of this contract.", lambda _: SCHEMA_ID),
     field("oomsight", TEXT, "Version that wrote it.", lambda d: d[0]),
     field("sources", array(SOURCE.type), "What was read.", lambda d: d[1]),
-    field("incidents", array(INCIDENT.type), "In the order of the input.", lambda d: d[2]),
+    field("incidents", array(INCIDENT.type), "Newest first.", lambda d: d[2]),
 )
 
 

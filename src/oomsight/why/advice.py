@@ -7,6 +7,7 @@ from typing import Final
 
 from oomsight.diagnose.model import Advice
 from oomsight.diagnose.userspace import KILLERS
+from oomsight.naming.marked import Kind, mark
 from oomsight.why.evidence import EndedBy, FactKind, Subject, Verdict
 
 _TEXTS: Final[dict[EndedBy, str]] = {
@@ -28,6 +29,9 @@ _STOP: Final[dict[str, str]] = {
     "container": "let PID 1 of the container end on SIGTERM (a shell does not pass it on: use exec or --init), or stop "
     "with a longer --time / stop_grace_period",
 }
+
+_OWN_SOURCES: Final = frozenset({"kernel log", "journal", "incident store", "/dev/kmsg", "dmesg"})
+"""Sources that ``explain`` reads without being told."""
 
 _DAEMONS: Final = {
     EndedBy.SYSTEMD_OOMD: "systemd-oomd", EndedBy.EARLYOOM: "earlyoom", EndedBy.NOHANG: "nohang", EndedBy.OOMD: "oomd",
@@ -56,7 +60,8 @@ def advice_for(verdict: Verdict) -> Iterator[Advice]:
 def _explain(verdict: Verdict) -> tuple[str, ...]:
     kill = next((fact for fact in reversed(verdict.decisive) if fact.pid is not None), None)
     if kill is not None:
-        return ("oomsight", "explain", "--pid", str(kill.pid))
+        where = () if kill.source in _OWN_SOURCES else (mark(kill.source, Kind.FILE),)
+        return ("oomsight", "explain", "--pid", str(kill.pid), *where)
     subject = verdict.subject
     where = subject.container_id or subject.pod_uid or subject.unit
     return ("oomsight", "explain", "--cgroup", where) if where else ("oomsight", "explain")

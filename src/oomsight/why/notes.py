@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oomsight.diagnose.model import Confidence
-from oomsight.naming.marked import Kind, mark
+from oomsight.naming.cgroup_path import relation
 from oomsight.why.case import Case, span, victim
 from oomsight.why.evidence import EndedBy, FactKind, Subject, Verdict
 
@@ -39,9 +39,10 @@ def notes_for(case: Case, verdict: Verdict) -> list[str]:
             f"exited with {case.code} may well be the consequence."
         )
     if verdict.ended_by is EndedBy.KERNEL_OOM and case.kills and case.kills[-1].limit_cgroup is not None:
-        limit = case.kills[-1].limit_cgroup
-        if not subject.holds(limit):
-            notes.append(f"The limit that was hit is not its own but that of {mark(limit, Kind.CGROUP)}.")
+        kill = case.kills[-1]
+        own = kill.cgroup == kill.limit_cgroup if subject.kind in {"process", "name"} else subject.holds(kill.limit_cgroup)
+        if not own:
+            notes.append(relation(kill.limit_cgroup, kill.cgroup))
     if subject.alive and case.end is not None:
         again = "A process of that name runs" if subject.kind == "name" else f"It runs again{_restarts(subject)}"
         notes.append(f"{again}; this is about the one before.")
