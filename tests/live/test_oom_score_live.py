@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -79,25 +81,28 @@ def test_oom_score_of_this_process_follows_its_adj():
         child.communicate(b"\n")
 
 
-def test_hidden_processes_are_said_to_be_hidden(tmp_path):
+def test_hidden_processes_are_said_to_be_hidden():
     """A /proc mounted with hidepid=2, looked at by nobody: half of the host is missing and the answer says so."""
     if os.geteuid() != 0:
         pytest.skip("needs root to mount another /proc")
-    proc = tmp_path / "proc"
-    proc.mkdir()
-    tmp_path.chmod(0o755)
-    if subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", str(proc)], capture_output=True, check=False).returncode:
-        pytest.skip("mounting another /proc is not allowed here")
-    try:
-        program = (
-            f"import os, sys; sys.path.insert(0, {str(SRC)!r}); import click, oomsight.cli.score, oomsight.sinks.score_document,"
-            " oomsight.score.outcome, oomsight.sources.cgrouptree;"
-            " os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-            " from oomsight.cli.main import run; sys.exit(run(['score', '--format', 'json', '--proc', sys.argv[1]]))"
-        )
-        done = subprocess.run([sys.executable, "-c", program, str(proc)], capture_output=True, text=True, timeout=60, check=False)
-    finally:
-        subprocess.run(["umount", str(proc)], check=True)
+    with tempfile.TemporaryDirectory() as proc:
+        os.chmod(proc, 0o755)
+        mount = subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", proc], capture_output=True, check=False)
+        if mount.returncode:
+            pytest.skip("mounting another /proc is not allowed here")
+        try:
+            # Everything is imported first: nobody may not be allowed to read where Python lives.
+            program = (
+                f"import json, os, sys; sys.path.insert(0, {str(SRC)!r}); import click, oomsight.cli.score,"
+                " oomsight.sinks.score_document, oomsight.score.outcome, oomsight.sources.cgrouptree;"
+                " from oomsight.cli.main import run; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+                " sys.exit(run(['score', '--format', 'json', '--proc', sys.argv[1]]))"
+            )
+            done = subprocess.run([sys.executable, "-c", program, proc], capture_output=True, text=True, timeout=60, check=False)
+        finally:
+            subprocess.run(["umount", proc], check=True)
     assert "not seen: processes of other users are hidden" in done.stderr
     assert "root, or membership of the group" in done.stderr
     assert done.returncode == 0
+    seen = json.loads(done.stdout)["ranking"]
+    assert {row["uid"] for row in seen["processes"]} == {65534}

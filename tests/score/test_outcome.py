@@ -74,4 +74,4 @@ def test_predict_remarks():
     parent = Memcg(path="/a", version=2, limit_bytes=4 << 20, usage_bytes=4 << 20, stat={"inactive_file": 0, "active_file": 0})
     shot = snapshot(process(10, 50, adj=5, cgroup="/a/b"), cgroups=(parent, small))
     remarks = [unmark(remark) for remark in outcome(shot, "/a/b").remarks]
-    assert [words in remark for words, remark in zip(("oom_score_adj other than -1000", "memory.high", "/a, is nearer"), remarks, strict=True)] == [True] * 3  # noqa: E501
+    assert [words in remark for words, remark in zip(("oom_score_adj other than -1000", "memory.high", "/a, is nearer"), remarks, strict=True)] == [True] * 3

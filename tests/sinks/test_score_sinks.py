@@ -85,7 +85,7 @@ def test_text_of_limited_cgroups():
     shown = text(answer, 160)
     assert "1 cgroup has a memory limit, the fullest first" in shown
     row = next(line for line in shown.split("\n") if "64.0 MiB" in line)
-    assert ["88", "%", "8.0", "MiB"] == row.split("56.0 MiB")[1].split()[:4]
+    assert row.split("56.0 MiB")[1].split()[:4] == ["88", "%", "8.0", "MiB"]
     assert 'all 2, "=cmd|' in row
 
 

@@ -154,7 +154,7 @@ def test_notes_own_exit_right_after_a_child_was_killed():
 
 def test_notes_limit_of_a_parent():
     notes = _notes(box(exit_code=137), [kill(199.9, limit_cgroup="/docker")])
-    assert "The limit of a parent cgroup was hit, not the process's own" in notes or "all Docker containers" in notes
+    assert "The limit of a parent slice was hit, not the process's own: all Docker containers (docker)" in notes
     assert "limit" not in _notes(box(exit_code=137), [kill(199.9, limit_cgroup=PATH)])
 
 

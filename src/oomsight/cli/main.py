@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 COMMANDS: Final[tuple[Row, ...]] = (
     Row("explain", "oomsight.cli.explain", "What was killed, why, who used the memory, what to change.", "Hindsight"),
-    Row("why", "oomsight.cli.why", "Who ended it: kernel OOM killer, a daemon, a stop time-out, a person?", "Hindsight"),
+    Row("why", "oomsight.cli.why", "Who ended it: the kernel, a daemon, a stop time-out, a person?", "Hindsight"),
     Row("watch", "oomsight.cli.watch", "OOM kills as they happen, within milliseconds.", "Insight"),
     Row("agent", "oomsight.cli.agent", "The same as a service: store and tell every kill once.", "Insight"),
     Row("incidents", "oomsight.cli.incidents", "The kills stored so far: list, show, compare, export.", "Insight"),

@@ -40,8 +40,8 @@ def notes_for(case: Case, verdict: Verdict) -> list[str]:
         )
     if verdict.ended_by is EndedBy.KERNEL_OOM and case.kills and case.kills[-1].limit_cgroup is not None:
         kill = case.kills[-1]
-        own = kill.cgroup == kill.limit_cgroup if subject.kind in {"process", "name"} else subject.holds(kill.limit_cgroup)
-        if not own:
+        alone = subject.kind in {"process", "name"}  # then "its own" is the limit of the cgroup it was in
+        if not (kill.cgroup == kill.limit_cgroup if alone else subject.holds(kill.limit_cgroup)):
             notes.append(relation(kill.limit_cgroup, kill.cgroup))
     if subject.alive and case.end is not None:
         again = "A process of that name runs" if subject.kind == "name" else f"It runs again{_restarts(subject)}"
