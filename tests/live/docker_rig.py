@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,20 @@ def busybox_tree(folder: Path) -> Path:
     return archive
 
 
+@contextmanager
+def own_cgroups(name: str) -> Iterator[None]:
+    """Remove the parent cgroup *name* that a runtime makes and never removes, where it was not there before."""
+    parents = [folder / name for folder in Path("/sys/fs/cgroup").glob("*/")]
+    ours = [parent for parent in parents if not parent.exists()]
+    try:
+        yield
+    finally:
+        for parent in ours:
+            if parent.exists():
+                with suppress(OSError):  # not empty: somebody else uses it by now
+                    parent.rmdir()
+
+
 class Docker:
     """A running dockerd."""
 
@@ -94,6 +108,11 @@ class Docker:
 def dockerd(folder: Path) -> Iterator[Docker]:
     """A dockerd of our own below *folder*, without network."""
     programs = need("dockerd", "docker", "containerd", "runc")
+    with own_cgroups("docker"):
+        yield from _dockerd(folder, programs)
+
+
+def _dockerd(folder: Path, programs: dict[str, str]) -> Iterator[Docker]:
     docker = Docker(folder, programs["docker"])
     log = folder / "dockerd.log"
     with log.open("wb") as out:

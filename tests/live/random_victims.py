@@ -127,7 +127,7 @@ def start(folder: Path, anon: int, shared: int, adj: int) -> subprocess.Popen[by
     try:
         process = subprocess.Popen(
             [sys.executable, "-ISc", HOG, str(anon), str(shared)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            pass_fds=(procs,), preexec_fn=lambda: os.write(procs, b"0"),
+            pass_fds=(procs,), preexec_fn=lambda: os.write(procs, b"0"),  # noqa: PLW1509 - no threads here
         )  # fmt: skip
     finally:
         os.close(procs)

@@ -15,7 +15,7 @@ from oomsight.attribute import Memory, Resolver
 from oomsight.sources.runtimes import Places, look_up, survey
 from oomsight.sources.runtimes.process import cgroup_of
 
-from .docker_rig import LIMIT_BYTES, busybox_tree, dockerd, eventually, need
+from .docker_rig import LIMIT_BYTES, busybox_tree, dockerd, eventually, need, own_cgroups
 
 pytestmark = pytest.mark.live
 
@@ -135,7 +135,7 @@ def test_resolve_containerd_container_by_its_bundle(tmp_path):
     folder = tmp_path / "containerd"
     root = folder / "rootfs"
     root.mkdir(parents=True)
-    with _containerd(folder) as (ctr, bundles):
+    with own_cgroups("default"), _containerd(folder) as (ctr, bundles):
         shutil.unpack_archive(busybox_tree(tmp_path), root)
         limit = ("--memory-limit", str(LIMIT_BYTES))
         started = ctr("run", "-d", *limit, "--rootfs", str(root), "batch-7", "/bin/sleep", "300")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from oomsight.proc.memcg import Memcg
+from typing import TYPE_CHECKING
+
 from oomsight.proc.process import PF_KTHREAD, Process, Stat, Status
 from oomsight.score.model import Machine, Snapshot
+
+if TYPE_CHECKING:
+    from oomsight.proc.memcg import Memcg
 
 
 def process(

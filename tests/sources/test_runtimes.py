@@ -23,7 +23,7 @@ from oomsight.sources.runtimes.pods import observe_pods
 from oomsight.sources.runtimes.process import cgroup_of, counter_facts, pids_of
 from oomsight.sources.runtimes.process import subject_of as process_subject
 from oomsight.sources.runtimes.survey import limit_bytes
-from oomsight.sources.runtimes.systemd import observe_sessions, unit_limit, unit_name
+from oomsight.sources.runtimes.systemd import observe_sessions, unit_name
 from oomsight.sources.runtimes.systemd import subject_of as unit_subject
 from oomsight.why.evidence import FactKind
 
@@ -447,13 +447,12 @@ def test_unit_subject_killed():
     shown = {
         "Id": "web.service", "LoadState": "loaded", "ActiveState": "failed", "Result": "oom-kill", "ExecMainPID": "40",
         "ExecMainCode": "2", "ExecMainStatus": "9", "ControlGroup": "/system.slice/web.service", "NRestarts": "3",
-        "ExecMainStartTimestampMonotonic": "1000000", "ExecMainExitTimestampMonotonic": "61000000", "MemoryMax": "infinity",
+        "ExecMainStartTimestampMonotonic": "1000000", "ExecMainExitTimestampMonotonic": "61000000",
     }  # fmt: skip
     subject = unit_subject(shown, "web", NOW, 100.0)
     assert subject is not None
     assert (subject.alive, subject.signal, subject.exit_code, subject.result) == (False, 9, None, "oom-kill")
     assert (subject.started, subject.ended, subject.pid, subject.restarts) == (NOW - 99, NOW - 39, 40, 3)
-    assert unit_limit(shown) == UNLIMITED
 
 
 def test_unit_subject_running_and_unknown():

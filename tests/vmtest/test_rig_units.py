@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from vmtest.verdict import Incident, Process  # noqa: E402
 
-from vmtest import build, conf, cpio, debian, kmod, machine, verdict  # noqa: E402
+from vmtest import build, conf, cpio, debian, kmod, machine, reality, verdict  # noqa: E402
 
 RIG = ROOT / "vmtest"
 
@@ -71,6 +71,14 @@ def test_every_scenario_has_a_good_header_and_arranges_something() -> None:
         scenario = conf.parse_scenario(path.stem, path.read_text())
         assert scenario.victims == () or scenario.expect in {"kill", "any"}, path.name
         assert "\narrange() {" in path.read_text(), path.name
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*(RIG / "scenarios").glob("*.sh"), *(RIG / "guest").glob("[gi]*")]), ids=lambda p: p.name
+)
+def test_guest_shell_parses(path: Path) -> None:
+    done = subprocess.run(["sh", "-n", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -410,3 +418,48 @@ def test_document_is_json_with_the_comparison_in_it() -> None:
     assert result["release"] == "6.1.0-x"
     assert result["kills"][0] == result["predicted"][0] == {"pid": 7, "comm": "hog"}
     assert {"name": "ended", "ok": True, "expected": "end", "found": "end"} in result["checks"]
+
+
+# ---- reality ---------------------------------------------------------------------------------------------------------
+
+BEFORE = json.dumps(
+    {
+        "files": {"/proc/meminfo": "MemTotal:  400000 kB\nMemAvailable:  300000 kB\nSwapTotal:  1024 kB\n"},
+        "processes": {
+            "1": {"stat": "1 (init) S 0", "status": "RssAnon:\t 500 kB\n", "cmdline": "/bin/sh\0/init\0"},
+            "7": {"stat": "7 (a) S 1", "status": "RssAnon:\t 60000 kB\nRssShmem:\t 8000 kB\n", "cmdline": "hog\0-d\0"},
+        },
+    }
+).encode()
+
+
+def test_twin_gets_the_machine_that_was_measured_and_its_rules() -> None:
+    import tomllib
+
+    text = reality.twin('title = "t"\n\n[run]\nstep = 0.05\n', BEFORE, "5.10.0-46-cloud-amd64")
+    assert tomllib.loads(text) == {
+        "title": "t",
+        "run": {"kernel": "5.10", "step": 0.05},
+        "machine": {"ram": "400000KiB", "swap": "1024KiB", "kernel": "32000KiB"},
+    }
+
+
+def test_every_twin_belongs_to_a_scenario_and_names_its_victims() -> None:
+    import tomllib
+
+    twins = sorted((RIG / "twins").glob("*.toml"))
+    assert len(twins) == 8
+    for path in twins:
+        scenario = conf.parse_scenario(path.stem, (RIG / "scenarios" / f"{path.stem}.sh").read_text())
+        names = {process["name"] for process in tomllib.loads(path.read_text())["process"]}
+        assert set(scenario.victims) <= names, path.name
+
+
+@pytest.mark.parametrize(
+    ("victim", "seconds", "ok"),
+    [("hog", 4.0, True), ("hog", 6.0, True), ("hog", 2.0, True), ("hog", 6.1, False), ("hog", 1.9, False),
+     ("other", 4.0, False), (None, None, False)],
+)  # fmt: skip
+def test_compare_wants_the_same_victim_at_about_the_same_time(victim: str, seconds: float, ok: bool) -> None:
+    result = {"kills": [{"pid": 7, "comm": "hog"}], "seconds_to_kill": 4.0}
+    assert reality.compare("6.1", "s", reality.Foretold(victim, seconds), result).ok is ok

@@ -40,6 +40,7 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("agent", "oomsight.cli.agent", "The same as a service: store and tell every kill once.", "Insight"),
     Row("incidents", "oomsight.cli.incidents", "The kills stored so far: list, show, compare, export.", "Insight"),
     Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
+    Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
     Row("demo", "oomsight.cli.demo", "Explain a bundled real OOM kill.", "Tools"),
     Row("schema", "oomsight.cli.main:schema_command", "Print the JSON Schema of `explain --format json`.", "Tools"),
     Row("completion", "oomsight.cli.main:completion_command", "Print the completion script for a shell.", "Tools"),

@@ -55,7 +55,7 @@ class Wanted(NamedTuple):
 @click.command("score", cls=Command, examples=EXAMPLES)
 @click.argument("pids", nargs=-1, metavar="[PID]...", type=click.IntRange(1))
 @format_option("text", "json", "markdown", "csv")
-@click.option("--cgroup", metavar="CGROUP", help="Who dies when this cgroup hits its limit: a path, a unit, a container id.")
+@click.option("--cgroup", metavar="CGROUP", help="Who dies when it hits its limit: a path, a unit, a container id.")
 @click.option("--all-cgroups", is_flag=True, help="One line per limited cgroup: headroom and who would die there.")
 @click.option("--pss", is_flag=True, help="Read the proportional set size of the rows shown (slow; others' need root).")
 @click.option("-n", "--limit", type=click.IntRange(0), metavar="N",
@@ -63,14 +63,14 @@ class Wanted(NamedTuple):
 @click.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=click.FloatRange(0.1), metavar="SECONDS",
               help=f"Refresh until interrupted.  [default: every {WATCH_SECONDS:g} s]")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="With --watch: stop after N times.")
-@click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.  [default: ROOT/proc]")
-@click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.  [default: ROOT/sys]")
+@click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
+@click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
 @click.option("--cgroup-root", type=click.Path(file_okay=False), metavar="DIR",
               help="Where the memory cgroups are mounted.  [default: as /proc says]")
 @root_option
 @width_option
 @color_option
-def command(
+def command(  # noqa: PLR0917 - one parameter per option
     pids: tuple[int, ...], output_format: str, cgroup: str | None, all_cgroups: bool, pss: bool, limit: int | None,
     watch: float | None, count: int | None, proc: str | None, sys_: str | None, cgroup_root: str | None, root: str,
     width: int | None, color: str,
@@ -205,7 +205,7 @@ class Host:
             raise CommandError(f"there is no process {missing[0]}", Exit.INPUT, hint)
         kernel = next((pid for pid in pids if present[pid].stat.is_kthread), None)
         if kernel is not None:
-            raise CommandError(f"{kernel} is a kernel thread: it has no memory of its own and is never killed", Exit.INPUT)
+            raise CommandError(f"{kernel} is a kernel thread, which is never killed", Exit.INPUT)
         cgroups = self._tree(tree)
         details = [_detail(found.snapshot, found.rules, cgroups, present[pid]) for pid in pids]
         return replace(found, details=details)

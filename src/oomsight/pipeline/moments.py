@@ -9,7 +9,6 @@ from oomsight.kernel.constraint import Total
 from oomsight.kernel.release import parse_release
 from oomsight.kernel.selection import Candidate
 from oomsight.naming.marked import Kind, mark
-from oomsight.score.ranking import scan_order
 from oomsight.score.rules import facts, is_init, memory_reader
 from oomsight.simulate.whatif import Moment
 
@@ -75,8 +74,7 @@ def moment_of_snapshot(snapshot: Snapshot, rules: Rules, cgroups: Mapping[str, M
     read = memory_reader(machine, rules.era)
     page_kib = max(machine.page_size >> 10, 1)
     tasks, freeable = [], {}
-    # Fork order is the order of a global scan; inside one cgroup the order of that tree, which sorting keeps.
-    for process in scan_order(snapshot.processes, {}) if not cgroups else snapshot.processes:
+    for process in snapshot.processes:
         if process.stat.is_kthread:
             continue
         memory = read(process)
@@ -90,7 +88,6 @@ def moment_of_snapshot(snapshot: Snapshot, rules: Rules, cgroups: Mapping[str, M
     return Moment(
         source="the live machine", tasks=tuple(tasks), rule=rules.rule, rule_why=rules.words, release=rules.release,
         total=machine.total, page_size=machine.page_size, freeable_pages=freeable, swap_pages=machine.swap_pages,
-        limits_pages={p: m.limit_bytes // machine.page_size for p, m in cgroups.items() if isinstance(m.limit_bytes, int)},
         oom_group=frozenset(path for path, memcg in cgroups.items() if memcg.oom_group),
         cgroup_version=next((memcg.version for memcg in cgroups.values()), 2),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from oomsight.attribute import Memory, Resolver
+from oomsight.attribute import Key, Memory, Names, Observation, Resolver
 from oomsight.diagnose.explain import incident_id
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
@@ -23,7 +23,7 @@ from oomsight.sources.errors import SourceError
 from oomsight.sources.host import best_host_sources
 from oomsight.sources.runtimes import cri, docker, process, spoken, systemd
 from oomsight.sources.runtimes.places import Places  # noqa: TC001 - in a dataclass
-from oomsight.sources.runtimes.survey import survey
+from oomsight.sources.runtimes.survey import limit_bytes, survey
 from oomsight.sources.scan import scan
 from oomsight.why.case import concerns
 from oomsight.why.evidence import Coverage, Fact, FactKind, Subject, Verdict
@@ -31,7 +31,7 @@ from oomsight.why.judge import judge
 from oomsight.why.signals import signal_number
 
 if TYPE_CHECKING:
-    from oomsight.attribute import Attribution, Key
+    from oomsight.attribute import Attribution
     from oomsight.attribute.memory import Record
     from oomsight.report.model import OomReport
     from oomsight.sources.source import Source
@@ -321,6 +321,9 @@ def _completed(subject: Subject, facts: Sequence[Fact], resolver: Resolver, aski
         path = process.cgroup_of(asking.places, subject.pid)
     attribution: Attribution | None = None
     if path is not None:
+        limit = limit_bytes(asking.places, path)  # while the cgroup is there
+        if limit is not None:
+            resolver.observe([Observation(Key("cgroup", path), Names(limit_bytes=limit), asking.now)])
         attribution = resolver.resolve(path, subject.ended)
     elif subject.container_id:
         attribution = resolver.resolve_id("container", subject.container_id, subject.ended)

@@ -338,7 +338,7 @@ def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, s
         if at == 0 or middle[at - 1] in ", ":
             last = middle[at + 5 :]
             if len(unescape_name(last).encode("utf-8", "surrogateescape")) <= _MAX_COMM:
-                splits.append((middle[:at].rstrip(", "), last))
+                splits.append((middle[:at].removesuffix(" ").removesuffix(","), last))
         start = at + 5
     if not splits:
         at = middle.rfind(",task=")

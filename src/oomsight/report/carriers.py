@@ -261,14 +261,18 @@ def _strip_rest(out: Lines, names: tuple[str, ...]) -> None:
     if not all(raws) or any(map(str.isspace, raws)):
         keep = [i for i, line in enumerate(raws) if line and not line.isspace()]
         raws[:], texts[:], nos[:] = [raws[i] for i in keep], [texts[i] for i in keep], [nos[i] for i in keep]
+    match = _NEVER.match  # the layers of the last record looked at, which its neighbours mostly share
     for i, text in enumerate(texts):
         if text is not None:
             continue
         line = text = raws[i]
+        if m := match(line):
+            texts[i] = line[m.end() :]
+            continue
         if _COULD.match(line):
             end, layers = find_layers(line)
             if _is_record(layers):
-                names = layers
+                names, match = layers, _joined(layers).match
             elif layers == ("indent",) and names and i:
                 out.cont.add(i)
             text = line[end:]

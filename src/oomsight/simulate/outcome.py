@@ -23,7 +23,7 @@ class Row(NamedTuple):
     adj: int
     points: int | None  #: badness in the rule's unit (pages from 3.5 on); ``None`` = exempt
     per_mille: int | None  #: of T
-    verdict: str  #: what the scan did, in words
+    words: str  #: what the scan did
     killed: bool
 
 

@@ -1,8 +1,8 @@
 """
 What if: one real moment (a report's task table, or the live machine), played again with something changed.
 
-A :class:`Moment` is everybody who could die and how much must be freed. :func:`what_if` changes it and lets the kernel's
-rules kill until enough is free: who dies instead, how much that frees, who is next.
+A :class:`Moment` is everybody who could die and how much must be freed. :func:`what_if` changes it and lets the
+kernel's rules kill until enough is free: who dies instead, how much that frees, who is next.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Moment:
     freeable_pages: Mapping[int, int] = field(default_factory=dict)  #: by pid: what its death frees
     freeable_exact: bool = True  #: False = rss stands for it: file pages and shared memory may stay
     swap_pages: int = 0  #: of the machine
-    limits_pages: Mapping[str, int] = field(default_factory=dict)  #: memory.max of cgroups, as far as known
     oom_group: frozenset[str] = frozenset()
     cgroup_version: int = 2
     allocating_pid: int | None = None

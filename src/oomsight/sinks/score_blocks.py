@@ -183,7 +183,8 @@ def _table(answer: Answer, ranking: Ranking) -> Table:
         *([Column("swap", right=True, drop=3)] if swap else []),
         Column("page tables", right=True, drop=9), Column("adj", right=True), Column("points", right=True),
         Column("±", right=True, drop=13), Column("per mille", right=True, drop=7),
-        Column("oom_score", right=True, drop=6), *([Column("PSS", right=True, drop=4)] if answer.pss is not None else []),
+        Column("oom_score", right=True, drop=6),
+        *([Column("PSS", right=True, drop=4)] if answer.pss is not None else []),
     ]  # fmt: skip
     shown = ranking.rows[: answer.limit]
     killed = {kill.pid for kill in answer.prediction.kills} if answer.prediction else set()
@@ -320,8 +321,8 @@ def _factor_table(answer: Answer, factors: Factors) -> Iterator[Block]:
     ]
     share = f"{factors.per_mille} per mille of T = {ranking.total.pages:,} pages"
     rows.append(line("badness", points.total, share, "strong"))
-    columns = Column("factor"), Column("points", right=True), Column("size", right=True, drop=1), Column("", flexible=True)
-    yield Table(columns, tuple(rows))
+    points_column, size = Column("points", right=True), Column("size", right=True, drop=1)
+    yield Table((Column("factor"), points_column, size, Column("", flexible=True)), tuple(rows))
     shown = row.process.oom_score
     if shown is not None and factors.oom_score is not None:
         same = "as /proc shows" if shown == factors.oom_score else f"/proc showed {shown}"
@@ -358,7 +359,8 @@ def _move_blocks(factors: Factors, where: str) -> Iterator[Block]:
     for move in reversed(moves):
         span = str(move.first_adj) if move.first_adj == move.last_adj else f"{move.first_adj} to {move.last_adj}"
         here = own is not None and move.first_adj <= own <= move.last_adj
-        items.append(Item(f"{span}: {_move_words(move, names)}{' (now)' if here else ''}", "strong" if here else "plain"))
+        words = f"{span}: {_move_words(move, names)}"
+        items.append(Item(f"{words} (now)", "strong") if here else Item(words))
     yield Paragraph(f"What oom_score_adj would make of it {where}:")
     yield Bullets(tuple(items))
 

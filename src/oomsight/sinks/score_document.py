@@ -162,6 +162,11 @@ class CgroupRow(NamedTuple):
     machine: Machine
 
 
+def _victim(c: CgroupRow) -> ProcessRow | None:
+    ranking = c.cgroup.ranking
+    return None if ranking.victim is None else ProcessRow(ranking.victim, ranking, c.machine.page_size >> 10, None)
+
+
 CGROUP: Final = Record(
     "cgroup",
     "One cgroup with a memory limit, its descendants included.",
@@ -180,12 +185,12 @@ CGROUP: Final = Record(
     field("swap_limit_kib", LIMIT, "memory.swap.max (v2).", _memcg("swap_limit_bytes")),
     field("memsw_limit_kib", LIMIT, "Limit of memory and swap together (v1).", _memcg("memsw_limit_bytes")),
     field("oom_group", optional(BOOL), "All die together (v2).", lambda c: c.cgroup.memcg.oom_group),
-    field("oom_kill_disable", optional(BOOL), "Nobody dies, tasks wait (v1).", lambda c: c.cgroup.memcg.oom_kill_disable),
+    field("oom_kill_disable", optional(BOOL), "Nobody dies, tasks wait (v1).",
+          lambda c: c.cgroup.memcg.oom_kill_disable),
     field("oom_kills", optional(INT), "Processes killed in it so far.", lambda c: c.cgroup.memcg.oom_kills),
     field("processes", INT, "Processes in it.", lambda c: c.cgroup.processes),
     field("total_pages", INT, "T of its OOM.", lambda c: c.cgroup.ranking.total.pages),
-    field("victim", optional(PROCESS.type), "Who would die.",
-          lambda c: c.cgroup.ranking.victim and ProcessRow(c.cgroup.ranking.victim, c.cgroup.ranking, c.machine.page_size >> 10, None)),
+    field("victim", optional(PROCESS.type), "Who would die.", _victim),
     field("rivals", array(INT), "Pids that could die instead within the counters' error.",
           lambda c: [row.process.pid for row in c.cgroup.ranking.rivals]),
 )  # fmt: skip
@@ -283,7 +288,7 @@ DOCUMENT: Final = Record(
     field("host", HOST.type, "The machine.", lambda d: d.answer.snapshot.machine),
     field("rule", RULE.type, "The kernel's formula.", lambda d: d.answer.rules),
     field("ranking", optional(RANKING.type), "Who would die.", lambda d: d.answer if d.answer.ranking else None),
-    field("cgroups", optional(array(CGROUP.type)), "Limited cgroups, the fullest first.", lambda d: cgroup_rows(d.answer)),
+    field("cgroups", optional(array(CGROUP.type)), "Limited cgroups, fullest first.", lambda d: cgroup_rows(d.answer)),
     field("details", array(DETAIL.type), "Processes asked for.", lambda d: d.answer.details),
     field("unseen", array(UNSEEN.type), "What could not be seen.", lambda d: d.answer.unseen),
 )

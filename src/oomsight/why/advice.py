@@ -60,8 +60,8 @@ def advice_for(verdict: Verdict) -> Iterator[Advice]:
 def _explain(verdict: Verdict) -> tuple[str, ...]:
     kill = next((fact for fact in reversed(verdict.decisive) if fact.pid is not None), None)
     if kill is not None:
-        where = () if kill.source in _OWN_SOURCES else (mark(kill.source, Kind.FILE),)
-        return ("oomsight", "explain", "--pid", str(kill.pid), *where)
+        files = () if kill.source in _OWN_SOURCES else (mark(kill.source, Kind.FILE),)
+        return ("oomsight", "explain", "--pid", str(kill.pid), *files)
     subject = verdict.subject
     where = subject.container_id or subject.pod_uid or subject.unit
     return ("oomsight", "explain", "--cgroup", where) if where else ("oomsight", "explain")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from oomsight.sources.errors import SourceError, from_os_error
+from oomsight.sources.errors import from_os_error
 
 MAX_FILE_BYTES: Final = 4 << 20  #: of one configuration file; an OCI config.json is some 10 KiB
 MAX_ENTRIES: Final = 20_000  #: of one directory
@@ -91,7 +91,7 @@ def json_object(text: str | bytes | None) -> dict[str, Any] | None:
 
 
 def listed(path: str) -> list[str]:
-    """Return the sorted names in a directory; raises :class:`SourceError` when it cannot be read."""
+    """Return the sorted names in a directory; raises a source error when it cannot be read."""
     try:
         with os.scandir(path) as entries:
             names = [entry.name for entry, _ in zip(entries, range(MAX_ENTRIES), strict=False)]
@@ -148,14 +148,3 @@ def labels_of(value: Any) -> tuple[tuple[str, str], ...] | None:
     if not isinstance(value, dict):
         return None
     return tuple(sorted((k, v) for k, v in value.items() if isinstance(v, str)))
-
-
-def absent(name: str, what: str, hint: str | None = None) -> SourceError:
-    """Return the error of a source that is not there."""
-    return SourceError(name, what, hint)
-
-
-def subdirectories(path: str) -> Iterator[str]:
-    """Yield the paths of what is in *path*; raises :class:`SourceError` when it cannot be read."""
-    for name in listed(path):
-        yield os.path.join(path, name)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from oomsight.attribute.memory import Key, Observation
-from oomsight.attribute.model import UNLIMITED, LimitBytes, Names
+from oomsight.attribute.model import Names
 from oomsight.sources.errors import SourceError
 from oomsight.sources.program import Program, find
 from oomsight.sources.runtimes.places import Places, key_values, listed, read_text
@@ -20,12 +20,11 @@ UNIT_SUFFIXES: Final = (".service", ".scope", ".slice", ".socket", ".mount", ".s
 PROPERTIES: Final = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "ControlGroup", "ExecMainPID", "ExecMainCode",
     "ExecMainStatus", "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic",
-    "InactiveEnterTimestampMonotonic", "ActiveEnterTimestampMonotonic", "NRestarts", "MemoryMax",
+    "InactiveEnterTimestampMonotonic", "ActiveEnterTimestampMonotonic", "NRestarts",
 )  # fmt: skip
 
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3  # ExecMainCode is si_code of waitid(2)
 _SESSION: Final = re.compile(r"c?\d{1,10}")
-_INFINITY: Final = (1 << 64) - 1
 
 
 def observe_sessions(places: Places, now: float) -> Iterator[Observation]:
@@ -95,12 +94,6 @@ def subject_of(found: Mapping[str, str], asked: str, now: float, monotonic: floa
         signal=status if dead and code != _CLD_EXITED else None,
         result=found.get("Result") or None, restarts=_number(found, "NRestarts"),
     )  # fmt: skip
-
-
-def unit_limit(found: Mapping[str, str]) -> LimitBytes:
-    """Return ``MemoryMax=`` of *found* in bytes."""
-    limit = _number(found, "MemoryMax")
-    return UNLIMITED if found.get("MemoryMax") == "infinity" or limit == _INFINITY else limit
 
 
 def _number(found: Mapping[str, str], name: str) -> int | None:

@@ -1,0 +1,375 @@
+"""``oomsight simulate``: a machine on paper over time, or a real moment with something changed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from oomsight._version import __version__
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.options import (
+    Command,
+    answer,
+    color_option,
+    exit_code_option,
+    format_option,
+    remark,
+    root_option,
+    stdout_surface,
+    width_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from oomsight.simulate.scenario import Problem, Scenario
+    from oomsight.simulate.sweep import Played
+    from oomsight.simulate.whatif import Changes, Moment
+    from oomsight.sinks.blocks import Block
+
+SHIPPED: Final = ("leak", "heap", "spike", "noswap", "neighbour")
+"""Scenarios that come with oomsight: the five classic causes."""
+
+MAX_DRAWS: Final = 100_000
+
+EXAMPLES: Final = (
+    ("oomsight simulate --list", "the scenarios that come with oomsight"),
+    ("oomsight simulate leak", "run one, with everything that might have helped"),
+    ("oomsight simulate leak --variant limit --plot leak.svg", "one change in full, and a picture of all"),
+    ("oomsight simulate my.toml --set machine.swap=2GiB", "a file of your own, one value changed"),
+    ("oomsight simulate heap --sweep process.java.heap_max=512MiB:1024MiB:64MiB", "where it begins to crash"),
+    ("oomsight simulate spike --monte-carlo 200 --seed 7", "how many of 200 crashes each change prevents"),
+    ("oomsight simulate --from-report kern.log --set-adj postgres=-500", "who would have died instead"),
+    ("oomsight simulate --live --limit /batch=1GiB --add-swap 2GiB", "who would die now if …"),
+)
+
+
+@click.command("simulate", cls=Command, examples=EXAMPLES)
+@click.argument("scenario", required=False, metavar="[SCENARIO]")
+@click.option("--list", "show_list", is_flag=True, help="Name the scenarios that come with oomsight.")
+@click.option("--keys", "show_keys", is_flag=True, help="Every key a scenario file may hold, with range and default.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME",
+              help="Show this change of the scenario in full instead of the base; may be repeated.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Change a value of the scenario: machine.swap=2GiB, cgroup./app.max=1GiB, process.web.adj=500.")
+@click.option("--sweep", metavar="KEY=FIRST:LAST:STEP", help="Run it for every value of one key.")
+@click.option("--monte-carlo", type=click.IntRange(1, MAX_DRAWS), metavar="N",
+              help="Run it N times with workloads varied by chance, and count crashes and what prevents them.")
+@click.option("--seed", type=int, default=1, show_default=True, metavar="S", help="Seed of the chance.")
+@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw it: FILE.svg, or FILE.png.")
+@click.option("--from-report", type=click.Path(), metavar="FILE", help="What if: an OOM report; - = standard input.")
+@click.option("--incident", type=click.IntRange(1), metavar="N", help="The N-th report of the file.  [default: the last]")
+@click.option("--live", is_flag=True, help="What if: this machine, now.")
+@click.option("--set-adj", "adjs", multiple=True, metavar="WHO=N",
+              help="What if: oom_score_adj of a pid, a name or a cgroup (from /).")
+@click.option("--limit", "limits", multiple=True, metavar="CGROUP=SIZE", help="What if: memory.max of a cgroup.")
+@click.option("--add-swap", metavar="SIZE", help="What if: so much more swap.")
+@click.option("--without", type=click.IntRange(1), multiple=True, metavar="PID", help="What if: without this process.")
+@click.option("--kernel", metavar="RELEASE", help="By the rules of this kernel, such as 4.19 or 2.6.32.")
+@click.option("--need", metavar="SIZE", help="What if: how much must be freed.  [default: the failed request]")
+@format_option("text", "json", "markdown")
+@width_option
+@color_option
+@root_option
+@exit_code_option
+def command(
+    scenario: str | None, show_list: bool, show_keys: bool, variants: tuple[str, ...], settings: tuple[str, ...],
+    sweep: str | None, monte_carlo: int | None, seed: int, plot: str | None, from_report: str | None,
+    incident: int | None, live: bool, adjs: tuple[str, ...], limits: tuple[str, ...], add_swap: str | None,
+    without: tuple[int, ...], kernel: str | None, need: str | None, output_format: str, width: int | None, color: str,
+    root: str, exit_code: bool,
+) -> int:  # fmt: skip
+    """
+    Play a machine over time: how its memory fills, whom the kernel's rules kill, and which change would have helped.
+
+    SCENARIO is the name of one that comes with oomsight (--list) or a TOML file (--keys). With --from-report or --live
+    the question is about a real moment: who would die instead if something were different.
+    """
+    show = _Printer(output_format, width, color)
+    asked = [bool(scenario), show_list, show_keys, from_report is not None, live]
+    if sum(asked) != 1:
+        raise click.UsageError("name one of: a scenario (--list names those that come along), --from-report FILE, --live")
+    if show_list:
+        from oomsight.sinks.timeline_story import list_blocks
+
+        show.blocks(list_blocks([(name, _load(name)) for name in SHIPPED]))
+        return Exit.OK
+    if show_keys:
+        from oomsight.sinks.timeline_story import keys_blocks
+
+        show.blocks(keys_blocks())
+        return Exit.OK
+    what_if = bool(adjs or limits or add_swap or without or need)
+    if scenario is None:
+        if variants or settings or sweep or monte_carlo or plot:
+            raise click.UsageError("--variant, --set, --sweep, --monte-carlo and --plot go with a scenario")
+        changes = _changes(adjs, limits, add_swap, without, kernel, need)
+        moment = _live(root) if live else _reported(from_report or "-", incident)
+        return _what_if(moment, changes, show, exit_code)
+    if what_if or incident:
+        raise click.UsageError("--set-adj, --limit, --add-swap, --without, --need and --incident go with --from-report"
+                               " or --live; change a scenario with --set")  # fmt: skip
+    loaded = _configured(_load(scenario), settings, kernel)
+    if sweep is not None:
+        return _sweep(loaded, sweep, show)
+    if monte_carlo is not None:
+        return _monte_carlo(loaded, monte_carlo, seed, show)
+    return _timeline(loaded, variants, plot, show, exit_code)
+
+
+class _Printer:
+    """How answers are printed."""
+
+    def __init__(self, output_format: str, width: int | None, color: str) -> None:
+        self.json = output_format == "json"
+        self.markdown = output_format == "markdown"
+        self.surface = stdout_surface(width, color)
+
+    def blocks(self, blocks: Iterable[Block]) -> None:
+        """Print *blocks* as text or Markdown."""
+        if self.markdown:
+            from oomsight.sinks.markdown import render_markdown
+
+            answer(render_markdown(blocks))
+            return
+        from oomsight.sinks.text import render_text
+
+        surface = self.surface
+        answer(render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode))
+
+
+# -- scenarios --------------------------------------------------------------------------------------------------------
+
+
+def _load(name: str) -> Scenario:
+    """The scenario called *name*, or in the file *name*."""
+    from oomsight.simulate.scenario import read_scenario
+
+    if name in SHIPPED:
+        from importlib.resources import files
+
+        text = (files("oomsight.data") / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")
+    elif os.sep not in name and "." not in name and not os.path.exists(name):
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, SHIPPED, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SHIPPED)}"
+        raise click.UsageError(f"there is no scenario '{name}'; {hint} A file is named with its ending: {name}.toml")
+    else:
+        with open(name, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    scenario, problems = read_scenario(text)
+    if scenario is None:
+        _refuse(name, problems)
+    return scenario
+
+
+def _refuse(name: str, problems: Sequence[Problem]) -> Any:
+    """One line on stderr for each problem, the last one ends the command."""
+    for problem in problems[:-1]:
+        remark(f"{name}: {problem}")
+    raise CommandError(f"{name}: {problems[-1]}", Exit.INPUT)
+
+
+def _configured(scenario: Scenario, settings: Sequence[str], kernel: str | None) -> Scenario:
+    """The scenario with ``--set`` and ``--kernel``."""
+    from oomsight.simulate.scenario import changed
+    from oomsight.simulate.whatif import era
+
+    changes: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set: '{setting}' is not KEY=VALUE")
+        changes[key.strip()] = value.strip()
+    if kernel is not None:
+        if era(kernel) is None:
+            raise click.UsageError(f"--kernel: '{kernel}' is no kernel release such as 6.12 or 3.10")
+        changes["run.kernel"] = kernel
+    scenario, problems = changed(scenario, changes)
+    if problems:
+        raise click.UsageError(f"--set {problems[0]}")
+    return scenario
+
+
+def _timeline(scenario: Scenario, names: Sequence[str], plot: str | None, show: _Printer, exit_code: bool) -> int:
+    from oomsight.simulate.sweep import play_variants
+
+    known = [variant.name for variant in scenario.variants]
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"--variant: there is no '{name}'; there are {', '.join(known) or 'none'}")
+    played = play_variants(scenario)
+    # What was asked for first; the rest is there to compare.
+    shown = sorted(played, key=lambda one: names.index(one.name) if one.name in names else len(names))
+    if show.json:
+        from oomsight.sinks.timeline_document import timeline_json
+
+        answer(timeline_json(__version__, shown))
+    else:
+        from oomsight.sinks.timeline_story import scenario_blocks
+
+        show.blocks(scenario_blocks(shown, width=show.surface.width, unicode=show.surface.unicode or show.markdown))
+    if plot is not None:
+        _plot(plot, shown)
+    return Exit.FOUND if exit_code and not shown[0].run.survived else Exit.OK
+
+
+def _plot(path: str, played: Sequence[Played]) -> None:
+    """Draw *played* into a file, by the ending of its name."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending == ".png":
+        from oomsight.sinks.plot_png import MissingPlotter, timeline_png
+
+        try:
+            data = timeline_png(played)
+        except MissingPlotter as error:
+            raise CommandError(str(error), Exit.UNSUPPORTED, "pip install 'oomsight[plot]', or --plot FILE.svg") from error
+    elif ending == ".svg":
+        from oomsight.sinks.plot_svg import timeline_svg
+
+        data = timeline_svg(played).encode("utf-8")
+    else:
+        raise click.UsageError(f"--plot: '{path}' must end in .svg or .png")
+    with open(path, "wb") as file:
+        file.write(data)
+    remark(f"wrote {path}")
+
+
+def _sweep(scenario: Scenario, text: str, show: _Printer) -> int:
+    from oomsight.simulate.sweep import MAX_POINTS, sweep, sweep_values
+
+    path, equals, span = text.partition("=")
+    parts = span.split(":")
+    values = sweep_values(*parts) if equals and len(parts) == 3 else None
+    if values is None:
+        raise click.UsageError(f"--sweep: '{text}' is not KEY=FIRST:LAST:STEP with numbers that lead from the first to"
+                               f" the last in at most {MAX_POINTS:,} steps")  # fmt: skip
+    result, problems = sweep(scenario, path, values)
+    if result is None:
+        raise click.UsageError(f"--sweep {problems[0]}")
+    if show.json:
+        from oomsight.sinks.timeline_document import sweep_json
+
+        answer(sweep_json(__version__, scenario, result))
+    else:
+        from oomsight.sinks.timeline_story import sweep_blocks
+
+        show.blocks(sweep_blocks(scenario, result))
+    return Exit.OK
+
+
+def _monte_carlo(scenario: Scenario, draws: int, seed: int, show: _Printer) -> int:
+    from random import Random
+
+    from oomsight.simulate.sweep import monte_carlo
+
+    result = monte_carlo(scenario, draws, Random(seed))
+    if show.json:
+        from oomsight.sinks.timeline_document import monte_carlo_json
+
+        answer(monte_carlo_json(__version__, result, seed))
+    else:
+        from oomsight.sinks.timeline_story import monte_carlo_blocks
+
+        show.blocks(monte_carlo_blocks(result, seed, width=show.surface.width,
+                                       unicode=show.surface.unicode or show.markdown))  # fmt: skip
+    return Exit.OK
+
+
+# -- real moments -----------------------------------------------------------------------------------------------------
+
+
+def _changes(
+    adjs: Sequence[str], limits: Sequence[str], add_swap: str | None, without: Sequence[int], kernel: str | None,
+    need: str | None,
+) -> Changes:  # fmt: skip
+    from oomsight.simulate.units import parse_size
+    from oomsight.simulate.whatif import Changes
+
+    def size(option: str, text: str) -> int:
+        value = parse_size(text)
+        if value is None:
+            raise click.UsageError(f"{option}: '{text}' is no size such as 512MiB")
+        return value
+
+    pairs = []
+    for text in adjs:
+        who, _, number = text.rpartition("=")
+        if not who or not number.lstrip("-").isdecimal() or not -1000 <= int(number) <= 1000:
+            raise click.UsageError(f"--set-adj: '{text}' is not WHO=N with N from -1000 to 1000")
+        pairs.append((who, int(number)))
+    bounds = []
+    for text in limits:
+        path, _, number = text.rpartition("=")
+        if not path.startswith("/"):
+            raise click.UsageError(f"--limit: '{text}' is not CGROUP=SIZE with a path from /")
+        bounds.append((path, size("--limit", number)))
+    return Changes(tuple(pairs), tuple(bounds), size("--add-swap", add_swap) if add_swap else 0, tuple(without), kernel,
+                   size("--need", need) if need else None)  # fmt: skip
+
+
+def _reported(path: str, number: int | None) -> Moment:
+    """The moment of the last (or *number*-th) report with a task table in a file."""
+    from oomsight.diagnose.explain import explain_report
+    from oomsight.pipeline.moments import moment_of_incident
+    from oomsight.report import parse_text
+    from oomsight.sources.files import FileSource, expand
+    from oomsight.sources.scan import scan
+
+    reports = []
+    for ref in expand([path]):
+        source = FileSource(ref)
+        for window in scan(source.blocks(None)):
+            reports += parse_text(window.data, source.name, first_line=window.first_line)
+    if number is not None:
+        if number > len(reports):
+            raise CommandError(f"{path} holds {len(reports)} events, not {number}", Exit.INPUT)
+        found = moment_of_incident(explain_report(reports[number - 1]))
+    else:
+        with_table = [report for report in reports if report.tasks]
+        if not with_table:
+            raise CommandError(f"{path} holds no OOM report with a task table", Exit.INPUT)
+        if len(with_table) > 1:
+            remark(f"{len(reports)} events; taking the last with a task table (--incident N takes another)")
+        found = moment_of_incident(explain_report(with_table[-1]))
+    if isinstance(found, str):
+        raise CommandError(found, Exit.INPUT)
+    return found
+
+
+def _live(root: str) -> Moment:
+    """The moment of this machine."""
+    from oomsight.pipeline.moments import moment_of_snapshot
+    from oomsight.score.rules import recognise
+    from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
+    from oomsight.sources.proctree import ProcTree
+
+    tree = ProcTree(os.path.join(root, "proc"), os.path.join(root, "sys"))
+    snapshot = tree.snapshot()
+    hierarchy = find_hierarchy(tree.mounts(), None, root)
+    cgroups = CgroupTree(hierarchy).below() if hierarchy is not None else {}
+    for unseen in snapshot.unseen:
+        remark(f"not seen: {unseen.what}" + (f"; it takes {unseen.right}" if unseen.right else ""))
+    return moment_of_snapshot(snapshot, recognise(snapshot.machine, snapshot.processes), cgroups)
+
+
+def _what_if(moment: Moment, changes: Changes, show: _Printer, exit_code: bool) -> int:
+    from oomsight.naming.marked import unmark
+    from oomsight.simulate.whatif import problems, what_if
+
+    wrong = problems(moment, changes)
+    if wrong:
+        raise CommandError(unmark(wrong[0]), Exit.INPUT)
+    result = what_if(moment, changes)
+    if show.json:
+        from oomsight.sinks.timeline_document import what_if_json
+
+        answer(what_if_json(__version__, result))
+    else:
+        from oomsight.sinks.timeline_story import what_if_blocks
+
+        show.blocks(what_if_blocks(result))
+    return Exit.FOUND if exit_code and result.after and result.avoided is None else Exit.OK
