@@ -117,13 +117,14 @@ ERAS = (
     ),
     Era(
         "3.2 per mille, child sacrificed",
-        "perl invoked oom-killer: gfp_mask=0x201da, order=0, oom_adj=0, oom_score_adj=0\nperl cpuset=/ mems_allowed=0\n" + MEM_32
+        "perl invoked oom-killer: gfp_mask=0x201da, order=0, oom_adj=0, oom_score_adj=0\nperl cpuset=/ mems_allowed=0\n"
+        "Pid: 2299, comm: perl Not tainted 3.2.0-4-amd64 #1 Debian 3.2.57-3\n" + MEM_32
         + table("uid  tgid total_vm      rss cpu oom_adj oom_score_adj",
                 "[ 2311]    33  2311   700000   500000   1       0           100 apache2",
                 "[ 2312]    33  2312    90000     5000   1       0             0 cgi")
         + "Out of memory: Kill process 2311 (apache2) score 600 or sacrifice child\n"
         "Killed process 2312 (cgi) total-vm:360000kB, anon-rss:19000kB, file-rss:1000kB\n",
-        "2.6.36", (2312, "cgi", 360000, 19000, 1000, None, 33, 0, "child"), ("perl", 0x201DA, 0, 0, 0),
+        "3.2", (2312, "cgi", 360000, 19000, 1000, None, 33, 0, "child"), ("perl", 0x201DA, 0, 0, 0),
         (2311, "apache2", 600), columns=7, score_fits=True,
     ),
     Era(
@@ -149,7 +150,7 @@ ERAS = (
                 "[ 2311]    48  2311    90000    40000     160        0             0 worker")
         + "Memory cgroup out of memory: Kill process 2311 (worker) score 784 or sacrifice child\n"
         "Killed process 2311 (worker) total-vm:360000kB, anon-rss:159000kB, file-rss:1000kB\n",
-        "3.5", (2311, "worker", 360000, 159000, 1000, None, 48, 0, "selected"), ("worker", 0xD0, 0, 0, None),
+        "3.14", (2311, "worker", 360000, 159000, 1000, None, 48, 0, "selected"), ("worker", 0xD0, 0, 0, None),
         (2311, "worker", 784), EventKind.MEMCG, 7, {"oom_memcg": "/lxc", "task_memcg": "/lxc/web"}, score_fits=True,
     ),
     Era(
@@ -292,7 +293,7 @@ def test_old_rule_gives_the_printed_score(era: Era) -> None:
 ANDROID = (
     ("lowmemorykiller: Killing 'com.example.app' (4242), adj 900,\n   to free 51200kB on behalf of 'kswapd0' (63) because\n"
      "   cache 73728kB is below limit 73728kB for oom_score_adj 529\n   Free memory is 1024kB above reserved\n", "com.example.app"),
-    ("send sigkill to 4242 (example.app), adj 9, size 12345\n", None),
+    ("send sigkill to 4242 (example.app), adj 9, size 12345\n", "example.app"),
     ("lowmemorykiller: send sigkill to 4242 (example.app), adj 9, size 12345\n", "example.app"),
     ("lowmemorykiller: Kill 'com.example.app' (4242), uid 10077, oom_score_adj 900 to free 51200kB rss, 900kB swap; reason: low watermark is"
      " breached\n", "com.example.app"),
@@ -300,11 +301,9 @@ ANDROID = (
 
 
 @pytest.mark.parametrize(("text", "comm"), ANDROID)
-def test_android_killers_are_no_kernel_kills(text: str, comm: str | None) -> None:
+def test_android_killers_are_no_kernel_kills(text: str, comm: str) -> None:
     reports = parse_text(text)
     assert [v for r in reports for v in r.victims] == []
-    if comm is None:
-        return  # without its prefix nothing says who wrote it
     assert [(r.kind, r.killer, r.killed[0].pid, r.killed[0].comm) for r in reports] == [
         (EventKind.USERSPACE_KILLER, "lmkd", 4242, comm)
     ]

@@ -63,7 +63,7 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
     _rule(
         "lmkd",
-        r"lowmem.*: send sigkill to (?P<pid>\d{1,10}) \((?P<comm>.*)\), adj (?P<reason>-?\d+), size \d+",
+        r"(?:lowmem.*: )?send sigkill to (?P<pid>\d{1,10}) \((?P<comm>.*)\), adj (?P<reason>-?\d+), size \d+",
         "lowmemorykiller: send sigkill to 4242 (chrome), adj 9, size 12345",
         "drivers/staging/android/lowmemorykiller.c <= 4.4",
     ),
