@@ -42,7 +42,7 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
     Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
     Row("demo", "oomsight.cli.demo", "Explain a bundled real OOM kill.", "Tools"),
-    Row("schema", "oomsight.cli.main:schema_command", "Print the JSON Schema of `explain --format json`.", "Tools"),
+    Row("schema", "oomsight.cli.main:schema_command", "Print the JSON Schema of `--format json`.", "Tools"),
     Row("completion", "oomsight.cli.main:completion_command", "Print the completion script for a shell.", "Tools"),
 )
 
@@ -120,14 +120,30 @@ def cli(ctx: click.Context) -> Any:
         return command.invoke(inner)
 
 
-@click.command("schema", cls=Command, examples=(("oomsight schema > explain.schema.json", "keep it beside your data"),))
-def schema_command() -> None:
-    """Print the JSON Schema of `explain --format json`."""
+SCHEMAS: Final = {
+    "explain": "oomsight.sinks.document:json_schema",
+    "score": "oomsight.sinks.score_document:score_schema",
+    "simulate": "oomsight.sinks.timeline_document:json_schema",
+    "why": "oomsight.sinks.why:verdict_schema",
+}
+"""Commands with ``--format json`` and who knows the schema of it."""
+
+
+@click.command(
+    "schema", cls=Command,
+    examples=(
+        ("oomsight schema > explain.schema.json", "keep it beside your data"),
+        ("oomsight schema score", "that of another command"),
+    ),
+)  # fmt: skip
+@click.argument("name", type=click.Choice(list(SCHEMAS)), default="explain")
+def schema_command(name: str) -> None:
+    """Print the JSON Schema of what a command prints with `--format json`."""
     import json
+    from importlib import import_module
 
-    from oomsight.sinks.document import json_schema
-
-    answer(json.dumps(json_schema(), indent=2) + "\n")
+    module, _, function = SCHEMAS[name].partition(":")
+    answer(json.dumps(getattr(import_module(module), function)(), indent=2) + "\n")
 
 
 @click.command(

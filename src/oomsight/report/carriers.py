@@ -218,7 +218,7 @@ def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
 
 _CACHE: dict[tuple[str, ...], re.Pattern[str]] = {}
 _NEVER = lazy(r"(?!)")
-_USER_PRIO = lazy(r"(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
+_USER_PRIO = lazy(r"[\s>|]*(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
 
 
 def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
@@ -303,12 +303,12 @@ def _find_untrusted(out: Lines) -> None:
     raws = out.raws
     sample = raws[:: max(1, len(raws) // 16)]
     out.has_callers = any(_CALLER.search(r, 0, 72) for r in sample[:8])
-    if not any(_USER_PRIO.match(r) or r.startswith(("kern", "user", "daemon")) for r in sample):
+    if not any(_USER_PRIO.match(r) or r.lstrip(" \t>|").startswith(("kern", "user", "daemon")) for r in sample):
         return
     for i, raw in enumerate(raws):
         m = _USER_PRIO.match(raw)
         if m:
-            if int(m[1] or m[2]) >> 3 and not _SYSLOG_KERNEL.search(raw):
+            if int(m[1] or m[2]) >> 3 and not _SYSLOG_KERNEL.match(raw):
                 out.untrusted.add(i)
         else:
             lev = _LEVEL.match(raw)
@@ -316,6 +316,6 @@ def _find_untrusted(out: Lines) -> None:
                 out.untrusted.add(i)
 
 
-_LEVEL = lazy(r"([a-z0-9]+)[ \t]*:[a-z]+[ \t]*: ")
+_LEVEL = lazy(r"[\s>|]*([a-z0-9]+)[ \t]*:[a-z]+[ \t]*: ")
 # A relay may rewrite the priority but keeps the tag (imuxsock never writes tag "kernel" for user programs by itself).
-_SYSLOG_KERNEL = lazy(r"^<\d+>(?:1 )?\S.* kernel(?:: | - )")
+_SYSLOG_KERNEL = lazy(r"[\s>|]*<\d+>(?:1 )?\S.* kernel(?:: | - )")

@@ -66,7 +66,7 @@ LINE_RULES: tuple[LineRule, ...] = (
              "Task in /lxc/a killed as a result of limit of /lxc/a"),
     LineRule("limit_of", r"killed as a result of limit of ", "3.15", "mm/memcontrol.c mem_cgroup_print_oom_info()",
              "killed as a result of limit of /lxc/a"),
-    LineRule("oom_kill", r"oom-kill:\s*constraint=", "5.0", "mm/oom_kill.c dump_oom_summary()",
+    LineRule("oom_kill", r"oom-kill:\s*constraint=CONSTRAINT_", "5.0", "mm/oom_kill.c dump_oom_summary()",
              "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=a,pid=7,uid=0"),
     LineRule("group", r"Tasks in .* are going to be killed", "4.19",
              "mm/memcontrol.c mem_cgroup_print_oom_group()",
@@ -157,7 +157,7 @@ def classify(text: str) -> str | None:
         return "alloc"
     elif "mems_allowed=" in text and " cpuset=" in text:
         return "cpuset"
-    elif "oom-kill:" in text and "constraint=" in text:
+    elif "oom-kill:" in text and "constraint=CONSTRAINT_" in text:
         return "oom_kill"
     elif "process" in text and "limit of /" in text:
         return "task_in"
