@@ -74,10 +74,8 @@ def twin(text: str, before: bytes, release: str) -> str:
 
 def foretold(document: Mapping[str, Any]) -> Foretold:
     """The first kill by the kernel in an ``oomsight.simulate`` document."""
-    for kill in document["runs"][0]["kills"]:
-        if kill["by"] == "kernel" and kill["victims"]:
-            return Foretold(kill["victims"][0]["name"], kill["time_s"])
-    return Foretold(None, None)
+    first = document["runs"][0]["first_oom"]
+    return Foretold(None, None) if first is None else Foretold(first["victim"], first["time_seconds"])
 
 
 def compare(kernel: str, scenario: str, paper: Foretold, result: Mapping[str, Any]) -> Comparison:

@@ -79,6 +79,7 @@ class Verdict:
     truth: Truth
     explained: dict[str, Explained] = field(default_factory=dict)  #: by log: ``kmsg``, ``dmesg``, ``console``
     predicted: tuple[Process, ...] = ()  #: whom ``oomsight score`` saw die in the next OOM, the selected one first
+    predicted_silently: tuple[Process, ...] = ()  #: and who would go with them without a line (shared address space)
     highest_oom_score: tuple[Process, ...] = ()  #: the kernel's own ranking before the trigger; several when tied
     checks: list[Check] = field(default_factory=list)
 
@@ -211,11 +212,15 @@ def explained(document: Mapping[str, Any], status: int, seconds: float | None) -
     )
 
 
-def predicted(document: Mapping[str, Any]) -> tuple[Process, ...]:
-    """Whom an ``oomsight.score`` document sees die in the next OOM, the selected one first; empty: nobody."""
+def predicted(document: Mapping[str, Any], *, logged: bool) -> tuple[Process, ...]:
+    """
+    Whom an ``oomsight.score`` document sees die in the next OOM, the selected one first; empty: nobody. ``logged``:
+    with a line of the kernel's, or without one.
+    """
     ranking = document["ranking"]
     names = {row["pid"]: row["comm"] for row in ranking["processes"]}
-    return tuple(Process(kill["pid"], names[kill["pid"]]) for kill in ranking["prediction"]["kills"])
+    kills = ranking["prediction"]["kills"]
+    return tuple(Process(kill["pid"], names[kill["pid"]]) for kill in kills if kill["logged"] is logged)
 
 
 def judge(scenario: Scenario, run: Run, console_explained: Explained | None) -> Verdict:
@@ -277,10 +282,15 @@ def _judge_prediction(verdict: Verdict, scenario: Scenario, run: Run) -> None:
         error = run.files.get("score.err", b"").decode(errors="replace")
         verdict.checks.append(Check("predicted", False, first, f"status {status}: {error[-500:]}"))
         return
-    verdict.predicted = predicted(document)
+    verdict.predicted = predicted(document, logged=True)
     # The selected one is logged first; the order of the rest of a group is the kernel's list of tasks.
     agree = verdict.predicted[:1] == first[:1] and set(verdict.predicted) == set(first)
     verdict.checks.append(Check("predicted", agree, first, verdict.predicted))
+    verdict.predicted_silently = predicted(document, logged=False)
+    if verdict.predicted_silently:
+        after = processes(run.files.get("after.json"))
+        alive = tuple(item for item in verdict.predicted_silently if item.pid in after and _alive(after[item.pid]))
+        verdict.checks.append(Check("predicted_silently", not alive, [], alive))
 
 
 def document(scenario: Scenario, kernel: str, run: Run, verdict: Verdict, product: str | None) -> dict[str, object]:
@@ -311,6 +321,7 @@ def document(scenario: Scenario, kernel: str, run: Run, verdict: Verdict, produc
         "oom_kill_counter": what.counter,
         "seconds_to_kill": what.seconds_to_kill,
         "predicted": [process(item) for item in verdict.predicted],
+        "predicted_silently": [process(item) for item in verdict.predicted_silently],
         "highest_oom_score": [process(item) for item in verdict.highest_oom_score],
         "explained": {
             log: {

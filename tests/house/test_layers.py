@@ -57,6 +57,7 @@ DEPENDENCIES = {
     # top-level module: rooms that may import it
     "click": {"cli"},
     "isal": {"sources"},
+    "matplotlib": {"sinks"},
     "backports": {"sources"},
     "compression": {"sources"},  # standard library from 3.14 on
 }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -349,7 +350,7 @@ def test_highest_oom_score_leaves_out_init_and_other_cgroups() -> None:
     assert verdict.highest_oom_score(before, "/ab") == ()
 
 
-def _answers(explained: list[Process], predicted: list[Process]) -> dict[str, bytes]:
+def _answers(explained: list[Process], predicted: list[Process], silent: Sequence[Process] = ()) -> dict[str, bytes]:
     incident = {
         "kind": "memcg", "constraint": "CONSTRAINT_MEMCG", "source": {"first_line": 3}, "causes": [{"code": "c"}],
         "victims": [{"pid": item.pid, "comm": item.comm} for item in explained],
@@ -358,7 +359,12 @@ def _answers(explained: list[Process], predicted: list[Process]) -> dict[str, by
     score = {
         "ranking": {
             "processes": [{"pid": item.pid, "comm": item.comm} for item in (HOG, ODD, LATE)],
-            "prediction": {"kills": [{"pid": item.pid} for item in predicted]},
+            "prediction": {
+                "kills": [
+                    *({"pid": item.pid, "logged": True} for item in predicted),
+                    *({"pid": item.pid, "logged": False} for item in silent),
+                ]
+            },
         }
     }
     return {
@@ -402,6 +408,16 @@ def test_judge_sees_a_survivor_a_wrong_count_and_a_wrong_name() -> None:
     assert [check.name for check in told.checks if check.ok is False] == ["counter", "died", "scenario_victims"]
 
 
+@pytest.mark.parametrize(("after", "ok"), [({1: "S"}, True), ({1: "S", 10: "Z"}, True), ({1: "S", 10: "S"}, False)])
+def test_judge_wants_those_dead_who_go_without_a_line(after: dict[int, str], ok: bool) -> None:
+    files = {**RUN, "kmsg__txt": KMSG[: KMSG.index(b"6,105")], "kills__txt": b"3\n", "after__json": _snapshot(after)}
+    told = verdict.judge(SCENARIO, _run(**files, **_answers([HOG, ODD], [HOG, ODD], [LATE])), None)
+    assert {check.name: check.ok for check in told.checks if check.name.startswith("predicted")} == {
+        "predicted": True,
+        "predicted_silently": ok,
+    }
+
+
 def test_judge_reports_an_answer_that_is_no_document() -> None:
     files = {**RUN, "explain_kmsg__status": b"1 1.0 2.0\n", "explain_kmsg__err": b"boom", "explain_kmsg__json": b"{"}
     told = verdict.judge(SCENARIO, _run(**files), None)
@@ -442,6 +458,12 @@ def test_twin_gets_the_machine_that_was_measured_and_its_rules() -> None:
         "run": {"kernel": "5.10", "step": 0.05},
         "machine": {"ram": "400000KiB", "swap": "1024KiB", "kernel": "32000KiB"},
     }
+
+
+def test_foretold_is_the_first_kill_on_paper() -> None:
+    run = {"first_oom": {"time_seconds": 2.5, "constraint": "CONSTRAINT_NONE", "victim": "hog", "victims": ["hog"]}}
+    assert reality.foretold({"runs": [run, {"first_oom": None}]}) == reality.Foretold("hog", 2.5)
+    assert reality.foretold({"runs": [{"first_oom": None}]}) == reality.Foretold(None, None)
 
 
 def test_every_twin_belongs_to_a_scenario_and_names_its_victims() -> None:

@@ -26,7 +26,6 @@
  *   -G MiB       no further than that             -R MiB/s     no faster than that
  * Control
  *   -d           go to the background, return when everything is in place, print the pid
- *   -l SECONDS   live no longer than that
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -60,7 +59,7 @@ static struct {
 	const char *adj, *user, *cgroup, *wait_file, *growth, *sharer;
 	long anon_mib[MAX_SIZES], anon_count, anon_kib, shmem_mib, virtual_mib;
 	long node, threads, children, generations;
-	long growth_mib, rate_mib_s, life_s;
+	long growth_mib, rate_mib_s;
 	int no_huge, daemon;
 } opt = { .node = -1, .growth_mib = -1 };
 
@@ -325,8 +324,6 @@ static void live(int index, int ready_fd)
 			die("ready");
 		close(ready_fd);
 	}
-	if (opt.life_s)
-		alarm(opt.life_s);
 	if (opt.wait_file)
 		while (access(opt.wait_file, F_OK))
 			nap(.03);
@@ -376,7 +373,7 @@ int main(int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "n:j:u:C:a:A:s:v:m:HT:S:F:X:w:g:G:R:dl:")) != -1)
+	while ((o = getopt(argc, argv, "n:j:u:C:a:A:s:v:m:HT:S:F:X:w:g:G:R:d")) != -1)
 		switch (o) {
 		case 'n': unescape(opt.name, optarg, sizeof opt.name); opt.named = 1; break;
 		case 'j': opt.adj = optarg; break;
@@ -397,7 +394,6 @@ int main(int argc, char **argv)
 		case 'G': opt.growth_mib = atol(optarg); break;
 		case 'R': opt.rate_mib_s = atol(optarg); break;
 		case 'd': opt.daemon = 1; break;
-		case 'l': opt.life_s = atol(optarg); break;
 		default: return 2;
 		}
 	if (!opt.daemon && !opt.children)

@@ -1,6 +1,6 @@
 # DESC: the machine runs out and every task is at oom_score_adj -1000: panic
 # EXPECT: panic
-# KIND: panic
+# KIND: no_killable
 # PREDICT: no
 arrange() {
 	echo -1000 >/proc/self/oom_score_adj

@@ -1,5 +1,5 @@
-# DESC: a victim with 30 threads and a process that shares its address space: both die, one of them is named
-# VICTIMS: java
+# DESC: a victim with 30 threads and a process that shares its address space: both die, only the younger is named
+# VICTIMS: java-vfork
 # CONSTRAINT: CONSTRAINT_NONE
 arrange() {
 	proc -n other -u 1001 -a 40

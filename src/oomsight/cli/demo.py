@@ -20,7 +20,7 @@ EXAMPLES = (
 @format_option("text", "markdown")
 @width_option
 @color_option
-def command(name: str, log: bool, output_format: str, width: int | None, color: str) -> None:  # noqa: PLR0917
+def command(name: str, log: bool, output_format: str, width: int | None, color: str) -> None:
     """Explain a bundled real OOM kill, for a host that has had none."""
     text = read_capture(name)
     if log:

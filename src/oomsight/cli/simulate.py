@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,7 +25,7 @@ from oomsight.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from oomsight.simulate.scenario import Problem, Scenario
+    from oomsight.simulate.scenario import Scenario
     from oomsight.simulate.sweep import Played
     from oomsight.simulate.whatif import Changes, Moment
     from oomsight.sinks.blocks import Block
@@ -59,8 +60,8 @@ EXAMPLES: Final = (
               help="Run it N times with workloads varied by chance, and count crashes and what prevents them.")
 @click.option("--seed", type=int, default=1, show_default=True, metavar="S", help="Seed of the chance.")
 @click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw it: FILE.svg, or FILE.png.")
-@click.option("--from-report", type=click.Path(), metavar="FILE", help="What if: an OOM report; - = standard input.")
-@click.option("--incident", type=click.IntRange(1), metavar="N", help="The N-th report of the file.  [default: the last]")
+@click.option("--from-report", type=click.Path(), metavar="FILE", help="What if: in an OOM report; - = stdin.")
+@click.option("--incident", type=click.IntRange(1), metavar="N", help="The N-th report of it.  [default: the last]")
 @click.option("--live", is_flag=True, help="What if: this machine, now.")
 @click.option("--set-adj", "adjs", multiple=True, metavar="WHO=N",
               help="What if: oom_score_adj of a pid, a name or a cgroup (from /).")
@@ -74,7 +75,7 @@ EXAMPLES: Final = (
 @color_option
 @root_option
 @exit_code_option
-def command(
+def command(  # noqa: PLR0917 - one parameter for each option
     scenario: str | None, show_list: bool, show_keys: bool, variants: tuple[str, ...], settings: tuple[str, ...],
     sweep: str | None, monte_carlo: int | None, seed: int, plot: str | None, from_report: str | None,
     incident: int | None, live: bool, adjs: tuple[str, ...], limits: tuple[str, ...], add_swap: str | None,
@@ -90,7 +91,7 @@ def command(
     show = _Printer(output_format, width, color)
     asked = [bool(scenario), show_list, show_keys, from_report is not None, live]
     if sum(asked) != 1:
-        raise click.UsageError("name one of: a scenario (--list names those that come along), --from-report FILE, --live")
+        raise click.UsageError("name one of: a scenario (see --list), --from-report FILE, --live")
     if show_list:
         from oomsight.sinks.timeline_story import list_blocks
 
@@ -162,15 +163,10 @@ def _load(name: str) -> Scenario:
             text = file.read()
     scenario, problems = read_scenario(text)
     if scenario is None:
-        _refuse(name, problems)
+        for problem in problems[:-1]:
+            remark(f"{name}: {problem}")
+        raise CommandError(f"{name}: {problems[-1]}", Exit.INPUT)
     return scenario
-
-
-def _refuse(name: str, problems: Sequence[Problem]) -> Any:
-    """One line on stderr for each problem, the last one ends the command."""
-    for problem in problems[:-1]:
-        remark(f"{name}: {problem}")
-    raise CommandError(f"{name}: {problems[-1]}", Exit.INPUT)
 
 
 def _configured(scenario: Scenario, settings: Sequence[str], kernel: str | None) -> Scenario:
@@ -221,12 +217,13 @@ def _plot(path: str, played: Sequence[Played]) -> None:
     """Draw *played* into a file, by the ending of its name."""
     ending = os.path.splitext(path)[1].lower()
     if ending == ".png":
-        from oomsight.sinks.plot_png import MissingPlotter, timeline_png
+        from oomsight.sinks.plot_png import MissingPlotterError, timeline_png
 
         try:
             data = timeline_png(played)
-        except MissingPlotter as error:
-            raise CommandError(str(error), Exit.UNSUPPORTED, "pip install 'oomsight[plot]', or --plot FILE.svg") from error
+        except MissingPlotterError as error:
+            hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
+            raise CommandError(str(error), Exit.UNSUPPORTED, hint) from error
     elif ending == ".svg":
         from oomsight.sinks.plot_svg import timeline_svg
 
@@ -282,7 +279,7 @@ def _monte_carlo(scenario: Scenario, draws: int, seed: int, show: _Printer) -> i
 # -- real moments -----------------------------------------------------------------------------------------------------
 
 
-def _changes(
+def _changes(  # noqa: PLR0917 - one for each option
     adjs: Sequence[str], limits: Sequence[str], add_swap: str | None, without: Sequence[int], kernel: str | None,
     need: str | None,
 ) -> Changes:  # fmt: skip
@@ -351,6 +348,8 @@ def _live(root: str) -> Moment:
     snapshot = tree.snapshot()
     hierarchy = find_hierarchy(tree.mounts(), None, root)
     cgroups = CgroupTree(hierarchy).below() if hierarchy is not None else {}
+    others = tuple(process for process in snapshot.processes if process.pid != os.getpid())  # gone in a moment
+    snapshot = replace(snapshot, processes=others)
     for unseen in snapshot.unseen:
         remark(f"not seen: {unseen.what}" + (f"; it takes {unseen.right}" if unseen.right else ""))
     return moment_of_snapshot(snapshot, recognise(snapshot.machine, snapshot.processes), cgroups)

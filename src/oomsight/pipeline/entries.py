@@ -1,15 +1,15 @@
 """
 One light record per incident: enough to order, merge, count and list millions, without keeping them.
 
-The incident itself is made again from its own lines when it is shown; for JSON its text is made once and kept aside.
+The incident itself is made again from its window of the log when it is shown; for JSON its text is made once. Both
+are kept aside in a :class:`Spool`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._record import Record
 from oomsight.naming.marked import Kind, mark
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from oomsight.report.model import OomReport
 
 CLOCK_SLACK_SECONDS: Final = 0.01
-_KEEP_BYTES: Final = 16 << 20  #: of the spool, in memory; more goes to a temporary file
+_KEEP_BYTES: Final = 4 << 20  #: of the spool, in memory; more goes to a temporary file
+
+
+class Place(NamedTuple):
+    """Where something is in the spool."""
+
+    offset: int
+    size: int
+    first_line: int  #: line number of its first line in the source
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -36,18 +44,17 @@ class Entry(Record):
     first_line: int
     last_line: int
     time: str | None
-    headline: str
     cause: str | None
     kind: str
     names: str  #: marked
     where: str  #: marked
     kills: int
-    spooled: tuple[int, int] | None = None  #: offset and length of its lines or its text in the spool
-    incident: Incident | None = None
+    place: Place | None = None  #: its window (which others may share) or its own text in the spool
+    incident: Incident | None = None  #: itself, as long as there are few
     copies: int = 0  #: other copies of the event that were merged into it
 
 
-def order_of(incident: Incident, epoch: float | None, source: int, boot: int) -> tuple[int, float, int, float, int]:
+def order_of(incident: Incident, epoch: float | None, source: int, boot: int = 0) -> tuple[int, float, int, float, int]:
     """
     Sort key: by wall time where there is one; else by place in the input: source, boot within it, printk clock, line.
     Events without a date come before (as if older than) all dated ones.
@@ -66,8 +73,8 @@ def weigh(report: OomReport) -> int:
     )  # fmt: skip
 
 
-def entry_of(incident: Incident, epoch: float | None, source: int, boot: int) -> Entry:
-    """Make the light record of *incident*."""
+def entry_of(incident: Incident, epoch: float | None, source: int) -> Entry:
+    """Make the light record of *incident*, the boot not yet known."""
     report = incident.report
     dead = report.victims or report.killed
     first = dead[0] if dead else None
@@ -75,40 +82,73 @@ def entry_of(incident: Incident, epoch: float | None, source: int, boot: int) ->
     cause = incident.causes[0].code if incident.causes else None
     owner = incident.oom_owner or incident.owner
     return Entry(
-        order=order_of(incident, epoch, source, boot), id=incident.id, uptime_s=report.when.uptime_s,
+        order=order_of(incident, epoch, source), id=incident.id, uptime_s=report.when.uptime_s,
         boot_id=report.when.boot_id, weight=weigh(report),
         fingerprint=(report.kind.value, name or "", report.oom_memcg or "", cause or ""),
         source=report.source.name, first_line=report.source.first_line, last_line=report.source.last_line,
-        time=report.when.time or report.when.time_text, headline=incident.headline, cause=cause,
+        time=report.when.time or report.when.time_text, cause=cause,
         kind=report.kind.value, names=mark(name, Kind.COMM) if name else "", where=owner.short if owner else "",
         kills=len(report.victims),
     )  # fmt: skip
 
 
 class Spool:
-    """Text put aside: in memory while small, in an anonymous temporary file else."""
+    """Bytes put aside: in memory while they are few, in an anonymous temporary file else."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._file = SpooledTemporaryFile(max_size=_KEEP_BYTES)  # noqa: SIM115 - lives as long as the run
+        self._memory = bytearray()
+        self._file: IO[bytes] | None = None
+        self._kept: dict[int, bytes] = {}  # by offset, what the file system had no room for
         self._end = 0
 
-    def put(self, data: bytes) -> tuple[int, int]:
+    def put(self, data: bytes, first_line: int = 0) -> Place:
         """Store *data* and return where it is."""
-        self._file.seek(self._end)
-        self._file.write(data)
-        place = (self._end, len(data))
+        place = Place(self._end, len(data), first_line)
         self._end += len(data)
+        if self._file is None and self._end > _KEEP_BYTES:
+            self._spill()
+        if self._file is None:
+            self._memory += data
+            return place
+        try:
+            self._file.seek(place.offset)
+            self._file.write(data)
+        except OSError:
+            self._kept[place.offset] = data
         return place
 
-    def close(self) -> None:
-        """Give the file back; nothing can be got any more."""
-        self._file.close()
-
-    def get(self, place: tuple[int, int]) -> bytes:
+    def get(self, place: Place) -> bytes:
         """Return what :meth:`put` stored there."""
-        self._file.seek(place[0])
-        return self._file.read(place[1])
+        if place.offset in self._kept:
+            return self._kept[place.offset]
+        if self._file is None:
+            return bytes(self._memory[place.offset : place.offset + place.size])
+        self._file.seek(place.offset)
+        return self._file.read(place.size)
+
+    def close(self) -> None:
+        """Give everything back; nothing can be got any more."""
+        self._memory.clear()
+        self._kept.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def _spill(self) -> None:
+        """Move to a file; where there is no room for one, which can be the very reason of the kills, stay in memory."""
+        from tempfile import TemporaryFile
+
+        try:
+            file = TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the run
+        except OSError:
+            return
+        try:
+            file.write(self._memory)
+        except OSError:
+            file.close()
+            return
+        self._file = file
+        self._memory = bytearray()
 
 
 class Ledger:
@@ -117,21 +157,37 @@ class Ledger:
     def __init__(self) -> None:
         """Start empty."""
         self._by_id: dict[str, list[Entry]] = {}
+        self._words: dict[str, str] = {}
+        self._fingerprints: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def add(self, entry: Entry) -> None:
         """Take *entry*, or merge it into the copy of the same event that is already there."""
         known = self._by_id.setdefault(entry.id, [])
         for i, other in enumerate(known):
             if _same(other, entry):
-                keep = other if other.weight >= entry.weight else entry
-                keep.copies = other.copies + entry.copies + 1
-                known[i] = keep
+                known[i] = _merged(other, entry) if other.weight >= entry.weight else _merged(entry, other)
                 return
         known.append(entry)
+        # A million events say the same few words; entries from another process come with words of their own.
+        word = self._words.setdefault
+        entry.source, entry.kind = word(entry.source, entry.source), word(entry.kind, entry.kind)
+        entry.names, entry.where = word(entry.names, entry.names), word(entry.where, entry.where)
+        entry.cause = word(entry.cause, entry.cause) if entry.cause is not None else None
+        entry.fingerprint = self._fingerprints.setdefault(entry.fingerprint, entry.fingerprint)
 
     def newest_first(self) -> list[Entry]:
         """Every event once, newest first."""
         return sorted((e for group in self._by_id.values() for e in group), key=lambda e: e.order, reverse=True)
+
+
+def _merged(keep: Entry, copy: Entry) -> Entry:
+    """*keep*, with the date and boot only its *copy* knows."""
+    keep.copies += copy.copies + 1
+    if copy.order[0] and not keep.order[0]:
+        keep.order, keep.time = copy.order, copy.time
+    keep.boot_id = keep.boot_id or copy.boot_id
+    keep.uptime_s = copy.uptime_s if keep.uptime_s is None else keep.uptime_s
+    return keep
 
 
 def _same(a: Entry, b: Entry) -> bool:

@@ -33,7 +33,7 @@ _CLOCK = r"\d\d:\d\d:\d\d"
 # Programs whose tag is believed without a host before it; anything else there may be the message itself ("memory: ").
 _TAGS = r"kernel|systemd(?:-[a-z]+)?|earlyoom|nohang|oomd|kubelet|lmkd|lowmemorykiller|slurmstepd|dockerd|containerd"
 _HOSTTAG = (
-    r"(?:(?P<host{n}>[\w][\w.\-:@%]*)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
+    r"(?:(?!oomd kill: )(?P<host{n}>[\w][\w.\-:@%]*)(?<!:)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
     r"(?P<tag{n}>[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$)"
     r"|(?P<tag2{n}>(?:" + _TAGS + r")(?:\[\d+\])?|[\w.\-]+\[\d+\]):(?:[ \t]|$))"
 )

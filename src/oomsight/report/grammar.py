@@ -92,7 +92,7 @@ LINE_RULES: tuple[LineRule, ...] = (
              "btrfs_extent_map     3207098KB    3375622KB"),
     LineRule("allocs_header", r"Memory allocations", "6.10", "mm/show_mem.c __show_mem()", "Memory allocations:"),
     LineRule("allocs", r"[\d.]+ ?[KMGTkB]?i?B? +\d+ \S+:\d+ (?:\[\S+\] )?func:", "6.10", "mm/show_mem.c __show_mem()",
-             "   48.2 MiB  12345 mm/slub.c:2420 func:alloc_slab_page"),
+             "48.2 MiB  12345 mm/slub.c:2420 func:alloc_slab_page"),
     LineRule("sysrq", r"(?:sysrq: )?(?:SysRq ?: ?)?(?:Manual OOM execution|OOM request ignored)", "2.6.11",
              "drivers/tty/sysrq.c moom_callback()", "sysrq: Manual OOM execution"),
     LineRule("suppressed", r"(?:\w+: )?\d+ callbacks suppressed", "2.6.27", "lib/ratelimit.c ___ratelimit()",

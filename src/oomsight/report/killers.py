@@ -75,13 +75,13 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
     _rule(
         "slurm",
-        r"slurmstepd: error: (?P<reason>Detected \d+ oom[-_]kill event\(?s?\)? in (?P<cgroup>[\w=.]+))",
+        r"(?P<reason>Detected \d+ oom[-_]kill event\(?s?\)? in (?P<cgroup>[\w=.]+))",
         "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=10238881.0. Some of your processes may have been killed",
         "slurm cgroup plugin",
     ),
 )
 
-_HINTS = ("due to memory ", "ending SIG", "oomd kill: ", "Killing '", "Kill '", "System OOM", "slurmstepd: error: Detected",
+_HINTS = ("due to memory ", "ending SIG", "oomd kill: ", "Killing '", "Kill '", "System OOM", "Detected ",
           "end sigkill", "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
 _CODE = lazy(r"%[sdu]|\\d|\.\*|r\"|printf|grep |\bdef |\breturn\b")

@@ -327,10 +327,31 @@ def split_glued(numbered: list[_NUMBERED]) -> list[_NUMBERED]:
         if len(line) > 200 or line.count("[") > 1:
             pieces = [p for p in _STARTS.split(line) if p]
             if len(pieces) > 1 and (len(pieces) > 2 or not re.match(r"\s*(?:\[|<|\S+ \S+ .*: \[|\d)", pieces[0])):
-                out.extend((no, p) for p in pieces)
+                out.extend((no, p) for p in _with_prefixes(pieces))
                 continue
         out.append((no, line))
     return out
+
+
+# What says who wrote a line must stay in front of that line.
+_PREFIX_AT_END = lazy(
+    r"(?:(?:\b\d{1,4},\d{1,18},\d{1,18},[^;\s]{0,40};|<\d{1,3}>(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S{1,64} \S{1,48}: )?"
+    r"|\b(?:kern|user|daemon) {0,4}:[a-z]{3,6} {0,3}: )(?:\[ *\d{1,12}\.\d{1,9}\] )?|\[ *\d{1,12}\.\d{1,9}\] {0,2})$"
+)
+
+
+def _with_prefixes(pieces: list[str]) -> list[str]:
+    out = pieces[:1]
+    for piece in pieces[1:]:
+        if piece.startswith("Killed process") and out[-1].endswith("emory: "):
+            out[-1] += piece  # since 5.2 both stand on one line
+            continue
+        m = _PREFIX_AT_END.search(out[-1][-200:])
+        prefix = m[0] if m else ""
+        if prefix:
+            out[-1] = out[-1][: -len(prefix)]
+        out.append(prefix + piece)
+    return [p for p in out if p]
 
 
 def thousands(text: str) -> str:

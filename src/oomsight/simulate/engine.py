@@ -142,9 +142,7 @@ class _Engine:
         if self._committed(step) > machine.commit_limit:
             return True
         state = machine.balance(step)
-        if any(index not in self.stuck for index in state.short) or any(
-            index not in self.throttled for index in state.over_high
-        ):
+        if any(index not in self.stuck for index in state.short) or state.over_high.keys() != self.throttled.keys():
             return True
         if any(self._alerts(state)):
             return True
@@ -249,9 +247,9 @@ class _Engine:
             self._later(until, "bend", process)
 
     def _remove(self, process: Process, step: int, kept_shmem: int | None = None) -> Memory:
-        """End *process*: what it leaves behind is its tmpfs files and page cache."""
+        """End *process*: its tmpfs files stay. Page cache that nobody wants any more counts as free."""
         demand = process.demand(step)
-        left = Memory(shmem=demand.shmem if kept_shmem is None else kept_shmem, cache=demand.cache)
+        left = Memory(shmem=demand.shmem if kept_shmem is None else kept_shmem)
         self.machine.change(process.cgroup, Bend(demand, process.growth, left, ZERO, step))
         del self.processes[process.pid]
         for above in process.cgroup.above:

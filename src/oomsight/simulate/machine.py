@@ -132,8 +132,9 @@ class Machine:
         self.cgroups: list[Cgroup] = []
         self.by_path: dict[str, Cgroup] = {}
         settings = {row["path"]: row for row in cgroups}
-        wanted = dict.fromkeys(above for path in (*settings, *paths) for above in _with_parents(path))
-        for path in sorted(wanted, key=lambda p: p.count("/") if p != "/" else 0):  # parents first, siblings as written
+        # Parents first, siblings as their first processes are written: a limit tried later changes no order.
+        wanted = dict.fromkeys(above for path in (*paths, *settings) for above in _with_parents(path))
+        for path in sorted(wanted, key=lambda path: path.count("/") if path != "/" else 0):
             self._add(path, settings.get(path, {}))
         root = self.cgroups[0]
         root.max = max(self.ram - self.free_floor, 0)

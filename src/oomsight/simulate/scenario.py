@@ -105,21 +105,22 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def line_of(self, table: str, index: int | None, key: str | None) -> int | None:
-        """Line of *key* (``None`` = of the header) in the *index*-th ``[[table]]``, or in ``[table]``."""
+        """Line of *key* (else of the header) in the *index*-th ``[[table]]``, in ``[table]`` or at the top (empty)."""
         wanted = f"[[{table}]]" if index is not None else f"[{table}]"
-        seen, inside, header = -1, table == "", None
+        seen, inside, header = -1, not table, None
         for number, raw in enumerate(self.lines, 1):
             line = raw.strip()
             if line.startswith("["):
                 name = line.partition("#")[0].replace(" ", "").rstrip()
                 seen += name == wanted
-                inside = name == wanted and seen == (index or 0)
-                if not inside and seen == (index or 0) and name.startswith(f"[{table}."):
-                    inside = True  # [variant.set] goes on with the same row
+                # [variant.set] goes on with the row above it.
+                inside = seen == (index or 0) and (name == wanted or name.startswith(f"[{table}."))
                 header = header or (number if inside else None)
+                if not table and name.strip("[]") == key:
+                    return number
             elif inside and key is not None:
                 written = line.partition("=")[0].strip().strip("\"'")
-                if written == key or written.startswith(key + "."):
+                if written == key or f'"{key}"' in line or f"'{key}'" in line:
                     return number
         return header
 
@@ -131,7 +132,7 @@ class _Reader:
               others: tuple[str, ...] = ()) -> dict[str, Any]:  # fmt: skip
         """Values of one table, defaults filled in; *others* are keys somebody else reads."""
         if not isinstance(found, dict):
-            self.problem(name, index, "", f"must be a table, written [{name}]", name)
+            self.problem("", None, name, f"must be a table, written [{name}]")
             return {key.name: key.default for key in keys}
         known = [key.name for key in keys] + list(others)
         for written in found:

@@ -24,10 +24,10 @@ TIME_UNITS: Final = {
 _NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
-def parse_size(text: str | int) -> int | None:
+def parse_size(text: str | float) -> int | None:
     """Bytes of ``512MiB``, ``2G``, ``4096``; ``None`` = not a size."""
-    if isinstance(text, int):
-        return text if not isinstance(text, bool) and text >= 0 else None
+    if isinstance(text, int | float):
+        return int(text) if not isinstance(text, bool) and text >= 0 and text == int(text) else None
     found = _NUMBER.fullmatch(text)
     if found is None or found[2].lower() not in SIZE_UNITS:
         return None
@@ -48,9 +48,9 @@ def parse_duration(text: str | float) -> float | None:
     return total if at else None
 
 
-def parse_rate(text: str | int) -> float | None:
+def parse_rate(text: str | float) -> float | None:
     """Bytes per second of ``10MiB/min``, ``2G/day``, ``4096`` (per second); ``None`` = not a rate."""
-    if isinstance(text, int):
+    if isinstance(text, int | float):
         return float(text) if not isinstance(text, bool) and text >= 0 else None
     amount, _, per = text.partition("/")
     size = parse_size(amount)

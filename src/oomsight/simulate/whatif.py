@@ -63,6 +63,11 @@ class Changes(NamedTuple):
     era: str | None = None  #: kernel release or name of a badness rule
     need_bytes: int | None = None  #: to free, instead of what the moment needs
 
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing is changed (how much is needed is a question, not a change)."""
+        return self._replace(need_bytes=None) == Changes()
+
 
 class Death(NamedTuple):
     """One step of the chain."""
@@ -258,7 +263,9 @@ def what_if_words(result: WhatIf) -> list[str]:
         if after:
             said.append(f"Should memory run out all the same, {_death(moment, after[0])} dies.")
         return said
-    if not after:
+    if result.changes.nothing:
+        pass
+    elif not after:
         said.append("With the change nobody can be killed.")
     elif result.same:
         said.append(f"With the change it is {mark(after[0].name)} (pid {after[0].pid}) all the same.")

@@ -1,11 +1,11 @@
-"""The timeline of a simulation as lines of text: a sparkline for each thing that fills up, one column for each moment."""
+"""The timeline of a simulation as text: a sparkline for each thing that fills up, one column for each moment."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.sinks.safe import ascii_text, display_width, pad, plain, shorten
 from oomsight.simulate.units import duration_words, size_words
+from oomsight.sinks.safe import ascii_text, display_width, pad, plain, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def chart_lines(run: Run, width: int, *, unicode: bool = True) -> list[str]:
     names = [shorten(plain(row.name, ascii_only=not unicode), 16) for row in rows]
     label = max([*map(display_width, names), 5])
     tail = max(len(row.whole_words) for row in rows)
-    columns = max(width - label - tail - 17, 20)
+    columns = max(width - label - tail - 13, 20)
     times = [sample.time_seconds for sample in run.samples]
     levels = _LEVELS if unicode else _ASCII_LEVELS
     left, right = ("▕", "▏") if unicode else ("[", "]")
@@ -42,7 +42,7 @@ def chart_lines(run: Run, width: int, *, unicode: bool = True) -> list[str]:
         peak = max(row.values, default=0)
         share = f"{100 * peak / row.whole_bytes:.0f} %" if row.whole_bytes else ""
         spark = sparkline(resample(times, row.values, columns, run.end_seconds), row.whole_bytes, levels)
-        lines.append(f"{pad(name, label)} {left}{spark}{right} max {share:>5} of {row.whole_words}")
+        lines.append(f"{pad(name, label)} {left}{spark}{right}{share:>6} of {row.whole_words}")
     lines += _marks(run, label, columns)
     lines.append(" " * (label + 2) + _axis(run.end_seconds, columns))
     return [line.rstrip() if unicode else ascii_text(line.rstrip()) for line in lines]

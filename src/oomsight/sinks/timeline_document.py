@@ -54,7 +54,8 @@ KILL: Final = Record(
     field("outcome", TEXT, "killed, no_killable, panic, exiting, restarted."),
     field("words", SENTENCE, "What was decided."),
     field("trigger", optional(TEXT), "Name of the process whose allocation failed."),
-    field("limit_bytes", INT, "What ran out."), field("total_pages", INT, "T."), field("total_how", TEXT, "T in words."),
+    field("limit_bytes", INT, "What ran out."), field("total_pages", INT, "T."),
+    field("total_how", TEXT, "T in words."),
     field("victims", array(VICTIM.type), "Everybody who died."), field("freed_bytes", INT, "Freed by it."),
     field("candidates", array(ROW.type), "The table, the dead first.", lambda k: k.rows),
     field("more_candidates", INT, "Processes not in it.", lambda k: k.more_rows),
@@ -76,7 +77,8 @@ SAMPLE: Final = Record(
 
 CGROUP: Final = Record(
     "cgroup", "A cgroup of the run.",
-    field("path", TEXT, "Path."), field("limit_bytes", optional(INT), "memory.max; of / what can be used; null = none."),
+    field("path", TEXT, "Path."),
+    field("limit_bytes", optional(INT), "memory.max; of / what can be used; null = none."),
     field("high_bytes", optional(INT), "memory.high; null = none."),
 )  # fmt: skip
 
@@ -107,7 +109,7 @@ def _first(run: Run) -> _First | None:
 
 RUN: Final = Record(
     "run", "One run of the scenario: as it is, or with one change.",
-    field("name", TEXT, "base, or the change's.", lambda p: p.name), field("title", TEXT, "In words."),
+    field("name", TEXT, "base, or the change's."), field("title", TEXT, "In words."),
     field("cures", BOOL, "Whether it is meant to help."),
     field("survived", BOOL, "Whether everything that must live did.", lambda p: p.run.survived),
     field("crash_seconds", optional(NUMBER), "When the first of it died; null = never.", lambda p: p.run.crash_seconds),

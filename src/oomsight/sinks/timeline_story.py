@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 TABLES_SHOWN: Final = 2  #: kills told with their table; the rest in one
 EVENTS_SHOWN: Final = 8
 SWEEP_ROWS: Final = 40
+DEATHS_SHOWN: Final = 12
 
 
 def scenario_blocks(played: Sequence[Played], *, width: int = 80, unicode: bool = True) -> list[Block]:
@@ -40,21 +41,17 @@ def scenario_blocks(played: Sequence[Played], *, width: int = 80, unicode: bool 
     first = played[0]
     scenario = first.run.scenario
     title = scenario.title if first.name == BASE else f"{scenario.title}: {first.title}"
-    blocks: list[Block] = [Heading(_own(title), 1)]
+    blocks: list[Block] = [Heading(title, 1)]
     if scenario.about:
-        blocks.append(Paragraph(_own(" ".join(scenario.about.split())), "dim"))
+        blocks.append(Paragraph(" ".join(scenario.about.split()), "dim"))
     blocks.append(Paragraph(" ".join(verdict(first.run)), "good" if first.run.survived else "bad"))
     blocks += _timeline(first.run, width, unicode)
     blocks += _kills(first.run)
     if len(played) > 1:
-        blocks += [Heading("What would help"), Paragraph(comparison_words(played)), _comparison(played)]
+        blocks += [Heading("What would help"), Paragraph(comparison_words(played))]
+        blocks += _comparison(played)
     blocks += fidelity_blocks()
     return blocks
-
-
-def _own(text: str) -> str:
-    """Text of a scenario file: foreign, as it is."""
-    return mark(text, Name.OWNER)
 
 
 def _timeline(run: Run, width: int, unicode: bool) -> list[Block]:
@@ -128,29 +125,28 @@ def _selection(kill: Kill) -> Table:
     return Table(columns, rows, f"{kill.more_rows:,} more processes" if kill.more_rows else None)
 
 
-def _comparison(played: Sequence[Played]) -> Table:
+def _comparison(played: Sequence[Played]) -> list[Block]:
     columns = (
-        Column("change"), Column("what it is", flexible=True, drop=2), Column("result", flexible=True),
-        Column("kernel kills", right=True, drop=1), Column("first", right=True, drop=3),
+        Column("change"), Column("result", flexible=True), Column("kernel kills", right=True), Column("first", drop=2),
+        Column("alert before", drop=3), Column("most needed", right=True, drop=1),
     )  # fmt: skip
     rows = []
     for one in played:
-        run = one.run
-        kills = run.oom_kills
-        tone: Tone = "good" if run.survived else "bad"
+        run, kills = one.run, one.run.oom_kills
+        lead = run.crash_seconds - run.alert_seconds if run.crash_seconds and run.alert_seconds else None
+        peak = max((sample.need_bytes[0] + sample.swap_bytes[0] for sample in run.samples), default=0)
         rows.append(Row((
-            mark(one.name, Name.OWNER), _own(one.title), result_words(run), str(len(kills)),
-            duration_words(kills[0].time_seconds) if kills else "",
-        ), tone))  # fmt: skip
-    return Table(columns, tuple(rows))
+            mark(one.name, Name.OWNER), result_words(run), str(len(kills)),
+            duration_words(kills[0].time_seconds) if kills else "", duration_words(lead) if lead is not None else "",
+            size_words(peak),
+        ), "good" if run.survived else "bad"))  # fmt: skip
+    return [Table(columns, tuple(rows)), KeyValues(tuple((mark(p.name, Name.OWNER), p.title) for p in played[1:]))]
 
 
 def fidelity_blocks() -> list[Block]:
-    """What the model leaves out."""
-    return [
-        Heading("What the model leaves out"),
-        Bullets(tuple(Item(f"{gap.words} {gap.effect}", "dim") for gap in GAPS)),
-    ]
+    """What the model leaves out, in short; JSON and documentation say what each does to the result."""
+    words = "; ".join(gap.short for gap in GAPS)
+    return [Heading("What the model leaves out"), Paragraph(f"{words[:1].upper()}{words[1:]}.", "dim")]
 
 
 # -- many runs --------------------------------------------------------------------------------------------------------
@@ -169,7 +165,7 @@ def sweep_blocks(scenario: Scenario, result: Sweep) -> list[Block]:
         rows.append(Row((point.value, result_words(run), str(len(kills)), first, size_words(peak)), tone))
     more = len(result.points) - SWEEP_ROWS
     return [
-        Heading(f"{_own(scenario.title)}: {result.path} swept", 1), Paragraph(sweep_words(result)),
+        Heading(f"{scenario.title}: {result.path} swept", 1), Paragraph(sweep_words(result)),
         Table(columns, tuple(rows), f"{more:,} more values (all with --format json)" if more > 0 else None),
         *fidelity_blocks(),
     ]  # fmt: skip
@@ -179,7 +175,7 @@ def monte_carlo_blocks(result: MonteCarlo, seed: int, *, width: int = 80, unicod
     """How many crashes what would have prevented, and the survival curves."""
     scenario, crashes = result.scenario, result.crashes
     columns = (
-        Column("change"), Column("what it is", flexible=True, drop=2), Column("crashes", right=True),
+        Column("change"), Column("crashes", right=True),
         Column("prevented", right=True), Column("caused", right=True, drop=3), Column("by guard", right=True, drop=4),
         Column("slowed", right=True, drop=5),
     )  # fmt: skip
@@ -189,18 +185,19 @@ def monte_carlo_blocks(result: MonteCarlo, seed: int, *, width: int = 80, unicod
         if prevented and crashes:
             prevented += f" ({100 * curve.prevented / crashes:.0f} %)"
         rows.append(Row((
-            mark(curve.name, Name.OWNER), _own(curve.title), f"{curve.crashes:,}", prevented, _count(curve.caused),
+            mark(curve.name, Name.OWNER), f"{curve.crashes:,}", prevented, _count(curve.caused),
             _count(curve.by_guard), _count(curve.throttled),
         ), "bad" if curve.crashes == crashes and crashes else "good" if not curve.crashes else "warn"))  # fmt: skip
     alert = scenario.alert
     share = f" ({100 * result.alerted / crashes:.0f} %)" if crashes else ""
-    rows.append(Row((f"alert {alert['at']} %", f"people act within {duration_words(alert['lead'])}",
-                     "", f"{result.alerted:,}{share}", "", "", "")))  # fmt: skip
+    rows.append(Row((f"alert at {alert['at']} %", "", f"{result.alerted:,}{share}", "", "", "")))
     facts = (("runs", f"{result.draws:,}, each with every change"), ("seed", str(seed)),
-             ("varied", f"sizes, rates and times of workloads by up to {scenario.run['spread']} %"))  # fmt: skip
+             ("varied", f"sizes, rates and times of workloads by up to {scenario.run['spread']} %"),
+             ("alert", f"counts if it comes {duration_words(alert['lead'])} before the crash"))  # fmt: skip
     return [
-        Heading(f"{_own(scenario.title)}: {result.draws:,} times by chance", 1),
+        Heading(f"{scenario.title}: {result.draws:,} times by chance", 1),
         Paragraph(" ".join(monte_carlo_words(result))), KeyValues(facts), Table(columns, tuple(rows)),
+        KeyValues(tuple((mark(curve.name, Name.OWNER), curve.title) for curve in result.curves[1:])),
         Heading("Still alive after"), Code("\n".join(_survival(result, min(width, 100) - 6, unicode)), "text"),
         *fidelity_blocks(),
     ]  # fmt: skip
@@ -241,8 +238,11 @@ def what_if_blocks(result: WhatIf) -> list[Block]:
     blocks: list[Block] = [
         Heading("What if", 1), Paragraph(" ".join(what_if_words(result))), KeyValues(tuple(facts)),
     ]  # fmt: skip
-    blocks += [Heading("As it is"), _deaths(result, result.before), Heading("With the change"),
-               _deaths(result, result.after)]  # fmt: skip
+    if result.changes.nothing:
+        blocks += [Heading("Who dies, and who is next"), _deaths(result, result.after)]
+    else:
+        blocks += [Heading("As it is"), _deaths(result, result.before), Heading("With the change"),
+                   _deaths(result, result.after)]  # fmt: skip
     if result.notes:
         blocks.append(Bullets(tuple(Item(note, "dim") for note in result.notes)))
     return blocks
@@ -263,9 +263,10 @@ def _deaths(result: WhatIf, deaths: Sequence[Death]) -> Block:
             size_words(d.held_pages * size), size_words(d.freed_pages * size), size_words(d.total_freed_pages * size),
             "yes" if d.needed else "next",
         ), "bad" if d.needed else "dim")
-        for number, d in enumerate(deaths, 1)
+        for number, d in enumerate(deaths[:DEATHS_SHOWN], 1)
     )  # fmt: skip
-    return Table(columns, rows)
+    more = len(deaths) - DEATHS_SHOWN
+    return Table(columns, rows, f"{more:,} more (all with --format json)" if more > 0 else None)
 
 
 # -- help -------------------------------------------------------------------------------------------------------------
@@ -289,6 +290,6 @@ def list_blocks(scenarios: Sequence[tuple[str, Scenario]]) -> list[Block]:
     """The scenarios that come with oomsight."""
     columns = (Column("name"), Column("what it is", flexible=True), Column("changes tried", flexible=True, drop=1))
     rows = tuple(
-        Row((name, _own(s.title), ", ".join(mark(v.name, Name.OWNER) for v in s.variants))) for name, s in scenarios
+        Row((name, s.title, ", ".join(mark(v.name, Name.OWNER) for v in s.variants))) for name, s in scenarios
     )
     return [Heading("Scenarios that come with oomsight", 1), Table(columns, rows)]

@@ -11,7 +11,7 @@ input: one buffer of 18 MiB and one window of at most 12 MiB.
   look like a report; behind the last hit some more lines.
 * A hit without a first line (its head was lost, or rate-limited away) reaches back along lines that look like a
   report.
-* Windows that touch are one, until it exceeds 4 MiB; then it is divided between two reports.
+* Windows that touch are one, until it exceeds 512 KiB; then it is divided between two reports.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Limits:
     back_bytes: int = 4 << 20  #: how far a headless report may reach back
     forward_bytes: int = 8 << 20  #: how far a report may run without another hit (20,000 task rows: 2 MiB)
     bridge_bytes: int = 64 << 10  #: between two hits of one report no line is looked at up to this distance
-    window_bytes: int = 4 << 20  #: a window larger than this is divided before the next report
+    window_bytes: int = 512 << 10  #: a window larger than this is divided before the next report
     window_max_bytes: int = 12 << 20  #: and here even in the middle of one
     block_bytes: int = BLOCK_BYTES  #: bytes searched at once
     head_lines: int = 10  #: kept before a report (SysRq, suppressed callbacks, the daemon's last words)

@@ -1,0 +1,76 @@
+"""Carriers: every layer, their order, continuation lines and who wrote a line."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from oomsight.report.carriers import LAYERS, find_layers, strip_lines
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda r: r.name)
+def test_layer_matches_its_own_sample_whole(layer: object) -> None:
+    m = re.match(layer.pattern, layer.sample)  # type: ignore[attr-defined]
+    assert m is not None
+    assert m.end() == len(layer.sample)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if x.name not in {"indent", "monotonic"}], ids=lambda r: r.name)
+def test_layer_is_found_in_front_of_a_message(layer: object) -> None:
+    end, names = find_layers(layer.sample + "Mem-Info:")  # type: ignore[attr-defined]
+    assert (end, names) == (len(layer.sample), (layer.name,))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("> > [   17.316920] Mem-Info:", ("quote", "printk")),
+        ("<4>Nov 23 09:58:14 db1 kernel: [   17.316920] Mem-Info:", ("pri", "syslog", "printk")),
+        ("kern  :warn  : [   17.316920] Mem-Info:", ("level", "printk")),
+        ("2026-11-23T09:58:14.7Z stdout F [   17.316920] Mem-Info:", ("cri", "printk")),
+        ("[   17.316920] oomrig kernel: Mem-Info:", ("printk", "monotonic")),
+        ("Nov 23 09:58:14 db1 kernel: Mem-Info:", ("syslog",)),
+        ("Mem-Info:", ()),
+        ("Out of memory: Killed process 1 (a)", ()),
+        ("memory: usage 1kB, limit 1kB, failcnt 0", ()),
+        ("[  155]  1000   155    14118    13905", ()),
+        ("[  pid  ]   uid  tgid total_vm", ()),
+        ("Node 0 DMA: 1*4kB", ()),
+    ],
+)
+def test_find_layers(line: str, names: tuple[str, ...]) -> None:
+    assert find_layers(line)[1] == names
+
+
+def test_strip_lines_keeps_numbers_and_drops_blank_lines() -> None:
+    lines = strip_lines(["", "[    1.000001] a", "   ", "[    1.000002] b", ""], 10)
+    assert lines.texts == ["a", "b"]
+    assert lines.nos == [11, 13]
+
+
+def test_indented_line_continues_the_record_before() -> None:
+    lines = strip_lines(["[    1.000001] Memory cgroup stats for /a:", "               anon 5", "[    1.000002] x"])
+    assert lines.texts == ["Memory cgroup stats for /a:", "anon 5", "x"]
+    assert lines.cont == {1}
+
+
+@pytest.mark.parametrize(
+    ("line", "untrusted"),
+    [
+        ("4,1,1,-;x", False), ("12,1,1,-;x", True), ("<4>x", False), ("<13>x", True), ("> 12,1,1,-;x", True),
+        ("kern  :err   : x", False), ("user  :err   : x", True), ("<13>Nov 23 09:58:14 db1 kernel: x", False),
+        ("<13>Nov 23 09:58:14 db1 evil: x", True), ("[    1.000001] x", False),
+    ],
+)  # fmt: skip
+def test_facility_says_who_wrote_a_line(line: str, untrusted: bool) -> None:
+    assert (0 in strip_lines([line]).untrusted) is untrusted
+
+
+def test_caller_ids_of_both_forms() -> None:
+    lines = strip_lines(["[    1.000001][  T123] a", "[    1.000002][   C1] b"])
+    assert lines.has_callers
+    assert [lines.caller(i) for i in (0, 1)] == ["T123", "C1"]
+    assert lines.texts == ["a", "b"]
+    kmsg = strip_lines(["4,1,1,-,caller=T77;a"])
+    assert kmsg.caller(0) == "T77"
