@@ -18,15 +18,15 @@ from oomsight.data import read_capture
 
 SEED = 20261123
 HOST = "web-07"
-START = datetime(2026, 11, 1)
+START = datetime(2026, 11, 1)  # noqa: DTZ001 - syslog has no zone
 ORDINARY = 40_000  # different ordinary lines; they are drawn from again and again
-BLOCK_BYTES = 4 << 20
 
 _CLOCK = re.compile(r"^\[ *\d+\.\d+\] ?")
 _NAMES = (
-    "systemd systemd-journal systemd-udevd dbus-daemon sshd cron rsyslogd containerd dockerd containerd-shim kubelet nginx "
-    "php-fpm postgres mysqld redis-server java node python3 gunicorn celery ruby prometheus node_exporter fluent-bit bash"
-).split()
+    "systemd", "systemd-journal", "systemd-udevd", "dbus-daemon", "sshd", "cron", "rsyslogd", "containerd", "dockerd",
+    "containerd-shim", "kubelet", "nginx", "php-fpm", "postgres", "mysqld", "redis-server", "java", "node", "python3",
+    "gunicorn", "celery", "ruby", "prometheus", "node_exporter", "fluent-bit", "bash",
+)  # fmt: skip
 
 
 def report(rng: random.Random, tasks: int | None = None) -> list[str]:
@@ -41,15 +41,14 @@ def report(rng: random.Random, tasks: int | None = None) -> list[str]:
     if tasks is not None:
         first = next(i for i, line in enumerate(messages) if re.match(r"\[ *\d+\] ", line))
         have = sum(bool(re.match(r"\[ *\d+\] ", line)) for line in messages)
-        messages[first:first] = [_row(rng, 200 + 7 * i) for i in range(tasks - have)]
+        messages[first:first] = [_row(rng, 200 + 7 * i) for i in range(max(0, tasks - have))]
     new_pid, new_name = str(rng.randrange(3000, 4_000_000)), rng.choice(_NAMES)
     size = rng.randrange(20_000, 60_000)
-    out = []
-    for line in messages:
-        if pid in line or name in line:
-            line = re.sub(rf"\b{pid}\b", new_pid, line).replace(name, new_name)
-        out.append(re.sub(r"total-vm:\d+kB", f"total-vm:{size}kB", line))
-    return out
+    word = re.compile(rf"\b{pid}\b")
+    return [
+        re.sub(r"total-vm:\d+kB", f"total-vm:{size}kB", word.sub(new_pid, line).replace(name, new_name))
+        for line in messages
+    ]
 
 
 def _row(rng: random.Random, pid: int) -> str:
@@ -72,51 +71,48 @@ def syslog(messages: list[str], moment: datetime, uptime: float) -> str:
 
 
 def ordinary(rng: random.Random) -> str:
-    """What stands behind the time and host of one line that is no concern of ours."""
+    """What stands behind the time and host of one line that is no concern of ours; one in 25 holds "oom"."""
     n, pid, ip = rng.randrange(1 << 20), rng.randrange(300, 99999), f"203.0.113.{rng.randrange(256)}"
-    return rng.choice((
+    kernel = f"kernel: [{n}.{pid:06d}]"
+    common = (
         f"sshd[{pid}]: Failed password for invalid user admin from {ip} port {n % 60000 + 1024} ssh2",
         f"sshd[{pid}]: Connection closed by authenticating user root {ip} port {n % 60000 + 1024} [preauth]",
         f"systemd[1]: Started session-{n}.scope - Session {n} of User deploy.",
-        f"systemd[1]: logrotate.service: Deactivated successfully.",
-        f"systemd[1]: Starting apt-daily.service - Daily apt download activities...",
+        "systemd[1]: logrotate.service: Deactivated successfully.",
+        "systemd[1]: Starting apt-daily.service - Daily apt download activities...",
         f"CRON[{pid}]: (root) CMD (test -x /usr/sbin/anacron || {{ cd / && run-parts --report /etc/cron.hourly; }})",
-        f"kernel: [{n}.{pid:06d}] IPv6: ADDRCONF(NETDEV_CHANGE): veth{n:x}: link becomes ready",
-        f"kernel: [{n}.{pid:06d}] TCP: request_sock_TCP: Possible SYN flooding on port 443. Sending cookies.",
-        f"kernel: [{n}.{pid:06d}] audit: type=1400 audit(1795427894.750:{n}): apparmor=\"ALLOWED\" operation=\"open\"",
-        f"nginx[{pid}]: {ip} - - \"GET /room/{n}/photos?zoom={n % 20} HTTP/1.1\" 200 {n} \"-\" \"Mozilla/5.0 (X11; Linux)\"",
-        f"nginx[{pid}]: {ip} - - \"POST /api/v2/orders/{n} HTTP/1.1\" 201 {n % 5000} \"-\" \"okhttp/4.12.0\"",
-        f"bookings[{pid}]: INFO room {n} confirmed, {n % 9} nights, processed in {n % 900} ms",
-        f"indexer[{pid}]: bloom filter of segment {n} rebuilt: {n} keys, 0.01 false positives, memory {n % 512} MiB",
-        f"zoom-bridge[{pid}]: meeting {n}: participant joined from {ip}, process {pid} healthy",
+        f"{kernel} IPv6: ADDRCONF(NETDEV_CHANGE): veth{n:x}: link becomes ready",
+        f"{kernel} TCP: request_sock_TCP: Possible SYN flooding on port 443. Sending cookies.",
+        f'{kernel} audit: type=1400 audit(1795427894.750:{n}): apparmor="ALLOWED" operation="open"',
+        f'nginx[{pid}]: {ip} - - "POST /api/v2/orders/{n} HTTP/1.1" 201 {n % 5000} "-" "okhttp/4.12.0"',
+        f'nginx[{pid}]: {ip} - - "GET /static/{n:x}.js HTTP/1.1" 304 0 "-" "Mozilla/5.0 (X11; Linux x86_64)"',
         f"postgres[{pid}]: LOG:  checkpoint complete: wrote {n} buffers (0.3%); 0 WAL file(s) added, 1 removed",
-        f"dockerd[{pid}]: time=\"2026-11-23T09:58:14Z\" level=info msg=\"ignoring event\" container={n:064x} module=libcontainerd",
-        f"kubelet[{pid}]: I1123 09:58:14.750231 {pid} kubelet.go:2421] \"SyncLoop ADD\" source=\"api\" pods=[\"shop/cart-{n:x}\"]",
+        f'dockerd[{pid}]: time="2026-11-23T09:58:14Z" level=info msg="ignoring event" container={n:064x}',
+        f'kubelet[{pid}]: I1123 09:58:14.750231 {pid} kubelet.go:2421] "SyncLoop ADD" pods=["shop/cart-{n:x}"]',
         f"java[{pid}]: [GC (Allocation Failure) {n}K->{n % 9999}K({n + 4096}K), 0.0{n % 999} secs]",
-    ))  # fmt: skip
+        f"indexer[{pid}]: segment {n} rebuilt: {n} keys, memory {n % 512} MiB, process {pid} healthy",
+    )
+    alike = (
+        f'nginx[{pid}]: {ip} - - "GET /room/{n}/photos?zoom={n % 20} HTTP/1.1" 200 {n} "-" "okhttp/4.12.0"',
+        f"bookings[{pid}]: INFO room {n} confirmed, {n % 9} nights, processed in {n % 900} ms",
+        f"indexer[{pid}]: bloom filter of segment {n}: 0.01 false positives, memory {n % 512} MiB",
+    )
+    return rng.choice(alike if rng.random() < 0.04 else common)
 
 
 def lines(rng: random.Random, size: int, reports: int) -> Iterator[bytes]:
     """A syslog of about *size* bytes with *reports* reports spread evenly over it, in blocks."""
     pool = [ordinary(rng).encode() for _ in range(ORDINARY)]
-    sample = report(rng, 30)
-    chunk = max(64 << 10, size // max(reports, 1) - len(syslog(sample, START, 0.0))) if reports else 64 << 10
     moment, made, told = START, 0, 0
-    while made < size:
+    while made < size or told < reports:
         moment += timedelta(seconds=rng.randrange(1, 20))
         stamp = f"{moment:%b} {moment.day:2d} {moment:%H:%M:%S} {HOST} ".encode()
-        some, block = rng.sample(pool, 400), []
-        filled = 0
-        while filled < chunk:
-            # One stamp for a few hundred lines: a second of a busy server.
-            part = stamp + (b"\n" + stamp).join(some) + b"\n"
-            block.append(part[: chunk - filled].rpartition(b"\n")[0] + b"\n" if len(part) > chunk - filled else part)
-            filled += len(part)
-        if told < reports:
-            seconds = (moment - START).total_seconds()
-            block.append(syslog(report(rng, rng.randrange(8, 60)), moment, 1000 + seconds).encode())
+        # One stamp for some hundred lines: a second of a busy server.
+        data = stamp + (b"\n" + stamp).join(rng.sample(pool, 400)) + b"\n"
+        while told < reports and told * size <= made * reports:
+            uptime = 1000 + (moment - START).total_seconds()
+            data += syslog(report(rng, rng.randrange(8, 60)), moment, uptime + told % 7).encode()
             told += 1
-        data = b"".join(block)
         made += len(data)
         yield data
 

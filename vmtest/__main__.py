@@ -20,7 +20,7 @@ from pathlib import Path
 
 from vmtest import build, machine, verdict
 from vmtest.conf import ConfError, Kernel, Scenario, parse_kernels, parse_scenario, select
-from vmtest.paths import PRODUCT, REPOSITORY, RESULTS, RIG, WORK
+from vmtest.paths import PRODUCT, RESULTS, RIG, WORK
 
 _TOOLS = {
     machine.QEMU: "qemu-system-x86",
@@ -58,7 +58,7 @@ def explain_console(console: Path) -> verdict.Explained | None:
     """``oomsight explain`` on this host over a console log: after a panic it is the only witness."""
     command = [sys.executable, "-m", "oomsight.cli.main", "explain", "--format", "json", str(console)]
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}, capture_output=True, check=False
+        command, env={**os.environ, "PYTHONPATH": str(PRODUCT.parent)}, capture_output=True, check=False
     )
     document = verdict.read_document(done.stdout)
     return verdict.explained(document, done.returncode, None) if document is not None else None

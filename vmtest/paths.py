@@ -8,7 +8,8 @@ from typing import Final
 
 RIG: Final = Path(__file__).resolve().parent
 REPOSITORY: Final = RIG.parent
-PRODUCT: Final = REPOSITORY / "src" / "oomsight"
+PRODUCT: Final = Path(os.environ.get("OOMSIGHT_VMTEST_PRODUCT", REPOSITORY / "src" / "oomsight"))
+"""The package under test."""
 WORK: Final = Path(os.environ.get("OOMSIGHT_VMTEST_WORK", "/var/tmp/oomsight-vmtest"))
 KERNELS: Final = WORK / "kernels"
 USERLAND_IMAGE: Final = WORK / "userland.img"

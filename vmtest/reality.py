@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from vmtest.paths import PRODUCT, REPOSITORY, RESULTS, RIG
+from vmtest.paths import PRODUCT, RESULTS, RIG
 from vmtest.verdict import processes
 
 TOLERANCE_SECONDS: Final = 1.0
@@ -94,7 +94,7 @@ def simulate(text: str) -> dict[str, Any]:
         file.write(text)
         file.flush()
         command = [sys.executable, "-m", "oomsight.cli.main", "simulate", "--format", "json", file.name]
-        env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+        env = {**os.environ, "PYTHONPATH": str(PRODUCT.parent)}
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"simulate: status {done.returncode}: {done.stderr.strip()}")

@@ -34,7 +34,8 @@ def test_parse_config_values_change_the_sentences() -> None:
         ("[store]\npath = 3\n", "f: line 2: store.path must be text in quotes, not 3"),
     ],
 )
-def test_parse_config_mistake_names_line_and_cure(text, message) -> None:
+def test_parse_config_mistake_names_line_and_cure(text, message, monkeypatch) -> None:
+    monkeypatch.setattr("oomsight.daemons.config.EXTENSIONS", {})
     with pytest.raises(ConfigError) as caught:
         parse_config(text, "f")
     assert str(caught.value) == message

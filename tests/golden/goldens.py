@@ -11,13 +11,15 @@ import json
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oomsight.diagnose.explain import explain_report
-from oomsight.diagnose.model import Incident
 from oomsight.report import parse_text
-from oomsight.report.model import OomReport
 from oomsight.sinks.document import incident_dict
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import Incident
+    from oomsight.report.model import OomReport
 
 HERE = Path(__file__).parent
 NAMES = tuple(sorted(p.parent.name for p in HERE.glob("*/truth.json")))

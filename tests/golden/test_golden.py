@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from oomsight.diagnose.model import Incident
 from oomsight.report.model import EventKind, OomReport
 
 from .goldens import HERE, NAMES, carriers, expected_text, incidents, log, reports, truth
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import Incident
 
 WITH_KILLS = tuple(n for n in NAMES if truth(n)["kills"])
 # The truth has more kills than the log: the ring buffer overflowed, or the carriers were copied before the last kill.

@@ -25,6 +25,8 @@ PURE = {
     "score": {"kernel", "naming", "proc"},
     "simulate": {"kernel", "naming", "proc", "score"},
     "live": {"diagnose", "kernel", "naming", "report"},
+    "alerts": {"naming"},
+    "drill": {"alerts", "naming", "proc"},
     "why": {"attribute", "diagnose", "kernel", "naming", "report"},
     "trend": {"kernel", "naming", "proc"},
     "policy": {"kernel", "naming", "proc", "score"},

@@ -236,7 +236,7 @@ DAMAGE: dict[str, Callable[[str], str]] = {
     "bom": lambda t: "\ufeff" + t,
     "ansi": lambda t: re.sub(r"^(\[[^\]]*\])(.*)$", "\x1b[32m\\1\x1b[0m\x1b[33m\\2\x1b[0m", t, flags=re.M),
     "quoted-printable": lambda t: quopri.encodestring(t.encode()).decode(),
-    "json-escaped": lambda t: json.dumps(t),
+    "json-escaped": json.dumps,
     "json-member": lambda t: json.dumps({"event": "oom", "body": t}),
     "literal-newlines": lambda t: t.replace("\n", "\\n"),
     "one-line": lambda t: re.sub(r"\s*\n\s*", " ", t),

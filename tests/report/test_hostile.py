@@ -92,7 +92,7 @@ paths = st.text(st.characters(min_codepoint=32, exclude_characters="\x7f", exclu
 @settings(max_examples=120, deadline=None)
 @given(victim=comms | odd_bytes, trigger=comms | odd_bytes, pid=st.integers(301, 4194304), uid=st.integers(0, 4294967294),
        adj=st.integers(-999, 1000), rss=st.integers(65, 2**28))  # fmt: skip
-def test_any_names_and_numbers_come_back_from_kmsg(
+def test_any_names_and_numbers_come_back_from_kmsg(  # noqa: PLR0917 - one argument a strategy
     victim: str, trigger: str, pid: int, uid: int, adj: int, rss: int
 ) -> None:
     check(Written(victim=victim, trigger=trigger, pid=pid if pid != 4300 else 4301, uid=uid, adj=adj, rss_pages=rss), "kmsg")

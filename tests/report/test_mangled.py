@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
 from oomsight.report import parse_text
-from oomsight.report.model import OomReport
 
 from ..golden.goldens import log
 from .mangle import CARRIERS, DAMAGE, Message, interleave, messages, printk, text, with_noise
+
+if TYPE_CHECKING:
+    from oomsight.report.model import OomReport
 
 # A cgroup kill of a task that did not ask, a host-wide one of an old kernel, a group kill, a NUMA one, cgroup v1.
 GOLDENS = ("6.18.15-memcg_nested", "5.10.262-global_swap_zram", "6.12.107-memcg_group", "7.3.4-numa_cpuset", "6.1.192-memcg_v1")

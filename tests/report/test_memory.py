@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oomsight.report.grammar import classify
-from oomsight.report.memory import PAGE_COUNTS, limit_kib, parse_meminfo, parse_memcg
+from oomsight.report.memory import PAGE_COUNTS, limit_kib, parse_memcg, parse_meminfo
 from oomsight.report.model import UNLIMITED
 
 

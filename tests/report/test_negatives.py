@@ -1,3 +1,4 @@
+# ruff: noqa: E101 - C code is indented by tabs
 """Text that talks about the OOM killer, or looks like it, without one having killed: no incident with victims."""
 
 from __future__ import annotations

@@ -108,13 +108,13 @@ def facts_of(event: Event, node: str | None = None) -> Facts | None:
         return None
     incident: Mapping[str, Any] = event["incident"]
     names = (event.get("enrichment") or {}).get("attribution") or {}
-    victim = next(iter([*incident["victims"], *incident["killed"]]), {})
+    victim: Mapping[str, Any] = next(iter([*incident["victims"], *incident["killed"]]), {})
     owner = victim.get("owner") or incident.get("oom_owner") or {}
     cgroup = incident["task_memcg"] or victim.get("cgroup") or incident["oom_memcg"]
     causes = incident["causes"]
     known = list(_names(incident, names, owner))
     words = _where(names)
-    facts = Facts(
+    return Facts(
         event_id=event["event_id"], kind=incident["kind"], cause=causes[0]["code"] if causes else "unknown",
         severity=SEVERITY_OF.get(incident["kind"], Severity.WARNING), kills=len(event["kills"]),
         headline=marked_again(incident["headline"], known), time=incident["time"] or event["seen"],
@@ -125,7 +125,6 @@ def facts_of(event: Event, node: str | None = None) -> Facts | None:
         node=names.get("node") or incident["host"] or node, where=words,
         drill=(cgroup or "").rpartition("/")[2].startswith(DRILL_PREFIX), lines=tuple(_lines(event, names, known)),
     )  # fmt: skip
-    return facts
 
 
 def _where(names: Mapping[str, Any]) -> str | None:

@@ -114,7 +114,7 @@ def _channel(table: Mapping[str, Any]) -> ChannelSpec:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise AlertsError("every [[alerts.channel]] needs a name of letters, digits, '-', '_' and '.'")
     where = f"channel {name}"
-    if type_ not in CHANNEL_TYPES:
+    if not isinstance(type_, str) or type_ not in CHANNEL_TYPES:
         near = get_close_matches(str(type_), CHANNEL_TYPES, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(CHANNEL_TYPES)}"
         raise AlertsError(f"{where}: there is no type '{type_}'; {hint}")
@@ -130,7 +130,8 @@ def _channel(table: Mapping[str, Any]) -> ChannelSpec:
             raise AlertsError(f"{where}: {option.name}{f' or {option.name}_file' if option.secret else ''} is missing")
         if file is not None:
             options[f"{option.name}_file"] = _typed(file, str, f"{where}: {option.name}_file")
-        options[option.name] = option.default if value is None else _typed(value, option.kind, f"{where}: {option.name}")
+        given = value is not None
+        options[option.name] = _typed(value, option.kind, f"{where}: {option.name}") if given else option.default
     _check_options(options, where, type_)
     rate = table.get("per_minute", kind.per_minute)
     if rate is not None and (type(rate) is not int or rate < 0):

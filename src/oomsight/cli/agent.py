@@ -45,16 +45,15 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
         for sentence in config.sentences():
             answer(f"- {sentence}\n")
         return Exit.OK
-    from oomsight.daemons.agent import Agent
+    from oomsight.daemons.service import run_service
     from oomsight.sinks.store import StoreBusy
 
     def say(line: str) -> None:
         remark(line)
         sys.stderr.flush()
 
-    agent = Agent(config, say, reload=read)
     try:
-        agent.run()
+        run_service(config, say, read)
     except StoreBusy as error:
         raise CommandError(str(error), Exit.FAILED, "end the other agent, or give another --store") from None
     return Exit.OK

@@ -273,8 +273,8 @@ def _write_json(run: Run, output_format: str, pseudonyms: Pseudonyms | None) -> 
 
     def texts() -> Iterator[str]:
         for entry in run.entries:
-            assert entry.spooled is not None
-            text = run.spool.get(entry.spooled).decode("ascii")
+            assert entry.place is not None
+            text = run.spool.get(entry.place).decode("ascii")
             sentence = _recurrence(counts[id(entry)], entry)
             if sentence is not None and text.endswith(_NO_RECURRENCE):
                 # How often it happened is known only at the end of the run; the key is the last of the object.

@@ -95,6 +95,7 @@ class Agent:
         self.detector.poll(interval if wait is None else wait if interval is None else min(wait, interval))
         self._save_positions()
         health = self.detector.health
+        health.turned = time.monotonic()
         if self.writer is not None:
             health.store, health.queue, health.dropped = self.writer.state, len(self.writer), self.writer.dropped
         health.subscriber_errors = self.hub.errors()

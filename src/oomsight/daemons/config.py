@@ -55,7 +55,7 @@ SETTINGS: Final = (
     Setting("store.max_mib", int, 256, lambda v: f"Above {v} MiB the oldest incidents are removed.", 1, 1 << 20),
 )  # fmt: skip
 
-EXTENSIONS: dict[str, str] = {}
+EXTENSIONS: dict[str, str] = {"alerts": "oomsight.daemons.telling:sentences"}
 """Section -> ``module:function`` that checks it and returns its sentences."""
 
 

@@ -53,6 +53,10 @@ class Hub:
         """Return how many events each subscriber failed to take or had no room for; only those that did."""
         return {name: w.failed + w.dropped for name, w in self._workers.items() if w.failed or w.dropped}
 
+    def queued(self) -> dict[str, int]:
+        """Return how many events wait for each subscriber."""
+        return {name: len(worker) for name, worker in self._workers.items()}
+
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Let the subscribers finish what is queued, each within *timeout_seconds*."""
         for worker in self._workers.values():
@@ -69,6 +73,9 @@ class _Worker:
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"subscriber {name}", daemon=True)
         self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._queue)
 
     def put(self, event: Event) -> None:
         with self._wake:

@@ -34,6 +34,7 @@ class Health:
     dropped: int = 0  #: events a full queue could not keep
     store: str = "off"  #: ok, off, or what is wrong
     subscriber_errors: dict[str, int] = field(default_factory=dict)
+    turned: float | None = None  #: when the agent's loop last went round, on the monotonic clock
 
     @property
     def degraded(self) -> bool:

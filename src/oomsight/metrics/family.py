@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from operator import add
 from typing import Final
 
 from oomsight.metrics.table import BY_NAME, LABELS, OTHER, Metric
@@ -14,7 +15,7 @@ _HASH_CHARS: Final = 8
 
 LabelValues = tuple[str, ...]
 
-_JOIN: Final = {"sum": float.__add__, "min": min, "max": max}
+_JOIN: Final[dict[str, Callable[[float, float], float]]] = {"sum": add, "min": min, "max": max}
 
 
 @dataclass(slots=True)
@@ -39,7 +40,8 @@ class Family:
 
 def family(name: str, value: float | None = None) -> Family:
     """An empty family of the table's metric *name*, with *value* as its only sample where one is given."""
-    return Family(BY_NAME[name]).add(value) if value is not None else Family(BY_NAME[name])
+    empty = Family(BY_NAME[name])
+    return empty.add(value) if value is not None else empty
 
 
 def present(families: Iterable[Family]) -> list[Family]:

@@ -16,18 +16,21 @@ from oomsight.report.carriers import Lines, find_layers, strip_lines
 from oomsight.report.grammar import classify
 from oomsight.report.killers import find_killers
 from oomsight.report.model import EventKind, Note, OomReport
-from oomsight.report.times import Clock
+from oomsight.report.times import NO_CLOCK, Clock
 from oomsight.report.unwrap import decode, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
 
 __all__ = ["Clock", "OomReport", "parse_text"]
 
 _PASTE_BYTES = 512 * 1024  # larger texts are logs, not pastes: nobody wraps or reverses those by hand
 _NEAR_LINES = 60
+_DAMAGE_NOTES = frozenset({"table_rows_damaged", "table_unreadable", "table_no_header", "kill_line_repeated"})
 _CLOCK_SLACK_S = 0.01  # carriers keep at least two decimals of the printk clock
 _ANY = lazy(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '")
 
 
-def parse_text(data: bytes | str, name: str = "<text>", *, first_line: int = 1, clock: Clock = Clock()) -> list[OomReport]:
+def parse_text(
+    data: bytes | str, name: str = "<text>", *, first_line: int = 1, clock: Clock = NO_CLOCK
+) -> list[OomReport]:
     """
     Find every OOM event in *data* and return its report, in the order the events stand in the text.
 
@@ -69,7 +72,8 @@ def _without_copies(reports: list[OomReport]) -> list[OomReport]:
         first, more = kept[at], report
         if (more.complete, len(more.tasks)) > (first.complete, len(first.tasks)):
             first, more = more, first
-        first.notes.append(Note("report_repeated", more.source.first_line, "the same report stands in the text again; counted once"))
+        again = "the same report stands in the text again; counted once"
+        first.notes.append(Note("report_repeated", more.source.first_line, again))
         kept[at] = first
     return kept
 
@@ -142,14 +146,16 @@ def _from_earlier_table(reports: list[OomReport]) -> None:
             if row is not None:
                 victim.uid = row.uid if victim.uid is None else victim.uid
                 victim.oom_score_adj = row.oom_score_adj if victim.oom_score_adj is None else victim.oom_score_adj
-                report.notes.append(Note("from_earlier_table", row.line, "uid and adj are from the table of the report before"))
+                text = "uid and adj are from the table of the report before"
+                report.notes.append(Note("from_earlier_table", row.line, text))
 
 
 def _damaged(reports: list[OomReport], numbered: list[tuple[int, str]]) -> bool:
-    """Whether another reading of the text could say more: something is missing, or nothing was found in OOM-like text."""
+    """Whether another reading could say more: something is missing, or nothing was found in OOM-like text."""
     if any(not r.complete or any(n.code.startswith("table_") for n in r.notes) for r in reports):
         return True
-    if any(v.line is not None and None in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for r in reports for v in r.victims):
+    victims = [v for r in reports for v in r.victims]
+    if any(None in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for v in victims):
         return True
     return not reports and any(_ANY.search(s) for _, s in numbered)
 
@@ -165,7 +171,8 @@ def _score(reading: _Reading) -> tuple[int, int, int]:
     for r in reports:
         facts += 40 * r.complete + min(len(r.tasks), 400)
         if (t := r.trigger) is not None:
-            facts += 10 + 2 * sum(x is not None for x in (t.pid, t.gfp_mask, t.order, t.oom_score_adj, t.kernel_release))
+            told = (t.pid, t.gfp_mask, t.order, t.oom_score_adj, t.kernel_release)
+            facts += 10 + 2 * sum(x is not None for x in told)
         facts += 5 * (r.memcg is not None and bool(r.memcg.stats) and r.memcg.stats[0].path == r.oom_memcg)
         facts -= 10  # one event told in pieces is not more than one event
         printed = r.constraint is not None and not any(n.code == "constraint_derived" for n in r.notes)
@@ -178,10 +185,10 @@ def _score(reading: _Reading) -> tuple[int, int, int]:
             if (v.pid, v.comm) in seen:
                 continue
             seen.add((v.pid, v.comm))
-            known = (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib, v.shmem_rss_kib, v.pgtables_kib, v.uid, v.oom_score_adj)
-            facts += 20 + 3 * sum(x is not None for x in known)
+            sizes = (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib, v.shmem_rss_kib, v.pgtables_kib)
+            facts += 20 + 3 * sum(x is not None for x in (*sizes, v.uid, v.oom_score_adj))
         facts += 8 * len(r.killed)
-        facts -= 5 * sum(n.code in {"table_rows_damaged", "table_unreadable", "table_no_header", "kill_line_repeated"} for n in r.notes)
+        facts -= 5 * sum(n.code in _DAMAGE_NOTES for n in r.notes)
     orphans = sum(1 for r in reports if not r.victims and r.kind not in {EventKind.USERSPACE_KILLER})
     return facts, -orphans, -len(reports)
 

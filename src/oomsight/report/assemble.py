@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
-from oomsight.report.carriers import Lines
 from oomsight.report.grammar import KILL, classify
 from oomsight.report.unwrap import unescape_name
+
+if TYPE_CHECKING:
+    from oomsight.report.carriers import Lines
 
 # Order of the sections inside one report (mm/oom_kill.c dump_header()): a line never goes back to an earlier one.
 SECTION = {
@@ -27,15 +30,19 @@ SECTION = {
 }
 _ONCE = frozenset({"cpu", "pid_comm", "meminfo", "header", "table", "oom_kill", "hardware"})
 _STARTS_HEADLESS = frozenset(
-    {"usage", "memcg_stats", "task_in", "meminfo", "counters", "node", "zone", "header", "row", "oom_kill", "pages", "swap",
-     "buddy", "table", "hugepages", "protection", "slab_header"}
+    {"usage", "memcg_stats", "task_in", "meminfo", "counters", "node", "zone", "header", "row", "oom_kill", "pages",
+     "swap", "buddy", "table", "hugepages", "protection", "slab_header"}
 )
+_BLOCK = frozenset({"usage", "memcg_stats", "counters", "zone", "node", "task_in", "pages", "buddy"})
 _MAX_OPEN = 6
 _MAX_GAP_LINES = 20_000  # a draft this far behind has lost its end
 _ADJACENT_LINES = 40  # lines of other programs that may stand between a report and its kill line
 _SAME_EVENT_S = 20.0  # a report of 20,000 tasks takes this long on a slow console
 
-_SIZES = lazy(r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d{1,18}) ?[kK]B|(UID|oom_score_adj):[ ]?(-?\d{1,10})(?!\d)")
+_SIZES = lazy(
+    r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d{1,18}) ?[kK]B"
+    r"|(UID|oom_score_adj):[ ]?(-?\d{1,10})(?!\d)"
+)
 _SIZED = lazy(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-vm|vsz|anon-rss)[:.].*)$", re.S)
 _SCORED = lazy(r"\((?P<comm>.*)\),? score (?P<score>-?\d{1,18})(?P<rest> .*)?$", re.S)
 _PLAIN = lazy(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
@@ -43,10 +50,12 @@ _UNCLOSED = lazy(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):
 _UID_AFTER = lazy(r",? ?UID:? ?(\d{1,10})(?!\d)")
 _TOO_LONG = lazy(r"\d{19}")
 _MESSAGE = lazy(
-    r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\))?|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
+    r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\))?"
+    r"|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
 )
 _REAPED = lazy(
-    r"oom_reaper: reaped process (?P<pid>\d{1,10}) \((?P<comm>.*)\),? now anon-rss:(?P<anon>\d{1,18})kB, file-rss:(?P<file>\d{1,18})kB"
+    r"oom_reaper: reaped process (?P<pid>\d{1,10}) \((?P<comm>.*)\),? now"
+    r" anon-rss:(?P<anon>\d{1,18})kB, file-rss:(?P<file>\d{1,18})kB"
     r"(?:, shmem-rss:(?P<shmem>\d{1,18})kB)?"
 )
 _UNREAPED = lazy(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
@@ -131,7 +140,7 @@ class Assembler:
         callers = lines.has_callers
         current = self.current
         for i, text in enumerate(texts):
-            if text[:1] == "[" and current is not None and current.section >= 5 and not current.closed and not callers:
+            if text[:1] == "[" and current is not None and current.section >= 5 and not current.closed and not callers:  # noqa: SIM102
                 # The commonest line by far: a row of the table that is being read.
                 if text[1:2] in " 0123456789" and (not untrusted or i not in untrusted):
                     rows = current.parts.setdefault("row", [])
@@ -226,7 +235,7 @@ class Assembler:
 
     # -- lines that decide --------------------------------------------------------------------------------------
 
-    def _on_head(self, i: int, text: str) -> None:
+    def _on_head(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         previous = self.current
         if previous is not None and not previous.closed and previous.alloc is not None:
             self._close(previous)
@@ -242,7 +251,7 @@ class Assembler:
             if other is not draft and i - other.last > _MAX_GAP_LINES:
                 self._close(other)
 
-    def _on_alloc(self, i: int, text: str) -> None:
+    def _on_alloc(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         draft = self._new(i)
         draft.alloc = i
         draft.add("alloc", i)
@@ -330,7 +339,8 @@ class Assembler:
         of kernels before 4.2 may overlap, but then their lines are mixed.)
         """
         return any(
-            d.start > draft.last and ("oom_kill" in d.parts or "row" in d.parts or d.head is not None) for d in self.done[-8:]
+            d.start > draft.last and ("oom_kill" in d.parts or "row" in d.parts or d.head is not None)
+            for d in self.done[-8:]
         )
 
     def _continues_group(self, draft: Draft, kill: Kill) -> bool:
@@ -350,7 +360,9 @@ class Assembler:
         if draft.announce is not None:
             if kill.announced_only:
                 return 1 if draft.announce.pid == kill.pid else 0
-            return 3 if draft.announce.pid == kill.pid else (2 if kill.index - draft.announce.index <= _ADJACENT_LINES else 0)
+            if draft.announce.pid == kill.pid:
+                return 3
+            return 2 if kill.index - draft.announce.index <= _ADJACENT_LINES else 0
         rows = draft.parts.get("row", ())
         row = next((texts[r] for r in rows if texts[r].startswith(f"{kill.pid}]", texts[r].find(str(kill.pid)))), None)
         own = _ROW_IDS.match(row) if row is not None else None
@@ -389,7 +401,7 @@ class Assembler:
 
     @staticmethod
     def _has_block(draft: Draft) -> bool:
-        return any(k in draft.parts for k in ("usage", "memcg_stats", "counters", "zone", "node", "task_in", "pages", "buddy"))
+        return not _BLOCK.isdisjoint(draft.parts)
 
     def _prefix_fits(self, draft: Draft, kill: Kill) -> bool:
         if kill.prefix is None:
@@ -492,7 +504,7 @@ class Assembler:
             kill.score = int(body["score"])
         return kill
 
-    def _on_group(self, i: int, text: str) -> None:
+    def _on_group(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         draft = self.done[-1] if self.done and self.done[-1].kills else None
         if draft is None or not self._near(draft.last, i, 5.0) or i - draft.last > 60:
             draft = next((d for d in reversed(self.open) if d.alloc is None), None) or self._new(i)
@@ -513,7 +525,7 @@ class Assembler:
         self._close(draft)
         draft.closed = True
 
-    def _on_no_killable(self, i: int, text: str) -> None:
+    def _on_no_killable(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         draft = next((d for d in reversed(self.open) if d.alloc is None and d.no_killable is None), None)
         if draft is not None and not self._near(draft.last, i, _SAME_EVENT_S):
             draft = None
@@ -530,7 +542,8 @@ class Assembler:
             if draft.alloc is None and self._near(draft.last, i, _SAME_EVENT_S):
                 return draft
         for draft in reversed(self.done[-2:]):
-            if i - draft.last <= 30 and self._near(draft.last, i, 5.0) and (draft.no_killable is not None or not draft.kills):
+            nobody_died = draft.no_killable is not None or not draft.kills
+            if nobody_died and i - draft.last <= 30 and self._near(draft.last, i, 5.0):
                 return draft
         return None
 
@@ -544,7 +557,7 @@ class Assembler:
             return
         self._sysrq = i
 
-    def _on_suppressed(self, i: int, text: str) -> None:
+    def _on_suppressed(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         if "oom_kill_process" in text or "oom" in text:
             m = re.search(r"\b(\d{1,18}) callbacks", text)
             self._suppressed = int(m[1]) if m else None
@@ -577,7 +590,7 @@ class Assembler:
         draft.closed = True
         self._close(draft)
 
-    def _on_path(self, i: int, text: str) -> None:
+    def _on_path(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         """A hand-edited excerpt puts ``oom_memcg=…`` on a line of its own behind the kill line."""
         if self.done and self.done[-1].kills and i - self.done[-1].last <= 3:
             self.done[-1].add("path", i)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, mark
-from oomsight.report.assemble import Draft, Kill
-from oomsight.report.carriers import Lines
 from oomsight.report.grammar import ALLOC, HEAD, classify, key_values
 from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
 from oomsight.report.model import (
@@ -25,12 +24,18 @@ from oomsight.report.table import build_tasks, guess_columns, header_columns, ro
 from oomsight.report.times import Clock, when
 from oomsight.report.unwrap import unescape_name
 
+if TYPE_CHECKING:
+    from oomsight.report.assemble import Draft, Kill
+    from oomsight.report.carriers import Lines
+
 _MAX_COMM = 15  # TASK_COMM_LEN - 1, include/linux/sched.h
 _GFP = lazy(r"gfp_mask=(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
 _MODE = lazy(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
 _NODEMASK = lazy(r"nodemask=(\(null\)|[\d,\-]+)")
 _CPU = lazy(
-    r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: |Pid: ?(?P<pid2>\d{1,10}), comm: )(?P<rest>.*)", re.S
+    r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: "
+    r"|Pid: ?(?P<pid2>\d{1,10}), comm: )(?P<rest>.*)",
+    re.S,
 )
 _RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
 _TAINTED = lazy(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
@@ -40,10 +45,12 @@ _TASK_IN = lazy(r"Task in (?P<task>.*?)(?: killed as a result of limit of (?P<oo
 _GROUP = lazy(r"Tasks in (.*) are going to be killed")
 _SUMMARY = lazy(
     r"oom-kill:\s*constraint=(?P<constraint>CONSTRAINT_\w+)(?:,nodemask=(?P<nodemask>\(null\)|[\d,\-]*?))?"
-    r"(?:,cpuset=(?P<cpuset>.*?),mems_allowed=(?P<mems>[\d,\-]*?))?(?=,global_oom|,oom_memcg=|,task_memcg=|,task=|,\.\.\.|, |$)"
+    r"(?:,cpuset=(?P<cpuset>.*?),mems_allowed=(?P<mems>[\d,\-]*?))?"
+    r"(?=,global_oom|,oom_memcg=|,task_memcg=|,task=|,\.\.\.|, |$)"
     r"(?P<rest>.*)$",
     re.S,
 )
+_TASK_MEMCG = lazy(r", ?task_memcg=")
 _SUMMARY_END = lazy(r",\s*pid=\d{1,10}(?:,\s*uid=\d{1,10})?\s*$")
 # Panics because nobody was left to kill (until 4.18, and since); the others are asked for by vm.panic_on_oom.
 _NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
@@ -61,7 +68,8 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     if not _is_event(draft):
         return None
     texts, nos = lines.texts, lines.nos
-    parts: dict[str, list[Numbered]] = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k != "row"}
+    parts: dict[str, list[Numbered]]
+    parts = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k != "row"}
     # Line numbers fall where the text stood newest line first.
     report = OomReport(EventKind.GLOBAL, Span(name, *sorted((nos[draft.start], nos[draft.last]))))
     anchor = draft.head if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
@@ -139,7 +147,8 @@ def _trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, lis
     trigger.oom_adj = _int(pairs.get("oom_adj") or pairs.get("oomkilladj"))
     nodemask = _NODEMASK.search(text)
     trigger.nodemask = nodemask[1].rstrip(",") if nodemask and nodemask[1] != "(null)" else None
-    cpuset_text = next((t for _, t in parts.get("cpuset", ())), text.replace(",cpuset=", " cpuset=").replace(",mems", " mems"))
+    in_head = text.replace(",cpuset=", " cpuset=").replace(",mems", " mems")
+    cpuset_text = next((t for _, t in parts.get("cpuset", ())), in_head)
     cpuset = _CPUSET.search(cpuset_text)
     if cpuset:
         trigger.cpuset, trigger.mems_allowed = unescape_name(cpuset["cpuset"]), cpuset["mems"]
@@ -214,10 +223,12 @@ def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
     if columns is None:
         columns = guess_columns(texts)
         if columns is None:
-            report.notes.append(Note("table_unreadable", nos[0], "the task table has columns this version does not know"))
+            unknown = "the task table has columns this version does not know"
+            report.notes.append(Note("table_unreadable", nos[0], unknown))
             return
         report.notes.append(
-            Note("table_no_header", nos[0], "the task table's header is not in the text; columns recognised by their count")
+            Note("table_no_header", nos[0],
+                 "the task table's header is not in the text; columns recognised by their count")
         )
     tails = {lines.nos[i]: t for i, t in draft.tails.items()}
     report.tasks, bad = build_tasks(texts, nos, columns, tails)
@@ -227,7 +238,8 @@ def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
             report.tasks = sorted([*report.tasks, *repaired], key=lambda t: t.line)
         left = len(bad) - len(repaired)
         if left:
-            report.notes.append(Note("table_rows_damaged", bad[0], f"{left} row(s) of the task table could not be read"))
+            unread = f"{left} row(s) of the task table could not be read"
+            report.notes.append(Note("table_rows_damaged", bad[0], unread))
 
 
 def _two_tables(report: OomReport) -> bool:
@@ -319,7 +331,8 @@ def _drop_foreign_block(report: OomReport, rest: str, line: int) -> None:
         report.meminfo = None
     else:
         return
-    report.notes.append(Note("reports_mixed", line, "lines of another report are mixed in; memory that is not this event's is left out"))
+    mixed = "lines of another report are mixed in; memory that is not this event's is left out"
+    report.notes.append(Note("reports_mixed", line, mixed))
 
 
 def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, str | None, int | None, int | None]:
@@ -359,14 +372,11 @@ def _split_paths(paths: str) -> tuple[str | None, str | None, bool]:
         at = paths.find("task_memcg=")
         return None, (paths[at + 11 :] if at >= 0 else None), True
     if paths.startswith("oom_memcg="):
-        start = 0
-        while (at := paths.find(",task_memcg=", start)) >= 0:
-            oom, task = paths[10:at], paths[at + 12 :]
+        splits = [(paths[10 : m.start()], paths[m.end() :]) for m in _TASK_MEMCG.finditer(paths)]
+        for oom, task in splits:
             if task == oom or task.startswith(oom.rstrip("/") + "/"):
                 return oom, task, True
-            start = at + 1
-        at = paths.find(",task_memcg=")
-        return (paths[10:at], paths[at + 12 :], False) if at >= 0 else (paths[10:], None, True)
+        return (*splits[0], False) if splits else (paths[10:], None, True)
     if paths.startswith("task_memcg="):
         return None, paths[11:], True
     return None, None, not paths
@@ -410,8 +420,9 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
     for kill in draft.kills:
         victim = Victim(
             kill.pid, kill.comm, "group" if kill.role == "group" else "child" if kill.role == "child" else "selected",
-            uid=kill.uid, total_vm_kib=kill.kib.get("total-vm", kill.kib.get("vsz")), anon_rss_kib=kill.kib.get("anon-rss"),
-            file_rss_kib=kill.kib.get("file-rss"), shmem_rss_kib=kill.kib.get("shmem-rss"),
+            uid=kill.uid, total_vm_kib=kill.kib.get("total-vm", kill.kib.get("vsz")),
+            anon_rss_kib=kill.kib.get("anon-rss"), file_rss_kib=kill.kib.get("file-rss"),
+            shmem_rss_kib=kill.kib.get("shmem-rss"),
             pgtables_kib=kill.kib.get("pgtables"), oom_score_adj=kill.oom_score_adj, reaped=kill.reaped,
             reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix, line=kill.line,
             time=when(lines.raws[kill.index], clock),
@@ -434,11 +445,13 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
         report.victims.append(victim)
         if kill.damaged:
             report.notes.append(
-                Note("number_damaged", kill.line, "the kill line holds a number of more than 18 digits; it is not believed")
+                Note("number_damaged", kill.line,
+                     "the kill line holds a number of more than 18 digits; it is not believed")
             )
         if kill.announced_only:
             report.notes.append(
-                Note("kill_line_missing", kill.line, "only the announcement is in the text, not the kill line with its sizes;"
+                Note("kill_line_missing", kill.line,
+                     "only the announcement is in the text, not the kill line with its sizes;"
                      " on kernels before 5.1 a child may have been killed instead")
             )
     # The kill line may come before the thread it names was replaced as leader: table row by tgid otherwise.
@@ -449,7 +462,8 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
 def _reaper_only(report: OomReport, kill: Kill) -> None:
     report.notes.append(
         Note("reaper_without_kill", kill.line,
-             f"the reaper {'freed' if kill.reaped else 'could not free'} process {kill.pid} ({mark(kill.comm, Kind.COMM)}),"
+             f"the reaper {'freed' if kill.reaped else 'could not free'} process {kill.pid}"
+             f" ({mark(kill.comm, Kind.COMM)}),"
              " but its kill line is not in the text")
     )
     report.lines["reaper"] = kill.line
@@ -472,14 +486,17 @@ def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:
         report.lines["panic"] = lines.nos[draft.panic]
     repeats = sum(k.repeats for k in draft.kills)
     if repeats:
-        report.notes.append(Note("kill_line_repeated", None, f"the same kill stands {repeats + 1} times in the text; counted once"))
+        again = f"the same kill stands {repeats + 1} times in the text; counted once"
+        report.notes.append(Note("kill_line_repeated", None, again))
 
 
 def _kind(report: OomReport, draft: Draft) -> None:
     prefix = next((k.prefix for k in draft.kills if k.prefix), None) or ""
     frames = report.trigger.frames if report.trigger else ()
     in_memcg = (
-        report.memcg is not None or report.constraint == "CONSTRAINT_MEMCG" or prefix.lower().startswith("memory cgroup")
+        report.memcg is not None
+        or report.constraint == "CONSTRAINT_MEMCG"
+        or prefix.lower().startswith("memory cgroup")
         or "mem_cgroup_out_of_memory" in frames or "mem_cgroup_oom_synchronize" in frames
         or (report.oom_memcg is not None and report.meminfo is None)
     )
@@ -490,7 +507,8 @@ def _kind(report: OomReport, draft: Draft) -> None:
         if in_memcg:
             report.constraint = "CONSTRAINT_MEMCG"
             report.notes.append(
-                Note("constraint_derived", None, "the constraint is not printed; the cgroup block or kill message says CONSTRAINT_MEMCG")
+                Note("constraint_derived", None,
+                     "the constraint is not printed; the cgroup block or kill message says CONSTRAINT_MEMCG")
             )
         elif "MPOL_BIND" in prefix:
             report.constraint = "CONSTRAINT_MEMORY_POLICY"
@@ -583,15 +601,18 @@ def _missing_notes(report: OomReport, draft: Draft) -> None:
     if draft.head is None and report.victims:
         report.container_lost = report.memcg is None and report.meminfo is None and not report.tasks
         report.notes.append(
-            Note("head_missing", None, "the report's head (“… invoked oom-killer”) is not in the text: trigger and request are unknown")
+            Note("head_missing", None,
+                 "the report's head (“… invoked oom-killer”) is not in the text: trigger and request are unknown")
         )
     if report.victims and not report.tasks and report.when is not None:
-        report.notes.append(Note("table_missing", None, "the task table is not in the text: the choice cannot be recomputed"))
+        no_table = "the task table is not in the text: the choice cannot be recomputed"
+        report.notes.append(Note("table_missing", None, no_table))
     if draft.head is not None and not report.victims and draft.no_killable is None and draft.panic is None:
         report.notes.append(Note("kill_missing", None, "no kill line follows in the text: what was killed is unknown"))
     if report.memcg is not None and report.memcg.stats_cut:
         report.notes.append(
-            Note("stats_cut", report.memcg.last_line, "the kernel cut the cgroup statistics at its record limit (5.3 to 6.4)")
+            Note("stats_cut", report.memcg.last_line,
+                 "the kernel cut the cgroup statistics at its record limit (5.3 to 6.4)")
         )
 
 

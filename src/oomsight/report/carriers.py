@@ -39,7 +39,13 @@ _HOSTTAG = (
 )
 
 LAYERS: tuple[Layer, ...] = (
-    Layer("quote", r"[ \t]*(?:(?:>|&gt;|\||#+|//+|\*|;)[ \t]*)+", "> > ", "mail, Markdown, source comments", " >|&#/*;"),
+    Layer(
+        "quote",
+        r"[ \t]*(?:(?:>|&gt;|\||#+|//+|\*|;)[ \t]*)+",
+        "> > ",
+        "mail, Markdown, source comments",
+        " >|&#/*;",
+    ),
     Layer("indent", r"[ \t]+", "    ", "pasted code blocks", " "),
     Layer("compose", r"[\w.\-]+[ \t]+\|[ \t]", "web-1  | ", "docker compose logs", "a0.-"),
     Layer(
@@ -131,7 +137,9 @@ _COMPILED = tuple((layer, lazy(layer.pattern)) for layer in LAYERS)
 _ORDER = {layer.name: i for i, layer in enumerate(LAYERS)}
 _CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
 # Where a line could start with a layer at all; a bare kernel message mostly cannot, and skips the table.
-_COULD = lazy(r"[\s>|#/*;<\[\d&]|[A-Z][a-z]{2}[ .]|\w+ *:\w+ *:|[\w.\-]+[ \t]+\|[ \t]|kernel:|[\w\-]+\[\d+\]:|[\w.\-]+: ")
+_COULD = lazy(
+    r"[\s>|#/*;<\[\d&]|[A-Z][a-z]{2}[ .]|\w+ *:\w+ *:|[\w.\-]+[ \t]+\|[ \t]|kernel:|[\w\-]+\[\d+\]:|[\w.\-]+: "
+)
 # A task-table row or header behind nothing: not a printk clock (which has a dot), not a wall clock.
 _ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
 
@@ -198,8 +206,8 @@ def _plausible(name: str, m: re.Match[str]) -> bool:
 
 _PRINTKISH = lazy(r"[ \d.]+")
 _FACILITIES = frozenset(
-    "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp res0 res1 res2 res3 "
-    "local0 local1 local2 local3 local4 local5 local6 local7".split()
+    ["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+     "res0", "res1", "res2", "res3", *(f"local{n}" for n in range(8))]
 )
 
 
@@ -262,31 +270,31 @@ def _strip_rest(out: Lines, names: tuple[str, ...]) -> None:
         keep = [i for i, line in enumerate(raws) if line and not line.isspace()]
         raws[:], texts[:], nos[:] = [raws[i] for i in keep], [texts[i] for i in keep], [nos[i] for i in keep]
     match = _NEVER.match  # the layers of the last record looked at, which its neighbours mostly share
-    for i, text in enumerate(texts):
-        if text is not None:
-            continue
-        line = text = raws[i]
+    for i in [i for i, text in enumerate(texts) if text is None]:
+        line = raws[i]
+        end = 0
         if m := match(line):
-            texts[i] = line[m.end() :]
-            continue
-        if _COULD.match(line):
+            end = m.end()
+        elif _COULD.match(line):
             end, layers = find_layers(line)
             if _is_record(layers):
                 names, match = layers, _joined(layers).match
             elif layers == ("indent",) and names and i:
                 out.cont.add(i)
-            text = line[end:]
-        texts[i] = text.lstrip()
+        texts[i] = line[end:].lstrip()
 
 
 def _commonest(rows: list[str], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The layers most of *rows* have, judged by a sample; *names* (those of the first record) where it tells nothing."""
-    count: dict[tuple[str, ...], int] = {}
-    for line in rows[len(rows) // 16 :: max(1, len(rows) // 8)]:
+    """The layers most of *rows* have, judged by three of them; *names* are those of the first record."""
+    match, others = _joined(names).match, []
+    for line in (rows[len(rows) // 2], rows[len(rows) // 4], rows[len(rows) * 3 // 4]):
+        if match(line):
+            return names
         found = find_layers(line)[1] if _COULD.match(line) else ()
-        if _is_record(found):
-            count[found] = count.get(found, 0) + 1
-    return max(count, key=count.__getitem__, default=names)
+        if found in others and _is_record(found):
+            return found
+        others.append(found)
+    return next((found for found in others if _is_record(found)), names)
 
 
 def _is_record(names: tuple[str, ...]) -> bool:

@@ -28,9 +28,11 @@ _ZONE = r"(?:DMA|DMA32|Normal|HighMem|Movable|Device)"
 
 LINE_RULES: tuple[LineRule, ...] = (
     LineRule("header", r"\[[ \t]*pid[ \t]*\][ \t]+uid\b", "2.6.32", "mm/oom_kill.c dump_tasks()",
-             "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name"),
+             "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents"
+             " oom_score_adj name"),
     LineRule("row", r"\[[ \t]*\d+\][ \t]+-?\d+[ \t]+\d+[ \t]+\d+", "2.6.32", "mm/oom_kill.c dump_task()",
-             "[    155]  1000   155    14118    13905    13824        0        81   151552        0             0 a-idle"),
+             "[    155]  1000   155    14118    13905    13824        0        81   151552        0"
+             "             0 a-idle"),
     LineRule("frame", r"(?:\[<[0-9a-f]+>\][ \t]*)?(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+", "2.6.11",
              "kernel/kallsyms.c %pS", "out_of_memory+0x219/0x4b0"),
     LineRule("stat", r"[a-z][a-z0-9_]* \d{1,20}$", "5.3", "mm/memcontrol.c memory_stat_format()", "anon 100442112"),
@@ -46,7 +48,8 @@ LINE_RULES: tuple[LineRule, ...] = (
              "mm/show_mem.c show_free_areas()", "active_anon:739 inactive_anon:60531 isolated_anon:0"),
     LineRule("reserve", r"(?:lowmem_reserve|protections)\[\]:", "2.6.11", "mm/show_mem.c show_free_areas()",
              "lowmem_reserve[]: 0 259 259 259 259"),
-    LineRule("buddy", r"(?:Node \d{1,6} )?" + _ZONE + r": (?:\d+\*\d+kB|empty)", "2.6.11", "mm/show_mem.c show_free_areas()",
+    LineRule("buddy", r"(?:Node \d{1,6} )?" + _ZONE + r": (?:\d+\*\d+kB|empty)", "2.6.11",
+             "mm/show_mem.c show_free_areas()",
              "Node 0 DMA: 1*4kB (M) 0*8kB 2*256kB (UM) = 516kB"),
     LineRule("hugepages", r"(?:Node \d{1,6} )?hugepages_total=\d+", "3.10", "mm/hugetlb.c hugetlb_show_meminfo_node()",
              "Node 0 hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size=2048kB"),
@@ -60,7 +63,8 @@ LINE_RULES: tuple[LineRule, ...] = (
              "mm/memcontrol.c mem_cgroup_print_oom_meminfo()", "memory: usage 98304kB, limit 98304kB, failcnt 23"),
     LineRule("memcg_stats", r"Memory cgroup stats", "3.9", "mm/memcontrol.c mem_cgroup_print_oom_meminfo()",
              "Memory cgroup stats for /app.slice:"),
-    LineRule("protection", r"Memory cgroup min protection \d+", "6.19", "mm/memcontrol.c mem_cgroup_show_protected_memory()",
+    LineRule("protection", r"Memory cgroup min protection \d+", "6.19",
+             "mm/memcontrol.c mem_cgroup_show_protected_memory()",
              "Memory cgroup min protection 0kB -- low protection 0kB"),
     LineRule("task_in", r"Task in /?", "2.6.32", "mm/memcontrol.c mem_cgroup_print_oom_info()",
              "Task in /lxc/a killed as a result of limit of /lxc/a"),
@@ -86,7 +90,8 @@ LINE_RULES: tuple[LineRule, ...] = (
     LineRule("meminfo", r"Mem-[Ii]nfo:", "2.6.11", "mm/show_mem.c", "Mem-Info:"),
     LineRule("table", r"Tasks state \(memory values", "4.19", "mm/oom_kill.c dump_tasks()",
              "Tasks state (memory values in pages):"),
-    LineRule("slab_header", r"Unreclaimable slab info:|Name +Used +Total", "4.15", "mm/slab_common.c dump_unreclaimable_slab()",
+    LineRule("slab_header", r"Unreclaimable slab info:|Name +Used +Total", "4.15",
+             "mm/slab_common.c dump_unreclaimable_slab()",
              "Unreclaimable slab info:"),
     LineRule("slab", r"[\w\-:().,/]+[ \t]+\d+KB[ \t]+\d+KB", "4.15", "mm/slab_common.c dump_unreclaimable_slab()",
              "btrfs_extent_map     3207098KB    3375622KB"),
@@ -103,11 +108,12 @@ LINE_RULES: tuple[LineRule, ...] = (
              "Kill process 33 (worker) sharing same memory"),
     LineRule("pinned", r"oom killer \d+ \(.*\) has mm pinned by", "4.8", "mm/oom_kill.c __oom_kill_process()",
              "oom killer 12 (a) has mm pinned by 1 (init)"),
-    LineRule("percpu", r"(?:Node \d{1,6} )?" + _ZONE + r" per-cpu:|(?:CPU|cpu) +\d+:? *(?:hi|hot|cold)|Free pages: ", "2.6.11",
-             "mm/page_alloc.c show_free_areas()", "DMA per-cpu:"),
+    LineRule("percpu", r"(?:Node \d{1,6} )?" + _ZONE + r" per-cpu:|(?:CPU|cpu) +\d+:? *(?:hi|hot|cold)|Free pages: ",
+             "2.6.11", "mm/page_alloc.c show_free_areas()", "DMA per-cpu:"),
     LineRule("path", r"(?:oom_memcg|task_memcg)=\S", "5.0", "mm/oom_kill.c dump_oom_summary(), cut out by hand",
              "oom_memcg=/app.slice/run-p1.scope"),
-    LineRule("compaction", r"COMPACTION is disabled!!!", "4.9", "mm/oom_kill.c dump_header()", "COMPACTION is disabled!!!"),
+    LineRule("compaction", r"COMPACTION is disabled!!!", "4.9", "mm/oom_kill.c dump_header()",
+             "COMPACTION is disabled!!!"),
 )
 
 _RULE_NAMES = tuple(rule.name for rule in LINE_RULES)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from oomsight._lazy import lazy
-from oomsight.report.carriers import Lines
 from oomsight.report.model import EventKind, Killed, Note, OomReport, Span
 from oomsight.report.times import Clock, when
+
+if TYPE_CHECKING:
+    from oomsight.report.carriers import Lines
 
 
 class KillerRule(NamedTuple):
@@ -33,12 +35,14 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "systemd-oomd",
         r"(?:Killed|Marked) (?P<cgroup>(?:/|\.\.\.|…)\S*)(?: for killing)?"
         r"(?: due to|[ .…]*) (?P<reason>memory (?:pressure|used).*)",
-        "Killed /user.slice/user-1001.slice/session-161.scope due to memory pressure for /user.slice being 90.60% > 80.00% for > 20s",
+        "Killed /user.slice/user-1001.slice/session-161.scope due to memory pressure for /user.slice being"
+        " 90.60% > 80.00% for > 20s",
         "systemd src/oom/oomd-manager.c",
     ),
     _rule(
         "earlyoom",
-        r"sending SIG(?P<signal>TERM|KILL) to process (?P<pid>\d{1,10})(?: uid (?P<uid>\d{1,10}))? \"?(?P<comm>[^\"]*)\"?: "
+        r"sending SIG(?P<signal>TERM|KILL) to process (?P<pid>\d{1,10})(?: uid (?P<uid>\d{1,10}))?"
+        r" \"?(?P<comm>[^\"]*)\"?: "
         r"(?P<reason>(?:badness|oom_score) \d+.*?)(?:, VmRSS (?P<rss_mib>\d{1,12}) MiB.*)?$",
         'sending SIGTERM to process 9994 uid 1000 "termshark": badness 1181, VmRSS 4568 MiB',
         "earlyoom kill.c",
@@ -52,12 +56,14 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     _rule(
         "oomd",
         r"oomd kill: (?P<reason>[\d.]+ [\d.]+ [\d.]+) (?P<cgroup>\S+) (?P<bytes>\d{1,18}) ",
-        "oomd kill: 97.70 95.70 89.79 system.slice/hog.service 1234567 ruleset:[r] detectorgroup:[d] killer:kill_by_memory v2",
+        "oomd kill: 97.70 95.70 89.79 system.slice/hog.service 1234567 ruleset:[r] detectorgroup:[d]"
+        " killer:kill_by_memory v2",
         "oomd Oomd.cpp",
     ),
     _rule(
         "lmkd",
-        r"(?:lowmemorykiller: )?Kill(?:ing)? '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\)(?:, uid (?P<uid>\d{1,10}))?,? (?:oom_score_)?adj (?P<reason>-?\d+.*)",
+        r"(?:lowmemorykiller: )?Kill(?:ing)? '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\)(?:, uid (?P<uid>\d{1,10}))?,?"
+        r" (?:oom_score_)?adj (?P<reason>-?\d+.*)",
         "lowmemorykiller: Killing 'chrome' (4242), adj 900,",
         "drivers/staging/android/lowmemorykiller.c, AOSP lmkd",
     ),
@@ -76,7 +82,8 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     _rule(
         "slurm",
         r"(?P<reason>Detected \d+ oom[-_]kill event\(?s?\)? in (?P<cgroup>[\w=.]+))",
-        "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=10238881.0. Some of your processes may have been killed",
+        "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=10238881.0. Some of your processes may have been"
+        " killed",
         "slurm cgroup plugin",
     ),
 )
@@ -117,7 +124,9 @@ def find_killers(lines: Lines, others: Iterable[int], name: str, clock: Clock) -
     return out
 
 
-def _report(rule: KillerRule, m: re.Match[str], lines: Lines, i: int, name: str, clock: Clock) -> OomReport:
+def _report(  # noqa: PLR0917
+    rule: KillerRule, m: re.Match[str], lines: Lines, i: int, name: str, clock: Clock
+) -> OomReport:
     g = m.groupdict()
     no = lines.nos[i]
     report = OomReport(EventKind.USERSPACE_KILLER, Span(name, no, no), when(lines.raws[i], clock))
@@ -133,7 +142,8 @@ def _report(rule: KillerRule, m: re.Match[str], lines: Lines, i: int, name: str,
     report.lines["kill"] = no
     if rule.killer in {"kubelet", "slurm"}:
         report.notes.append(
-            Note("reported_not_done", no, f"{rule.killer} reports a kill that the kernel did; the kernel's own report is not this line")
+            Note("reported_not_done", no,
+                 f"{rule.killer} reports a kill that the kernel did; the kernel's own report is not this line")
         )
     report.complete = True
     return report

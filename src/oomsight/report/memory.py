@@ -16,13 +16,17 @@ from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLi
 from oomsight.report.unwrap import unescape_name
 
 Numbered = tuple[int, str]
+_BLOCK = ("counters", "node", "zone", "buddy", "pages", "swap", "hugepages", "slab", "meminfo")
 
 # Names are bounded and begin at a letter: megabytes without a blank must not take quadratic time.
 _PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)")
 _KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B")
 _PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)")
 _BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?")
-_HUGE = lazy(r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18}) hugepages_size=(\d{1,18})kB")
+_HUGE = lazy(
+    r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18})"
+    r" hugepages_size=(\d{1,18})kB"
+)
 _NODE_ZONE = lazy(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )")
 _USAGE = lazy(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?")
 _OLD_STATS = lazy(r"\b([a-z]\w{0,40}):(\d{1,18})KB")
@@ -33,11 +37,13 @@ _POWERS = {"": 1, "K": 1 << 10, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1
 # Words of the "<n> pages …" lines (lib/show_mem.c, mm/show_mem.c; arch code before 2.6.32) and our key for each.
 PAGE_COUNTS: tuple[tuple[str, str], ...] = (
     ("total pagecache pages", "pagecache"), ("pages in swap cache", "swapcache"), ("pages swap cached", "swapcache"),
-    ("pages RAM", "ram"), ("pages of RAM", "ram"), ("pages HighMem/MovableOnly", "highmem"), ("pages HighMem", "highmem"),
+    ("pages RAM", "ram"), ("pages of RAM", "ram"), ("pages HighMem/MovableOnly", "highmem"),
+    ("pages HighMem", "highmem"),
     ("pages of HIGHMEM", "highmem"), ("pages reserved", "reserved"), ("reserved pages", "reserved"),
     ("pages cma reserved", "cma_reserved"), ("pages hwpoisoned", "hwpoisoned"), ("pages non-shared", "non_shared"),
     ("pages shared", "shared"), ("pages in pagetable cache", "pagetable_cache"), ("pages dirty", "dirty"),
-    ("pages writeback", "writeback"), ("pages mapped", "mapped"), ("pages slab", "slab"), ("pages pagetables", "pagetables"),
+    ("pages writeback", "writeback"), ("pages mapped", "mapped"), ("pages slab", "slab"),
+    ("pages pagetables", "pagetables"),
 )
 _COUNT_KEYS = dict(PAGE_COUNTS)
 
@@ -52,7 +58,7 @@ def limit_kib(value: int) -> LimitKib:
 
 def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
     """Build the block from its lines by shape; ``None`` when there are none. First occurrence of a counter wins."""
-    if not any(parts.get(k) for k in ("counters", "node", "zone", "buddy", "pages", "swap", "hugepages", "slab", "meminfo")):
+    if not any(parts.get(k) for k in _BLOCK):
         return None
     info = MemInfo()
     for _no, text in parts.get("counters", ()):
@@ -63,7 +69,8 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         info.nodes.append(NodeMem(node, _kib_fields(text), _unreclaimable(text), no))
     zones: dict[tuple[int | None, str], Zone] = {}
     pending = sorted(
-        [(no, "zone", t) for no, t in parts.get("zone", ())] + [(no, "reserve", t) for no, t in parts.get("reserve", ())]
+        [(no, "zone", t) for no, t in parts.get("zone", ())]
+        + [(no, "reserve", t) for no, t in parts.get("reserve", ())]
     )
     last: Zone | None = None
     for no, kind, text in pending:
@@ -94,7 +101,8 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
     for no, text in parts.get("hugepages", ()):
         m = _HUGE.match(text)
         if m:
-            info.hugepages.append(HugePages(int(m[1]) if m[1] else None, int(m[2]), int(m[3]), int(m[4]), int(m[5]), no))
+            on = int(m[1]) if m[1] else None
+            info.hugepages.append(HugePages(on, int(m[2]), int(m[3]), int(m[4]), int(m[5]), no))
     for _no, text in parts.get("pages", ()):
         number, _, words = text.partition(" ")
         key_name = _COUNT_KEYS.get(words.strip())

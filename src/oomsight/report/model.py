@@ -157,7 +157,7 @@ class MemInfo(Record):
     pages: dict[str, int] = field(default_factory=dict)
     """Global counters in pages by printed name (active_anon, free, slab_unreclaimable, …)."""
     counts: dict[str, int] = field(default_factory=dict)
-    """``<n> pages …`` lines in pages: ram, reserved, highmem, cma_reserved, hwpoisoned, pagecache, swapcache, shared, …"""
+    """``<n> pages …`` lines in pages: ram, reserved, highmem, cma_reserved, hwpoisoned, pagecache, swapcache, …"""
     nodes: list[NodeMem] = field(default_factory=list)
     zones: list[Zone] = field(default_factory=list)
     hugepages: list[HugePages] = field(default_factory=list)
@@ -275,7 +275,7 @@ class OomReport(Record):
     complete: bool = False  #: head, memory block, table and kill line all present
     notes: list[Note] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
-    """Line number of each landmark: head, cpu, meminfo, memcg, table_first, table_last, oom_kill, kill, reaper, panic."""
+    """Line number of each landmark: head, cpu, meminfo, memcg, table_first, table_last, oom_kill, kill, reaper, …"""
     sysrq: bool = False
     allocating_task_killed: bool = False  #: ``oom_kill_allocating_task`` in the kill message
     panic: str | None = None  #: panic message when the report ended in one

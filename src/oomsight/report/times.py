@@ -13,7 +13,8 @@ from oomsight.report.model import When
 
 _LAYER = {layer.name: lazy(layer.pattern) for layer in LAYERS}
 _ORDERED = tuple((layer.name, layer.starts, _LAYER[layer.name]) for layer in LAYERS)
-_MONTHS = {m: i for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {m: i for i, m in enumerate(_MONTH_NAMES, 1)}
 _SYSLOG = lazy(r"(?:([A-Z][a-z]{2})\s+)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?")
 _CTIME_DATE = lazy(r"(\d\d):(\d\d):(\d\d)")
 
@@ -26,7 +27,11 @@ class Clock:
     boot: datetime | None = None  #: wall time of boot, where the text is this host's own current kernel log
 
 
-def when(raw: str, clock: Clock = Clock()) -> When:
+NO_CLOCK = Clock()
+"""Nothing is known outside the text."""
+
+
+def when(raw: str, clock: Clock = NO_CLOCK) -> When:
     """
     Return the times of one raw line.
 
@@ -47,7 +52,7 @@ def when(raw: str, clock: Clock = Clock()) -> When:
                 continue
             if name == "printk" and out.uptime_s is not None:
                 continue
-            _take(out, name, m, texts, clock)
+            _take(out, m, texts, clock)
             pos = m.end()
             break
         else:
@@ -62,7 +67,7 @@ def when(raw: str, clock: Clock = Clock()) -> When:
     return out
 
 
-def _take(out: When, name: str, m: re.Match[str], texts: list[str], clock: Clock) -> None:
+def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
     groups = {k: v for k, v in m.groupdict().items() if v is not None}
     for key, value in groups.items():
         if key.startswith("host") and out.host is None:
@@ -148,7 +153,7 @@ def _ctime(text: str) -> str | None:
     return moment.isoformat()
 
 
-# First letters of month names in the locales dmesg -T is seen in, longest unambiguous prefix first (CLDR abbreviations).
+# First letters of month names in the locales dmesg -T is seen in, longest unambiguous prefix first (CLDR).
 _MONTH_PREFIXES = (
     ("jan gen ene янв sty led tam oca ian ιαν", 1), ("feb fév fev febr фев lut úno hel şub φεβ", 2),
     ("mar mär mrt maa мар bře μαρ mär", 3), ("apr avr abr апр kwi dub huh nis απρ", 4),

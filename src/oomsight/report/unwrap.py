@@ -204,7 +204,7 @@ def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
 
 
 def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
-    """JSON logs: one object a line, ``dmesg -J``, a JSON array or a pretty-printed object. Other lines pass as they are."""
+    """JSON logs: one object a line, ``dmesg -J``, an array, a pretty-printed object. Other lines stay as they are."""
     stripped = text.lstrip()
     if '"dmesg"' in text[:4096] or re.search(r'^\s*"msg":', text, re.M):
         yield from _dmesg_json(text, first_no)
@@ -382,7 +382,8 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
             continue
         before_no, before = out[-1]
         last_piece = before.rsplit("\n", 1)[-1]
-        sep = glue if glue != "auto" else ("" if last_piece.endswith((" ", "\t")) or len(last_piece) >= longest - 1 else " ")
+        inside_word = last_piece.endswith((" ", "\t")) or len(last_piece) >= longest - 1
+        sep = glue if glue != "auto" else ("" if inside_word else " ")
         # Keep the piece boundary while joining, to measure the length of the last piece only.
         out[-1] = (before_no, before + sep + "\n" + line)
     return [(no, s.replace("\n", "")) for no, s in out]

@@ -69,7 +69,8 @@ class _Engine:
         self.due: list[tuple[int, int, str, Any]] = []  # (step, sequence, what, of whom)
         self.alerted: set[int] = set()
         self.throttled: dict[int, int] = {}  # cgroup -> step since when
-        self.stuck: set[int] = set()
+        self.stuck: set[int] = set()  # cgroups in which nobody could be killed when it was needed
+        self.hopeless: set[int] = set()  # of these, where not even refusing every allocation helps
         self.over = False
         self.sample_every = max(self.end // max(samples, 1), 1)
         self.run = Run(scenario, [
@@ -101,7 +102,7 @@ class _Engine:
                 upto = min(upto, max(self.guard_due, now + 1))
             last = upto - 1
             self.run.steps_looked_at += 1
-            if last > now and not self._calm(last) and self._news(last):
+            if last > now and (self.throttled or not self._calm(last)) and self._news(last):
                 now = self._first_news(now, last)
             else:
                 now = upto
@@ -142,11 +143,11 @@ class _Engine:
         if self._committed(step) > machine.commit_limit:
             return True
         state = machine.balance(step)
-        if any(index not in self.stuck for index in state.short) or state.over_high.keys() != self.throttled.keys():
+        if any(index not in self.hopeless for index in state.short) or state.over_high.keys() != self.throttled.keys():
             return True
         if any(self._alerts(state)):
             return True
-        return self.guard is not None and self.guard_due is None and self.guard.wants(state, machine)
+        return self.guard is not None and self.guard.wants(state, machine) == (self.guard_due is None)
 
     def _committed(self, step: int) -> int:
         """Committed_AS as far as the model goes: anonymous memory and tmpfs that were asked for."""
@@ -156,7 +157,7 @@ class _Engine:
     def _alerts(self, state: Balance) -> Iterator[Cgroup]:
         for cgroup in self.machine.cgroups:
             index = cgroup.index
-            if index not in self.alerted and state.demand[index].need - state.swapped[index] >= cgroup.alert_at:
+            if index not in self.alerted and state.demand[index].need >= cgroup.alert_at:
                 yield cgroup
 
     def _seconds(self, step: int) -> float:
@@ -276,12 +277,12 @@ class _Engine:
                 self.alerted.add(cgroup.index)
                 limit = machine.ram if cgroup.index == 0 else cgroup.max
                 what = "RAM" if cgroup.index == 0 else "memory.max"
-                need = state.demand[cgroup.index].need - state.swapped[cgroup.index]
-                self._tell(step, "alert", cgroup.path, f"{size_words(need)} of {size_words(limit)} {what} in use")
+                need = state.demand[cgroup.index].need
+                self._tell(step, "alert", cgroup.path, f"needs {size_words(need)} of {size_words(limit)} {what}")
             if fired:
                 self._harden(step)
             self._throttle(step, state)
-            short = [index for index in state.short if index not in self.stuck]
+            short = [index for index in state.short if index not in self.hopeless]
             if short:
                 # The leaf's limit fails first; list order is parents first.
                 self._oom(step, state, machine.cgroups[max(short)])
@@ -380,14 +381,15 @@ class _Engine:
         killed = {kill.pid: kill.role for kill in choice.kills}
         rows = table(inside, held, choice, self._thousandth(total.pages))
         limit = machine.ram if cgroup.index == 0 else cgroup.max
-        self._sample(step, short)
+        self._sample(step)
         victims = tuple(victim(self.processes[pid], role, held[pid]) for pid, role in killed.items())
         freed = self._end(step, tuple(killed), short)
-        self.run.kills.append(Kill(
-            self._seconds(step), "kernel", constraint, cgroup.path, choice.outcome.value, choice.words,
-            grower.name if grower else None, limit, total.pages, total.how, victims, freed, tuple(rows[:SHOWN_ROWS]),
-            max(len(rows) - SHOWN_ROWS, 0),
-        ))  # fmt: skip
+        if victims or cgroup.index not in self.stuck:
+            self.run.kills.append(Kill(
+                self._seconds(step), "kernel", constraint, cgroup.path, choice.outcome.value, choice.words,
+                grower.name if grower else None, limit, total.pages, total.how, victims, freed, tuple(rows[:SHOWN_ROWS]),
+                max(len(rows) - SHOWN_ROWS, 0),
+            ))  # fmt: skip
         if choice.outcome is Outcome.PANIC or (not victims and cgroup.index == 0):
             self._tell(step, "panic", "/", choice.words)
             self.over, self.run.ended_by = True, "panic"
@@ -414,14 +416,18 @@ class _Engine:
     def _stall(self, step: int, cgroup: Cgroup, short: int, inside: list[Process]) -> None:
         """Nobody may be killed in a cgroup: allocations fail, who grew grows no more."""
         self.stuck.add(cgroup.index)
-        cuts = share(min(short, sum(grew := [p.grew(step) for p in inside])), grew)
+        grew = [min(p.grew(step), p.demand(step).anon + p.demand(step).shmem) for p in inside]
+        cuts = share(min(short, sum(grew)), grew)
         for process, cut in zip(inside, cuts, strict=True):
             if process.growth.need > 0 or cut:
                 demand = process.demand(step)
-                less = demand._replace(anon=demand.anon - min(cut, demand.anon))
-                less = less._replace(shmem=demand.shmem - min(cut - (demand.anon - less.anon), demand.shmem))
+                anon = min(cut, demand.anon)
+                less = demand._replace(anon=demand.anon - anon, shmem=demand.shmem - (cut - anon))
                 self._bend(process, step, less, ZERO, FOREVER)
-                self._tell(step, "stuck", process.name, f"gets no memory in {cgroup.path}; nobody there may be killed")
+                words = f"gets no memory in {cgroup.path}; nobody there may be killed"
+                self._tell(step, "stuck", process.name, words)
+        if sum(cuts) < short:
+            self.hopeless.add(cgroup.index)
 
     def _guard_acts(self, step: int, state: Balance, guard: Guard) -> None:
         """The guard ends the first of the kernel's own ranking that it may touch."""
@@ -457,14 +463,14 @@ class _Engine:
 
     # -- record -------------------------------------------------------------------------------------------------------
 
-    def _sample(self, step: int, short: int = 0) -> None:
-        """Keep the state; *short* bytes were asked for and never had."""
+    def _sample(self, step: int) -> None:
+        """Keep the state; what was asked for and never had is left out."""
         state = self.machine.balance(step)
         need, cache = [], []
         for index, cgroup in enumerate(self.machine.cgroups):
             cache.append(state.cache(index))
             held = state.resident(index) - cache[-1]
-            need.append(min(held, cgroup.max) if short or index in self.stuck else held)
+            need.append(min(held, cgroup.max) if index in state.short else held)
         self.run.samples.append(Sample(
             self._seconds(step), tuple(need), tuple(cache), tuple(state.swapped), state.pressure_pct(0),
             len(self.processes),

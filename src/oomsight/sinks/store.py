@@ -326,6 +326,13 @@ class Reader:
         document["enrichment"] = json.loads(zlib.decompress(extra)) if extra else None
         return document
 
+    def newest(self, limit: int, stored_since_us: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the events of the *limit* newest incidents, oldest first; only those stored at or after a moment."""
+        found = self._db.execute("SELECT event_id, stored_us FROM incidents ORDER BY wall_us DESC LIMIT ?", (limit,))
+        for event_id, stored_us in found.fetchall()[::-1]:
+            if stored_since_us is None or stored_us >= stored_since_us:
+                yield self.document(event_id)
+
     def raw(self, event_id: str) -> bytes:
         """Return the log lines of the incident; empty where there were none."""
         found = self._db.execute("SELECT raw FROM incidents WHERE event_id = ?", (event_id,)).fetchone()

@@ -11,7 +11,8 @@ input: one buffer of 18 MiB and one window of at most 12 MiB.
   look like a report; behind the last hit some more lines.
 * A hit without a first line (its head was lost, or rate-limited away) reaches back along lines that look like a
   report.
-* Windows that touch are one, until it exceeds 512 KiB; then it is divided between two reports.
+* Windows that touch are one, until it exceeds 512 KiB; then it is divided before the next report that has its first
+  line, and from 4 MiB on between any two events.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Limits:
     back_bytes: int = 4 << 20  #: how far a headless report may reach back
     forward_bytes: int = 8 << 20  #: how far a report may run without another hit (20,000 task rows: 2 MiB)
     bridge_bytes: int = 64 << 10  #: between two hits of one report no line is looked at up to this distance
-    window_bytes: int = 512 << 10  #: a window larger than this is divided before the next report
-    window_max_bytes: int = 12 << 20  #: and here even in the middle of one
+    window_bytes: int = 512 << 10  #: a window larger than this is divided before the next first line of a report
+    window_long_bytes: int = 4 << 20  #: than this: between any two events
+    window_max_bytes: int = 12 << 20  #: than this: even in the middle of one
     block_bytes: int = BLOCK_BYTES  #: bytes searched at once
     head_lines: int = 10  #: kept before a report (SysRq, suppressed callbacks, the daemon's last words)
     tail_lines: int = 8  #: kept after the last hit
@@ -155,7 +157,8 @@ class Scan:
             window = _Open(begin, end, end)
         elif (size := start - window.start) > limits.window_bytes:
             # Divided after the last line with a hit; what is between the two hits goes with the later one.
-            between = role is not Role.AFTER and (not window.in_report or window.in_failure)
+            between = role is Role.HEAD or (role is not Role.AFTER and size > limits.window_long_bytes)
+            between = between and (not window.in_report or window.in_failure)
             if between or size > limits.window_max_bytes - limits.line_bytes:
                 if not between:
                     window.cut = "too much for one window: it goes on in the next one"
