@@ -263,7 +263,8 @@ def main() -> int:
         head, _, rest = text.partition(BEGIN)
         tail = rest.partition(END)[2]
         date = time.strftime("%Y-%m-%d", time.gmtime())
-        PAGE.write_text(f"{head}{BEGIN}\nMeasured on {date}: {about}.\n\n{table(bench.rows)}\n{END}{tail}", encoding="utf-8")
+        measured = f"Measured on {date}: {about}.\n\n{table(bench.rows)}"
+        PAGE.write_text(f"{head}{BEGIN}\n{measured}\n{END}{tail}", encoding="utf-8")
     return 0
 
 

@@ -59,12 +59,15 @@ while True:
 """
 
 
+AT_ONCE = 1e6  #: MiB a second: as fast as it can
+
+
 class Hog(NamedTuple):
     """One process, on paper and for real."""
 
     name: str
     size_mib: float = 1
-    rate_mib: float = 0  #: a second; 1e6 = at once
+    rate_mib: float = 0  #: a second
     most_mib: float = 250
     adj: int = 0
     cgroup: str = ""  #: below the scratch cgroup
@@ -81,18 +84,18 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "a leak alone": Case(96, (Hog("leak", rate_mib=20),)),
-    "the leak is the biggest": Case(128, (Hog("sitter", 40), Hog("leak", rate_mib=20))),
-    "the sitter is the biggest": Case(128, (Hog("sitter", 70), Hog("leak", rate_mib=20)), 2),
-    "adj outweighs size": Case(128, (Hog("sitter", 70), Hog("leak", rate_mib=20, adj=500))),
-    "a jump far beyond the limit": Case(128, (Hog("sitter", 70), Hog("jump", rate_mib=1e6, most_mib=240)), 2),
+    "a leak alone": Case(96, (Hog("leak", rate_mib=50),)),
+    "the leak is the biggest": Case(128, (Hog("sitter", 40), Hog("leak", rate_mib=50))),
+    "the sitter is the biggest": Case(128, (Hog("sitter", 70), Hog("leak", rate_mib=50)), 2),
+    "adj outweighs size": Case(128, (Hog("sitter", 70), Hog("leak", rate_mib=50, adj=500))),
+    "a jump far beyond the limit": Case(128, (Hog("sitter", 70), Hog("jump", rate_mib=AT_ONCE, most_mib=240)), 2),
     "nested cgroups, the parent's limit": Case(
-        128, (Hog("side", 70, cgroup="/side"), Hog("main", rate_mib=15, cgroup="/main"))
+        128, (Hog("side", 70, cgroup="/side"), Hog("main", rate_mib=40, cgroup="/main"))
     ),
     "tmpfs stays when its writer dies": Case(
-        128, (Hog("app", 30), Hog("writer", rate_mib=25, most_mib=200, kind="file")), 2
+        128, (Hog("app", 30), Hog("writer", rate_mib=50, most_mib=200, kind="file")), 2
     ),
-    "page cache goes first": Case(128, (Hog("reader", 5, cache_mib=80), Hog("leak", rate_mib=20))),
+    "page cache goes first": Case(128, (Hog("reader", 5, cache_mib=80), Hog("leak", rate_mib=50))),
 }
 
 
@@ -148,10 +151,12 @@ def _real(case: Case, scratch: Path, work: Path) -> tuple[list[tuple[float, str]
     """[(seconds, name)] of the deaths, and what each hog held at the start."""
     (scratch / "memory.limit_in_bytes").write_text(str(case.limit_mib * MIB))
     running: dict[str, subprocess.Popen[str]] = {}
+    started: list[subprocess.Popen[str]] = []
     deaths: list[tuple[float, str]] = []
     try:
         for hog in case.hogs:
-            running[hog.name] = _start(hog, scratch / hog.cgroup.lstrip("/"), work)
+            started.append(_start(hog, scratch / hog.cgroup.lstrip("/"), work))
+            running[hog.name] = started[-1]
             assert running[hog.name].stdout.readline() == "ready\n"
             if hog.cache_mib:
                 _read_cache(scratch, work, hog.cache_mib)
@@ -171,23 +176,19 @@ def _real(case: Case, scratch: Path, work: Path) -> tuple[list[tuple[float, str]
     finally:
         for process in running.values():
             process.kill()
+        for process in started:
             process.wait(10)
+            process.stdin.close()
+            process.stdout.close()
         for file in work.iterdir():
             file.unlink()
 
 
 def _read_cache(scratch: Path, work: Path, mib: int) -> None:
-    """Fill page cache of *scratch* by a process that is gone again."""
-    file = work.parent / f"{work.name}.cache"
+    """Fill page cache of *scratch* by a process that is gone again; the file stays until the hogs are gone."""
     script = f'echo $$ > {scratch}/cgroup.procs; head -c {mib * MIB} /dev/zero > "$0"; sync "$0"; cat "$0" > /dev/null'
-    try:
-        subprocess.run(["/bin/sh", "-c", script, str(file)], check=True, timeout=60)
-        assert int((scratch / "memory.usage_in_bytes").read_text()) > mib * MIB // 2
-    finally:
-        _kept.append(file)
-
-
-_kept: list[Path] = []
+    subprocess.run(["/bin/sh", "-c", script, str(work / "cache")], check=True, timeout=60)
+    assert int((scratch / "memory.usage_in_bytes").read_text()) > mib * MIB // 2
 
 
 def _on_paper(case: Case, held: dict[str, int]) -> Scenario:
@@ -199,8 +200,10 @@ def _on_paper(case: Case, held: dict[str, int]) -> Scenario:
     for hog in case.hogs:
         kind = f'kind = "constant"\nsize = {held[hog.name]}'
         if hog.rate_mib:
-            kind = f'kind = "leak"\nsize = {held[hog.name]}\nrate = "{min(hog.rate_mib, 10_000)}MiB/s"\n' + (
-                f'ceiling = {held[hog.name] + int(hog.most_mib * MIB)}')  # fmt: skip
+            at_once = hog.rate_mib >= AT_ONCE
+            rate = hog.most_mib / STEP_SECONDS if at_once else hog.rate_mib
+            kind = (f'kind = "leak"\nsize = {held[hog.name]}\nrate = "{rate}MiB/s"\nstep_every = {STEP_SECONDS}\n'
+                    f'shape = "{"step" if at_once else "linear"}"\nceiling = {held[hog.name] + int(hog.most_mib * MIB)}')
         if hog.kind == "file":
             kind = f'kind = "tmpfs"\nsize = {held[hog.name]}\nrate = "{hog.rate_mib}MiB/s"\nfiles = "{hog.most_mib}MiB"'
         text += f'[[process]]\nname = "{hog.name}"\ncgroup = "/s{hog.cgroup}"\nadj = {hog.adj}\n{kind}\n'
@@ -229,17 +232,13 @@ def tmpfs() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_same_victim_at_the_same_time(name, scratch, tmpfs, tmp_path, monkeypatch) -> None:
+def test_same_victim_at_the_same_time(name, scratch, tmpfs, tmp_path) -> None:
     case = CASES[name]
     work = tmpfs
     if any(hog.cache_mib for hog in case.hogs):  # page cache needs a disk
         work = tmp_path / "work"
         work.mkdir()
-    try:
-        real, held = _real(case, scratch, work)
-    finally:
-        while _kept:
-            _kept.pop().unlink(missing_ok=True)
+    real, held = _real(case, scratch, work)
     run = simulate(_on_paper(case, held))
     paper = [(kill.time_seconds, v.name) for kill in run.kills for v in kill.victims][: case.deaths]
     print(f"| {name} | {case.limit_mib} MiB | {_words(paper)} | {_words(real)} |")

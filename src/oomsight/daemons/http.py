@@ -118,7 +118,7 @@ class Endpoint:
             if self._stopped.wait(RETRY_SECONDS):
                 return
             self._bind(first=False)
-        self._server.serve_forever(poll_interval=60.0)
+        self._server.serve_forever(poll_interval=1.0)
 
 
 class _Server(ThreadingHTTPServer):
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._reply(self._answer())
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base class looks for these names
 
     def _answer(self) -> Answer:
         endpoint = self.server.endpoint

@@ -117,7 +117,7 @@ def explain_sources(
     :param now: current time with zone, for dates without one.
     :param clock_of: what is known about time for each source.
     :param progress: called with the bytes read so far, all sources together.
-    :param jobs: worker processes at most; ``None`` = one per core, 1 = none.
+    :param jobs: processes at most, this one included; ``None`` = one per core.
     :param render: makes the text to keep of each incident (JSON); ``None`` = keep its lines.
     :return: the run; a source that cannot be read has ``error`` set, the others are complete.
     """

@@ -60,6 +60,7 @@ _REAPED = lazy(
 )
 _UNREAPED = lazy(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
 _OOM_KILL_PID = lazy(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$")
+_ROW_START = lazy(r"\[ *\d+\]")
 _ROW_IDS = lazy(r"\[[ \t]*(\d{1,10})\][ \t]+-?\d+[ \t]+(\d{1,10})(?!\d)")
 
 
@@ -139,16 +140,18 @@ class Assembler:
         texts, untrusted = lines.texts, lines.untrusted
         callers = lines.has_callers
         current = self.current
+        plain = not untrusted and not callers
+        done = 0
         for i, text in enumerate(texts):
-            if text[:1] == "[" and current is not None and current.section >= 5 and not current.closed and not callers:  # noqa: SIM102
-                # The commonest line by far: a row of the table that is being read.
-                if text[1:2] in " 0123456789" and (not untrusted or i not in untrusted):
-                    rows = current.parts.setdefault("row", [])
-                    if rows or classify(text) == "row":
-                        rows.append(i)
-                        current.last = i
-                        current.section = 6
-                        continue
+            if i < done:
+                continue
+            if plain and text[:1] == "[" and current is not None and current.section >= 5 and not current.closed:
+                # The commonest lines by far, the rows of the table that is being read, all at once.
+                done = self._rows(i, texts)
+                if done > i:
+                    current.parts.setdefault("row", []).extend(range(i, done))
+                    current.last, current.section = done - 1, 6
+                    continue
             kind = classify(text)
             if kind is None:
                 if current is not None and current.last == i - 1 and current.section == 6 and self._continues(i):
@@ -163,6 +166,14 @@ class Assembler:
             current = self.current
         self._finish()
         return sorted(self.done, key=lambda d: d.start)
+
+    @staticmethod
+    def _rows(i: int, texts: list[str]) -> int:
+        """Index behind the last of the rows that begin at line *i*."""
+        match, end = _ROW_START.match, len(texts)
+        while i < end and match(texts[i]):
+            i += 1
+        return i
 
     # -- filing -------------------------------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ def _make(
     if "nr_puds" in at:
         pmds = [a + b for a, b in zip(map(int, numbers[at["nr_pmds"]]), map(int, numbers[at["nr_puds"]]), strict=True)]
     names: Sequence[str] = numbers[-1]
-    if any("\\" in n for n in names):
+    if "\\" in "".join(names):
         names = [unescape_name(n) for n in names]
     tasks = list(
         map(

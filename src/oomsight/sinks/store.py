@@ -326,6 +326,11 @@ class Reader:
         document["enrichment"] = json.loads(zlib.decompress(extra)) if extra else None
         return document
 
+    def latest(self, limit: int) -> list[Row]:
+        """Return the newest *limit* incidents, newest first."""
+        found = self._db.execute(f"SELECT {_ROW} FROM incidents ORDER BY wall_us DESC, time_us DESC LIMIT ?", (limit,))
+        return [Row(*row) for row in found]
+
     def newest(self, limit: int, stored_since_us: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield the events of the *limit* newest incidents, oldest first; only those stored at or after a moment."""
         found = self._db.execute("SELECT event_id, stored_us FROM incidents ORDER BY wall_us DESC LIMIT ?", (limit,))
