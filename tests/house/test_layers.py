@@ -27,6 +27,7 @@ PURE = {
     "live": {"diagnose", "kernel", "naming", "report"},
     "alerts": {"naming"},
     "drill": {"alerts", "naming", "proc"},
+    "metrics": {"diagnose", "naming", "proc", "report", "score"},
     "why": {"attribute", "diagnose", "kernel", "naming", "report"},
     "trend": {"kernel", "naming", "proc"},
     "policy": {"kernel", "naming", "proc", "score"},
@@ -60,16 +61,14 @@ DEPENDENCIES = {
     "click": {"cli"},
     "isal": {"sources"},
     "matplotlib": {"sinks"},
+    "prometheus_client": {"sinks"},
     "backports": {"sources"},
     "compression": {"sources"},  # standard library from 3.14 on
 }
 
 MOST_LINES = 500
-LONGER = {
-    # module: why it may be longer
-    "report/assemble.py": "one state machine over the lines; to be split along its sections",
-    "report/build.py": "one builder for each section of a report; to be split along them",
-}
+LONGER: dict[str, str] = {}
+"""Modules that may be longer, with the reason."""
 
 
 def room(path: Path) -> str:

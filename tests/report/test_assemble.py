@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from oomsight.report import parse_text
-from oomsight.report.assemble import SECTION, Assembler
+from oomsight.report.assemble import Assembler
 from oomsight.report.carriers import strip_lines
+from oomsight.report.draft import SECTION
 from oomsight.report.grammar import LINE_RULES
 from oomsight.report.model import EventKind
 

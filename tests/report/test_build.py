@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oomsight.report import parse_text
-from oomsight.report.build import split_summary
 from oomsight.report.model import EventKind
+from oomsight.report.summary import split_summary
 
 from ..golden.goldens import log
 from .written import Written, kmsg

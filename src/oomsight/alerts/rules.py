@@ -100,7 +100,7 @@ def route(facts: Facts, settings: Settings) -> dict[str, Rule]:
     """
     everybody = tuple(channel.name for channel in settings.channels)
     if facts.drill:
-        return dict.fromkeys(everybody, Rule("drill", repeat_seconds=0.0, resolve_seconds=60.0))
+        return dict.fromkeys(everybody, Rule("drill", repeat_seconds=0.0, resolve_seconds=10.0))
     found: dict[str, Rule] = {}
     for rule in settings.rules:
         if matches(rule, facts):

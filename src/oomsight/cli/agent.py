@@ -13,7 +13,7 @@ from oomsight.cli.options import Command, answer, remark
 EXAMPLES: Final = (
     ("oomsight agent", "watch, store and tell, with /etc/oomsight/agent.toml where there is one"),
     ("oomsight agent --check-config", "say what the configuration means and stop"),
-    ("systemctl reload oomsight", "read the configuration again (SIGHUP)"),
+    ("systemctl reload oomsight-agent", "read the configuration again (SIGHUP)"),
 )
 
 
@@ -54,6 +54,8 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
 
     try:
         run_service(config, say, read)
+    except ConfigError as error:
+        raise CommandError(str(error), Exit.USAGE) from None
     except StoreBusy as error:
         raise CommandError(str(error), Exit.FAILED, "end the other agent, or give another --store") from None
     return Exit.OK

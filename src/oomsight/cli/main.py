@@ -39,6 +39,7 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("watch", "oomsight.cli.watch", "OOM kills as they happen, within milliseconds.", "Insight"),
     Row("agent", "oomsight.cli.agent", "The same as a service: store and tell every kill once.", "Insight"),
     Row("incidents", "oomsight.cli.incidents", "The kills stored so far: list, show, compare, export.", "Insight"),
+    Row("drill", "oomsight.cli.drill", "Does our alerting really see an OOM kill?", "Insight"),
     Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
     Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
     Row("demo", "oomsight.cli.demo", "Explain a bundled real OOM kill.", "Tools"),

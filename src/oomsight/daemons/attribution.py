@@ -84,6 +84,11 @@ class Attribution:
         survived = found.survived_by_main(victim.get("tgid") or victim.get("pid"))
         return {"attribution": attribution_dict(found), "main_process_survived": survived}
 
+    def whose(self, path: str) -> dict[str, Any]:
+        """Return the attribution of the cgroup *path*, from memory; may be called from any thread."""
+        with self._lock:
+            return attribution_dict(self.resolver.resolve(path))
+
     # -----------------------------------------------------------------------------------------------------------------
 
     def _want(self, path: str) -> None:

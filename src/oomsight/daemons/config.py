@@ -55,7 +55,12 @@ SETTINGS: Final = (
     Setting("store.max_mib", int, 256, lambda v: f"Above {v} MiB the oldest incidents are removed.", 1, 1 << 20),
 )  # fmt: skip
 
-EXTENSIONS: dict[str, str] = {"alerts": "oomsight.daemons.telling:sentences"}
+EXTENSIONS: dict[str, str] = {
+    "alerts": "oomsight.daemons.telling:sentences",
+    "metrics": "oomsight.daemons.telemetry_config:metrics_sentences",
+    "otlp": "oomsight.daemons.telemetry_config:otlp_sentences",
+    "zabbix": "oomsight.daemons.telemetry_config:zabbix_sentences",
+}
 """Section -> ``module:function`` that checks it and returns its sentences."""
 
 

@@ -13,13 +13,16 @@ from oomsight.sinks.store import StoreBusy, default_path
 
 if TYPE_CHECKING:
     from oomsight.daemons.config import Config
+    from oomsight.daemons.hub import Subscriber
+    from oomsight.daemons.telemetry import Telemetry
 
 
 def run_service(config: Config, say: Say, reload: Callable[[], Config]) -> None:
     """
     Run the agent until it is told to stop.
 
-    Raises :class:`~oomsight.sinks.store.StoreBusy` when another agent works with the same files.
+    Raises :class:`~oomsight.sinks.store.StoreBusy` when another agent works with the same files, and
+    :class:`~oomsight.daemons.config.ConfigError` when a file the configuration names cannot be used.
     """
     store = config["store.path"] or default_path()
     node = os.uname().nodename
@@ -29,12 +32,34 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config]) -> None:
         raise StoreBusy(f"{store}: another oomsight agent writes this store") from None
     beside = os.path.join(os.path.dirname(os.path.abspath(store)), NAMES_FILE)
     names = Attribution(beside if config["store.enabled"] else None, say, node=node)
+    telemetry = None
     try:
+        telemetry = _telemetry(config, say, store, names)
+        subscribers: dict[str, Subscriber] = {telling.name: telling}
+        if telemetry is not None:
+            subscribers[telemetry.name] = telemetry
+        agent = Agent(
+            config, say, reload=reload, subscribers=subscribers, enrichers=(names,), on_reload=(telling.reload,)
+        )
         names.start()
-        Agent(
-            config, say, reload=reload, subscribers={telling.name: telling}, enrichers=(names,),
-            on_reload=(telling.reload,),
-        ).run()  # fmt: skip
+        if telemetry is not None:
+            telemetry.agent = agent
+            telemetry.start()
+        agent.run()
     finally:
+        if telemetry is not None:
+            telemetry.close()
         telling.close()
         names.close()
+
+
+def _telemetry(config: Config, say: Say, store: str, names: Attribution) -> Telemetry | None:
+    if not {"metrics", "otlp", "zabbix"} & config.sections.keys():
+        return None
+    from oomsight.daemons.telemetry import Telemetry  # the HTTP server and its kin: megabytes for who wants none
+    from oomsight.daemons.telemetry_config import telemetry_settings
+    from oomsight.metrics.labels import place_of
+
+    settings = telemetry_settings(config)
+    kept = store if config["store.enabled"] else None
+    return Telemetry(settings, say, store=kept, locate=lambda path: place_of(names.whose(path)))

@@ -101,9 +101,8 @@ class Telemetry:
         cpu, resident = own_usage()
         agent = self.agent
         hub = getattr(agent, "hub", None)
-        own = Own(
-            __version__, cpu, resident, hub.queued() if hub is not None else {}, {x.name: x.state() for x in self.exporters}
-        )
+        queues = hub.queued() if hub is not None else {}
+        own = Own(__version__, cpu, resident, queues, {x.name: x.state() for x in self.exporters})
         host = host_families(self._samples.sample(), self._locate, most_cgroups=self._most_cgroups)
         return [*counted, *host, *agent_families(health, own)]
 

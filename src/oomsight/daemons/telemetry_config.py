@@ -34,7 +34,7 @@ SECTIONS: Final[dict[str, tuple[Row, ...]]] = {
     "metrics": (
         Row("listen", str, DEFAULT_LISTEN,
             "address and port of /metrics, /healthz and /incidents.json; empty = none"),
-        Row("token_file", str, "", "file with the token that requests must bring; needed to listen beyond this machine"),
+        Row("token_file", str, "", "file with the token requests must bring; needed to listen beyond this machine"),
         Row("series", int, 500, "most label sets of a kill counter; more share `other`", 10, 100_000),
         Row("cgroups", int, 100, "most cgroups shown by name, the fullest first", 0, 10_000),
         Row("predict_seconds", int, 60, "at least between two predictions of victims; 0 = none", 0, 86_400),
@@ -161,7 +161,7 @@ def metrics_sentences(section: Mapping[str, Any]) -> Iterator[str]:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         who = f"to who brings the token in {settings.token_file}" if settings.token_file else "to this machine only"
         yield f"Serve /metrics, /healthz and /incidents.json at http://{shown} {who}."
-    yield f"Keep at most {settings.series:,} series of each kill counter, and show the {settings.cgroups:,} fullest cgroups."
+    yield f"Keep at most {settings.series:,} series of a kill counter; show the {settings.cgroups:,} fullest cgroups."
     seconds = settings.predict_seconds
     yield f"Predict who would be killed, at most every {seconds:,} s." if seconds else "Predict no victims."
 
@@ -169,7 +169,8 @@ def metrics_sentences(section: Mapping[str, Any]) -> Iterator[str]:
 def otlp_sentences(section: Mapping[str, Any]) -> Iterator[str]:
     """``[otlp]`` in words. Raises :class:`ConfigError`."""
     settings = otlp_settings(section)
-    what = [f"metrics every {settings.interval_seconds} s"] * settings.metrics + ["incidents as log records"] * settings.logs
+    what = [f"metrics every {settings.interval_seconds} s"] * settings.metrics
+    what += ["incidents as log records"] * settings.logs
     yield f"Send {' and '.join(what) or 'nothing'} to {settings.endpoint} (OTLP/HTTP)."
     url = urlsplit(settings.endpoint)
     if (settings.headers or settings.headers_file) and url.scheme == "http" and not _stays_here(url.hostname or ""):
@@ -212,9 +213,8 @@ def _values(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
         row = rows.get(key)
         if row is None:
             near = get_close_matches(key, rows, 1)
-            raise ConfigError(
-                f"there is no setting '{key}'" + (f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(rows)}")
-            )
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(rows)}"
+            raise ConfigError(f"there is no setting '{key}'; {hint}")
         if type(value) is not row.kind:
             raise ConfigError(f"{key} must be {_WORDS[row.kind]}, not {value!r}")
         if isinstance(value, int) and not isinstance(value, bool) and not row.least <= value <= row.most:

@@ -109,6 +109,11 @@ class Telling:
             self._wanted = settings  # the thread changes over: a channel in the middle of a message is waited for
             self._wake.notify()
 
+    def wake(self) -> None:
+        """Look at the clock now: it was set forward."""
+        with self._wake:
+            self._wake.notify()
+
     def health(self) -> dict[str, dict[str, Any]]:
         """Return per channel: messages waiting, sent, refused, dropped, and what is wrong (empty = nothing)."""
         return {

@@ -10,12 +10,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from oomsight._lazy import lazy
-from oomsight.report.assemble import SECTION, UPTIME, Assembler, Draft
+from oomsight.report.assemble import Assembler
 from oomsight.report.build import build_report
 from oomsight.report.carriers import Lines, find_layers, strip_lines
+from oomsight.report.draft import SECTION, Draft
 from oomsight.report.grammar import classify
 from oomsight.report.killers import find_killers
 from oomsight.report.model import EventKind, Note, OomReport
+from oomsight.report.moments import UPTIME
 from oomsight.report.times import NO_CLOCK, Clock
 from oomsight.report.unwrap import decode, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
 

@@ -10,129 +10,46 @@ reaper lines, a late ``oom-kill:``). A line goes to the draft it fits; a kill ne
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
+from oomsight.report.draft import SECTION, Draft
+from oomsight.report.fit import OOM_KILL_PID, SAME_EVENT_S, fit
 from oomsight.report.grammar import KILL, classify
+from oomsight.report.kills import Kill, merge, parse_kill
+from oomsight.report.moments import Moments
 from oomsight.report.unwrap import unescape_name
 
 if TYPE_CHECKING:
     from oomsight.report.carriers import Lines
 
-# Order of the sections inside one report (mm/oom_kill.c dump_header()): a line never goes back to an earlier one.
-SECTION = {
-    "head": 0, "cpuset": 1, "cpu": 1, "pid_comm": 1, "hardware": 1, "workqueue": 1, "trace": 2, "frame": 2, "regs": 2,
-    "task_in": 3, "limit_of": 3, "usage": 3, "memcg_stats": 3, "stat": 3, "percpu": 3, "meminfo": 3, "counters": 3,
-    "node": 3, "zone": 3, "reserve": 3, "buddy": 3, "hugepages": 3, "pages": 3, "swap": 3, "swapcache": 3,
-    "allocs_header": 3, "allocs": 3, "slab_header": 4, "slab": 4, "protection": 4, "table": 5, "header": 5, "row": 6,
-    "oom_kill": 7,
-}
 _ONCE = frozenset({"cpu", "pid_comm", "meminfo", "header", "table", "oom_kill", "hardware"})
 _STARTS_HEADLESS = frozenset(
     {"usage", "memcg_stats", "task_in", "meminfo", "counters", "node", "zone", "header", "row", "oom_kill", "pages",
      "swap", "buddy", "table", "hugepages", "protection", "slab_header"}
 )
-_BLOCK = frozenset({"usage", "memcg_stats", "counters", "zone", "node", "task_in", "pages", "buddy"})
 _MAX_OPEN = 6
 _MAX_GAP_LINES = 20_000  # a draft this far behind has lost its end
-_ADJACENT_LINES = 40  # lines of other programs that may stand between a report and its kill line
-_SAME_EVENT_S = 20.0  # a report of 20,000 tasks takes this long on a slow console
-
-_SIZES = lazy(
-    r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d{1,18}) ?[kK]B"
-    r"|(UID|oom_score_adj):[ ]?(-?\d{1,10})(?!\d)"
-)
-_SIZED = lazy(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-vm|vsz|anon-rss)[:.].*)$", re.S)
-_SCORED = lazy(r"\((?P<comm>.*)\),? score (?P<score>-?\d{1,18})(?P<rest> .*)?$", re.S)
-_PLAIN = lazy(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
-_UNCLOSED = lazy(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):.*|)$", re.S)
-_UID_AFTER = lazy(r",? ?UID:? ?(\d{1,10})(?!\d)")
-_TOO_LONG = lazy(r"\d{19}")
-_MESSAGE = lazy(
-    r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\))?"
-    r"|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
-)
 _REAPED = lazy(
     r"oom_reaper: reaped process (?P<pid>\d{1,10}) \((?P<comm>.*)\),? now"
     r" anon-rss:(?P<anon>\d{1,18})kB, file-rss:(?P<file>\d{1,18})kB"
     r"(?:, shmem-rss:(?P<shmem>\d{1,18})kB)?"
 )
 _UNREAPED = lazy(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
-_OOM_KILL_PID = lazy(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$")
 _ROW_START = lazy(r"\[ *\d+\]")
-_ROW_IDS = lazy(r"\[[ \t]*(\d{1,10})\][ \t]+-?\d+[ \t]+(\d{1,10})(?!\d)")
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Kill:
-    """One ``Killed process`` line (or an announcement that got none), not yet tied to a table."""
-
-    pid: int
-    comm: str
-    line: int
-    index: int
-    prefix: str | None
-    uid: int | None = None
-    kib: dict[str, int] = field(default_factory=dict)
-    oom_score_adj: int | None = None
-    score: int | None = None
-    announced_only: bool = False
-    role: str = "selected"
-    reaped: bool | None = None
-    reaped_left_kib: int | None = None
-    repeats: int = 0
-    damaged: bool = False  #: a number longer than any the kernel prints stands in it
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Draft:
-    """The lines of one event while it is being put together. Indices point into :class:`Lines`."""
-
-    start: int
-    last: int
-    caller: str | None = None
-    head: int | None = None
-    alloc: int | None = None
-    parts: dict[str, list[int]] = field(default_factory=dict)
-    tails: dict[int, str] = field(default_factory=dict)  #: continuation of a row's name, by row index
-    section: int = 0
-    announce: Kill | None = None
-    kills: list[Kill] = field(default_factory=list)
-    closed: bool = False
-    group: int | None = None
-    panic: int | None = None
-    no_killable: int | None = None
-    sysrq: int | None = None
-    ignored: bool = False
-    suppressed: int | None = None
-    comm_prefix: str = ""
-    in_stats: bool = False
-    reaper_only: Kill | None = None
-    extra: list[tuple[str, int]] = field(default_factory=list)  #: exiting, sharing, pinned: (shape, index)
-
-    def add(self, kind: str, index: int) -> None:
-        """File the line at *index* under its shape."""
-        self.parts.setdefault(kind, []).append(index)
-        self.last = index
-        section = SECTION.get(kind)
-        if section is not None and section > self.section:
-            self.section = section
-
-
 class Assembler:
     """Walks the lines of one window and yields finished drafts, in the order their events began."""
 
     def __init__(self, lines: Lines) -> None:
         """Prepare for *lines*; call :meth:`run` once."""
         self.lines = lines
+        self.moments = Moments(lines)
         self.open: list[Draft] = []
         self.done: list[Draft] = []
         self.current: Draft | None = None
         self.others: list[int] = []  #: lines no report shape matches, for the userspace killers
         self._sysrq: int | None = None
         self._suppressed: int | None = None
-        self._uptimes: dict[int, float | None] = {}
 
     def run(self) -> list[Draft]:
         """Classify and file every line."""
@@ -154,7 +71,7 @@ class Assembler:
                     continue
             kind = classify(text)
             if kind is None:
-                if current is not None and current.last == i - 1 and current.section == 6 and self._continues(i):
+                if current is not None and current.last == i - 1 and current.section == 6 and self.moments.continues(i):
                     current.tails[i - 1] = "\n" + text
                     continue
                 self.others.append(i)
@@ -233,7 +150,7 @@ class Assembler:
         if kind == "oom_kill" and self.done:
             # Printed or pasted after its kill line: only if it names that victim.
             late = self.done[-1]
-            m = _OOM_KILL_PID.search(self.lines.texts[i])
+            m = OOM_KILL_PID.search(self.lines.texts[i])
             if m and late.kills and "oom_kill" not in late.parts and late.kills[0].pid == int(m[1]):
                 return late
         return None
@@ -255,8 +172,9 @@ class Assembler:
         draft.add("head", i)
         draft.sysrq, self._sysrq = self._sysrq, None
         draft.suppressed, self._suppressed = self._suppressed, None
-        if self.others and self.others[-1] == i - 1 and self._continues(i) and len(self.lines.texts[i - 1]) <= 15:
-            draft.comm_prefix = self.lines.texts[i - 1] + "\n"
+        before = self.lines.texts[i - 1] if self.others and self.others[-1] == i - 1 else None
+        if before is not None and len(before) <= 15 and self.moments.continues(i):
+            draft.comm_prefix = before + "\n"
         # Headless parts without a kill that a new head follows directly were a cut report: no event of their own.
         for other in list(self.open):
             if other is not draft and i - other.last > _MAX_GAP_LINES:
@@ -277,7 +195,7 @@ class Assembler:
         self._kill_line(i, text)
 
     def _kill_line(self, i: int, text: str) -> None:
-        kill = self._parse_kill(i, text)
+        kill = parse_kill(self.moments, i, text)
         if kill is None:
             return
         if kill.announced_only:
@@ -296,7 +214,7 @@ class Assembler:
         if draft.kills and any(self._same(k, kill) for k in draft.kills):
             for k in draft.kills:
                 if self._same(k, kill):
-                    _merge(k, kill)
+                    merge(k, kill)
             draft.last = i
             return
         if draft.kills:
@@ -334,9 +252,9 @@ class Assembler:
             candidates.insert(0, self.current)
         best: tuple[int, Draft] | None = None
         for draft in candidates:
-            fit = self._fit(draft, kill)
-            if fit > 0 and (best is None or fit > best[0]):
-                best = (fit, draft)
+            found = fit(self.moments, draft, kill)
+            if found > 0 and (best is None or found > best[0]):
+                best = (found, draft)
         if best is not None:
             return best[1]
         # A kill line right behind its own announcement's report, closed by a group line that came first.
@@ -357,97 +275,7 @@ class Assembler:
     def _continues_group(self, draft: Draft, kill: Kill) -> bool:
         if kill.index - draft.last > 60:
             return False
-        return self._near(draft.last, kill.index, 5.0)
-
-    def _fit(self, draft: Draft, kill: Kill) -> int:
-        """How well *kill* fits *draft*: 0 not at all, 3 named by it."""
-        texts = self.lines.texts
-        if not self._near(draft.last, kill.index, _SAME_EVENT_S):
-            return 0
-        if self.lines.has_callers and draft.caller is not None:
-            caller = self.lines.caller(kill.index)
-            if caller is not None and caller != draft.caller:
-                return 0
-        if draft.announce is not None:
-            if kill.announced_only:
-                return 1 if draft.announce.pid == kill.pid else 0
-            if draft.announce.pid == kill.pid:
-                return 3
-            return 2 if kill.index - draft.announce.index <= _ADJACENT_LINES else 0
-        rows = draft.parts.get("row", ())
-        row = next((texts[r] for r in rows if texts[r].startswith(f"{kill.pid}]", texts[r].find(str(kill.pid)))), None)
-        own = _ROW_IDS.match(row) if row is not None else None
-        chosen = draft.parts.get("oom_kill")
-        if chosen:
-            m = _OOM_KILL_PID.search(texts[chosen[0]])
-            if m:
-                if int(m[1]) == kill.pid:
-                    return 3
-                # A leader that exited: the kill line names a thread (TID) of the chosen process.
-                if own is not None and int(own[1]) == kill.pid and own[2] == m[1]:
-                    return 3
-                return 1 if kill.index - chosen[0] <= 2 and not rows else 0
-        if own is not None and int(own[1]) == kill.pid:
-            return 3
-        if any((r := _ROW_IDS.match(texts[i])) and int(r[2]) == kill.pid for i in rows):
-            return 3
-        if not self._prefix_fits(draft, kill) or self._goes_on(draft, kill):
-            return 0
-        if rows and "header" in draft.parts and kill.index - draft.last > 3:
-            return 0
-        if draft.head is None and not rows and not chosen and not self._has_block(draft):
-            return 0
-        return 1 if kill.index - draft.last <= _ADJACENT_LINES or draft.section < 5 else 0
-
-    def _goes_on(self, draft: Draft, kill: Kill) -> bool:
-        """Whether *draft* continues behind *kill*: then a kill without report was printed in its middle."""
-        i = kill.index + 1
-        if self.lines.has_callers or i >= len(self.lines.texts) or kill.index - draft.last > 1:
-            return False
-        kind = classify(self.lines.texts[i]) or ""
-        if kind == "oom_kill":
-            m = _OOM_KILL_PID.search(self.lines.texts[i])
-            return m is not None and int(m[1]) != kill.pid
-        return max(draft.section, 1) <= SECTION.get(kind, 0) < 7
-
-    @staticmethod
-    def _has_block(draft: Draft) -> bool:
-        return not _BLOCK.isdisjoint(draft.parts)
-
-    def _prefix_fits(self, draft: Draft, kill: Kill) -> bool:
-        if kill.prefix is None:
-            return True
-        memcg_kill = kill.prefix.lower().startswith("memory cgroup")
-        memcg_draft = self._memcg_draft(draft)
-        return memcg_draft is None or memcg_draft == memcg_kill
-
-    def _memcg_draft(self, draft: Draft) -> bool | None:
-        if any(k in draft.parts for k in ("usage", "memcg_stats", "task_in")):
-            return True
-        texts = self.lines.texts
-        frames = draft.parts.get("frame", ())
-        if any("mem_cgroup_out_of_memory" in texts[f] or "mem_cgroup_oom" in texts[f] for f in frames):
-            return True
-        if any(k in draft.parts for k in ("counters", "zone", "node", "meminfo")) or frames:
-            return False
-        return None
-
-    def _near(self, a: int, b: int, seconds: float) -> bool:
-        ta, tb = self._uptime(a), self._uptime(b)
-        return ta is None or tb is None or abs(tb - ta) <= seconds
-
-    def _uptime(self, i: int) -> float | None:
-        if i not in self._uptimes:
-            m = UPTIME.search(self.lines.raws[i][:160])
-            self._uptimes[i] = (float(m[1]) if m[1] else int(m[2]) / 1e6) if m else None
-        return self._uptimes[i]
-
-    def _continues(self, i: int) -> bool:
-        """Line *i* is the next piece of the record before it: indented under it, or printed with the same stamp."""
-        if i in self.lines.cont:
-            return True
-        a, b = UPTIME.search(self.lines.raws[i - 1][:160]), UPTIME.search(self.lines.raws[i][:160])
-        return a is not None and b is not None and a[0] == b[0]
+        return self.moments.near(draft.last, kill.index, 5.0)
 
     def _same(self, a: Kill, b: Kill) -> bool:
         """The same kill printed or pasted again (not another process that got the pid later)."""
@@ -455,69 +283,19 @@ class Assembler:
             return False
         if any(b.kib[k] != v for k, v in a.kib.items() if k in b.kib):
             return False
-        return self._near(a.index, b.index, 5.0)
+        return self.moments.near(a.index, b.index, 5.0)
 
     def _repeated(self, kill: Kill) -> bool:
         for draft in reversed(self.done[-40:]):
             for known in draft.kills:
                 if self._same(known, kill):
-                    _merge(known, kill)
+                    merge(known, kill)
                     return True
         return False
 
-    def _parse_kill(self, i: int, text: str) -> Kill | None:
-        m = KILL.search(text)
-        if m is None:
-            return None
-        tail = text[m.end() - 1 :]
-        for offset in (1, 2):
-            # A line cut in two behind the name (wrapped, or a name with a newline): the sizes stand on the next lines.
-            nxt = i + offset
-            if nxt >= len(self.lines.texts) or _SIZED.match(tail) or _SCORED.match(tail):
-                break
-            following = self.lines.texts[nxt]
-            if offset == 1 and not _PLAIN.match(tail) and self._continues(nxt):
-                tail += "\n" + following
-            elif re.match(r"[#>|\s]*(?:total-vm|vsz|anon-rss|file-rss):\d", following):
-                tail = tail.rstrip() + " " + following.lstrip("#>| \t")
-            else:
-                break
-        for pattern in (_SIZED, _SCORED, _PLAIN, _UNCLOSED):
-            body = pattern.match(tail)
-            if body is not None:
-                break
-        else:
-            return None
-        comm = unescape_name(body["comm"])
-        if len(comm.encode("utf-8", "surrogateescape")) > 64:
-            return None
-        before = text[: m.start()]
-        message = _MESSAGE.search(before)
-        announced = m["ed"] is None and (pattern is _SCORED or "or sacrifice child" in tail or "or a child" in tail)
-        if m["ed"] is None and not announced:
-            return None
-        kill = Kill(int(m["pid"]), comm, self.lines.nos[i], i, message[1] if message else None)
-        if message is None and not m["ed"]:
-            kill.prefix = None
-        kill.announced_only = announced
-        rest = body.groupdict().get("rest") or ""
-        uid = m["uid"] or next(iter(_UID_AFTER.findall(rest)), None)
-        kill.uid = int(uid) if uid else None
-        for name, size, name2, value in _SIZES.findall(rest):
-            if name:
-                kill.kib[name] = int(size)
-            elif name2 == "UID":
-                kill.uid = int(value)
-            else:
-                kill.oom_score_adj = int(value)
-        kill.damaged = _TOO_LONG.search(rest) is not None
-        if pattern is _SCORED:
-            kill.score = int(body["score"])
-        return kill
-
     def _on_group(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         draft = self.done[-1] if self.done and self.done[-1].kills else None
-        if draft is None or not self._near(draft.last, i, 5.0) or i - draft.last > 60:
+        if draft is None or not self.moments.near(draft.last, i, 5.0) or i - draft.last > 60:
             draft = next((d for d in reversed(self.open) if d.alloc is None), None) or self._new(i)
         draft.group = i
         draft.add("group", i)
@@ -538,7 +316,7 @@ class Assembler:
 
     def _on_no_killable(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         draft = next((d for d in reversed(self.open) if d.alloc is None and d.no_killable is None), None)
-        if draft is not None and not self._near(draft.last, i, _SAME_EVENT_S):
+        if draft is not None and not self.moments.near(draft.last, i, SAME_EVENT_S):
             draft = None
         if draft is None:
             draft = self._new(i)
@@ -550,11 +328,11 @@ class Assembler:
 
     def _recent(self, i: int) -> Draft | None:
         for draft in reversed(self.open):
-            if draft.alloc is None and self._near(draft.last, i, _SAME_EVENT_S):
+            if draft.alloc is None and self.moments.near(draft.last, i, SAME_EVENT_S):
                 return draft
         for draft in reversed(self.done[-2:]):
             nobody_died = draft.no_killable is not None or not draft.kills
-            if nobody_died and i - draft.last <= 30 and self._near(draft.last, i, 5.0):
+            if nobody_died and i - draft.last <= 30 and self.moments.near(draft.last, i, 5.0):
                 return draft
         return None
 
@@ -583,13 +361,14 @@ class Assembler:
         fallback: Kill | None = None
         for draft in reversed(self.done[-200:]):
             for kill in draft.kills:
-                if kill.pid == pid and self._near(kill.index, i, 600.0):
+                if kill.pid == pid and self.moments.near(kill.index, i, 600.0):
                     kill.reaped, kill.reaped_left_kib = reaped, left
                     if i > draft.last and i - draft.last < 200:
                         draft.parts.setdefault("reaper", []).append(i)
                     return
                 # Another thread of the same process: same name, reaped at the same moment.
-                if fallback is None and kill.comm == comm and self._near(kill.index, i, 15.0) and i - kill.index < 200:
+                near = i - kill.index < 200 and self.moments.near(kill.index, i, 15.0)
+                if fallback is None and kill.comm == comm and near:
                     fallback = kill
         if fallback is not None:
             if fallback.reaped is None:
@@ -632,18 +411,6 @@ class Assembler:
                 # Only the announcement is in the text (a grep): the kernel killed this task, or a child of it.
                 draft.kills.append(draft.announce)
 
-
-def _merge(known: Kill, again: Kill) -> None:
-    known.repeats += 1
-    for key, value in again.kib.items():
-        known.kib.setdefault(key, value)
-    if known.oom_score_adj is None:
-        known.oom_score_adj = again.oom_score_adj
-    if known.uid is None:
-        known.uid = again.uid
-
-
-UPTIME = lazy(r"\[[ \t]*(\d{1,12}\.\d{3,9})\]|(?:^|\s)\d{1,4},\d{1,18},(\d{1,18}),[^;]*;")
 
 _HANDLERS = {
     "head": Assembler._on_head, "alloc": Assembler._on_alloc, "kill": Assembler._on_kill, "group": Assembler._on_group,

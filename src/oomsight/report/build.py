@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, mark
-from oomsight.report.grammar import ALLOC, HEAD, classify, key_values
 from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
 from oomsight.report.model import (
     EventKind,
-    MemInfo,
     Note,
     OomReport,
     Selected,
     Span,
     Task,
-    Trigger,
     Victim,
 )
+from oomsight.report.page_size import infer_page_size
+from oomsight.report.summary import read_summary
 from oomsight.report.table import build_tasks, guess_columns, header_columns, row_pattern
 from oomsight.report.times import Clock, when
+from oomsight.report.trigger import read_trigger
 from oomsight.report.unwrap import unescape_name
 
 if TYPE_CHECKING:
-    from oomsight.report.assemble import Draft, Kill
     from oomsight.report.carriers import Lines
+    from oomsight.report.draft import Draft
+    from oomsight.report.kills import Kill
 
-_MAX_COMM = 15  # TASK_COMM_LEN - 1, include/linux/sched.h
-_GFP = lazy(r"gfp_mask=(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
-_MODE = lazy(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
-_NODEMASK = lazy(r"nodemask=(\(null\)|[\d,\-]+)")
-_CPU = lazy(
-    r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: "
-    r"|Pid: ?(?P<pid2>\d{1,10}), comm: )(?P<rest>.*)",
-    re.S,
-)
-_RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
-_TAINTED = lazy(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
-_CPUSET = lazy(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
-_FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?([\w.$]+)\+0x")
 _TASK_IN = lazy(r"Task in (?P<task>.*?)(?: killed as a result of limit of (?P<oom>.*))?$")
 _GROUP = lazy(r"Tasks in (.*) are going to be killed")
-_SUMMARY = lazy(
-    r"oom-kill:\s*constraint=(?P<constraint>CONSTRAINT_\w+)(?:,nodemask=(?P<nodemask>\(null\)|[\d,\-]*?))?"
-    r"(?:,cpuset=(?P<cpuset>.*?),mems_allowed=(?P<mems>[\d,\-]*?))?"
-    r"(?=,global_oom|,oom_memcg=|,task_memcg=|,task=|,\.\.\.|, |$)"
-    r"(?P<rest>.*)$",
-    re.S,
-)
-_TASK_MEMCG = lazy(r", ?task_memcg=")
-_SUMMARY_END = lazy(r",\s*pid=\d{1,10}(?:,\s*uid=\d{1,10})?\s*$")
 # Panics because nobody was left to kill (until 4.18, and since); the others are asked for by vm.panic_on_oom.
 _NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
 _EXITING = lazy(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
@@ -74,7 +52,7 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     report = OomReport(EventKind.GLOBAL, Span(name, *sorted((nos[draft.start], nos[draft.last]))))
     anchor = draft.head if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
     report.when = when(lines.raws[anchor], clock)
-    _trigger(report, draft, lines, parts)
+    read_trigger(report, draft, lines, parts)
     _tasks(report, draft, lines)
     if _two_tables(report):
         # All above the table is of another event, the head and its time too.
@@ -86,12 +64,12 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     else:
         report.meminfo = parse_meminfo(parts)
         report.memcg = parse_memcg(parts, parts.get("stat", []) if "memcg_stats" in parts else [])
-    _summary(report, draft, lines)
+    read_summary(report, draft, lines)
     _memcg_paths(report, parts)
     _victims(report, draft, lines, clock)
     _extras(report, draft, lines)
     _kind(report, draft)
-    _page_size(report)
+    infer_page_size(report)
     _landmarks(report, draft, nos)
     has_block = report.memcg is not None or report.meminfo is not None
     report.complete = report.trigger is not None and has_block and bool(report.tasks) and bool(report.victims)
@@ -108,93 +86,6 @@ def _is_event(draft: Draft) -> bool:
         return True
     # A lone "oom-kill:" line is a kill whose kill line was filtered out; memcg blocks and tables exist only for OOM.
     return "oom_kill" in draft.parts or ("header" in draft.parts and len(draft.parts.get("row", ())) > 1)
-
-
-def _trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, list[Numbered]]) -> None:
-    texts, nos = lines.texts, lines.nos
-    if draft.head is None and draft.alloc is None:
-        return
-    index = draft.head if draft.head is not None else draft.alloc
-    assert index is not None
-    text = texts[index]
-    # A hard-wrapped head goes on in the next lines; key=value pairs do not mind.
-    for following in texts[index + 1 : index + 3]:
-        if "order=" in text or not re.match(r"[\w|(_]*\)?,|nodemask=|order=|gfp_mask=|oom_score_adj=", following):
-            break
-        text += " " + following
-    trigger = Trigger(None, line=nos[index])
-    if draft.head is not None:
-        m = HEAD.search(text)
-        raw_comm = ("" if text.startswith("invoked ") else m["comm"]) if m else None
-        gfp = _GFP.search(text)
-    else:
-        m = ALLOC.match(text)
-        raw_comm = (m["comm"] or m["comm2"]) if m else None
-        report.failure_mode = (m["what"] or m["stall"] or m["vm"]) if m else None
-        gfp = _MODE.search(text) or _GFP.search(text)
-    if raw_comm is not None:
-        trigger.comm = _comm(draft.comm_prefix + raw_comm)
-    if gfp:
-        trigger.gfp_mask = int(gfp[1], 16)
-        if gfp[2] is not None:
-            trigger.gfp_flags = tuple(f.strip() for f in gfp[2].split("|") if f.strip())
-    pairs = key_values(text)
-    trigger.order = _int(pairs.get("order"))
-    if trigger.order is None:
-        order = re.search(r"order:(-?\d{1,9})(?!\d)", text)
-        trigger.order = int(order[1]) if order else None
-    trigger.oom_score_adj = _int(pairs.get("oom_score_adj"))
-    trigger.oom_adj = _int(pairs.get("oom_adj") or pairs.get("oomkilladj"))
-    nodemask = _NODEMASK.search(text)
-    trigger.nodemask = nodemask[1].rstrip(",") if nodemask and nodemask[1] != "(null)" else None
-    in_head = text.replace(",cpuset=", " cpuset=").replace(",mems", " mems")
-    cpuset_text = next((t for _, t in parts.get("cpuset", ())), in_head)
-    cpuset = _CPUSET.search(cpuset_text)
-    if cpuset:
-        trigger.cpuset, trigger.mems_allowed = unescape_name(cpuset["cpuset"]), cpuset["mems"]
-    for _no, cpu_text in parts.get("cpu", parts.get("pid_comm", [])):
-        _cpu_line(trigger, cpu_text)
-        break
-    for _no, t in parts.get("hardware", ())[:1]:
-        trigger.hardware = t[15:].strip()
-    for _no, t in parts.get("workqueue", ())[:1]:
-        trigger.workqueue = t[11:].strip()
-    frames = (_FRAME.match(t) for _, t in parts.get("frame", ()) if not t.startswith("? ") and "] ? " not in t[:24])
-    trigger.frames = tuple(m[1] for m in frames if m)
-    report.trigger = trigger
-
-
-def _cpu_line(trigger: Trigger, text: str) -> None:
-    m = _CPU.match(text)
-    if m is None:
-        return
-    comm = unescape_name(re.split(r" Kdump: | Not tainted| Tainted: | xid: | Comm: ", m["rest"])[0])
-    # Behind some other message's CPU line (a warning mixed in) stands another name: then pid and uid are not ours.
-    if trigger.comm and comm and comm.strip() != trigger.comm.strip() and not trigger.comm.startswith(comm.strip()):
-        return
-    if trigger.comm is not None and comm.strip(" ") == trigger.comm.strip(" ") and len(comm) > len(trigger.comm):
-        trigger.comm = comm  # blanks in front of the head's name went with the carrier's
-    trigger.pid = int(m["pid"] or m["pid2"])
-    trigger.cpu = _int(m["cpu"])
-    trigger.uid = _int(m["uid"])
-    release = _RELEASE.search(m["rest"])
-    trigger.kernel_release = release["release"] if release else None
-    tainted = _TAINTED.search(m["rest"])
-    trigger.tainted = tainted[1].strip() if tainted else None
-
-
-def _comm(raw: str) -> str:
-    name = unescape_name(raw)
-    if len(name.encode("utf-8", "surrogateescape")) > _MAX_COMM and not name.startswith("kworker"):
-        # Something of an unknown carrier stands before the name; a comm has at most 15 bytes.
-        tail = name.split(" ")[-1]
-        if 0 < len(tail.encode("utf-8", "surrogateescape")) <= _MAX_COMM:
-            return tail
-    return name
-
-
-def _int(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?\d{1,18}", text) else None
 
 
 def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
@@ -288,98 +179,6 @@ def _repair(draft: Draft, lines: Lines, bad: list[int], columns: tuple[str, ...]
             if done:
                 break
     return out
-
-
-def _summary(report: OomReport, draft: Draft, lines: Lines) -> None:
-    found = draft.parts.get("oom_kill")
-    if not found:
-        return
-    no, text = lines.nos[found[0]], lines.texts[found[0]]
-    for following in lines.texts[found[0] + 1 : found[0] + 3]:
-        if _SUMMARY_END.search(text) or classify(following) is not None:
-            break
-        text += "\n" + following  # a name with a newline in it
-    at = text.find("oom-kill:")
-    m = _SUMMARY.search(text, max(at, 0))
-    if m is None:
-        return
-    report.constraint = m["constraint"]
-    _drop_foreign_block(report, m["rest"], no)
-    if report.trigger is not None:
-        if m["nodemask"] and m["nodemask"] != "(null)":
-            report.trigger.nodemask = m["nodemask"]
-        if m["cpuset"] is not None:
-            report.trigger.cpuset, report.trigger.mems_allowed = unescape_name(m["cpuset"]), m["mems"]
-    oom, task_memcg, task, pid, uid = split_summary(
-        m["rest"], {k.comm for k in draft.kills} | {t.comm for t in report.tasks[-2000:]}
-    )
-    report.oom_memcg = unescape_name(oom) if oom else None
-    report.task_memcg = unescape_name(task_memcg) if task_memcg else None
-    if pid is not None or task is not None:
-        report.selected = Selected(pid, unescape_name(task) if task is not None else None, uid, None, no)
-
-
-def _drop_foreign_block(report: OomReport, rest: str, line: int) -> None:
-    """
-    Kernels that print ``oom-kill:`` print either the memory of the host or that of the cgroup, never both: the other
-    one, in a text of mixed reports, is another event's.
-    """
-    whole_host = rest.startswith(",global_oom")
-    if whole_host and report.memcg is not None:
-        report.memcg = None
-    elif rest.startswith(",oom_memcg=") and report.meminfo is not None and report.constraint == "CONSTRAINT_MEMCG":
-        report.meminfo = None
-    else:
-        return
-    mixed = "lines of another report are mixed in; memory that is not this event's is left out"
-    report.notes.append(Note("reports_mixed", line, mixed))
-
-
-def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, str | None, int | None, int | None]:
-    """
-    Split ``,oom_memcg=A,task_memcg=B,task=C,pid=P,uid=U`` although A, B and C may hold commas and equal signs.
-
-    The end is fixed (pid and uid are numbers); A is B or an ancestor of B; C has at most 15 bytes, and where several
-    readings remain, one whose name stands in the table or the kill line (*names*) is taken.
-    """
-    tail = re.search(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$", rest)
-    pid, uid = (int(tail[1]), _int(tail[2])) if tail else (None, None)
-    middle = rest[: tail.start()] if tail else rest
-    splits: list[tuple[str, str | None]] = []
-    start = 0
-    while (at := middle.find("task=", start)) >= 0:
-        if at == 0 or middle[at - 1] in ", ":
-            last = middle[at + 5 :]
-            if len(unescape_name(last).encode("utf-8", "surrogateescape")) <= _MAX_COMM:
-                splits.append((middle[:at].removesuffix(" ").removesuffix(","), last))
-        start = at + 5
-    if not splits:
-        at = middle.rfind(",task=")
-        splits = [(middle[:at], middle[at + 6 :])] if at >= 0 else [(middle, None)]
-    splits.sort(key=lambda s: (s[1] is None or unescape_name(s[1]) not in names, len(s[0])))
-    for paths, comm in splits:
-        oom, task_memcg, consistent = _split_paths(paths)
-        if consistent:
-            return oom, task_memcg, comm, pid, uid
-    oom, task_memcg, _ = _split_paths(splits[0][0])
-    return oom, task_memcg, splits[0][1], pid, uid
-
-
-def _split_paths(paths: str) -> tuple[str | None, str | None, bool]:
-    """``,global_oom,task_memcg=B`` or ``,oom_memcg=A,task_memcg=B`` to (A, B, A is an ancestor of B)."""
-    paths = paths.lstrip(", ")
-    if paths.startswith("global_oom"):
-        at = paths.find("task_memcg=")
-        return None, (paths[at + 11 :] if at >= 0 else None), True
-    if paths.startswith("oom_memcg="):
-        splits = [(paths[10 : m.start()], paths[m.end() :]) for m in _TASK_MEMCG.finditer(paths)]
-        for oom, task in splits:
-            if task == oom or task.startswith(oom.rstrip("/") + "/"):
-                return oom, task, True
-        return (*splits[0], False) if splits else (paths[10:], None, True)
-    if paths.startswith("task_memcg="):
-        return None, paths[11:], True
-    return None, None, not paths
 
 
 def _memcg_paths(report: OomReport, parts: dict[str, list[Numbered]]) -> None:
@@ -527,48 +326,6 @@ def _kind(report: OomReport, draft: Draft) -> None:
         report.kind = EventKind.MEMCG
     else:
         report.kind = _KINDS.get(report.constraint or "", EventKind.GLOBAL)
-
-
-def _page_size(report: OomReport) -> None:
-    """Page size is not printed; infer it from numbers the report gives in two units (reference: units cheat sheet)."""
-    info, memcg = report.meminfo, report.memcg
-    if info is not None:
-        for zone in info.zones:
-            if zone.buddy:
-                report.page_size, report.page_size_from = zone.buddy[0][1] * 1024, "smallest block of the buddy lists"
-                return
-        size = _from_nodes(info)
-        if size:
-            report.page_size, report.page_size_from = size, "node lines in KiB against global counters in pages"
-            return
-    for victim in report.victims:
-        row = next((t for t in report.tasks if t.pid == victim.pid), None)
-        kib = (victim.anon_rss_kib or 0) + (victim.file_rss_kib or 0) + (victim.shmem_rss_kib or 0)
-        if row is not None and row.total_vm_pages and victim.total_vm_kib:
-            ratio = victim.total_vm_kib / row.total_vm_pages
-        elif row is not None and row.rss_pages > 64 and kib:
-            ratio = kib / row.rss_pages
-        else:
-            continue
-        for size in (4096, 16384, 65536, 8192):
-            if abs(ratio - size / 1024) < size / 1024 * 0.2:
-                report.page_size, report.page_size_from = size, "victim's row in pages against its kill line in KiB"
-                return
-    if memcg is not None:
-        pages = [t.pgtables_bytes for t in report.tasks if t.pgtables_bytes]
-        if pages and any(b % 65536 for b in pages) and any(b % 16384 for b in pages):
-            report.page_size, report.page_size_from = 4096, "page-table sizes are multiples of 4 KiB only"
-
-
-def _from_nodes(info: MemInfo) -> int | None:
-    for name in ("active_anon", "inactive_anon", "inactive_file"):
-        pages = info.pages.get(name)
-        kib = sum(n.kib.get(name, 0) for n in info.nodes)
-        if pages and pages > 256 and kib and kib % 4 == 0:
-            for size in (4096, 16384, 65536):
-                if abs(kib / pages - size / 1024) < size / 1024 * 0.2:
-                    return size
-    return None
 
 
 def _landmarks(report: OomReport, draft: Draft, nos: list[int]) -> None:

@@ -29,10 +29,11 @@ def save(path: str, state: Mapping[str, Any]) -> None:
     """Write *state*, whole or not at all. Raises :class:`OSError`."""
     fresh = f"{path}.new"
     try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640), "w", encoding="utf-8") as f:
-            json.dump(state, f, separators=(",", ":"))
-            f.flush()
-            os.fsync(f.fileno())
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        with open(fd, "w", encoding="utf-8") as file:
+            json.dump(state, file, separators=(",", ":"))
+            file.flush()
+            os.fsync(fd)
         os.replace(fresh, path)
     except OSError:
         with suppress(OSError):

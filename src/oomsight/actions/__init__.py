@@ -1,0 +1,1 @@
+"""What changes the system; each action has a dry run of the same result type."""

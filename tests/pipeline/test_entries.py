@@ -1,0 +1,154 @@
+"""Ledger and spool: order, copies of one event, what is kept of each."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomsight.diagnose.explain import explain_report
+from oomsight.pipeline import entries
+from oomsight.pipeline.entries import Entry, Ledger, Spool, entry_of, recurrences
+from oomsight.report import Clock, parse_text
+
+from .events import NOW, ago, dmesg, event, export, iso
+
+BOOT_A, BOOT_B = "a" * 32, "b" * 32
+
+
+def entry(text: str, epoch: float | None = None, source: int = 0) -> Entry:
+    """The entry of the only event in *text*."""
+    (report,) = parse_text(text, f"source {source}", clock=Clock(reference=NOW.replace(tzinfo=None)))
+    return entry_of(explain_report(report), epoch, source)
+
+
+def ledger(*found: Entry) -> list[Entry]:
+    """The entries that remain of *found*."""
+    book = Ledger()
+    for item in found:
+        book.add(item)
+    return book.newest_first()
+
+
+def test_entry_of_says_what_and_where():
+    made = entry(dmesg(event(77), 12.5), source=3)
+    assert (made.names, made.where, made.kind, made.kills) == (made.names, "app.service", "memcg", 1)
+    assert "java" in made.names
+    assert (made.cause, made.source, made.first_line, made.last_line) == ("memcg_limit", "source 3", 1, 12)
+    assert (made.uptime_s, made.time, made.boot_id) == (12.5, "[   12.500000]", None)
+    assert made.fingerprint == ("memcg", "java", "/system.slice/app.service", "memcg_limit")
+
+
+def test_ledger_dated_newest_first_then_undated_by_clock():
+    old, new = entry(iso(event(1), ago(days=2)), ago(days=2).timestamp()), entry(iso(event(2), NOW), NOW.timestamp())
+    early, late = entry(dmesg(event(3), 10.0)), entry(dmesg(event(4), 900.0))
+    assert ledger(early, new, late, old) == [new, old, late, early]
+
+
+def test_ledger_copy_merged_and_the_fuller_kept():
+    full = entry(dmesg(event(1), 50.0))
+    kill_only = entry(dmesg(event(1)[-1:], 50.011), source=1)
+    assert full.id == kill_only.id
+    assert kill_only.uptime_s == 50.011
+    short = entry(dmesg(event(1)[-1:], 50.0), source=1)
+    assert ledger(full, short) == [full]
+    assert full.copies == 1
+    again = entry(dmesg(event(1), 50.0), source=2)
+    assert ledger(short, again) == [again]
+    assert again.copies == 1
+
+
+def test_ledger_date_of_a_copy_survives():
+    at = ago(hours=1)
+    full, dated = entry(dmesg(event(1), 50.0)), entry(iso(event(1)[-1:], at, 50.0), at.timestamp(), source=1)
+    assert full.id == dated.id
+    (kept,) = ledger(full, dated)
+    assert kept is full
+    assert (kept.order[:2], kept.time) == ((True, at.timestamp()), at.isoformat(timespec="seconds"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "events"),
+    [
+        (dmesg(event(1), 50.0), dmesg(event(1), 50.0), 1),
+        (dmesg(event(1), 50.0), dmesg(event(1), 50.02), 2),  # another boot in which all is the same but the clock
+        (dmesg(event(1), 50.0), dmesg(event(2), 50.0), 2),
+        (dmesg(event(1), 50.0), dmesg(event(1, anon_kib=50_004), 50.0), 2),
+        (export(event(1), NOW, BOOT_A), export(event(1), NOW, BOOT_A), 1),
+        (export(event(1), NOW, BOOT_A), export(event(1), NOW, BOOT_B), 2),
+        (export(event(1), NOW, BOOT_A), iso(event(1), NOW), 1),  # nothing contradicts
+    ],
+)
+def test_ledger_same_event_only_if_no_clock_or_boot_contradicts(first, second, events):
+    assert len(ledger(entry(first), entry(second))) == events
+
+
+def test_ledger_same_kill_days_apart_twice():
+    # Without a printk clock only the date tells; more than any two time zones apart is another event.
+    near = [entry(iso(event(1), at), at.timestamp()) for at in (NOW, ago(hours=14))]
+    far = [entry(iso(event(1), at), at.timestamp()) for at in (NOW, ago(hours=40))]
+    assert (len(ledger(*near)), len(ledger(*far))) == (1, 2)
+
+
+@given(order=st.permutations(range(6)))
+def test_ledger_order_of_arrival_does_not_matter(order):
+    made = [entry(dmesg(event(pid), 10.0 * pid)) for pid in (1, 2, 3)]
+    copies = [entry(dmesg(event(pid)[-1:], 10.0 * pid), source=1) for pid in (1, 2, 3)]
+    found = ledger(*((made + copies)[i] for i in order))
+    assert found == made[::-1]
+    assert [item.copies for item in found] == [1, 1, 1]
+
+
+def test_recurrences_numbered_from_the_oldest():
+    java = [entry(dmesg(event(pid), 10.0 * pid)) for pid in (1, 2, 3)]
+    other = entry(dmesg(event(9, comm="node"), 15.0))
+    found = recurrences([java[2], java[1], other, java[0]])
+    assert [found[id(item)] for item in (*java, other)] == [(1, 3), (2, 3), (3, 3), (1, 1)]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1 << 20])
+def test_spool_gives_back_what_was_put(monkeypatch, keep):
+    monkeypatch.setattr(entries, "_KEEP_BYTES", keep)
+    spool = Spool()
+    texts = [b"one", b"", b"\0\n" * 20, "zwölf".encode()]
+    places = [spool.put(text, line) for line, text in enumerate(texts, 5)]
+    assert [spool.get(place) for place in reversed(places)] == texts[::-1]
+    assert [place.first_line for place in places] == [5, 6, 7, 8]
+    places.append(spool.put(b"after a read"))
+    assert spool.get(places[-1]) == b"after a read"
+    assert spool.get(places[0]) == b"one"
+    spool.close()
+
+
+def test_spool_no_room_for_a_file_stays_in_memory(monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(entries, "_KEEP_BYTES", 4)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    spool = Spool()
+    places = [spool.put(text) for text in (b"abc", b"defgh", b"ij")]
+    assert [spool.get(place) for place in places] == [b"abc", b"defgh", b"ij"]
+
+
+def test_spool_file_that_gets_full_goes_on_in_memory(monkeypatch):
+    monkeypatch.setattr(entries, "_KEEP_BYTES", 4)
+    spool = Spool()
+    first = spool.put(b"abcdef")
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, _data):
+            raise OSError(28, "No space left on device")
+
+    spool._file = Full(spool._file)
+    second = spool.put(b"later")
+    assert (spool.get(first), spool.get(second)) == (b"abcdef", b"later")
+    spool.close()
