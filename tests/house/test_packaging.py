@@ -266,8 +266,7 @@ def test_run_script_falls_back_to_a_bundled_kill_where_there_was_none(project) -
     # A host with a readable log and no kill: an empty file stands for it.
     code = "from oomsight.cli.main import main; main()"
     (binaries / "oomsight").write_text(
-        '#!/bin/sh\nwhile [ "$#" -gt 0 ] && [ "$1" != - ]; do last=$1; shift; done\n'
-        'if [ "${1:-}" = - ]; then set -- explain --brief -; else set -- explain --exit-code /dev/null; fi\n'
+        '#!/bin/sh\nif [ "$1" = explain ]; then set -- explain --exit-code /dev/null; fi\n'
         f'PYTHONPATH="{ROOT / "src"}" exec "{sys.executable}" -c "{code}" "$@"\n'
     )
     for path in binaries.iterdir():

@@ -51,12 +51,13 @@ def iso(messages: list[str], moment: datetime, uptime: float | None = None) -> s
     return "".join(f"{head}{clock}{line}\n" for line in messages)
 
 
-def export(messages: list[str], moment: datetime, boot: str) -> str:
-    """As ``journalctl -o export`` writes them: with a boot id."""
-    usec = int(moment.timestamp() * 1_000_000)
+def export(messages: list[str], moment: datetime, uptime: float) -> str:
+    """As ``journalctl -o export`` writes them: every field of an entry on a line of its own."""
+    usec, clock = int(moment.timestamp() * 1_000_000), round(uptime * 1_000_000)
     return "".join(
-        f"__CURSOR=s=1;i={i}\n__REALTIME_TIMESTAMP={usec + i}\n__MONOTONIC_TIMESTAMP={100_000_000 + i}\n_BOOT_ID={boot}\n"
-        f"_TRANSPORT=kernel\nPRIORITY=4\nSYSLOG_IDENTIFIER=kernel\nMESSAGE={line}\n_HOSTNAME=web\n\n"
+        f"__CURSOR=s=1;i={i}\n__REALTIME_TIMESTAMP={usec + i}\n__MONOTONIC_TIMESTAMP={clock + i}\n"
+        f"_SOURCE_MONOTONIC_TIMESTAMP={clock + i}\n_TRANSPORT=kernel\nPRIORITY=4\nSYSLOG_IDENTIFIER=kernel\n"
+        f"MESSAGE={line}\n_HOSTNAME=web\n\n"
         for i, line in enumerate(messages)
     )
 

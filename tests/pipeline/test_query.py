@@ -66,7 +66,7 @@ def test_wanted_time_both_ends_included(since, until, passes):
 
 
 def test_wanted_time_without_zone_is_in_the_zone_of_now():
-    report = one(syslog(event(7), datetime(2026, 11, 23, 12, 30)))  # 11:30 UTC where now is 13:00 in CET
+    report = one(syslog(event(7), NOW + timedelta(minutes=30)))  # 12:30 CET is 11:30 UTC
     now = NOW.astimezone(CET)
     assert moment(report, now) == datetime(2026, 11, 23, 11, 30, tzinfo=UTC)
     assert wanted(report, Query(since=datetime(2026, 11, 23, 11, 45, tzinfo=UTC)), now) is False

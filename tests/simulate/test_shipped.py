@@ -34,7 +34,7 @@ def test_scenario_crashes_and_its_cures_cure(name) -> None:
 
 @pytest.mark.parametrize(
     ("name", "victim", "seconds"),
-    [("leak", "postgres", 15093), ("heap", "java", 591), ("spike", "app", 1567), ("noswap", "mysqld", 2501),
+    [("leak", "postgres", 15071), ("heap", "java", 591), ("spike", "app", 1567), ("noswap", "mysqld", 2501),
      ("neighbour", "redis", 2786)],
 )  # fmt: skip
 def test_scenario_kills_whom_and_when(name, victim, seconds) -> None:

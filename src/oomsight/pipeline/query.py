@@ -51,8 +51,8 @@ def parse_when(text: str, now: datetime) -> datetime:
     if m := _SHORT.fullmatch(words):
         return now - timedelta(seconds=int(m[1]) * _UNITS[m[2]])
     if re.fullmatch(r"\d{1,2}:\d\d(?::\d\d)?", words):
-        parts = [int(p) for p in words.split(":")]
-        return midnight + timedelta(hours=parts[0], minutes=parts[1], seconds=parts[2] if len(parts) > 2 else 0)
+        hour, minute, second = (*map(int, words.split(":")), 0)[:3]
+        return midnight.replace(hour=hour, minute=minute, second=second)
     moment = datetime.fromisoformat(text.strip())
     return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
 

@@ -152,13 +152,10 @@ def explain_sources(
                 run.sources.append(result)
                 clock = run.clocks[source.name] = clock_of(source)
                 edges = _Edges()
-                scanner = scan(edges.watch(source.blocks(_offset(progress, base) if progress else None)))
-                try:
-                    for batch in _batches(scanner, result):
-                        for job, done in workers.submit(Job(index, source.name, clock, batch, query, now, render)):
-                            take(job, done)
-                except SourceError as error:
-                    result.error = error
+                scanner = scan(edges.watch(_readable(source, _offset(progress, base) if progress else None, result)))
+                for batch in _batches(scanner, result):
+                    for job, done in workers.submit(Job(index, source.name, clock, batch, query, now, render)):
+                        take(job, done)
                 result.lines, result.bytes = scanner.lines, scanner.bytes
                 result.first_time, result.last_time = edges.period(clock)
                 result.notes.extend(source.notes)
@@ -187,6 +184,14 @@ def _rare_collection() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _readable(source: Source, progress: Callable[[int], None] | None, result: SourceResult) -> Iterator[Any]:
+    """The blocks of *source* up to its end or the first error: what was read before that is explained."""
+    try:
+        yield from source.blocks(progress)
+    except SourceError as error:
+        result.error = error
 
 
 def _offset(progress: Callable[[int], None], base: int) -> Callable[[int], None]:

@@ -150,7 +150,7 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
         for pid in match(moment, selector):
             tasks[pid] = replace(tasks[pid], facts=replace(tasks[pid].facts, oom_score_adj=adj))
     for pid in changes.without:
-        freed = moment.freeable_pages.get(pid, 0)
+        freed = moment.freeable_pages.get(pid, _held(tasks[pid]))
         if freed >= moment.need_pages:
             avoided = f"without {_name(tasks[pid])} there are {_size(moment, freed)} more, which is enough for now"
         del tasks[pid]

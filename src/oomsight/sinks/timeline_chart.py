@@ -30,7 +30,8 @@ class Series(NamedTuple):
 def chart_lines(run: Run, width: int, *, unicode: bool = True) -> list[str]:
     """The chart in at most *width* columns (at least 50): one line for each series, then kills and the time axis."""
     rows = series(run)
-    names = [shorten(plain(row.name, ascii_only=not unicode), 16) for row in rows]
+    ellipsis = "…" if unicode else "..."
+    names = [shorten(plain(row.name, ascii_only=not unicode), 16, ellipsis=ellipsis) for row in rows]
     label = max([*map(display_width, names), 5])
     tail = max(len(row.whole_words) for row in rows)
     columns = max(width - label - tail - 13, 20)
