@@ -209,8 +209,13 @@ def test_run_worker_killed_goes_on_alone(monkeypatch):
     fatal.__module__, fatal.__qualname__ = work_apart.__module__, "work_apart"
     monkeypatch.setattr(workers, "work_apart", fatal)
     monkeypatch.setattr("oomsight.pipeline.jobs.work_apart", fatal)  # where the name leads to, for pickle
+    broken = []
+    alone = workers.Workers._go_on_alone
+    monkeypatch.setattr(workers.Workers, "_go_on_alone", lambda self: broken.append(1) or alone(self))
     log = storm(300, filler=120)
-    assert pids(explain(Text(log), jobs=2)) == [1000 + number for number in reversed(range(300))]
+    run = explain(Text(log), jobs=2)
+    assert broken
+    assert pids(run) == [1000 + number for number in reversed(range(300))]
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -69,7 +69,7 @@ proc_in() { group=$1; shift; proc -C "$CG$group" "$@"; }   # CGROUP OPTION...
 grower() { proc -w /tmp/go -g anon "$@"; }  # one that grows without end once triggered
 grower_in() { group=$1; shift; grower -C "$CG$group" "$@"; }
 immune_grower() { # grows slowly and is never a victim, so all the others stay idle; provoke: kill_slowly
-	GROWER=$(hog -d -n grower -j -1000 -H -R 60 -w /tmp/go -g anon)
+	GROWER=$(hog -d -n grower -j -1000 -H -R 30 -w /tmp/go -g anon)
 }
 kill_slowly() { # N: let the immune grower go on until so many have died
 	trigger
@@ -78,8 +78,8 @@ kill_slowly() { # N: let the immune grower go on until so many have died
 }
 
 swapdisk() {
-	[ -b /dev/nvme0n1 ] || unsupported "no swap disk"
-	mkswap /dev/nvme0n1 >/dev/null && swapon /dev/nvme0n1 || unsupported "no swap"
+	[ -b /dev/nvme0n1 ] || die "no swap disk"
+	mkswap /dev/nvme0n1 >/dev/null && swapon /dev/nvme0n1 || die "no swap on the disk"
 }
 
 # ---- what provokes the OOM -----------------------------------------------------------------------------------------

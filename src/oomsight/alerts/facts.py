@@ -113,7 +113,7 @@ def facts_of(event: Event, node: str | None = None) -> Facts | None:
     cgroup = incident["task_memcg"] or victim.get("cgroup") or incident["oom_memcg"]
     causes = incident["causes"]
     known = list(_names(incident, names, owner))
-    words = _where(names)
+    drill = (cgroup or "").rpartition("/")[2].startswith(DRILL_PREFIX)
     return Facts(
         event_id=event["event_id"], kind=incident["kind"], cause=causes[0]["code"] if causes else "unknown",
         severity=SEVERITY_OF.get(incident["kind"], Severity.WARNING), kills=len(event["kills"]),
@@ -122,8 +122,8 @@ def facts_of(event: Event, node: str | None = None) -> Facts | None:
         unit=names.get("unit") or owner.get("unit"), container=names.get("container") or names.get("container_id"),
         pod=names.get("pod"), namespace=names.get("namespace"), pod_uid=names.get("pod_uid") or owner.get("pod_uid"),
         image=names.get("image"), user=names.get("user"), machine=names.get("machine") or owner.get("machine"),
-        node=names.get("node") or incident["host"] or node, where=words,
-        drill=(cgroup or "").rpartition("/")[2].startswith(DRILL_PREFIX), lines=tuple(_lines(event, names, known)),
+        node=names.get("node") or incident["host"] or node, where=_where(names),
+        drill=drill, lines=tuple(_lines(event, names, known, drill)),
     )  # fmt: skip
 
 
@@ -134,7 +134,9 @@ def _where(names: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _lines(event: Event, names: Mapping[str, Any], known: list[tuple[str | None, Kind]]) -> Iterator[str]:
+def _lines(
+    event: Event, names: Mapping[str, Any], known: list[tuple[str | None, Kind]], drill: bool
+) -> Iterator[str]:
     incident = event["incident"]
     if names.get("words") and names.get("path") is not None:
         yield f"Where: {marked_again(names['words'], known)}"
@@ -149,7 +151,9 @@ def _lines(event: Event, names: Mapping[str, Any], known: list[tuple[str | None,
         yield f"Who held the memory: {mark(culprit['name'])} ({_mib(culprit['kib'])}{share}), not the one that died"
     elif culprit is not None:
         yield f"Who held the memory: {mark(culprit['name'])} itself ({_mib(culprit['kib'])})"
-    for advice in incident["causes"][0]["advice"][:1] if incident["causes"] else ():
+    if drill:
+        yield "Nothing to do: oomsight drill made this kill, to see whether it is told."
+    for advice in incident["causes"][0]["advice"][:1] if incident["causes"] and not drill else ():
         yield f"Do first: {marked_again(advice['text'], known)}"
     if event.get("source"):
         yield f"Incident {incident['id']}; seen in {event['source']}; `oomsight incidents show {incident['id']}`"

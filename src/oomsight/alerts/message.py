@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from oomsight.alerts.facts import NOTE, Facts
+from oomsight.alerts.rules import seconds_words
 
 SCHEMA_ID: Final = "oomsight.alert/1"
 MAX_EVENT_ROWS: Final = 20  #: of any list inside ``event``: the store has the whole
@@ -101,7 +102,7 @@ def repeat_title(title: str, kills: int, events: int, total: int, started: float
 def resolved_title(title: str, total: int, quiet_seconds: float) -> str:
     """Return the title of the message that ends a group."""
     count = f" after {total:,} kill{'s' * (total != 1)}" if total else ""
-    return f"Over{count}, nothing more for {quiet_seconds / 60:.0f} min: {title}"
+    return f"Over{count}, nothing more for {seconds_words(quiet_seconds)}: {title}"
 
 
 def digest_title(alerts: int, kills: int, groups: int) -> str:

@@ -65,7 +65,7 @@ class DrillReport:
         if self.failed:
             first = self.failed[0]
             more = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
-            return f"The link that failed: {mark(first.name)}{more}: {first.words}"
+            return f"The link that failed: {first.name}{more}: {first.words}"
         told = [link for link in self.links if link.name.startswith(CHANNEL) and link.outcome is Outcome.OK]
         if not told:
             return "The kill was seen and followed, but nobody is told: no channel is configured for it."

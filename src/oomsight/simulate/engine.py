@@ -387,8 +387,8 @@ class _Engine:
         if victims or cgroup.index not in self.stuck:
             self.run.kills.append(Kill(
                 self._seconds(step), "kernel", constraint, cgroup.path, choice.outcome.value, choice.words,
-                grower.name if grower else None, limit, total.pages, total.how, victims, freed, tuple(rows[:SHOWN_ROWS]),
-                max(len(rows) - SHOWN_ROWS, 0),
+                grower.name if grower else None, limit, total.pages, total.how, victims, freed,
+                tuple(rows[:SHOWN_ROWS]), max(len(rows) - SHOWN_ROWS, 0),
             ))  # fmt: skip
         if choice.outcome is Outcome.PANIC or (not victims and cgroup.index == 0):
             self._tell(step, "panic", "/", choice.words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight.drill.report import Outcome, seconds_words
-from oomsight.naming.marked import mark, unmark
+from oomsight.naming.marked import unmark
 from oomsight.sinks.blocks import Block, Bullets, Heading, Item, Paragraph, Tone
 from oomsight.sinks.words import sentence
 
@@ -35,7 +35,7 @@ def drill_story(report: DrillReport) -> list[Block]:
 
 def _row(link: Link) -> str:
     after = f", after {seconds_words(link.seconds)}" if link.seconds else ""
-    return f"{mark(link.name)}: {link.outcome.value}{after}: {link.words}"
+    return f"{link.name}: {link.outcome.value}{after}: {link.words}"
 
 
 def drill_dict(report: DrillReport) -> dict[str, Any]:

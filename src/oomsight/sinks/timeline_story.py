@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.naming.marked import Kind as Name
 from oomsight.naming.marked import mark
 from oomsight.simulate.fidelity import GAPS
-from oomsight.simulate.keys import TABLES, range_words, value_words
+from oomsight.simulate.keys import TABLES, Key, range_words, value_words
 from oomsight.simulate.sweep import BASE
 from oomsight.simulate.units import duration_words, size_words
 from oomsight.simulate.verdict import (
@@ -23,7 +23,7 @@ from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, K
 from oomsight.sinks.timeline_chart import chart_lines, sparkline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from oomsight.simulate.outcome import Kill, Run
     from oomsight.simulate.scenario import Scenario
@@ -42,9 +42,8 @@ def scenario_blocks(played: Sequence[Played], *, width: int = 80, unicode: bool 
     scenario = first.run.scenario
     title = scenario.title if first.name == BASE else f"{scenario.title}: {first.title}"
     blocks: list[Block] = [Heading(title, 1)]
-    if scenario.about:
-        blocks.append(Paragraph(" ".join(scenario.about.split()), "dim"))
     blocks.append(Paragraph(" ".join(verdict(first.run)), "good" if first.run.survived else "bad"))
+    blocks.append(KeyValues(tuple(_facts(scenario))))
     blocks += _timeline(first.run, width, unicode)
     blocks += _kills(first.run)
     if len(played) > 1:
@@ -52,6 +51,15 @@ def scenario_blocks(played: Sequence[Played], *, width: int = 80, unicode: bool 
         blocks += _comparison(played)
     blocks += fidelity_blocks()
     return blocks
+
+
+def _facts(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    if scenario.about:
+        yield "scenario", " ".join(scenario.about.split())
+    machine, run = scenario.machine, scenario.run
+    swap = f"{size_words(machine['swap'])} of swap, swappiness {machine['swappiness']}" if machine["swap"] else "no swap"
+    yield "machine", f"{size_words(machine['ram'])} of RAM, {swap}, rules of Linux {run['kernel']}"
+    yield "must live", ", ".join(mark(name) for name in scenario.protect)
 
 
 def _timeline(run: Run, width: int, unicode: bool) -> list[Block]:
@@ -131,7 +139,7 @@ def _comparison(played: Sequence[Played]) -> list[Block]:
         Column("alert before", drop=3), Column("most needed", right=True, drop=1),
     )  # fmt: skip
     rows = []
-    for one in played:
+    for one in sorted(played, key=lambda one: one.name != BASE):
         run, kills = one.run, one.run.oom_kills
         lead = run.crash_seconds - run.alert_seconds if run.crash_seconds and run.alert_seconds else None
         peak = max((sample.need_bytes[0] + sample.swap_bytes[0] for sample in run.samples), default=0)
@@ -140,7 +148,7 @@ def _comparison(played: Sequence[Played]) -> list[Block]:
             duration_words(kills[0].time_seconds) if kills else "", duration_words(lead) if lead is not None else "",
             size_words(peak),
         ), "good" if run.survived else "bad"))  # fmt: skip
-    return [Table(columns, tuple(rows)), KeyValues(tuple((mark(p.name, Name.OWNER), p.title) for p in played[1:]))]
+    return [Table(columns, tuple(rows)), KeyValues(tuple((mark(p.name, Name.OWNER), p.title) for p in played if p.name != BASE))]
 
 
 def fidelity_blocks() -> list[Block]:
@@ -275,21 +283,20 @@ def _deaths(result: WhatIf, deaths: Sequence[Death]) -> Block:
 def keys_blocks() -> list[Block]:
     """Every key of a scenario file, from the table that reads it."""
     blocks: list[Block] = [Heading("Keys of a scenario file", 1)]
-    columns = (Column("key"), Column("default", drop=1), Column("range", flexible=True, drop=2),
-               Column("meaning", flexible=True))  # fmt: skip
     for table, keys in TABLES:
-        rows = tuple(
-            Row((key.name, "needed" if key.needed else value_words(key, key.default), range_words(key), key.meaning))
-            for key in keys
-        )
-        blocks += [Heading(table or "top of the file"), Table(columns, rows)]
+        rows = tuple((key.name, f"{key.meaning}; {range_words(key)}; {_default(key)}") for key in keys)
+        blocks += [Heading(table or "top of the file"), KeyValues(rows)]
     return blocks
+
+
+def _default(key: Key) -> str:
+    return "needed" if key.needed else f"default {value_words(key, key.default) or 'empty'}"
 
 
 def list_blocks(scenarios: Sequence[tuple[str, Scenario]]) -> list[Block]:
     """The scenarios that come with oomsight."""
-    columns = (Column("name"), Column("what it is", flexible=True), Column("changes tried", flexible=True, drop=1))
     rows = tuple(
-        Row((name, s.title, ", ".join(mark(v.name, Name.OWNER) for v in s.variants))) for name, s in scenarios
+        (name, f"{s.title}; changes tried: {', '.join(mark(v.name, Name.OWNER) for v in s.variants)}")
+        for name, s in scenarios
     )
-    return [Heading("Scenarios that come with oomsight", 1), Table(columns, rows)]
+    return [Heading("Scenarios that come with oomsight", 1), KeyValues(rows)]

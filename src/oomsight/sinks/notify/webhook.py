@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from oomsight.sinks.notify.channel import Message, SendError, body, public, secret, shown
 from oomsight.sinks.notify.http import post
+
+SKEW_SECONDS: Final = 120.0  #: between our clock and Alertmanager's, at most
 
 
 class Webhook:
@@ -56,8 +58,13 @@ def alert_of(message: Message) -> dict[str, Any]:
         "labels": {key: _utf8(value) for key, value in message["labels"].items()},
         "annotations": {key: value for key, value in annotations.items() if value},
         "startsAt": _iso(message["started"]),
-        "endsAt": _iso(message["at"] if over else message["at"] + message["hold_seconds"]),
+        "endsAt": _iso(_over(message) if over else message["at"] + message["hold_seconds"]),
     }
+
+
+def _over(message: Message) -> float:
+    """When it ended: past for the receiver's clock, too, or Alertmanager keeps the later end it was told before."""
+    return max(float(message["at"]) - SKEW_SECONDS, float(message["started"]) + 0.001)
 
 
 def _utf8(text: str) -> str:
