@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 .NOTPARALLEL:
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: venv ## explain the OOM kills of this host (a bundled real one where there were none)
 	@ARGS='$(ARGS)' scripts/run.sh
@@ -47,3 +47,5 @@ venv:
 
 dev:
 	@scripts/bootstrap.sh dev
+
+include vmtest/vmtest.mk

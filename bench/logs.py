@@ -22,6 +22,7 @@ START = datetime(2026, 11, 1)  # noqa: DTZ001 - syslog has no zone
 ORDINARY = 40_000  # different ordinary lines; they are drawn from again and again
 
 _CLOCK = re.compile(r"^\[ *\d+\.\d+\] ?")
+_SPLIT_RSS = re.compile(r"^(\[[ \w]+\](?: +\w+){4})(?: +\w+){3}")  # behind uid, tgid, total_vm and rss
 _NAMES = (
     "systemd", "systemd-journal", "systemd-udevd", "dbus-daemon", "sshd", "cron", "rsyslogd", "containerd", "dockerd",
     "containerd-shim", "kubelet", "nginx", "php-fpm", "postgres", "mysqld", "redis-server", "java", "node", "python3",
@@ -29,8 +30,11 @@ _NAMES = (
 )  # fmt: skip
 
 
-def report(rng: random.Random, tasks: int | None = None) -> list[str]:
-    """One report as kernel messages, carriers taken off; *tasks* rows in its table (``None`` = as captured)."""
+def report(rng: random.Random, tasks: int | None = None, *, columns: bool = True) -> list[str]:
+    """
+    One report as kernel messages, carriers taken off; *tasks* rows in its table (``None`` = as captured). Without
+    *columns* the table does not say what resident memory is made of, as before 6.8.
+    """
     messages = [_CLOCK.sub("", line) for line in read_capture(rng.choice(("tmpfs", "pod"))).splitlines() if line]
     head = next(i for i, line in enumerate(messages) if " invoked oom-killer" in line)
     last = next(i for i, line in enumerate(messages) if "illed process" in line)
@@ -44,6 +48,8 @@ def report(rng: random.Random, tasks: int | None = None) -> list[str]:
         messages[first:first] = [_row(rng, 200 + 7 * i) for i in range(max(0, tasks - have))]
     new_pid, new_name = str(rng.randrange(3000, 4_000_000)), rng.choice(_NAMES)
     size = rng.randrange(20_000, 60_000)
+    if not columns:
+        messages = [_SPLIT_RSS.sub(r"\1", line) if line.startswith("[") else line for line in messages]
     word = re.compile(rf"\b{pid}\b")
     return [
         re.sub(r"total-vm:\d+kB", f"total-vm:{size}kB", word.sub(new_pid, line).replace(name, new_name))

@@ -82,11 +82,11 @@ def command(machine: Machine) -> list[str]:
         cpu = f",cpus={node}" if node < scenario.smp else ""
         words += ["-object", f"memory-backend-ram,id=node{node},size={share_mib}M",
                   "-numa", f"node,nodeid={node},memdev=node{node}{cpu}"]  # fmt: skip
-    # The order of the disks is their number in the guest: swap, when there is one, is nvme0.
-    disks = [(machine.swap, "cache=unsafe"), (machine.userland, "readonly=on")]
-    for number, (path, how) in enumerate((path, how) for path, how in disks if path is not None):
-        words += ["-drive", f"file={path},format=raw,if=none,id=disk{number},{how}",
-                  "-device", f"nvme,drive=disk{number},serial=disk{number}"]  # fmt: skip
+    disks = (("swap", machine.swap, "cache=unsafe"), ("userland", machine.userland, "readonly=on"))
+    for serial, path, how in disks:  # the guest finds them by their serial number
+        if path is not None:
+            words += ["-drive", f"file={path},format=raw,if=none,id={serial},{how}",
+                      "-device", f"nvme,drive={serial},serial={serial}"]  # fmt: skip
     return words
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from oomsight.alerts.facts import SEVERITY_OF, Severity, facts_of, marked_again
 from oomsight.naming.marked import Kind, map_names, mark, unmark
 from oomsight.sinks.document import KINDS
-from tests_alerts_events import NAMES, event, note
+
+from .events import NAMES, event, note
 
 
 def test_facts_of_event_names_everything_a_message_needs() -> None:

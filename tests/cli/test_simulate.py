@@ -170,3 +170,30 @@ def test_live_leaves_itself_out(capsys) -> None:
     assert run(["simulate", "--live", "--format", "json"]) == Exit.OK
     found = json.loads(capsys.readouterr().out)["what_if"]
     assert os.getpid() not in {death["pid"] for death in found["before"]}
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_scenario_of_the_how_to_reads_and_runs(here, capsys) -> None:
+    page = (ROOT / "docs" / "how-to" / "simulate.md").read_text(encoding="utf-8")
+    Path("shop.toml").write_text(page.partition("```ini\n")[2].partition("```")[0])
+    assert run(["simulate", "shop.toml", "--format", "json"]) == Exit.OK
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["name"] for one in runs] == ["base", "high"]
+    assert runs[0]["first_oom"]["oom_memcg"] == "/shop"
+
+
+def test_every_gap_is_in_the_documentation() -> None:
+    from oomsight.simulate.fidelity import GAPS
+
+    page = (ROOT / "docs" / "explanation" / "simulator.md").read_text(encoding="utf-8")
+    for gap in GAPS:
+        assert f"| {gap.words} | {gap.effect} |" in page
+
+
+def test_every_kind_is_in_the_how_to() -> None:
+    from oomsight.simulate.keys import KIND_KEYS
+
+    page = (ROOT / "docs" / "how-to" / "simulate.md").read_text(encoding="utf-8")
+    assert [kind for kind in KIND_KEYS if f"| `{kind}` |" not in page] == []

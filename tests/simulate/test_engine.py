@@ -170,6 +170,13 @@ def test_overcommit_2_refuses_instead_of_killing() -> None:
     assert told(run, "refused") == [(513, "leak")]
 
 
+def test_overcommit_0_refuses_only_what_could_never_fit() -> None:
+    row = "p hog leak size=0 shape=step step_every=1s ceiling=9GiB rate={}MiB/s"
+    for size, mode, kind in ((1100, 0, "refused"), (1000, 0, "killed"), (1100, 1, "killed")):
+        run = simulate(scenario(row.format(size), duration="3s", machine=f"overcommit = {mode}"))
+        assert ("refused" if told(run, "refused") else run.kills[0].outcome) == kind
+
+
 @pytest.mark.parametrize(("kernel", "name"), [("6.12", "big"), ("4.4", "child"), ("3.10", "child")])
 def test_kernel_release_decides_about_children(kernel, name) -> None:
     # Up to 5.0 a child is sacrificed for its parent.

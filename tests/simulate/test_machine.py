@@ -158,6 +158,24 @@ def test_balance_creates_and_loses_nothing(demands, limits, swap, swappiness) ->
             assert state.cache(i) == 0
 
 
+@settings(max_examples=100)
+@given(
+    st.lists(st.fixed_dictionaries({"anon": _MIB, "shmem": _MIB, "kernel": _MIB, "cache": _MIB}), min_size=5, max_size=5),
+    st.lists(st.tuples(_LIMIT, _LIMIT), min_size=4, max_size=4), st.integers(0, 300), st.sampled_from([0, 1, 60, 200]),
+)  # fmt: skip
+def test_outline_finds_the_same_as_the_whole_balance(demands, limits, swap, swappiness) -> None:
+    rows = []
+    for path, (most, high) in zip(("/a", "/a/x", "/a/y", "/b"), limits, strict=True):
+        rows.append(f"c {path}" + "".join(f" {k}={v}MiB" for k, v in (("max", most), ("high", high)) if v is not None))
+    on = machine(*rows, ram="512MiB", kernel="0", swap=f'"{swap}MiB"', swappiness=str(swappiness))
+    for path, demand in zip(("/", "/a", "/a/x", "/a/y", "/b"), demands, strict=True):
+        put(on, path, **demand)
+    assert on.plain
+    whole, outline = on.balance(0), on.outline(0)
+    assert (outline.short, outline.over_high) == (whole.short, whole.over_high)
+    assert (outline.dropped[0], outline.swapped[0]) == (whole.dropped[0], whole.swapped[0])
+
+
 @pytest.mark.parametrize(("cgroup_", "pages"), [("/", 262144 + 65536), ("/a", 25600 + 65536), ("/b", 25600 + 2560)])
 def test_total_is_the_kernels(cgroup_, pages) -> None:
     on = machine("c /a max=100MiB", "c /b max=100MiB swap_max=10MiB", swap='"256MiB"')

@@ -137,7 +137,7 @@ def test_png_is_a_png() -> None:
 
 
 def test_json_follows_its_schema_and_predicts() -> None:
-    text = timeline_json("1.0", played(*LEAK, '[guard]\ncgroup = "/b"', '[[variant]]\nname = "v"\nset = {}'))
+    text = timeline_json("1.0", played(*LEAK, '[guard]\ncgroup = "/a"\navailable = 0', '[[variant]]\nname = "v"\nset = {}'))
     document = json.loads(text)
     jsonschema.Draft202012Validator(json_schema()).validate(document)
     run = document["runs"][0]

@@ -247,7 +247,7 @@ def test_requirements_are_those_of_the_project() -> None:
 SCENARIO = conf.Scenario(name="s", desc="d", victims=("hog",), constraint="CONSTRAINT_MEMCG", domain="/a")
 
 
-def test_command_gives_python_room_and_swap_the_first_disk() -> None:
+def test_command_gives_python_room_and_disks_their_serial() -> None:
     scenario = replace(SCENARIO, mem_mib=400, smp=2, numa_nodes=2, append="x=1")
     words = machine.command(
         machine.Machine(kernel=Path("k"), initrd=Path("i"), scenario=scenario, console=Path("c"), port=Path("p"),
@@ -258,8 +258,12 @@ def test_command_gives_python_room_and_swap_the_first_disk() -> None:
         "console=ttyS0 panic=-1 rdinit=/init vmtest.scenario=s vmtest.domain=/a x=1"
     )
     assert [word for word in words if word.startswith("file=")] == [
-        "file=swap,format=raw,if=none,id=disk0,cache=unsafe",
-        "file=user,format=raw,if=none,id=disk1,readonly=on",
+        "file=swap,format=raw,if=none,id=swap,cache=unsafe",
+        "file=user,format=raw,if=none,id=userland,readonly=on",
+    ]
+    assert [word for word in words if word.startswith("nvme,")] == [
+        "nvme,drive=swap,serial=swap",
+        "nvme,drive=userland,serial=userland",
     ]
     assert "memory-backend-ram,id=node1,size=264M" in words
 

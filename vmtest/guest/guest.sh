@@ -77,9 +77,15 @@ kill_slowly() { # N: let the immune grower go on until so many have died
 	kill -KILL "$GROWER"
 }
 
+disk() { # SERIAL: its device; drivers probe in parallel, so the number says nothing
+	for dir in /sys/block/nvme*; do
+		[ "$(tr -d ' ' <"$dir/device/serial")" = "$1" ] && echo "/dev/${dir##*/}"
+	done
+}
+
 swapdisk() {
-	[ -b /dev/nvme0n1 ] || die "no swap disk"
-	mkswap /dev/nvme0n1 >/dev/null && swapon /dev/nvme0n1 || die "no swap on the disk"
+	device=$(disk swap)
+	mkswap "$device" >/dev/null && swapon "$device" || die "no swap"
 }
 
 # ---- what provokes the OOM -----------------------------------------------------------------------------------------
@@ -94,9 +100,7 @@ relieve() { :; }
 # ---- the product ---------------------------------------------------------------------------------------------------
 
 userland() { # the disk with Python and util-linux becomes /mnt, with this guest's /proc and friends in it
-	disk=/dev/nvme1n1
-	[ -b $disk ] || disk=/dev/nvme0n1
-	mount -t ext4 -o ro,noload $disk /mnt || return 1
+	mount -t ext4 -o ro,noload "$(disk userland)" /mnt || return 1
 	for dir in dev proc sys tmp product; do mount -o rbind /$dir /mnt/$dir; done
 	PRODUCT=yes
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -45,6 +46,7 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
         for sentence in config.sentences():
             answer(f"- {sentence}\n")
         return Exit.OK
+    from oomsight.cli.why import host_places
     from oomsight.daemons.service import run_service
     from oomsight.sinks.store import StoreBusy
 
@@ -53,7 +55,7 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
         sys.stderr.flush()
 
     try:
-        run_service(config, say, read)
+        run_service(config, say, read, host_places("/", os.environ))
     except ConfigError as error:
         raise CommandError(str(error), Exit.USAGE) from None
     except StoreBusy as error:

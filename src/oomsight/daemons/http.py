@@ -10,6 +10,8 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import os
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -84,6 +86,7 @@ class Endpoint:
         self._address = address
         self._server: _Server | None = None
         self._stopped = threading.Event()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     @property
@@ -99,10 +102,15 @@ class Endpoint:
     def close(self) -> None:
         """Stop serving; requests that are being answered end on their own."""
         self._stopped.set()
+        if self._wake < 0:
+            return
+        os.eventfd_write(self._wake, 1)
+        if self._thread.is_alive():
+            self._thread.join()
         if self._server is not None:
-            if self._thread.is_alive():
-                self._server.shutdown()
             self._server.server_close()
+        os.close(self._wake)
+        self._wake = -1
 
     def _bind(self, *, first: bool) -> None:
         host, port = self._address
@@ -118,13 +126,20 @@ class Endpoint:
             if self._stopped.wait(RETRY_SECONDS):
                 return
             self._bind(first=False)
-        self._server.serve_forever(poll_interval=1.0)
+        # As serve_forever(), which would look every half second whether it shall stop.
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._server, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            while not self._stopped.is_set():
+                if any(key.fileobj is self._server for key, _ in selector.select()):
+                    self._server.handle_request()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = MOST_CONNECTIONS
+    timeout = 0.0  #: handle_request() is called when there is one
 
     def __init__(self, address: tuple[str, int], endpoint: Endpoint) -> None:
         self.endpoint = endpoint

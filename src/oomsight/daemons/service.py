@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from oomsight.daemons.config import Config
     from oomsight.daemons.hub import Subscriber
     from oomsight.daemons.telemetry import Telemetry
+    from oomsight.sources.runtimes import Places
 
 
-def run_service(config: Config, say: Say, reload: Callable[[], Config]) -> None:
+def run_service(config: Config, say: Say, reload: Callable[[], Config], places: Places | None = None) -> None:
     """
-    Run the agent until it is told to stop.
+    Run the agent until it is told to stop. *places* says where runtimes are looked for (``None`` = where they usually
+    are).
 
     Raises :class:`~oomsight.sinks.store.StoreBusy` when another agent works with the same files, and
     :class:`~oomsight.daemons.config.ConfigError` when a file the configuration names cannot be used.
@@ -31,7 +33,7 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config]) -> None:
     except TellingBusy:
         raise StoreBusy(f"{store}: another oomsight agent writes this store") from None
     beside = os.path.join(os.path.dirname(os.path.abspath(store)), NAMES_FILE)
-    names = Attribution(beside if config["store.enabled"] else None, say, node=node)
+    names = Attribution(beside if config["store.enabled"] else None, say, places=places, node=node)
     telemetry = None
     try:
         telemetry = _telemetry(config, say, store, names)

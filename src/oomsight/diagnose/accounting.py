@@ -8,8 +8,7 @@ counter explains is the item ``unaccounted``; counters that add up to more than 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.diagnose.model import Accounting, Item
 from oomsight.naming.marked import Kind, mark
@@ -26,8 +25,7 @@ UNACCOUNTED: Final = "unaccounted"
 """Key of the item for memory that is in no counter of the report."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One item of a host or node accounting and the printed counters it is the sum of."""
 
     key: str

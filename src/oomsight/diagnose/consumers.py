@@ -7,9 +7,8 @@ definition: it is whatever held the biggest part of the memory that ran out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.diagnose.accounting import (
     UNACCOUNTED,
@@ -173,8 +172,7 @@ def _stem(comm: str) -> str:
     return f"{stem}*" if stem != comm and len(stem) > 1 and stem[-1] in "-_/:#. " else comm
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
+class _Bounds(NamedTuple):
     """What every group of one report is measured against."""
 
     base_kib: int | None  #: the memory that ran out plus the swap in use

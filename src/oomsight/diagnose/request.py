@@ -7,8 +7,7 @@ the outcome is put into words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.diagnose.accounting import allowed_nodes, page_kib_of
 from oomsight.diagnose.model import GfpWords, ZoneCheck
@@ -83,8 +82,7 @@ def zone_checks(report: OomReport) -> list[ZoneCheck]:
     return [_check(zone, asked) for zone in info.zones]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """What the failed request means for every zone."""
 
     order: int

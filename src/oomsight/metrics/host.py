@@ -103,7 +103,7 @@ def _memory(sample: Sample) -> Iterator[Family]:
 
 
 def _pressure(pressure: Mapping[str, Mapping[str, Stall]]) -> Iterator[Family]:
-    seconds, share = family("oomsight_pressure_stall_seconds_total"), family("oomsight_pressure_stall_ratio")
+    seconds, share = family("oomsight_pressure_stall_seconds_total"), family("oomsight_pressure_ratio")
     for resource, lines in pressure.items():
         for kind, stall in lines.items():
             seconds.add(stall.total_us / 1e6, resource, kind)

@@ -97,7 +97,7 @@ METRICS: Final[tuple[Metric, ...]] = (
            "Processes the kernel's OOM killer ended; a series stays when its container is gone.",
            "incidents, restored after a restart", _KILL),
     Metric("oomsight_oom_kills_by_cause_total", "counter",
-           "The same by cause alone; every cause is there from the start, so that increase() sees a first kill.",
+           "Kernel OOM kills by first cause; every cause is there from the start, so that increase() sees a first.",
            "incidents, restored after a restart", ("cause",)),
     Metric("oomsight_last_oom_kill_timestamp_seconds", "gauge", "When the kernel last killed there.",
            "time of the kill line", _KILL, "max"),
@@ -122,7 +122,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("oomsight_swap_free_bytes", "gauge", "Swap space nobody uses.", f"{_MEMINFO} SwapFree"),
     Metric("oomsight_pressure_stall_seconds_total", "counter", "Time tasks were stalled (PSI, 4.20+).",
            "/proc/pressure total", ("resource", "stall")),
-    Metric("oomsight_pressure_stall_ratio", "gauge", "Share of the window's time tasks were stalled, 0 to 1.",
+    Metric("oomsight_pressure_ratio", "gauge", "Share of the window's time tasks were stalled, 0 to 1.",
            "/proc/pressure avg10, avg60, avg300", ("resource", "stall", "window")),
     # -- cgroups with a limit
     Metric("oomsight_cgroup_memory_limit_bytes", "gauge", "Limit of the cgroup.",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
 
@@ -21,8 +20,7 @@ _AGO: Final = lazy(r"(\d+)\s*(second|minute|hour|day|week|month|year)s?(?:\s+ago
 _SHORT: Final = lazy(r"-?(\d+)\s*(s|min|m|h|d|w)")
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """Filters; ``None`` = not asked. An incident must pass all of them."""
 
     since: datetime | None = None  #: with time zone

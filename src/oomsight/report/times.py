@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from oomsight._lazy import lazy
 from oomsight.report.carriers import LAYERS, kind_of
@@ -19,8 +19,7 @@ _SYSLOG = lazy(r"(?:([A-Z][a-z]{2})\s+)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d)
 _CTIME_DATE = lazy(r"(\d\d):(\d\d):(\d\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(NamedTuple):
     """What is known about time outside the text."""
 
     reference: datetime | None = None  #: no event is later than this (file mtime, now); gives RFC 3164 dates a year

@@ -63,6 +63,9 @@ class _Engine:
         self.release = release
         self.guard = Guard.of(scenario.guard, self.machine, self.step_seconds) if scenario.guard else None
         self.guard_due: int | None = None
+        whole = self.guard is None or self.guard.cgroup.index == 0
+        #: what is looked at between acts; choices are made from the whole balance
+        self.look = self.machine.outline if self.machine.plain and whole else self.machine.balance
         self.processes: dict[int, Process] = {}  # in fork order
         self.pids = count(FIRST_PID)
         self.sequence = count()
@@ -118,7 +121,7 @@ class _Engine:
         """Fix up to which need nothing can happen, now that alerts and guard are known."""
         self.machine.reset_soft(self.scenario.alert["at"], self.alerted)
         if self.guard:
-            self.guard.cgroup.soft = min(self.guard.cgroup.soft, self.guard.soft())
+            self.guard.cgroup.soft = min(self.guard.cgroup.soft, self.guard.soft(self.machine.swap))
         for cgroup in self.machine.cgroups:
             cgroup.recompute_calm(step)
 
@@ -142,7 +145,7 @@ class _Engine:
         machine = self.machine
         if self._committed(step) > machine.commit_limit:
             return True
-        state = machine.balance(step)
+        state = self.look(step)
         if any(index not in self.hopeless for index in state.short) or state.over_high.keys() != self.throttled.keys():
             return True
         if any(self._alerts(state)):
@@ -232,6 +235,11 @@ class _Engine:
             self._tell(step, "exited", process.name, (piece and piece.exits) or "ended")
             self._restart(process, step)
             return
+        machine = self.machine
+        if machine.overcommit == 0 and piece.start.anon - was.anon > machine.ram + machine.swap:
+            # __vm_enough_memory() of 5.2 and later: the guess refuses only what could never fit.
+            self._refuse(process, step, "asks at once for more than RAM and swap: its allocation fails")
+            return
         process.slowed = None
         self._bend(process, step, piece.start, piece.growth, min(step + piece.steps, FOREVER))
         process.jump = grew + piece.start.need - was.need
@@ -269,9 +277,9 @@ class _Engine:
         while not self.over:
             machine = self.machine
             if self._committed(step) > machine.commit_limit:
-                self._refuse(step)
+                self._refuse_commit(step)
                 continue
-            state = machine.balance(step)
+            state = self.look(step)
             fired = list(self._alerts(state))
             for cgroup in fired:
                 self.alerted.add(cgroup.index)
@@ -285,7 +293,7 @@ class _Engine:
             short = [index for index in state.short if index not in self.hopeless]
             if short:
                 # The leaf's limit fails first; list order is parents first.
-                self._oom(step, state, machine.cgroups[max(short)])
+                self._oom(step, machine.balance(step), machine.cgroups[max(short)])
                 continue
             if self.guard is not None and not self._guarded(step, state):
                 continue
@@ -303,7 +311,7 @@ class _Engine:
         if self.guard_due > step:
             return True
         self.guard_due = None
-        self._guard_acts(step, state, guard)
+        self._guard_acts(step, self.machine.balance(step), guard)
         return False
 
     def _throttle(self, step: int, state: Balance) -> None:
@@ -348,13 +356,16 @@ class _Engine:
         until = FOREVER if rest >= FOREVER // 2 else step + max(rest - past, 1)
         self._bend(process, step, process.demand(step), own, until)
 
-    def _refuse(self, step: int) -> None:
+    def _refuse_commit(self, step: int) -> None:
         """Overcommit mode 2: the request that would pass CommitLimit fails, and its program ends."""
         process = max(self.processes.values(), key=lambda p: (p.grew(step), p.demand(step).need, p.pid), default=None)
         if process is None:
             self.over = True
             return
-        self._tell(step, "refused", process.name, "CommitLimit is reached: its allocation fails")
+        self._refuse(process, step, "CommitLimit is reached: its allocation fails")
+
+    def _refuse(self, process: Process, step: int, words: str) -> None:
+        self._tell(step, "refused", process.name, words)
         self._remove(process, step)
         self._restart(process, step)
 

@@ -40,11 +40,15 @@ class Guard:
         """Bytes that are 100 % of its memory."""
         return self.cgroup.max
 
-    def soft(self) -> int:
-        """Need below which :meth:`wants` is certainly false."""
-        if self.kind == "pressure" or self.whole >= UNLIMITED:
+    def soft(self, swap: int) -> int:
+        """Need below which :meth:`wants` is certainly false on a machine with so much swap."""
+        if self.kind == "pressure":
             return 0
-        return self.whole * (100 - self.available_pct) // 100
+        if self.whole >= UNLIMITED:
+            return UNLIMITED
+        # It also wants swap to be used up; what is used of it is need that is not in RAM.
+        used = swap * (100 - self.swap_free_pct) // 100 if self.cgroup.index == 0 else 0
+        return self.whole * (100 - self.available_pct) // 100 + used
 
     def wants(self, state: Balance, machine: Machine) -> bool:
         """Whether the state calls for action."""

@@ -136,6 +136,8 @@ class Machine:
         wanted = dict.fromkeys(above for path in (*paths, *settings) for above in _with_parents(path))
         for path in sorted(wanted, key=lambda path: path.count("/") if path != "/" else 0):
             self._add(path, settings.get(path, {}))
+        #: whether no cgroup is protected or bounded in swap, so that all page cache and swap are as good as any other
+        self.plain = all(c.min == 0 == c.low and c.swap_max >= UNLIMITED for c in self.cgroups)
         root = self.cgroups[0]
         root.max = max(self.ram - self.free_floor, 0)
         root.swap_max = self.swap
@@ -157,6 +159,8 @@ class Machine:
             kept = sum(min(child.min, child.max) for child in cgroup.children)
             cgroup.soft = max(min(cgroup.max, cgroup.high) - kept, 0)
             if cgroup.index == 0:
+                if all(other.swap_max >= UNLIMITED for other in self.cgroups[1:]):
+                    cgroup.soft += self.swap  # whoever is swapped out, all of it can be used
                 cgroup.soft = min(cgroup.soft, self.commit_limit)
             if cgroup.max < UNLIMITED and cgroup.index not in alerted:
                 cgroup.alert_at = (cgroup.max if cgroup.index else self.ram) * alert_pct // 100
@@ -189,13 +193,49 @@ class Machine:
         reclaim = _Reclaim(self, state)
         for cgroup in reversed(self.cgroups):
             over = state.resident(cgroup.index) - min(cgroup.max, cgroup.high)
-            if over > 0 and (left := reclaim.reclaim(cgroup, over)):
-                short = state.resident(cgroup.index) - cgroup.max
-                if cgroup.high < cgroup.max:
-                    state.over_high[cgroup.index] = left
-                if short > 0:
-                    state.short[cgroup.index] = short
+            if over > 0:
+                self._note_short(state, cgroup, reclaim.reclaim(cgroup, over))
         return state
+
+    def outline(self, step: int) -> Balance:
+        """
+        As :meth:`balance`, quicker: how much is dropped and swapped is right for the root and for what is out of memory
+        or above memory.high, but not who below gives how much of it. Only for a tree without memory.low, memory.min and
+        memory.swap.max (:attr:`plain`).
+        """
+        demand = [cgroup.demand(step) for cgroup in self.cgroups]
+        count = len(demand)
+        dropped, swapped = [0] * count, [0] * count
+        state = Balance(demand, dropped, swapped, [0] * count)
+        for cgroup in reversed(self.cgroups):
+            index, wanted = cgroup.index, demand[cgroup.index]
+            limit = min(cgroup.max, cgroup.high)
+            over = wanted.need + wanted.cache - dropped[index] - swapped[index] - limit
+            if over <= 0:
+                continue
+            cache = wanted.cache - dropped[index]
+            swap = min(wanted.anon + wanted.shmem - swapped[index], self.swap - swapped[0])
+            out, drop = self.split(over, cache, swap if self.swappiness or not index else 0)
+            for above in cgroup.above:
+                dropped[above.index] += drop
+                swapped[above.index] += out
+            self._note_short(state, cgroup, over - out - drop)
+        return state
+
+    def split(self, amount: int, cache: int, swap: int) -> tuple[int, int]:
+        """(to swap, to drop): get_scan_count() scans anon and file as swappiness : 200 - swappiness."""
+        out = min(max(amount * self.swappiness // 200, amount - cache), swap)
+        return out, min(amount - out, cache)
+
+    def _note_short(self, state: Balance, cgroup: Cgroup, left: int) -> None:
+        """Write down what reclaim could not free."""
+        if not left:
+            return
+        if cgroup.high < cgroup.max:
+            state.over_high[cgroup.index] = left
+        short = state.resident(cgroup.index) - cgroup.max
+        if short > 0:
+            state.short[cgroup.index] = short
 
     def total(self, cgroup: Cgroup) -> Total:
         """T of an OOM of *cgroup* (the root: of the machine)."""
@@ -238,13 +278,10 @@ class _Reclaim:
         """Free *amount* bytes inside *cgroup*; what could not be freed is returned."""
         for spare_low in (True, False):
             cache, swap = self.room(cgroup, spare_low, top=True)
-            swappiness = self.machine.swappiness
-            if swappiness == 0 and cgroup.index:
+            if self.machine.swappiness == 0 and cgroup.index:
                 swap = 0
             swap = min(swap, *(above.swap_max - self.state.swapped[above.index] for above in cgroup.above))
-            # get_scan_count(): anon and file are scanned as swappiness : 200 - swappiness.
-            out = min(max(amount * swappiness // 200, amount - cache), swap)
-            drop = min(amount - out, cache)
+            out, drop = self.machine.split(amount, cache, swap)
             self.take(cgroup, drop, out, spare_low, top=True)
             amount -= drop + out
             if not amount:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from oomsight.kernel.badness import rule_by_name
 from oomsight.kernel.release import parse_release
+from oomsight.kernel.selection import inside
 from oomsight.simulate.keys import (
     ALERT_KEYS,
     CGROUP_KEYS,
@@ -185,6 +186,12 @@ class _Reader:
             self.problems.append(Problem(None, "process", "is missing: at least one [[process]]"))
         for table, key, words in _contradictions(sections["run"], processes, root["protect"]):
             self.problem(table, 0 if table == "process" else None, key, words)
+        guarded = sections["guard"]["cgroup"] if "guard" in sections else "/"
+        paths = [values["cgroup"] for values in processes] + [values["path"] for values in cgroups]
+        if isinstance(guarded, str) and guarded != "/" and not any(inside(p, guarded) for p in paths if p):
+            near = get_close_matches(guarded, [path for path in paths if path], 1)
+            hint = f"; did you mean {_shown(near[0])}?" if near else ""
+            self.problem("guard", None, "cgroup", f"there is no cgroup {_shown(guarded)}{hint}")
         if self.problems:
             return None
         scenario = Scenario(

@@ -57,7 +57,9 @@ def _facts(scenario: Scenario) -> Iterator[tuple[str, str]]:
     if scenario.about:
         yield "scenario", " ".join(scenario.about.split())
     machine, run = scenario.machine, scenario.run
-    swap = f"{size_words(machine['swap'])} of swap, swappiness {machine['swappiness']}" if machine["swap"] else "no swap"
+    swap = "no swap"
+    if machine["swap"]:
+        swap = f"{size_words(machine['swap'])} of swap, swappiness {machine['swappiness']}"
     yield "machine", f"{size_words(machine['ram'])} of RAM, {swap}, rules of Linux {run['kernel']}"
     yield "must live", ", ".join(mark(name) for name in scenario.protect)
 
@@ -148,7 +150,8 @@ def _comparison(played: Sequence[Played]) -> list[Block]:
             duration_words(kills[0].time_seconds) if kills else "", duration_words(lead) if lead is not None else "",
             size_words(peak),
         ), "good" if run.survived else "bad"))  # fmt: skip
-    return [Table(columns, tuple(rows)), KeyValues(tuple((mark(p.name, Name.OWNER), p.title) for p in played if p.name != BASE))]
+    titles = ((mark(one.name, Name.OWNER), one.title) for one in played if one.name != BASE)
+    return [Table(columns, tuple(rows)), KeyValues(tuple(titles))]
 
 
 def fidelity_blocks() -> list[Block]:

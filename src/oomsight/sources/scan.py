@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._record import Record
 from oomsight.sources.needles import Role
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from oomsight.sources.stream import Block
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How far a window reaches; bytes and lines. The defaults are right; tests use small ones."""
 
     whole_bytes: int = 1 << 20  #: input up to this size is one window

@@ -69,7 +69,7 @@ class AppriseChannel:
         except OSError as error:
             raise SendError(f"Apprise: {(error.strerror or str(error)).lower()}") from None
         if done.returncode == _BAD_ADDRESS:
-            raise SendError("Apprise does not understand the address", retry=False)
+            raise SendError("Apprise does not understand the address")
         if done.returncode:
             raise SendError("Apprise: the service did not take the message")
         return True

@@ -17,7 +17,7 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./:+=-]*")
 _ACTIVE: Final = "<>&@#*_~`|[](){}!$^\\"
 """Begins markup, a mention or a template in one of Slack, Teams, Discord, Telegram, Matrix, Markdown or HTML."""
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_PROSE: Final = str.maketrans({"<": "‹", ">": "›", "@": "(at)", "`": "'"})
+_PROSE: Final = str.maketrans({"<": "‹", ">": "›", "@": "(at)", "`": "'", "\x1e": "\\x1e"})
 
 
 class SendError(Exception):

@@ -13,8 +13,8 @@ from oomsight.sinks.notify.channel import SendError
 if TYPE_CHECKING:
     import ssl
 
-RETRY_STATUS: Final = frozenset({408, 425, 429})
-"""Besides all 5xx: "not now". Any other 4xx will not get better."""
+REFUSED: Final = frozenset({400, 413, 422})
+"""The message itself is blamed and will never be taken. Anything else (no right, not found, moved) can be mended."""
 
 MAX_ANSWER_BYTES: Final = 4096
 MAX_AFTER_SECONDS: Final = 3600.0
@@ -32,12 +32,13 @@ def tls(ca_file: str | None) -> ssl.SSLContext:
 
 def post(
     url: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_seconds: float = 10.0,
-    ca_file: str | None = None, also_fine: frozenset[int] = frozenset(),
+    ca_file: str | None = None, fine: frozenset[int] = frozenset(), refused: frozenset[int] = REFUSED,
 ) -> None:  # fmt: skip
     """
     POST *value* as JSON. Raises :class:`SendError`, whose words hold the host but nothing else of *url*.
 
-    A redirect is an answer like any other that is no 2xx: an alert must not wander to another host.
+    Status 2xx and *fine* are success, *refused* not worth another try. A redirect is an answer like any other that is
+    no 2xx: an alert must not wander to another host.
     """
     from urllib.error import HTTPError, URLError
     from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
@@ -46,30 +47,47 @@ def post(
         def redirect_request(self, *_: Any) -> None:
             return None
 
-    host = urlsplit(url).netloc.rpartition("@")[2]
+    try:
+        url, login = _without_login(url)
+        host = urlsplit(url).netloc
+    except ValueError:
+        raise SendError("its address is none") from None
     data = json.dumps(value, separators=(",", ":")).encode("ascii")
     handlers: list[Any] = [NoRedirect]
     if url.startswith("https:"):
         handlers.append(HTTPSHandler(context=tls(ca_file)))
+    sent = {"Content-Type": "application/json", "User-Agent": "oomsight", **login, **(headers or {})}
     try:
-        request = Request(url, data, {"Content-Type": "application/json", "User-Agent": "oomsight", **(headers or {})})
+        request = Request(url, data, sent)
         with build_opener(*handlers).open(request, timeout=timeout_seconds) as answer:
             answer.read(MAX_ANSWER_BYTES)
     except HTTPError as error:
         with error:
-            if error.code in also_fine:
+            if error.code in fine:
                 return
-            retry = error.code >= 500 or error.code in RETRY_STATUS
-            words = f"{host} answers {error.code}"
-            raise SendError(words, retry=retry, after_seconds=_after(error.headers.get("Retry-After"))) from None
+            words, after = f"{host} answers {error.code}", _after(error.headers.get("Retry-After"))
+            raise SendError(words, retry=error.code not in refused, after_seconds=after) from None
     except URLError as error:
         reason = error.reason
         words = reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
         raise SendError(f"{host}: {words.lower()}") from None
     except ValueError as error:  # no URL at all
-        raise SendError(f"{host or 'the address'}: not an address ({type(error).__name__})", retry=False) from None
+        raise SendError(f"{host or 'the address'}: not an address ({type(error).__name__})") from None
     except Exception as error:  # time-outs while reading, and servers that speak something else
         raise SendError(f"{host}: {str(error).lower() or type(error).__name__}") from None
+
+
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """Take ``user:password@`` out of *url*; return the rest and the header that says the same."""
+    from base64 import b64encode
+    from urllib.parse import unquote_to_bytes
+
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    basic = b64encode(unquote_to_bytes(login)).decode("ascii")
+    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {basic}"}
 
 
 def _after(text: str | None) -> float | None:

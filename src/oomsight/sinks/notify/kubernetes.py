@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from oomsight.sinks.notify.channel import Message, SendError, body, shown
-from oomsight.sinks.notify.http import post
+from oomsight.sinks.notify.http import REFUSED, post
 
 ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 MAX_MESSAGE_CHARS: Final = 1024  #: of an Event's message (the API server cuts longer ones)
@@ -18,6 +18,7 @@ RIGHT: Final = "create on events (core group) in the namespaces of the pods"
 
 _TOLD: Final = frozenset({"firing", "repeat"})
 _EXISTS: Final = frozenset({409})  # the name is the message's id: it was told before
+_GONE: Final = frozenset({403, 404, 422})  # also of a namespace that is being removed: it must not hold up the others
 
 
 class KubernetesEvents:
@@ -51,11 +52,13 @@ class KubernetesEvents:
             post(
                 self._server() + path, event_of(message), headers={"Authorization": f"Bearer {token}"},
                 timeout_seconds=self.options["timeout_seconds"],
-                ca_file=self.options.get("ca_file") or f"{ACCOUNT}/ca.crt", also_fine=_EXISTS,
+                ca_file=self.options.get("ca_file") or f"{ACCOUNT}/ca.crt", fine=_EXISTS,
+                refused=REFUSED | _GONE,
             )  # fmt: skip
         except SendError as error:
-            if "answers 403" in str(error):
-                raise SendError(f"{error}: the service account may not {RIGHT}", retry=False) from None
+            if str(error).endswith("answers 403"):
+                words = f"{error}: the service account may not {RIGHT}, or the namespace is being removed"
+                raise SendError(words, retry=False) from None
             raise
         return True
 
@@ -64,7 +67,7 @@ class KubernetesEvents:
             return str(url).rstrip("/")
         host, port = (self._environ.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
         if not host:
-            raise SendError("not in a cluster: KUBERNETES_SERVICE_HOST is not set; give the channel a url", retry=False)
+            raise SendError("not in a cluster: KUBERNETES_SERVICE_HOST is not set; give the channel a url")
         return f"https://{f'[{host}]' if ':' in host else host}:{port or 443}"
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
+OLDEST_SECONDS: Final = 7 * 86400.0  #: older ones that still fail are given up: they may be what holds up the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Sender:
             told = self._channel.send(message)
         except SendError as error:
             self.trouble = str(error)
-            if error.retry:
+            if error.retry and time.time() - message.get("at", time.time()) < OLDEST_SECONDS:
                 if not before:
                     self._say(f"alerts: channel {self.name}: {error}; it is tried again, nothing is lost")
                 return pause_seconds(self._attempts, random.random(), error.after_seconds)

@@ -1,0 +1,180 @@
+"""Metrics of the agent end to end in one process: counted, served, pushed, kept over restarts."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from oomsight.daemons.config import parse_config
+from oomsight.daemons.telemetry import STUCK_SECONDS, Telemetry
+from oomsight.daemons.telemetry_config import telemetry_settings
+from oomsight.live.health import Health, SourceHealth
+from oomsight.sinks import prometheus
+from oomsight.sinks.live_event import event_dict
+from oomsight.sinks.store import Batch, Store
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "metrics"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "sinks"))
+from metric_events import complete, note
+from test_store import NOW_US, SEEN, events
+
+KILLS = "oomsight_oom_kills_by_cause_total"
+
+
+@contextmanager
+def running(text='[metrics]\nlisten = "127.0.0.1:0"\n', store=None, health=None):
+    said: list[str] = []
+    telemetry = Telemetry(telemetry_settings(parse_config(text)), said.append, store=store)
+    if health is not None:
+        hub = SimpleNamespace(queued=lambda: {"alerts": 3})
+        telemetry.agent = SimpleNamespace(detector=SimpleNamespace(health=health), hub=hub)
+    telemetry.start()
+    try:
+        yield telemetry, said
+    finally:
+        telemetry.close()
+
+
+def get(telemetry, path, **headers):
+    with closing(http.client.HTTPConnection("127.0.0.1", telemetry.endpoint.port, timeout=10)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def healthy() -> Health:
+    health = Health(time.time(), store="ok", turned=time.monotonic())
+    health.sources["/dev/kmsg"] = SourceHealth("/dev/kmsg", True)
+    return health
+
+
+def counted(telemetry, cause="memcg_limit"):
+    return next(f for f in telemetry.collect() if f.metric.name == KILLS).samples[cause,]
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.01)
+
+
+def test_metrics_page_has_kills_host_and_agent() -> None:
+    pytest.importorskip("prometheus_client", reason="prometheus_client is not installed (extra agent)")
+    with running(health=healthy()) as (telemetry, said):
+        telemetry(complete())
+        telemetry(note())
+        status, text = get(telemetry, "/metrics")
+    assert status == 200
+    lines = set(text.splitlines())
+    assert f'{KILLS}{{cause="memcg_limit"}} 1.0' in lines
+    assert 'oomsight_agent_notes_total{code="records_lost"} 1.0' in lines
+    assert 'oomsight_agent_queue_length{queue="alerts"} 3.0' in lines
+    assert any(line.startswith("oomsight_memory_total_bytes ") for line in lines)
+    assert any(line.startswith('oomsight_predicted_victim_pid{at="host"}') for line in lines)
+    assert said == []
+
+
+def test_metrics_without_the_library_is_one_clear_line_and_the_rest_works(monkeypatch) -> None:
+    monkeypatch.setattr(prometheus, "available", lambda: False)
+    with running(health=healthy()) as (telemetry, said):
+        assert get(telemetry, "/metrics") == (503, f"{prometheus.MISSING}\n")
+        assert get(telemetry, "/healthz")[0] == 200
+    assert said == ["prometheus_client is not installed; to get /metrics: pip install 'oomsight[agent]'"]
+
+
+def test_healthz_says_what_is_wrong() -> None:
+    health = healthy()
+    with running() as (telemetry, _):
+        assert get(telemetry, "/healthz") == (503, '{"status":"starting","reasons":["detection has not begun"]}\n')
+    with running(health=health) as (telemetry, _):
+        assert get(telemetry, "/healthz") == (200, '{"status":"ok","reasons":[]}\n')
+        health.store = "disk full"
+        assert get(telemetry, "/healthz") == (200, '{"status":"degraded","reasons":["store: disk full"]}\n')
+        health.sources["/dev/kmsg"] = SourceHealth("/dev/kmsg", False, "no right")
+        status, text = get(telemetry, "/healthz")
+        assert (status, json.loads(text)["reasons"][:2]) == (503, ["no source of events can be read", "/dev/kmsg: no right"])
+        health.sources["/dev/kmsg"] = SourceHealth("/dev/kmsg", True)
+        health.turned -= STUCK_SECONDS + 1
+        status, text = get(telemetry, "/healthz")
+        assert (status, json.loads(text)["status"]) == (503, "failed")
+
+
+def test_token_guards_everything_but_the_bare_state(tmp_path) -> None:
+    (tmp_path / "token").write_text("0123456789abcdef")
+    text = f'[metrics]\nlisten = "127.0.0.1:0"\ntoken_file = "{tmp_path}/token"\n'
+    with running(text, health=healthy()) as (telemetry, _):
+        assert get(telemetry, "/incidents.json")[0] == 401
+        assert get(telemetry, "/healthz") == (200, '{"status":"ok"}\n')
+        assert get(telemetry, "/healthz", Authorization="Bearer 0123456789abcdef")[1] == '{"status":"ok","reasons":[]}\n'
+
+
+def test_incidents_are_the_newest_of_the_store(tmp_path) -> None:
+    path = str(tmp_path / "incidents.db")
+    with running(store=path) as (telemetry, _):
+        assert get(telemetry, "/incidents.json")[0] == 503  # no store yet
+        store = Store(path)
+        _, found = events(7, 8, 9)
+        store.write(Batch([(event, event_dict(event, SEEN), NOW_US + i) for i, event in enumerate(found)]))
+        store.close()
+        status, text = get(telemetry, "/incidents.json?limit=2")
+        rows = json.loads(text)["incidents"]
+        for wrong in ("0", "x", "-1", "1001", "9" * 30):
+            assert get(telemetry, f"/incidents.json?limit={wrong}")[0] == 400
+    assert status == 200
+    assert [(row["pid"], row["name"], row["cause"]) for row in rows] == [(9, "python3", "memcg_limit"), (8, "python3", "memcg_limit")]
+    assert "\\u0002" not in text  # no marks of ours
+
+
+def test_counters_survive_a_clean_restart(tmp_path) -> None:
+    path = str(tmp_path / "incidents.db")
+    with running(store=path) as (telemetry, _):
+        telemetry(complete())
+    with running(store=path) as (telemetry, _):
+        assert counted(telemetry) == 1.0
+        telemetry(complete())
+        assert counted(telemetry) == 1.0
+
+
+def test_counters_of_a_killed_agent_are_completed_from_the_store(tmp_path) -> None:
+    path = str(tmp_path / "incidents.db")
+    _, found = events(7, 8, 9)
+    now_us = time.time_ns() // 1000
+    documents = [event_dict(event, SEEN) for event in found]
+    store = Store(path)
+    store.write(Batch([(event, d, now_us) for event, d in zip(found, documents, strict=True)]))
+    store.close()
+    first = Telemetry(telemetry_settings(parse_config("[metrics]\n")), print, store=path)
+    first(documents[0])  # saved; then it is killed: no close()
+    with running(store=path) as (telemetry, _):
+        until(lambda: counted(telemetry) == 3.0)
+        telemetry(documents[2])
+        assert counted(telemetry) == 3.0
+
+
+def test_counters_that_cannot_be_kept_are_said_once(tmp_path) -> None:
+    (tmp_path / "metrics.json.new").mkdir()
+    with running(store=str(tmp_path / "incidents.db")) as (telemetry, said):
+        telemetry(complete())
+        telemetry._saved = -1e9
+        telemetry(complete(8))
+        assert counted(telemetry) == 2.0
+    assert [line for line in said if "counters are not kept" in line] == said
+    assert len(said) == 1
+
+
+def test_exporters_get_each_incident_once() -> None:
+    text = '[otlp]\nendpoint = "http://127.0.0.1:1"\n[zabbix]\nserver = "127.0.0.1:1"\n'
+    telemetry = Telemetry(telemetry_settings(parse_config(text)), print)
+    telemetry(complete())
+    telemetry(complete())
+    telemetry(note())
+    assert {x.name: x.state().queue for x in telemetry.exporters} == {"otlp": 2, "zabbix": 1}
+    assert telemetry.endpoint is None
