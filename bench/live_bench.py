@@ -4,7 +4,7 @@ Measures the live detector against real kills of this machine's kernel.
     python bench/live_bench.py latency [--kills 200]    kill line on the printk clock -> NDJSON line
     python bench/live_bench.py burst [--kills 1000]     a storm, the agent storing: victims, duplicates, lost
     python bench/live_bench.py crash [--kills 300]      the same with kill -9 of the agent at random moments
-    python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent with nothing to do
+    python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent scraped every 15 s
 
 Kills are memory-cgroup kills of small processes of its own (16 MiB against a limit of 4 MiB) in a scratch cgroup, which
 is removed at the end. Needs root and a memory controller (v1 or v2) one may make cgroups in.
@@ -29,6 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 4 << 20
+SCRAPE_SECONDS = 15.0
 
 
 def why_not() -> str | None:
@@ -116,7 +117,7 @@ def oomsight(*args: str, **kwargs) -> subprocess.Popen:
     return subprocess.Popen(command, env=env, **kwargs)
 
 
-def agent(store: str) -> subprocess.Popen:
+def agent(store: str, *args: str) -> subprocess.Popen:
     """Start an agent on *store* and wait until it is at work."""
     import socket
 
@@ -125,7 +126,7 @@ def agent(store: str) -> subprocess.Popen:
         ready.settimeout(20)
         os.environ["NOTIFY_SOCKET"] = f"{folder}/notify"
         try:
-            process = oomsight("agent", "--store", store, stderr=subprocess.DEVNULL)
+            process = oomsight("agent", "--store", store, *args, stderr=subprocess.DEVNULL)
             ready.recv(4096)
         finally:
             del os.environ["NOTIFY_SOCKET"]
@@ -276,24 +277,41 @@ def crash(kills: int, seed: int = 1) -> dict[str, object]:
 
 
 def idle(seconds: float) -> dict[str, float]:
-    """CPU share of one core and resident memory of an agent with nothing to do."""
+    """CPU share of one core and resident memory of an agent with nothing to do but to answer a scrape every 15 s."""
+    import socket
+    import urllib.request
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        process = agent(f"{folder}/incidents.db")
+        Path(folder, "agent.toml").write_text(f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+        process = agent(f"{folder}/incidents.db", "-c", f"{folder}/agent.toml")
+
+        def scrape() -> int:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+                return len(answer.read())
+
         time.sleep(2)
+        size = scrape()  # the first sample of everything is start-up, not idling
         tick = os.sysconf("SC_CLK_TCK")
 
         def cpu() -> float:
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / tick
 
-        begin, start = cpu(), time.monotonic()
-        time.sleep(seconds)
+        begin, start, scrapes = cpu(), time.monotonic(), 0
+        while (left := start + seconds - time.monotonic()) > 0:
+            time.sleep(min(left, SCRAPE_SECONDS))
+            size, scrapes = scrape(), scrapes + 1
         used, wall = cpu() - begin, time.monotonic() - start
         status = Path(f"/proc/{process.pid}/status").read_text()
         rss = int(status.split("VmRSS:")[1].split()[0]) / 1024
         process.terminate()
         process.wait(20)
-        return {"seconds": round(wall, 1), "cpu_pct": round(100 * used / wall, 3), "rss_mib": round(rss, 1)}
+        return {
+            "seconds": round(wall, 1), "scrapes": scrapes, "page_bytes": size, "cpu_pct": round(100 * used / wall, 3),
+            "rss_mib": round(rss, 1),
+        }  # fmt: skip
 
 
 def main() -> None:

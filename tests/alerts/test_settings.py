@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from oomsight.alerts.facts import Severity
-from oomsight.alerts.rules import DEFAULT_RULES
-from oomsight.alerts.settings import AlertsError, parse_settings, public_address, sentences
+from oomsight.alerts.rules import DEFAULT_RULES, PATTERN_FIELDS
+from oomsight.alerts.settings import CHANNEL_TYPES, AlertsError, parse_settings, public_address, sentences
 from oomsight.daemons.config import ConfigError, parse_config
 
 GOOD = """
@@ -123,6 +124,16 @@ def test_parse_config_names_file_and_section_of_a_mistake() -> None:
     with pytest.raises(ConfigError, match=r"^f: \[alerts\] rule 1: stop must be true or false$"):
         parse_config("[[alerts.rule]]\nstop = 1\n", "f")
     assert "Channel a: post to http://x, at most 60 messages a minute, also when it is over." in parse_config(HOOK).sentences()
+
+
+def test_configuration_in_the_documentation_is_correct() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/alerts.md").read_text(encoding="utf-8")
+    block = page.split("```text\n")[1].split("```")[0]
+    settings = parse(block)
+    assert [channel.name for channel in settings.channels] == ["pager", "chat"]
+    assert [rule.name for rule in settings.rules] == ["tests", "whole machine", "payments"]
+    for name in (*CHANNEL_TYPES, *PATTERN_FIELDS, "severity", "channels", "stop", "repeat_seconds", "resolve_seconds"):
+        assert f"`{name}`" in page
 
 
 @pytest.mark.parametrize(

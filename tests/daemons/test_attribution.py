@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,6 +79,45 @@ def test_event_of_an_unknown_container_is_asked_for_in_the_background(nowhere, m
     finally:
         names.close()
     assert set(asked) == {CONTAINER}
+
+
+def test_settle_waits_for_the_answer_and_names_the_event(nowhere, monkeypatch) -> None:
+    go = threading.Event()
+
+    def look_up(places, owner, now):
+        assert go.wait(10)
+        return [Observation(Key("container", CONTAINER), API, now)]
+
+    monkeypatch.setattr(module, "look_up", look_up)
+    names = Attribution(None, lambda _: None, places=nowhere)
+    names.start()
+    try:
+        made = event(names=None)
+        made["enrichment"] = names(made)
+        names.settle(made, 0.01)
+        assert made["enrichment"]["attribution"]["name"] == "unknown"
+        threading.Timer(0.05, go.set).start()
+        names.settle(made)
+        assert made["enrichment"]["attribution"]["name"] == "payments/api-7d9f:api"
+    finally:
+        names.close()
+
+
+def test_settle_does_not_wait_for_what_nobody_knows(nowhere, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(module, "look_up", lambda *_: asked.append(1) or [])
+    names = Attribution(None, lambda _: None, places=nowhere)
+    names.start()
+    try:
+        for number in range(20):
+            made = event(number, names=None)
+            made["enrichment"] = names(made)
+            started = time.monotonic()
+            names.settle(made)
+            assert time.monotonic() - started < 1
+    finally:
+        names.close()
+    assert asked == [1]
 
 
 def test_names_survive_a_restart_and_the_container(nowhere, tmp_path, monkeypatch) -> None:

@@ -145,6 +145,9 @@ def test_message_names_the_container_that_died(tmp_path, tmp_path_factory) -> No
         docker("rm", "web-7")
     (message,) = got
     assert message["title"].startswith("web-7: ")
+    reader = Reader(str(tmp_path / "i.db"))
+    assert reader.document(message["event_id"])["enrichment"]["attribution"]["container"] == "web-7"
+    reader.close()
     assert (message["labels"]["container"], message["subject"]["image"]) == ("web-7", docker.image)
     names = json.loads((tmp_path / "names.json").read_text())
     assert "web-7" in {row.get("container") for row in names}

@@ -317,10 +317,10 @@ def test_spool_numbers_go_on_after_a_restart(tmp_path) -> None:
 def test_exec_gets_json_on_stdin_and_no_shell(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/x")
     out = tmp_path / "out"
-    code = "import sys, os, json; json.dump([json.load(sys.stdin)['title'], sys.argv[2], os.environ['OOMSIGHT_ALERT_ID'], 'NOTIFY_SOCKET' in os.environ], open(sys.argv[1], 'w'))"
+    code = "import sys, os, json; json.dump([json.load(sys.stdin)['title'], sys.argv[2], 'NOTIFY_SOCKET' in os.environ], open(sys.argv[1], 'w'))"
     command = [sys.executable, "-c", code, str(out), "$(touch /nonexistent); *"]
     assert channel("exec", command=command).send(message(title=mark("$(reboot)")))
-    assert json.loads(out.read_text()) == ['"\\x24\\x28reboot\\x29"', "$(touch /nonexistent); *", message()["id"], False]
+    assert json.loads(out.read_text()) == ['"\\x24\\x28reboot\\x29"', "$(touch /nonexistent); *", False]
 
 
 def test_exec_failure_and_absence_are_tried_again(tmp_path) -> None:

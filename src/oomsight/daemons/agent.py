@@ -40,6 +40,8 @@ class Agent:
     """Reads the configuration again; raises :class:`ConfigError`, and then the old one stays."""
     subscribers: Mapping[str, Subscriber] = field(default_factory=dict)
     enrichers: tuple[Enricher, ...] = ()
+    refine: Callable[[dict[str, Any]], None] | None = None
+    """Completes a document before it is stored; on the store's thread, so it may take a moment."""
     on_reload: tuple[Callable[[Config], None], ...] = ()
     notifier: Notifier = field(default_factory=Notifier)
     sources: Sources | None = None  #: ``None`` = as the configuration says
@@ -64,7 +66,7 @@ class Agent:
             self.detector.known_kills = store.kills(self.detector.boot_id)
             self.detector.check.unseen = store.unseen(self.detector.boot_id)
         if self.config["store.enabled"]:
-            self.writer = StoreWriter(self._open_store, self.say, store)
+            self.writer = StoreWriter(self._open_store, self.say, store, refine=self.refine)
         read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         before = self._handle_signals(write_end)
         try:

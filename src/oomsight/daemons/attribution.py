@@ -27,6 +27,9 @@ SAVE_SECONDS: Final = 60.0
 SHARE: Final = 0.0005  #: of one core for looking around, at most: many cgroups are looked at less often
 FORGET_SECONDS: Final = 400 * 86400.0
 MAX_WANTED: Final = 256
+MAX_ASKED: Final = 4096
+ASK_AGAIN_SECONDS: Final = 30.0  #: about a cgroup nobody could name
+SETTLE_SECONDS: Final = 2.0  #: that a message or the store waits for a name; a runtime answers within some 50 ms
 MAX_GLANCE_DIRS: Final = 20_000
 
 
@@ -50,7 +53,8 @@ class Attribution:
         self._path, self._say = names_path, say
         self._lock = threading.Lock()
         self._wake = threading.Condition()
-        self._wanted: dict[str, Owner] = {}
+        self._wanted: dict[str, Owner] = {}  #: to be asked about, by path
+        self._asked: dict[str, float] = {}  #: path -> when (CLOCK_MONOTONIC); infinite while it is being asked
         self._known: frozenset[str] | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="names", daemon=True)
@@ -63,7 +67,7 @@ class Attribution:
         """Stop asking and save."""
         with self._wake:
             self._closing = True
-            self._wake.notify()
+            self._wake.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
 
@@ -79,10 +83,25 @@ class Attribution:
         at = _unix(incident["time"]) or _unix(event["seen"])
         with self._lock:
             found = self.resolver.resolve(path, at)
-        if found.last_seen is None or (found.level == "container" and found.container is None):
+        if found.last_seen is None or self._unnamed(found.level, found.container):
             self._want(path)
         survived = found.survived_by_main(victim.get("tgid") or victim.get("pid"))
         return {"attribution": attribution_dict(found), "main_process_survived": survived}
+
+    def settle(self, event: dict[str, Any], timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """
+        Name a complete *event* better, once what is being asked about it is answered. For whoever has the time (the
+        store, the channels), never for the detecting thread.
+        """
+        found = (event.get("enrichment") or {}).get("attribution")
+        if found is None or event["stage"] == "provisional" or not self._unnamed(found["level"], found["container"]):
+            return
+        with self._wake:
+            asking = self._wake.wait_for(
+                lambda: self._asked.get(found["path"], 0.0) < float("inf") or self._closing, timeout_seconds
+            )
+        if asking:
+            event["enrichment"] = self(event)
 
     def whose(self, path: str) -> dict[str, Any]:
         """Return the attribution of the cgroup *path*, from memory; may be called from any thread."""
@@ -91,14 +110,29 @@ class Attribution:
 
     # -----------------------------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def _unnamed(level: str, container: str | None) -> bool:
+        return level == "container" and container is None
+
     def _want(self, path: str) -> None:
         owner = describe(path)
         if owner is None or not (owner.container_id or owner.pod_uid or owner.machine or owner.session):
             return
         with self._wake:
-            if len(self._wanted) < MAX_WANTED:
-                self._wanted[path] = owner
-                self._wake.notify()
+            recently = self._asked.get(path, float("-inf")) > time.monotonic() - ASK_AGAIN_SECONDS
+            if not recently and len(self._wanted) < MAX_WANTED and self._thread.is_alive():
+                self._wanted[path], self._asked[path] = owner, float("inf")
+                self._wake.notify_all()
+
+    def _ask(self, path: str, owner: Owner) -> None:
+        try:
+            self._remember(look_up(self.places, owner, time.time()))
+        finally:
+            with self._wake:
+                self._asked[path] = time.monotonic()
+                while len(self._asked) > MAX_ASKED:
+                    self._asked.pop(next(iter(self._asked)))
+                self._wake.notify_all()
 
     def _run(self) -> None:
         surveyed = saved = float("-inf")
@@ -112,9 +146,9 @@ class Attribution:
                     break
             now, spent = time.monotonic(), time.thread_time()
             try:
-                for owner in wanted.values():
-                    self._remember(look_up(self.places, owner, time.time()))
+                for path, owner in wanted.items():
                     changed = True
+                    self._ask(path, owner)
                 if now >= surveyed + SURVEY_SECONDS or self._new_containers():
                     surveyed, changed = now, True
                     self._survey()

@@ -28,12 +28,12 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config], places: 
     """
     store = config["store.path"] or default_path()
     node = os.uname().nodename
-    try:
-        telling = Telling(settings_of(config), directory_for(store), say, node=node)
-    except TellingBusy:
-        raise StoreBusy(f"{store}: another oomsight agent writes this store") from None
     beside = os.path.join(os.path.dirname(os.path.abspath(store)), NAMES_FILE)
     names = Attribution(beside if config["store.enabled"] else None, say, places=places, node=node)
+    try:
+        telling = Telling(settings_of(config), directory_for(store), say, node=node, settle=names.settle)
+    except TellingBusy:
+        raise StoreBusy(f"{store}: another oomsight agent writes this store") from None
     telemetry = None
     try:
         telemetry = _telemetry(config, say, store, names)
@@ -41,8 +41,9 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config], places: 
         if telemetry is not None:
             subscribers[telemetry.name] = telemetry
         agent = Agent(
-            config, say, reload=reload, subscribers=subscribers, enrichers=(names,), on_reload=(telling.reload,)
-        )
+            config, say, reload=reload, subscribers=subscribers, enrichers=(names,), refine=names.settle,
+            on_reload=(telling.reload,),
+        )  # fmt: skip
         names.start()
         if telemetry is not None:
             telemetry.agent = agent
@@ -64,4 +65,4 @@ def _telemetry(config: Config, say: Say, store: str, names: Attribution) -> Tele
 
     settings = telemetry_settings(config)
     kept = store if config["store.enabled"] else None
-    return Telemetry(settings, say, store=kept, locate=lambda path: place_of(names.whose(path)))
+    return Telemetry(settings, say, store=kept, locate=lambda path: place_of(names.whose(path)), settle=names.settle)

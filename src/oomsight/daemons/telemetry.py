@@ -43,18 +43,18 @@ class Telemetry:
     A subscriber of the agent's hub (:class:`oomsight.daemons.hub.Subscriber`).
 
     *store* is the path of the incident store, beside which the counters are kept; ``None`` = there is none. *locate*
-    names cgroups. Raises :class:`~oomsight.daemons.config.ConfigError` when a token or header file cannot be used.
+    names cgroups, *settle* completes the names of an event and may take a moment. Raises :class:`~oomsight.daemons.config.ConfigError` when a token or header file cannot be used.
     """
 
     name = "metrics"
 
     def __init__(
         self, settings: TelemetrySettings, say: Say, *, store: str | None = None, locate: Locate = place_by_path,
-        samples: HostSamples | None = None,
+        settle: Callable[[dict[str, Any]], None] = lambda _: None, samples: HostSamples | None = None,
     ) -> None:  # fmt: skip
         wanted = settings.metrics
         self.agent: Agent | None = None  #: set before its run; tells health and queues
-        self._say, self._locate, self._store = say, locate, store
+        self._say, self._locate, self._settle, self._store = say, locate, settle, store
         self._most_cgroups = wanted.cgroups if wanted is not None else 100
         self._samples = samples or HostSamples(victim_seconds=wanted.predict_seconds if wanted is not None else 60)
         self._path = os.path.join(os.path.dirname(os.path.abspath(store)), tally_file.FILE_NAME) if store else None
@@ -85,8 +85,10 @@ class Telemetry:
         with self._lock:
             self._save(force=True)
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: dict[str, Any]) -> None:
         """Count *event* and hand it to the exporters when it is final."""
+        if event["type"] == "incident":
+            self._settle(event)
         self._take(event, told=True)
 
     def collect(self) -> list[Family]:

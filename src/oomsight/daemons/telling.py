@@ -70,14 +70,16 @@ class Telling:
     """
     A subscriber of the agent's hub.
 
-    *directory* holds the spools and what was told (``None`` = memory only); *told* gets every delivery.
+    *directory* holds the spools and what was told (``None`` = memory only); *told* gets every delivery; *settle* may
+    complete an event first (names that had to be asked for). *scale* shortens the pauses between attempts.
     """
 
     name = SECTION
 
     def __init__(
         self, settings: Settings, directory: str | None, say: Callable[[str], None], *, node: str | None = None,
-        told: Callable[[Delivery], None] = lambda _: None, clock: Callable[[], float] = time.time, scale: float = 1.0,
+        told: Callable[[Delivery], None] = lambda _: None, settle: Callable[[dict[str, Any]], None] = lambda _: None,
+        clock: Callable[[], float] = time.time, scale: float = 1.0,
     ) -> None:  # fmt: skip
         """Open the channels and begin with what waits in their spools. Raises :class:`TellingBusy`."""
         self.settings = Settings()
@@ -85,7 +87,7 @@ class Telling:
         self._say, self._node, self._clock = say, node, clock
         self._lock, self._directory = _locked(directory, say)
         directory = self._directory
-        self._told, self._scale = told, scale
+        self._told, self._settle, self._scale = told, settle, scale
         self._deliveries: deque[dict[str, Any]] = deque(maxlen=MAX_DELIVERIES)
         self._state = State.load(_read(directory, STATE_FILE))
         self._saved_at, self._unsaved = 0.0, False
@@ -96,8 +98,9 @@ class Telling:
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
         self._thread.start()
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: dict[str, Any]) -> None:
         """Take one event or note of the agent."""
+        self._settle(event)
         with self._wake:
             self._send(decide(event, self.settings, self._state, self._clock(), self._node))
             self._wake.notify()

@@ -28,13 +28,20 @@ class StoreWriter:
     :data:`MAX_EVENTS` events stay in memory; provisional ones go first when there is no room.
     """
 
-    def __init__(self, open_store: Callable[[], Store], say: Callable[[str], None], store: Store | None = None) -> None:
-        """*store* is one already open; else *open_store* is tried until it works."""
+    def __init__(
+        self, open_store: Callable[[], Store], say: Callable[[str], None], store: Store | None = None, *,
+        refine: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:  # fmt: skip
+        """
+        *store* is one already open; else *open_store* is tried until it works. *refine* may complete a document before
+        it is written (names that had to be asked for).
+        """
         self.state = "ok"
         self.dropped = 0
         self._open_store = open_store
         self._store = store
         self._say = say
+        self._refine = refine
         self._events: deque[tuple[LiveEvent, dict[str, Any], int]] = deque()
         self._rest = Batch()
         self._wake = threading.Condition()
@@ -121,6 +128,7 @@ class StoreWriter:
 
     def _run(self) -> None:
         while (batch := self._take()) is not None:
+            self._complete(batch)
             try:
                 if self._store is None:
                     self._store = self._open_store()
@@ -139,6 +147,15 @@ class StoreWriter:
                 if self._closing:
                     return
                 self._pause()
+
+    def _complete(self, batch: Batch) -> None:
+        if self._refine is None:
+            return
+        for _, document, _ in batch.events:
+            try:
+                self._refine(document)
+            except Exception as error:  # names must never cost an event
+                self._say(f"enrichment failed: {type(error).__name__}: {error}")
 
     def _pause(self) -> None:
         until = time.monotonic() + RETRY_SECONDS

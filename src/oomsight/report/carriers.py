@@ -170,6 +170,9 @@ def kind_of(char: str) -> str:
 
 def find_layers(line: str) -> tuple[int, tuple[str, ...]]:
     """Return (length of the prefix, names of its layers) of one line."""
+    text = line.lstrip(" \t")
+    if text is not line and text and not _COULD.match(text):  # a stack frame, or the continuation of a record
+        return len(line) - len(text), ("indent",)
     end, names = 0, []
     rank = -1
     while rank < len(_COMPILED) - 1:
@@ -242,10 +245,11 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     # the lines they did not fit one by one.
     names: tuple[str, ...] = ()
     match = _NEVER.match
+    looked_at: dict[str, tuple[int, tuple[str, ...]]] = {}
     for line in rows[:50]:
-        found = find_layers(line)[1] if line and _COULD.match(line) else ()
-        if _is_record(found):
-            names = found
+        found = looked_at[line] = find_layers(line) if line and _COULD.match(line) else (0, ())
+        if _is_record(found[1]):
+            names = found[1]
             break
     if names:
         names = _commonest(rows, names)
@@ -258,12 +262,14 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
         out.texts = [None] * len(rows)  # type: ignore[list-item]
     out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
     if None in out.texts:
-        _strip_rest(out, names)
+        _strip_rest(out, names, looked_at)
     _find_untrusted(out)
     return out
 
 
-def _strip_rest(out: Lines, names: tuple[str, ...]) -> None:
+def _strip_rest(
+    out: Lines, names: tuple[str, ...], looked_at: dict[str, tuple[int, tuple[str, ...]]]
+) -> None:
     """Strip those lines whose text is still ``None`` layer by layer, and drop blank lines."""
     raws, texts, nos = out.raws, out.texts, out.nos
     if not all(raws) or any(map(str.isspace, raws)):
@@ -272,11 +278,14 @@ def _strip_rest(out: Lines, names: tuple[str, ...]) -> None:
     match = _NEVER.match  # the layers of the last record looked at, which its neighbours mostly share
     for i in [i for i, text in enumerate(texts) if text is None]:
         line = raws[i]
+        if line[0] == "[" and _ROW.match(line):
+            texts[i] = line
+            continue
         end = 0
         if m := match(line):
             end = m.end()
         elif _COULD.match(line):
-            end, layers = find_layers(line)
+            end, layers = looked_at.get(line) or find_layers(line)
             if _is_record(layers):
                 names, match = layers, _joined(layers).match
             elif layers == ("indent",) and names and i:
@@ -311,7 +320,7 @@ def _find_untrusted(out: Lines) -> None:
     raws = out.raws
     sample = raws[:: max(1, len(raws) // 16)]
     out.has_callers = any(_CALLER.search(r, 0, 72) for r in sample[:8])
-    if not any(_USER_PRIO.match(r) or r.lstrip(" \t>|").startswith(("kern", "user", "daemon")) for r in sample):
+    if not any(_USER_PRIO.match(r) or _LEVEL.match(r) for r in sample):
         return
     for i, raw in enumerate(raws):
         m = _USER_PRIO.match(raw)

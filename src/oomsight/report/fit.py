@@ -41,18 +41,18 @@ def fit(moments: Moments, draft: Draft, kill: Kill) -> int:
             return 3
         return 2 if kill.index - draft.announce.index <= _ADJACENT_LINES else 0
     rows = draft.parts.get("row", ())
-    row = next((texts[r] for r in rows if texts[r].startswith(f"{kill.pid}]", texts[r].find(str(kill.pid)))), None)
-    own = _ROW_IDS.match(row) if row is not None else None
     chosen = draft.parts.get("oom_kill")
-    if chosen:
-        m = OOM_KILL_PID.search(texts[chosen[0]])
-        if m:
-            if int(m[1]) == kill.pid:
-                return 3
-            # A leader that exited: the kill line names a thread (TID) of the chosen process.
-            if own is not None and int(own[1]) == kill.pid and own[2] == m[1]:
-                return 3
-            return 1 if kill.index - chosen[0] <= 2 and not rows else 0
+    m = OOM_KILL_PID.search(texts[chosen[0]]) if chosen else None
+    if m and int(m[1]) == kill.pid:
+        return 3
+    pid, ending = str(kill.pid), f"{kill.pid}]"
+    row = next((texts[r] for r in rows if texts[r].startswith(ending, texts[r].find(pid))), None)
+    own = _ROW_IDS.match(row) if row is not None else None
+    if m and chosen:
+        # A leader that exited: the kill line names a thread (TID) of the chosen process.
+        if own is not None and int(own[1]) == kill.pid and own[2] == m[1]:
+            return 3
+        return 1 if kill.index - chosen[0] <= 2 and not rows else 0
     if own is not None and int(own[1]) == kill.pid:
         return 3
     if any((r := _ROW_IDS.match(texts[i])) and int(r[2]) == kill.pid for i in rows):

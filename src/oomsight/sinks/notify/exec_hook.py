@@ -12,13 +12,15 @@ from typing import Any, Final
 from oomsight.sinks.notify.channel import Message, SendError, public, shown
 
 MAX_COMPLAINT_CHARS: Final = 200
+_OURS: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
+"""A child must not speak to the service manager for the agent."""
 
 
 class ExecHook:
     """
     Runs a command for each message.
 
-    Nothing of the message is on its command line or in its environment but what cannot hurt: id, status, severity.
+    Nothing of the message is on its command line or in its environment: names in it are chosen by others.
     Exit status 0 = told; anything else, and a command that cannot be started, is tried again: it may be being replaced.
     """
 
@@ -27,12 +29,7 @@ class ExecHook:
 
     def send(self, message: Message) -> bool:
         """Run the command for *message*."""
-        environ = {
-            **os.environ, "OOMSIGHT_ALERT_ID": message["id"], "OOMSIGHT_ALERT_STATUS": message["status"],
-            "OOMSIGHT_ALERT_SEVERITY": message["severity"],
-        }  # fmt: skip
-        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):  # ours: a child must not speak for the agent
-            environ.pop(name, None)
+        environ = {key: value for key, value in os.environ.items() if key not in _OURS}
         command = self.options["command"]
         data = json.dumps(public(message), separators=(",", ":")).encode("ascii") + b"\n"
         try:
