@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any, AnyStr, cast
 
-_METHODS = ("match", "search", "fullmatch", "findall", "finditer", "sub", "subn", "split", "pattern", "groupindex", "flags")
+_METHODS = (
+    "match", "search", "fullmatch", "findall", "finditer", "sub", "subn", "split", "pattern", "groupindex", "flags",
+)  # fmt: skip
 
 
 class _Lazy:
