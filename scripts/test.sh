@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/oomsight-test.XXXXXX")
 export TMPDIR PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY="$TMPDIR/hypothesis"
+chmod 755 "$TMPDIR" # tests that run as another user start programs below it
 trap 'chmod -R u+rwX "$TMPDIR"; rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-"${VENV:-.venv}/bin/python" -m pytest -n "${JOBS:-2}" -p no:cacheprovider --basetemp "$TMPDIR/pytest" "$@"
+"${VENV:-.venv}/bin/python" -m pytest -n "${JOBS:-2}" --dist loadgroup -p no:cacheprovider --basetemp "$TMPDIR/pytest" "$@"

@@ -9,6 +9,7 @@ program does. A test runs ``--check``.
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import sys
@@ -21,12 +22,14 @@ import click
 import oomsight
 from oomsight.cli.exits import EXIT_HELP
 from oomsight.cli.main import PROGRAM, cli
+from oomsight.daemons.telemetry_config import SECTIONS
 from oomsight.kernel.badness import BADNESS_RULES
 from oomsight.kernel.constraint import MEMCG_ERAS
 from oomsight.kernel.counters import COUNTER_ERAS
 from oomsight.kernel.gfp import COMBINATIONS, LAYOUTS, ZONE_OF
 from oomsight.kernel.release import Release, release_text
 from oomsight.kernel.selection import SCAN_RULES, SKIPS
+from oomsight.metrics.table import LABELS, METRICS
 from oomsight.naming import cgroup_layouts
 from oomsight.report.carriers import LAYERS
 from oomsight.report.grammar import INNER_RULES, LINE_RULES
@@ -319,6 +322,47 @@ def gfp_page() -> Iterator[str]:
     )
 
 
+# -- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def metrics_page() -> Iterator[str]:
+    """Every metric, every label, every setting of the sections that serve or send them."""
+    yield "What `oomsight agent` serves at `/metrics` and sends by OTLP and to Zabbix. How to use it:"
+    yield "[metrics, dashboards, alert rules](../how-to/metrics.md). What is not known has no sample, never 0."
+    yield ""
+    yield "## Metrics"
+    yield ""
+    yield from table(
+        ("name", "type", "labels", "meaning", "source"),
+        [
+            (code(m.name), m.kind, ", ".join(map(code, m.labels)), prose(m.help), prose(m.source))
+            for m in METRICS
+        ],
+    )
+    yield "In OpenTelemetry a name has a dot after `oomsight` and neither unit nor `_total`:"
+    yield "`oomsight_memory_available_bytes` is `oomsight.memory_available` with unit `By`. Zabbix items are called the"
+    yield "same, with the labels in brackets."
+    yield ""
+    yield "## Labels"
+    yield ""
+    yield "Empty = there is no such thing there; `unknown` = there is, and it is not known. Of those that anybody can"
+    yield "choose, only so many are kept apart; the rest share `other`. Invisible characters are shown escaped."
+    yield ""
+    yield from table(
+        ("label", "OpenTelemetry", "anybody can choose it", "value"),
+        [(code(x.name), code(x.otel), "yes" if x.open else "", prose(x.help)) for x in LABELS.values()],
+    )
+    yield "## Settings"
+    yield ""
+    for name, rows in SECTIONS.items():
+        yield f"### `[{name}]`"
+        yield ""
+        yield from table(
+            ("key", "default", "meaning"),
+            [(code(row.name), code(json.dumps(row.default)), prose(row.help)) for row in rows],
+        )
+
+
 # -- the library ------------------------------------------------------------------------------------------------------
 
 
@@ -391,6 +435,7 @@ PAGES: Final[dict[str, tuple[str, Callable[[], Iterator[str]]]]] = {
     "cgroups.md": ("Cgroup layouts", cgroup_page),
     "badness.md": ("Badness and selection, by kernel", badness_page),
     "gfp.md": ("GFP masks, by kernel", gfp_page),
+    "metrics.md": ("Metrics", metrics_page),
 }
 """File -> title and writer."""
 

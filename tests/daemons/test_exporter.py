@@ -137,6 +137,21 @@ def test_retry_waits_as_long_as_the_receiver_says(run) -> None:
     assert time.monotonic() - begin >= 0.25
 
 
+def test_a_bug_in_what_is_collected_does_not_end_the_thread(run) -> None:
+    def collect():
+        raise ZeroDivisionError("x")
+
+    said: list[str] = []
+    receiver = Receiver()
+    exporter = Exporter(receiver, collect, lambda: 0.0, 0.01, said.append)
+    exporter.start()
+    until(lambda: exporter.state().failed >= 2)
+    offer(exporter, 1)
+    until(lambda: receiver.batches == [[1]])
+    exporter.close()
+    assert said[0] == "test: ZeroDivisionError: x; it is tried again"
+
+
 def test_close_sends_what_waits_once_and_ends(run) -> None:
     receiver = Receiver(*[ExportError("down", retry_seconds=1000.0)])
     exporter, _ = run(receiver)

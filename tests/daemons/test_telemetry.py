@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+import threading
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from oomsight.cli.exits import Exit
+from oomsight.cli.main import run
+from oomsight.daemons import exporter as exporter_module
 from oomsight.daemons.config import parse_config
+from oomsight.daemons.hub import Hub
 from oomsight.daemons.telemetry import STUCK_SECONDS, Telemetry
 from oomsight.daemons.telemetry_config import telemetry_settings
 from oomsight.live.health import Health, SourceHealth
@@ -22,7 +27,9 @@ from oomsight.sinks.store import Batch, Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "metrics"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "sinks"))
-from metric_events import complete, note
+from metric_events import CONTAINER, complete, named, note
+from test_otlp import OK, plain, receiver
+from test_otlp import proto as proto
 from test_store import NOW_US, SEEN, events
 
 KILLS = "oomsight_oom_kills_by_cause_total"
@@ -168,6 +175,57 @@ def test_counters_that_cannot_be_kept_are_said_once(tmp_path) -> None:
         assert counted(telemetry) == 2.0
     assert [line for line in said if "counters are not kept" in line] == said
     assert len(said) == 1
+
+
+def test_otlp_receiver_gets_metrics_and_the_incident(proto, monkeypatch) -> None:
+    monkeypatch.setattr(exporter_module, "FIRST_SECONDS", 0.0)
+    with receiver(OK) as (url, got), running(f'[otlp]\nendpoint = "{url}"\n', health=healthy()) as (telemetry, said):
+        telemetry(complete(memcg=CONTAINER, enrichment=named(level="container", container="app")))
+        until(lambda: {path for path, _, _ in got} == {"/v1/metrics", "/v1/logs"})
+    parsed = {path: proto(path, body) for path, _, body in got}
+    names = {m.name for m in parsed["/v1/metrics"].resource_metrics[0].scope_metrics[0].metrics}
+    assert {"oomsight.memory_available", "oomsight.agent_source_up", "oomsight.oom_kills_by_cause"} <= names
+    (record,) = parsed["/v1/logs"].resource_logs[0].scope_logs[0].log_records
+    assert plain(record.attributes)["container.name"] == "app"
+    assert said == []
+
+
+def test_names_that_come_late_are_waited_for() -> None:
+    def settle(event) -> None:
+        event["enrichment"] = named(level="container", container="late")
+
+    telemetry = Telemetry(telemetry_settings(parse_config("[metrics]\n")), print, settle=settle)
+    telemetry(complete(memcg=CONTAINER))
+    telemetry(note())
+    kills = next(f for f in telemetry.collect() if f.metric.name == "oomsight_oom_kills_total")
+    assert [key[4] for key in kills.samples] == ["late"]
+
+
+def test_hub_tells_how_many_events_wait() -> None:
+    gate, taken = threading.Event(), threading.Event()
+    hub = Hub({"metrics": lambda _event: (taken.set(), gate.wait(10))})
+    hub.publish({})
+    assert taken.wait(10)
+    hub.publish({})
+    hub.publish({})
+    assert hub.queued() == {"metrics": 2}
+    gate.set()
+    hub.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('listen = "0.0.0.0:9873"', "[metrics] listen: 0.0.0.0:9873 can be reached from other machines: set token_file"),
+        ('token_file = "/nonexistent/token"', "token_file: /nonexistent/token: no such file or directory"),
+    ],
+)  # fmt: skip
+def test_agent_refuses_to_start_with_one_clear_line(text, words, tmp_path, capsys) -> None:
+    (tmp_path / "agent.toml").write_text(f"[metrics]\n{text}\n")
+    assert run(["agent", "-c", str(tmp_path / "agent.toml"), "--store", str(tmp_path / "i.db")]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
 
 
 def test_exporters_get_each_incident_once() -> None:

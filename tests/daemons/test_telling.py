@@ -127,5 +127,5 @@ def test_settings_of_config_without_the_section_tells_nobody() -> None:
 
 
 def test_directory_is_beside_the_store() -> None:
-    assert directory_for("/var/lib/oomsight/incidents.db") == "/var/lib/oomsight/alerts"
+    assert directory_for("/var/lib/oomsight/incidents.db") == "/var/lib/oomsight/incidents.alerts"
     assert deliveries("/nonexistent") == []

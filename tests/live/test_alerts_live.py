@@ -106,7 +106,7 @@ def test_down_receiver_loses_nothing_and_does_not_slow_detection(tmp_path) -> No
             for _ in range(KILLS):
                 died[bench.kill_one(group)] = time.time()
                 time.sleep(0.02)
-            spool = tmp_path / "alerts/spool/hook"
+            spool = tmp_path / "i.alerts/spool/hook"
             eventually(lambda: set(died) <= {_pid(path) for path in spool.glob("*.json")})
     reader = Reader(str(tmp_path / "i.db"))
     late = []

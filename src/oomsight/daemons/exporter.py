@@ -127,7 +127,12 @@ class Exporter:
 
     def _try(self, send: Callable[[], None]) -> ExportError | None:
         try:
-            send()
+            try:
+                send()
+            except ExportError:
+                raise
+            except Exception as error:  # a bug, or a host that cannot be read: the next request may work
+                raise ExportError(f"{type(error).__name__}: {error}") from error
         except ExportError as error:
             self._failed += 1
             self._failures += 1

@@ -193,8 +193,8 @@ class Telling:
 
 
 def directory_for(store_path: str) -> str:
-    """Return where alerts keep their files: beside the incident store."""
-    return os.path.join(os.path.dirname(os.path.abspath(store_path)), "alerts")
+    """Return where alerts keep their files: beside the incident store, one directory for each."""
+    return f"{os.path.splitext(os.path.abspath(store_path))[0]}.alerts"
 
 
 def deliveries(directory: str) -> list[Delivery]:

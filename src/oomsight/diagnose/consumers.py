@@ -7,6 +7,7 @@ definition: it is whatever held the biggest part of the memory that ran out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -192,8 +193,8 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
     victims = set(_victim_ids(report))
     seen: set[int] = set()
     rows: list[_Row] = []
-    names: dict[str, list[_Row]] = {}
-    users: dict[int, list[_Row]] = {}
+    names: defaultdict[str, list[_Row]] = defaultdict(list)
+    users: defaultdict[int, list[_Row]] = defaultdict(list)
     exact = report.tasks[0].rss_anon_pages is not None
     for task in report.tasks:
         tgid = task.tgid
@@ -216,14 +217,8 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
         rows.append(row)
         if comm[-1:].isdigit():
             comm = _stem(comm)
-        if comm in names:
-            names[comm].append(row)
-        else:
-            names[comm] = [row]
-        if task.uid in users:
-            users[task.uid].append(row)
-        else:
-            users[task.uid] = [row]
+        names[comm].append(row)
+        users[task.uid].append(row)
     bounds = _Bounds(base, held, frozenset(victims), exact)
     rows.sort(key=_total, reverse=True)
     out = _groups("process", [(row[4], [row]) for row in rows[:_TOP_PROCESSES]], bounds)

@@ -82,15 +82,20 @@ def rank(points: Sequence[int | None], scan: ScanRule, leaders: Sequence[bool] |
 
     ``leaders``: whether each entry is a thread-group leader; all are, when not given.
     """
+    eligible = [index for index, value in enumerate(points) if value is not None]
+    if leaders is None:
+        if scan.tie == "last":
+            eligible.reverse()
+        return sorted(eligible, key=lambda index: points[index] or 0, reverse=True)  # keeps the order of equal ones
 
     def key(index: int) -> tuple[int, bool, int]:
-        leader = leaders is None or leaders[index]
+        leader = leaders[index]
         if scan.tie == "first_leader":
             # A leader displaces equal non-leaders and then stays; among non-leaders each displaces the one before.
             return (-(points[index] or 0), not leader, index if leader else -index)
         return (-(points[index] or 0), False, index if scan.tie == "first" else -index)
 
-    return sorted((i for i, value in enumerate(points) if value is not None), key=key)
+    return sorted(eligible, key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
