@@ -144,15 +144,14 @@ def test_silent_connections_do_not_hold_it_up(monkeypatch) -> None:
 
 def test_port_in_use_is_said_and_tried_again(monkeypatch) -> None:
     monkeypatch.setattr(http_module, "RETRY_SECONDS", 0.02)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with serving(taken.getsockname()[:2]) as (endpoint, said):
-            assert endpoint.port is None
-            taken.close()
-            for _ in range(500):
-                if endpoint.port is not None:
-                    break
-                endpoint._stopped.wait(0.02)
-            assert ask(endpoint, "/metrics")[0] == 200
+    with socket.create_server(("127.0.0.1", 0)) as taken, serving(taken.getsockname()[:2]) as (endpoint, said):
+        assert endpoint.port is None
+        taken.close()
+        for _ in range(500):
+            if endpoint.port is not None:
+                break
+            endpoint._stopped.wait(0.02)
+        assert ask(endpoint, "/metrics")[0] == 200
     assert len(said) == 1
     assert "address already in use; it is tried again" in said[0]
 

@@ -28,8 +28,7 @@ from oomsight.sinks.store import Batch, Store
 sys.path.insert(0, str(Path(__file__).parents[1] / "metrics"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "sinks"))
 from metric_events import CONTAINER, complete, named, note
-from test_otlp import OK, plain, receiver
-from test_otlp import proto as proto
+from otlp_receiver import OK, plain, receiver, request_parser
 from test_store import NOW_US, SEEN, events
 
 KILLS = "oomsight_oom_kills_by_cause_total"
@@ -177,7 +176,8 @@ def test_counters_that_cannot_be_kept_are_said_once(tmp_path) -> None:
     assert len(said) == 1
 
 
-def test_otlp_receiver_gets_metrics_and_the_incident(proto, monkeypatch) -> None:
+def test_otlp_receiver_gets_metrics_and_the_incident(monkeypatch) -> None:
+    proto = request_parser()
     monkeypatch.setattr(exporter_module, "FIRST_SECONDS", 0.0)
     with receiver(OK) as (url, got), running(f'[otlp]\nendpoint = "{url}"\n', health=healthy()) as (telemetry, said):
         telemetry(complete(memcg=CONTAINER, enrichment=named(level="container", container="app")))

@@ -14,7 +14,8 @@ def test_metrics_names_follow_prometheus() -> None:
         assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
         assert metric.name.endswith("_info") == (metric.kind == "info"), metric.name
         assert not metric.name.endswith(("_count", "_sum", "_bucket", "_created")), metric.name
-        assert metric.help.endswith(".") and metric.source, metric.name
+        assert metric.help.endswith("."), metric.name
+        assert metric.source, metric.name
 
 
 def test_metrics_otel_names_are_unique_and_carry_no_unit() -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,23 +17,15 @@ from oomsight.sinks.otlp_http import OtlpHttp
 sys.path.insert(0, str(Path(__file__).parents[1] / "metrics"))
 from metric_events import CONTAINER, CONTAINER_ID, NOW, by_oomd, complete, named, note
 
+from .otlp_receiver import OK, plain, receiver, request_parser
+
 WHO = {"service.name": "oomsight", "host.name": "node-1", "k8s.node.name": None}
 
 
 @pytest.fixture(scope="module")
 def proto():
-    """Module of a request -> its message from JSON, strictly: an unknown field is an error."""
-    pytest.importorskip("opentelemetry.proto", reason="opentelemetry-proto is not installed (extra test)")
-    from google.protobuf.json_format import Parse
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
-    kinds = {"/v1/metrics": ExportMetricsServiceRequest, "/v1/logs": ExportLogsServiceRequest}
-    return lambda path, text: Parse(text, kinds[path]())
-
-
-def plain(pairs) -> dict[str, object]:
-    return {p.key: getattr(p.value, p.value.WhichOneof("value")) for p in pairs}
+    """A request of a path as its message."""
+    return request_parser()
 
 
 def every() -> list[Family]:
@@ -105,41 +93,6 @@ def test_log_record_odd_bytes_are_visible_and_valid(proto) -> None:
 
 
 # -- how it travels ---------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def receiver(*answers):
-    """A server that keeps what it gets and answers (status, headers, body) in turn, the last one for ever."""
-    got = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-            got.append((self.path, dict(self.headers), body))
-            status, headers, answer = answers[min(len(got), len(answers)) - 1]
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_args) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", got
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-
-
-OK = (200, {"Content-Type": "application/json"}, b"{}")
 
 
 def sender(url, **kwargs) -> OtlpHttp:

@@ -43,7 +43,8 @@ class Telemetry:
     A subscriber of the agent's hub (:class:`oomsight.daemons.hub.Subscriber`).
 
     *store* is the path of the incident store, beside which the counters are kept; ``None`` = there is none. *locate*
-    names cgroups, *settle* completes the names of an event and may take a moment. Raises :class:`~oomsight.daemons.config.ConfigError` when a token or header file cannot be used.
+    names cgroups, *settle* completes the names of an event and may take a moment. Raises
+    :class:`~oomsight.daemons.config.ConfigError` when a token or header file cannot be used.
     """
 
     name = "metrics"
