@@ -170,7 +170,7 @@ def many(bench: Bench) -> None:
             "all": bench.command(*bench.oomsight("explain", *paths)),
             "one": bench.command(*bench.oomsight("explain", "-j1", *paths)),
         },
-        2,
+        2 if bench.quick else 3,
     )
     bench.add(
         f"`explain FILE…`, 4 files of nothing but reports, {size / 1e6:.0f} MB, {cores} cores", seconds(done["all"]),

@@ -11,8 +11,8 @@ from oomsight.pipeline.jobs import Done, Job, work, work_apart
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
 
-INLINE_BYTES: Final = 768 << 10
-"""Of windows parsed in this process before others are started: that costs as much as parsing a quarter of it."""
+INLINE_BYTES: Final = 256 << 10
+"""Of windows parsed in this process before others are started, which costs as much as parsing these."""
 AHEAD: Final = 2
 """Jobs handed out for each worker: one to do and one at hand. More would only hold memory."""
 BEHIND: Final = 8
