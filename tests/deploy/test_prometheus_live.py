@@ -132,7 +132,7 @@ def test_real_kill_is_scraped_alerted_and_delivered(start, tmp_path) -> None:
     config += f'alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:{alert_port}"]}}]}}]}}\n'
     (tmp_path / "prometheus.yml").write_text(config)
     start(prometheus, "--config.file=prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
-          f"--web.listen-address=127.0.0.1:{prometheus_port}")  # fmt: skip
+          f"--web.listen-address=127.0.0.1:{prometheus_port}", "--rules.alert.resend-delay=2s")  # fmt: skip
 
     def query(expr: str):
         text = fetch(f"http://127.0.0.1:{prometheus_port}/api/v1/query?query={urllib.request.quote(expr)}")
@@ -140,6 +140,14 @@ def test_real_kill_is_scraped_alerted_and_delivered(start, tmp_path) -> None:
 
     until(lambda: (found := query('up{job="oomsight"}')) and found[0]["value"][1] == "1")
     assert query("oomsight_agent_source_up{source='/dev/kmsg'}")[0]["value"][1] == "1", agent_log.read_text()
+
+    # Prometheus drops what fires before it has discovered an Alertmanager, and says it again only after a minute.
+    def discovered():
+        text = fetch(f"http://127.0.0.1:{prometheus_port}/api/v1/alertmanagers")
+        return text and json.loads(text)["data"]["activeAlertmanagers"]
+
+    until(discovered)
+    until(lambda: fetch(f"http://127.0.0.1:{alert_port}/-/ready"))
 
     container_id = secrets.token_hex(32)
     with container_cgroup(container_id) as group:

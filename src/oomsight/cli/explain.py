@@ -64,7 +64,9 @@ EXAMPLES: Final = (
 @click.option("--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key: same key, same pseudonyms.")
 @width_option
 @color_option
-@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Processes at most.  [default: one per core]")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), metavar="N", help="Processes at most.  [default: a core each, up to 8]"
+)
 @root_option
 @exit_code_option
 def command(  # noqa: PLR0917 - one parameter per option

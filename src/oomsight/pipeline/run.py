@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from oomsight.sources.source import Source
 
 BATCH_BYTES: Final = 384 << 10  #: of windows handed to a worker at once
+MOST_PROCESSES: Final = 8  #: unasked: one process searches and cannot keep more of them busy; each adds 15 MiB
 KEEP_INCIDENTS: Final = 64  #: whole incidents kept at most
 KEEP_ROWS: Final = 20_000  #: of task tables in them
 _EDGE_BYTES: Final = 16 << 10  #: of a source's begin and end, to tell the period it covers
@@ -117,11 +118,11 @@ def explain_sources(
     :param now: current time with zone, for dates without one.
     :param clock_of: what is known about time for each source.
     :param progress: called with the bytes read so far, all sources together.
-    :param jobs: processes at most, this one included; ``None`` = one per core.
+    :param jobs: processes at most, this one included; ``None`` = one per core, up to :data:`MOST_PROCESSES`.
     :param render: makes the text to keep of each incident (JSON); ``None`` = keep its lines.
     :return: the run; a source that cannot be read has ``error`` set, the others are complete.
     """
-    cores = jobs if jobs is not None else len(os.sched_getaffinity(0))
+    cores = jobs if jobs is not None else min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
     ledger = Ledger()
     run = Run([], [], Spool(), {}, Kept())
     workers = Workers(cores)

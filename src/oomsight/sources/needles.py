@@ -36,7 +36,6 @@ NEEDLES: Final = (
     Needle(b"oom_reaper: ", Role.AFTER, "memory of the victim taken, or not", "mm/oom_kill.c 4.6+"),
     Needle(b"allocation failure", Role.HEAD, "an allocation returned NULL; Mem-Info follows", "mm/page_alloc.c 2.6+"),
     Needle(b"lowmemorykiller", Role.USER, "kill (Android)", "staging/android/lowmemorykiller.c 3.10-4.11, lmkd"),
-    Needle(b"OOM killer", Role.USER, "a process of a unit was killed", "systemd core/unit.c"),
     Needle(b"oomd kill", Role.USER, "kill, in /dev/kmsg; or seen by systemd", "Meta oomd, systemd core/unit.c"),
     Needle(b" due to memory ", Role.USER, "kill, with the reason", "systemd oom/oomd-manager.c"),
     Needle(b"ending SIG", Role.USER, "kill", "earlyoom kill.c, nohang"),
@@ -47,7 +46,8 @@ One row per needle; the role is what the needle alone says, ``scan`` looks at th
 
 Every needle costs a pass over the log, so there is no row for lines that do not come alone: "Manual OOM execution"
 (a head follows), "Out of Memory: Kill" and "No available memory" of 2.6 ("Killed process" is in the same or the next
-line), "killed as a result of limit of" and "System is deadlocked on memory" (in a report). Nor for two that are very
-rare in large logs: "OOM request ignored because killer is disabled" (drivers/tty/sysrq.c 4.0-4.18) and "send sigkill
-to" (lowmemorykiller before 3.10); in input of at most 1 MiB the parser sees them anyway.
+line), "killed as a result of limit of" and "System is deadlocked on memory" (in a report). Nor for systemd's "killed by
+the OOM killer", which repeats a kernel kill and names no process. Nor for two that are very rare in large logs: "OOM
+request ignored because killer is disabled" (drivers/tty/sysrq.c 4.0-4.18) and "send sigkill to" (lowmemorykiller before
+3.10); in input of at most 1 MiB the parser sees them anyway.
 """
