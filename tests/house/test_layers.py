@@ -31,7 +31,7 @@ PURE = {
     "why": {"attribute", "diagnose", "kernel", "naming", "report"},
     "trend": {"kernel", "naming", "proc"},
     "policy": {"kernel", "naming", "proc", "score"},
-    "audit": {"kernel", "naming", "proc"},
+    "audit": {"kernel", "naming", "proc", "score"},
 }
 """Rooms that decide: text and numbers in, values out."""
 

@@ -1,0 +1,124 @@
+"""Rules about the files themselves: what could not be read, is not rendered, or is suppressed badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from oomsight.audit.model import Find, Hit, Rule, Settings, Severity, Where
+from oomsight.audit.suppress import Suppression, idle, without_reason
+from oomsight.naming.marked import Kind, mark
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file, or one document of it, that could not be audited."""
+
+    path: str
+    line: int | None
+    column: int | None
+    problem: str  #: marked text
+    kind: str = "broken"  #: or ``template``, ``large``
+    hint: str | None = None
+
+
+def _unread(kind: str) -> Find:
+    def find(subject: Unread, _: Settings) -> Iterator[Hit]:
+        if subject.kind == kind:
+            where = Where(subject.path, subject.line, subject.column)
+            advice = (subject.hint,) if subject.hint else ()
+            yield Hit(where, mark(subject.path, Kind.FILE), subject.problem, advice=advice)
+
+    return find
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A suppression in a file."""
+
+    path: str
+    suppression: Suppression
+    used: bool
+
+
+def _bad_comment(subject: Comment, _: Settings) -> Iterator[Hit]:
+    yield from without_reason(subject.suppression, subject.path)
+
+
+def _idle_comment(subject: Comment, settings: Settings) -> Iterator[Hit]:
+    if not subject.used and not list(_bad_comment(subject, settings)):
+        yield idle(subject.suppression, subject.path)
+
+
+_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+  - name: web
+    image: nginx
+    resources: {requests: {memory: 64Mi}, limits: {memory: %s}}%s
+"""
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "OS001", "File cannot be audited", Severity.MEDIUM, "unread", _unread("broken"),
+        what="a file, or one document of it, that looks like something to audit and cannot be read: wrong YAML, bytes "
+        "that are not UTF-8, no right to read it.",
+        why="what is not read is not audited, and a silent gap looks like a clean result.",
+        leads="a limit that only exists in a broken file does not exist in the cluster either.",
+        how="mend the line named, or leave the file out with `exclude` in `.oomsight.toml`.",
+        source="YAML 1.1; RFC 3629 (UTF-8)",
+        sample_name="pod.yaml",
+        failing="apiVersion: v1\nkind: Pod\nspec:\n  containers: [\n",
+        passing=_POD % ("64Mi", ""),
+    ),
+    Rule(
+        "OS002", "Template is not rendered", Severity.INFO, "unread", _unread("template"),
+        what="a file with template actions (`{{ … }}`) in place of values.",
+        why="limits come from values files; only the rendered text says what will run.",
+        leads="a default in values.yaml that nobody looked at is a limit nobody chose.",
+        how="`helm template CHART -f values.yaml | oomsight audit -`, once for each values file in use.",
+        source="Helm documentation, helm template",
+        sample_name="pod.yaml",
+        failing=_POD % ("{{ .Values.memory }}", ""),
+        passing=_POD % ("64Mi", ""),
+    ),
+    Rule(
+        "OS003", "Suppression without a reason", Severity.MEDIUM, "comment", _bad_comment,
+        what="a comment `oomsight: ignore[…]` without a reason behind the brackets, or with something that is no rule.",
+        why="the next reader cannot tell whether the reason still holds.",
+        leads="a suppression copied along with a manifest hides the next finding, which nobody accepted.",
+        how="write the reason behind the brackets, on the same line. Without one the finding stays.",
+        source="oomsight",
+        sample_name="pod.yaml",
+        failing=_POD % ("256Mi", "  # oomsight: ignore[OS404]"),
+        passing=_POD % ("256Mi", "  # oomsight: ignore[OS404] nodes are not shared"),
+    ),
+    Rule(
+        "OS004", "Suppression suppresses nothing", Severity.INFO, "comment", _idle_comment,
+        what="a suppression whose rule finds nothing in its place.",
+        why="what it excused is gone; the excuse would hide the next one.",
+        leads="only by hiding a later finding.",
+        how="remove the comment.",
+        source="oomsight",
+        sample_name="pod.yaml",
+        failing=_POD % ("64Mi", "  # oomsight: ignore[OS404] nodes are not shared"),
+        passing=_POD % ("256Mi", "  # oomsight: ignore[OS404] nodes are not shared"),
+    ),
+    Rule(
+        "OS005", "File too large to audit", Severity.MEDIUM, "unread", _unread("large"),
+        what="a document bigger than 8 MiB, or one whose aliases unfold into millions of values (a YAML bomb).",
+        why="reading it would take the memory of the machine that audits.",
+        leads="the API server refuses objects above 1.5 MiB (etcd), and the Go libraries refuse excessive aliasing.",
+        how="split it: one object per document, `kubectl get` one namespace at a time.",
+        source="etcd system limits; go-yaml, decode.go (document contains excessive aliasing)",
+        sample_name="pod.yaml",
+        failing="kind: List\na: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+        "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
+        "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\nitems: [*f,*f]\n",
+        passing=_POD % ("64Mi", ""),
+    ),
+)  # fmt: skip
