@@ -239,6 +239,8 @@ def _files() -> Iterator[Path]:
     todo = [ROOT]
     while todo:
         for path in todo.pop().iterdir():
+            if path.name == ".git":  # a directory, or in a worktree a file that names one
+                continue
             if path.is_dir() and not path.is_symlink():
                 if path.name not in _SKIP_DIRS:
                     todo.append(path)

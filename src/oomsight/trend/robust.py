@@ -1,0 +1,96 @@
+"""
+Robust statistics of the field, in plain Python: a single wild sample moves none of them.
+
+They are written here because the recorder and the agent have no room for numpy (30 MB) and because each is a dozen
+lines; on 60 points the slowest takes a quarter of a millisecond. The tests hold them against published examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import erfc, sqrt
+from typing import Final, NamedTuple
+
+Z80: Final = 1.2815515655446004
+"""Standard normal quantile of 0.9: the half width of an 80 % interval."""
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the middle value; the mean of the two middle ones of an even number. Raises ValueError for none."""
+    if not values:
+        raise ValueError("median of nothing")
+    ordered = sorted(values)
+    size = len(ordered)
+    return (ordered[(size - 1) // 2] + ordered[size // 2]) / 2
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return 1.4826 × the median absolute deviation: the standard deviation of normal values (Hampel 1974)."""
+    centre = median(values)
+    return 1.4826 * median([abs(value - centre) for value in values])
+
+
+class Trend(NamedTuple):
+    """Mann-Kendall's test for a monotonic trend (Mann 1945, Kendall 1975), ties corrected."""
+
+    s: int  #: later-and-higher pairs minus later-and-lower ones
+    tau: float  #: S over its largest possible value, -1 … 1
+    deviation: float  #: standard deviation of S when there is no trend
+    p: float  #: two-sided probability of such an S without a trend
+
+    @property
+    def z(self) -> float:
+        """S in standard deviations, continuity corrected."""
+        return 0.0 if self.deviation == 0 or self.s == 0 else (self.s - (1 if self.s > 0 else -1)) / self.deviation
+
+
+def mann_kendall(values: Sequence[float]) -> Trend:
+    """Test *values*, in the order of time, for a trend; fewer than two values have none."""
+    n, s = len(values), 0
+    for i, earlier in enumerate(values):
+        for later in values[i + 1 :]:
+            s += (later > earlier) - (later < earlier)
+    ties: dict[float, int] = {}
+    for value in values:
+        ties[value] = ties.get(value, 0) + 1
+    variance = n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties.values() if t > 1)
+    deviation = sqrt(max(variance, 0) / 18)
+    pairs = n * (n - 1) / 2
+    trend = Trend(s, s / pairs if pairs else 0.0, deviation, 1.0)
+    return trend._replace(p=erfc(abs(trend.z) / sqrt(2)))
+
+
+class Line(NamedTuple):
+    """A straight line with an 80 % interval of its slope."""
+
+    slope: float
+    at_origin: float  #: value at time *origin*
+    origin: float
+    low_slope: float
+    high_slope: float
+
+    def at(self, time: float) -> float:
+        """Return the value at *time*."""
+        return self.at_origin + self.slope * (time - self.origin)
+
+
+def theil_sen(times: Sequence[float], values: Sequence[float]) -> Line | None:
+    """
+    Return the line of the median slope of all pairs (Theil 1950), its interval by Kendall's S (Sen 1968).
+
+    ``None`` when there are no two different times. Up to 29 % of the points may be arbitrarily wrong.
+    """
+    slopes = []
+    for i, (t, v) in enumerate(zip(times, values, strict=True)):
+        slopes += [(w - v) / (u - t) for u, w in zip(times[i + 1 :], values[i + 1 :], strict=True) if u != t]
+    if not slopes:
+        return None
+    slopes.sort()
+    pairs, n = len(slopes), len(times)
+    slope = (slopes[(pairs - 1) // 2] + slopes[pairs // 2]) / 2
+    width = Z80 * sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    low = slopes[max(0, int((pairs - width) / 2))]
+    high = slopes[min(pairs - 1, int((pairs + width) / 2) + 1)]
+    origin = times[-1]
+    level = median([v - slope * (t - origin) for t, v in zip(times, values, strict=True)])
+    return Line(slope, level, origin, low, high)

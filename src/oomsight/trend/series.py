@@ -1,0 +1,78 @@
+"""One quantity over time, and how it is cut into pieces."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """
+    One quantity over time. Gaps (suspend, recorder down) are real gaps in ``times``, never interpolated.
+
+    ``times`` are unix seconds, ascending: wall clock, a stepped clock corrected by whoever recorded it. ``values`` are
+    in the unit the field's name says; bytes for memory. The two are equally long.
+    """
+
+    times: Sequence[float]
+    values: Sequence[float]
+    restarts: tuple[float, ...] = ()  #: moments at which the process or container behind it was started anew
+    step_seconds: float | None = None  #: nominal distance of samples in the coarsest part; ``None`` = not known
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def between(self, since: float, until: float) -> Series:
+        """Return the part from *since* to *until*, both included, with the restarts of that part."""
+        low, high = bisect_left(self.times, since), bisect_right(self.times, until)
+        return replace(
+            self, times=self.times[low:high], values=self.values[low:high],
+            restarts=tuple(moment for moment in self.restarts if since <= moment <= until),
+        )  # fmt: skip
+
+    def life(self, now: float) -> Series:
+        """Return the part up to *now* since the last restart: the only one that says anything about today's process."""
+        started = [moment for moment in self.restarts if moment <= now]
+        return self.between(max(started) if started else float("-inf"), now)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What happened in one of equally long stretches of time."""
+
+    time: float  #: middle of its samples
+    low: float
+    middle: float  #: median
+    high: float
+    samples: int
+
+
+def buckets(series: Series, most: int) -> list[Bucket]:
+    """
+    Cut the series into at most *most* equally long stretches, first to last sample; those without samples are left out.
+
+    All that is slow works on these: 60 of them show every shape that matters, whatever the number of samples.
+    """
+    times, values = series.times, series.values
+    if not times:
+        return []
+    first, last = times[0], times[-1]
+    count = min(most, len(times))
+    if last <= first or count == 1:
+        return [_bucket(times, values)]
+    found, low = [], 0
+    for number in range(1, count + 1):
+        high = len(times) if number == count else bisect_left(times, first + (last - first) * number / count, low)
+        if high > low:
+            found.append(_bucket(times[low:high], values[low:high]))
+        low = high
+    return found
+
+
+def _bucket(times: Sequence[float], values: Sequence[float]) -> Bucket:
+    ordered = sorted(values)
+    size = len(ordered)
+    middle = (ordered[(size - 1) // 2] + ordered[size // 2]) / 2
+    return Bucket((times[0] + times[-1]) / 2, ordered[0], middle, ordered[-1], size)

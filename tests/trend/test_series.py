@@ -1,0 +1,38 @@
+"""Series: cut by time and by restart, put into buckets without inventing samples."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomsight.trend.series import Series, buckets
+
+
+def test_life_begins_at_the_last_restart_that_has_happened() -> None:
+    series = Series(range(10), range(10), restarts=(3.0, 6.0, 9.5))
+    assert list(series.life(8).times) == [6, 7, 8]
+    assert series.life(8).restarts == (6.0,)
+    assert list(series.life(2).times) == [0, 1, 2]
+
+
+def test_gaps_have_no_buckets() -> None:
+    times = [*range(10), *range(90, 100)]
+    parts = buckets(Series(times, [1.0] * 20), 10)
+    assert [part.samples for part in parts] == [10, 10]
+    assert parts[0].time < 10
+    assert parts[1].time >= 90
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e12)), min_size=1, max_size=80), st.integers(1, 60))
+def test_buckets_hold_every_sample_once(samples, most) -> None:
+    samples.sort()
+    parts = buckets(Series([t for t, _ in samples], [v for _, v in samples]), most)
+    assert sum(part.samples for part in parts) == len(samples)
+    assert 1 <= len(parts) <= most
+    assert min(part.low for part in parts) == min(v for _, v in samples)
+    assert max(part.high for part in parts) == max(v for _, v in samples)
+    assert all(part.low <= part.middle <= part.high for part in parts)
+
+
+def test_nothing_has_no_buckets() -> None:
+    assert buckets(Series((), ()), 60) == []
