@@ -62,6 +62,7 @@ DEPENDENCIES = {
     "isal": {"sources"},
     "matplotlib": {"sinks"},
     "prometheus_client": {"sinks"},
+    "yaml": {"sources"},
     "backports": {"sources"},
     "compression": {"sources"},  # standard library from 3.14 on
 }
@@ -244,7 +245,7 @@ def _files() -> Iterator[Path]:
             if path.is_dir() and not path.is_symlink():
                 if path.name not in _SKIP_DIRS:
                     todo.append(path)
-            elif path.suffix in _TEXT:
+            elif path.suffix in _TEXT and path.name not in _SKIP_DIRS:  # .git is a file in a worktree
                 yield path
 
 

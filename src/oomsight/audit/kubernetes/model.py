@@ -1,0 +1,207 @@
+"""What Kubernetes objects say about memory, places kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from oomsight.audit.model import Where
+    from oomsight.audit.quantity import Size
+    from oomsight.audit.tree import Node
+
+ContainerKind = Literal["app", "init", "sidecar"]
+
+KIND_WORDS: Final[dict[ContainerKind, str]] = {
+    "app": "container", "init": "init container", "sidecar": "sidecar",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A memory quantity as it is written."""
+
+    text: str
+    size: Size
+    where: Where
+
+    @property
+    def value_bytes(self) -> int | None:
+        """Bytes; ``None`` = wrong."""
+        return self.size.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Something run inside a container besides its program: a probe or a lifecycle hook with ``exec``."""
+
+    name: str  #: ``livenessProbe``, ``preStop``
+    command: tuple[str, ...]
+    where: Where
+    period_seconds: int | None  #: of a probe
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume mounted into a container."""
+
+    volume: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a pod, with what it says itself; see :class:`Pod` for what applies in the end."""
+
+    name: str
+    kind: ContainerKind
+    where: Where
+    subject: str  #: marked
+    image: str | None
+    request: Quantity | None
+    limit: Quantity | None
+    has_cpu: bool  #: a CPU request or limit is written
+    cpu_request: str | None
+    cpu_limit: str | None
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    env_places: Mapping[str, Where]
+    mounts: tuple[Mount, ...]
+    hooks: tuple[Hook, ...]
+    resources_where: Where  #: of ``resources``, else of the container
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryVolume:
+    """An ``emptyDir`` with ``medium: Memory``."""
+
+    name: str
+    limit: Quantity | None
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod, or the template of one."""
+
+    subject: str  #: marked: ``Deployment/api``
+    kind: str
+    name: str
+    namespace: str | None
+    where: Where
+    containers: tuple[Container, ...]
+    volumes: tuple[MemoryVolume, ...]
+    priority_class: str | None
+    request: Quantity | None  #: of the pod as a whole (pod-level resources, 1.32 and later)
+    limit: Quantity | None
+    replicas: int | None
+    windows: bool = False
+
+    def running(self) -> tuple[Container, ...]:
+        """Containers that run beside each other: apps and sidecars."""
+        return tuple(container for container in self.containers if container.kind != "init")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRange:
+    """The memory part of a LimitRange, for containers unless said otherwise."""
+
+    subject: str
+    namespace: str | None
+    where: Where
+    kind: str  #: ``Container``, ``Pod``
+    default: Quantity | None = None  #: limit of containers that give none
+    default_request: Quantity | None = None
+    maximum: Quantity | None = None
+    minimum: Quantity | None = None
+    ratio: Quantity | None = None  #: maxLimitRequestRatio
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The memory part of a ResourceQuota."""
+
+    subject: str
+    namespace: str | None
+    where: Where
+    limits: Quantity | None
+    requests: Quantity | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityClass:
+    """A PriorityClass."""
+
+    subject: str
+    name: str
+    value: int | None
+    is_default: bool
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletConfig:
+    """A KubeletConfiguration."""
+
+    subject: str
+    where: Where
+    node: Node
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What the audited set says about the namespaces its pods are for."""
+
+    ranges: list[LimitRange] = field(default_factory=list)
+    quotas: list[Quota] = field(default_factory=list)
+    classes: dict[str, PriorityClass] = field(default_factory=dict)
+
+    def range_of(self, namespace: str | None, kind: str = "Container") -> list[LimitRange]:
+        """Return the limit ranges that apply in *namespace*; none given on both sides means the same one."""
+        return [row for row in self.ranges if row.kind == kind and row.namespace == namespace]
+
+    def quota_of(self, namespace: str | None) -> list[Quota]:
+        """Return the quotas of *namespace*."""
+        return [row for row in self.quotas if row.namespace == namespace]
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What applies to a container once defaults are filled in, as the API server does."""
+
+    request_bytes: int | None
+    limit_bytes: int | None
+    request_from: str | None  #: ``its limit``, ``LimitRange/defaults``; ``None`` = written in the container
+    limit_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodCase:
+    """A pod and the cluster it is for: subject of the rules of scope ``pod``."""
+
+    pod: Pod
+    cluster: Cluster
+
+    def effective(self, container: Container) -> Effective:
+        """Return request and limit of *container* with defaults (a LimitRange's, then request = limit)."""
+        limit = container.limit.value_bytes if container.limit else None
+        request = container.request.value_bytes if container.request else None
+        limit_from = request_from = None
+        for row in self.cluster.range_of(self.pod.namespace):
+            if container.limit is None and limit is None and row.default and row.default.value_bytes is not None:
+                limit, limit_from = row.default.value_bytes, row.subject
+            if container.request is None and container.limit is None and request is None:
+                chosen = row.default_request or row.default
+                if chosen and chosen.value_bytes is not None:
+                    request, request_from = chosen.value_bytes, row.subject
+        if request is None and container.request is None and limit is not None:
+            request, request_from = limit, "its limit"
+        return Effective(request, limit, request_from, limit_from)
+
+    def pod_limit_bytes(self) -> int | None:
+        """Return what all containers together may use; ``None`` = at least one has no limit."""
+        if self.pod.limit is not None:
+            return self.pod.limit.value_bytes
+        limits = [self.effective(container).limit_bytes for container in self.pod.running()]
+        return sum(limit for limit in limits if limit is not None) if limits and None not in limits else None
