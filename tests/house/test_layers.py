@@ -26,6 +26,8 @@ PURE = {
     "simulate": {"kernel", "naming", "proc", "score"},
     "live": {"diagnose", "kernel", "naming", "report"},
     "alerts": {"naming"},
+    "alarms": {"naming", "proc"},
+    "status": {"alarms", "kernel", "naming", "proc", "score", "trend"},
     "drill": {"alerts", "naming", "proc"},
     "metrics": {"diagnose", "naming", "proc", "report", "score"},
     "why": {"attribute", "diagnose", "kernel", "naming", "report"},

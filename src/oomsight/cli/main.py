@@ -36,6 +36,7 @@ class Row(NamedTuple):
 COMMANDS: Final[tuple[Row, ...]] = (
     Row("explain", "oomsight.cli.explain", "What was killed, why, who used the memory, what to change.", "Hindsight"),
     Row("why", "oomsight.cli.why", "Who ended it: the kernel, a daemon, a stop time-out, a person?", "Hindsight"),
+    Row("status", "oomsight.cli.status", "What is left, who holds it, who grows, who would die.", "Insight"),
     Row("watch", "oomsight.cli.watch", "OOM kills as they happen, within milliseconds.", "Insight"),
     Row("agent", "oomsight.cli.agent", "The same as a service: store and tell every kill once.", "Insight"),
     Row("incidents", "oomsight.cli.incidents", "The kills stored so far: list, show, compare, export.", "Insight"),
@@ -125,6 +126,7 @@ SCHEMAS: Final = {
     "explain": "oomsight.sinks.document:json_schema",
     "score": "oomsight.sinks.score_document:score_schema",
     "simulate": "oomsight.sinks.timeline_document:json_schema",
+    "status": "oomsight.sinks.status_document:status_schema",
     "why": "oomsight.sinks.why:verdict_schema",
 }
 """Commands with ``--format json`` and who knows the schema of it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.diagnose.model import Accounting, Item
+from oomsight.kernel.balance import balance
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import EventKind
 
@@ -431,25 +432,14 @@ def _closed(
     lag) is cut from the biggest items; with a big one the total itself is not believed and the sum takes its place.
     The remainder is always the last item.
     """
-    counted = sum(item.kib for item in items)
-    approximate = False
-    if total_kib is not None and counted > total_kib:
-        approximate = True
-        excess = counted - total_kib
-        if excess <= max(total_kib >> 4, 1024):
-            for item in sorted(items, key=lambda i: -i.kib):
-                cut = min(excess, item.kib)
-                if cut:
-                    item.note = f"printed as {item.kib} KiB; {cut} KiB more than fits into the total"
-                    item.kib -= cut
-                    excess -= cut
-                    for part in item.parts:
-                        part.kib = min(part.kib, item.kib)
-            counted = total_kib
-        else:
-            basis = f"sum of the printed counters ({basis} gives {total_kib} KiB, which they exceed)"
-            total_kib = None
-    if total_kib is None:
-        total_kib = counted
-    items.append(Item(UNACCOUNTED, "not accounted for in this report", total_kib - counted))
-    return Accounting(scope, name, total_kib, items, basis, approximate)
+    done = balance([item.kib for item in items], total_kib)
+    if not done.believed:
+        basis = f"sum of the printed counters ({basis} gives {total_kib} KiB, which they exceed)"
+    for item, kib in zip(items, done.values, strict=True):
+        if kib != item.kib:
+            item.note = f"printed as {item.kib} KiB; {item.kib - kib} KiB more than fits into the total"
+            item.kib = kib
+            for part in item.parts:
+                part.kib = min(part.kib, kib)
+    items.append(Item(UNACCOUNTED, "not accounted for in this report", done.rest))
+    return Accounting(scope, name, done.total, items, basis, done.excess > 0)

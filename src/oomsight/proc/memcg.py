@@ -41,6 +41,8 @@ class Memcg:
     oom_kill_disable: bool | None = None  #: v1: tasks wait instead of one dying
     under_oom: bool | None = None  #: v1: tasks are waiting now
     oom_kills: int | None = None  #: processes killed in it so far
+    high_events: int | None = None  #: memory.events high (v2): times it was throttled above memory.high
+    max_events: int | None = None  #: memory.events max, v1 memory.failcnt: times it ran into its limit, cache included
     stat: Mapping[str, int] = field(default_factory=dict, repr=False)  #: memory.stat, names as in v2
     pids: tuple[int, ...] | None = None  #: its own processes in the kernel's order (v2), ``None`` = order not known
 
@@ -131,6 +133,7 @@ MEMCG_FILES: Final[dict[Literal[1, 2], tuple[MemcgFile, ...]]] = {
         MemcgFile("memory.memsw.usage_in_bytes", "memsw_usage_bytes", parse_int),
         MemcgFile("memory.swappiness", "swappiness", parse_int),
         MemcgFile("memory.oom_control", None, parse_vmstat),
+        MemcgFile("memory.failcnt", "max_events", parse_int),
         MemcgFile("memory.stat", "stat", _v1_stat),
     ),  # cgroup.procs is sorted by pid in version 1 and so tells no order
 }
@@ -155,6 +158,7 @@ def parse_memcg(path: str, version: Literal[1, 2], files: Mapping[str, str | Non
             values[row.field] = value
         elif row.name == "memory.events":
             values["oom_kills"] = value.get("oom_kill")
+            values["high_events"], values["max_events"] = value.get("high"), value.get("max")
         else:  # memory.oom_control
             values["oom_kills"] = value.get("oom_kill")
             values["oom_kill_disable"] = _switch(value.get("oom_kill_disable"))

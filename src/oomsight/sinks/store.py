@@ -19,13 +19,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._lazy import lazy
+from oomsight.sinks.store_path import FILE_NAME, default_path
 from oomsight.sinks.store_schema import APPLICATION_ID, COLUMNS, MIGRATIONS, UPSERT
 
 if TYPE_CHECKING:
     from oomsight.live.counters import Finding
     from oomsight.live.events import Known, LiveEvent
 
-FILE_NAME: Final = "incidents.db"
+__all__ = ["FILE_NAME", "Batch", "Reader", "Row", "Store", "StoreBusy", "StoreError", "default_path", "fingerprint",
+           "incident_row"]  # fmt: skip
+
 MAX_NOTES: Final = 10_000
 CHECK_BYTES: Final = 64 << 20  #: a larger file is not read through at every start
 SETTLED_SECONDS: Final = 60.0  #: after that a provisional event will not become complete any more
@@ -378,16 +381,6 @@ def incident_row(event: LiveEvent, document: dict[str, Any], wall_us: int) -> tu
 def fingerprint(kind: str, name: str | None, cgroup: str | None, cause: str | None) -> str:
     """Return what makes two incidents the same story again: ids that change with every restart do not count."""
     return _text("\x1f".join((kind, name or "", _CHANGING.sub("*", cgroup or ""), cause or ""))) or ""
-
-
-def default_path(environ: Any = os.environ, uid: int | None = None) -> str:
-    """Return where the store is: systemd's StateDirectory, /var/lib/oomsight for root, else the user's state."""
-    if state := environ.get("STATE_DIRECTORY"):
-        return os.path.join(state.split(":")[0], FILE_NAME)
-    if (os.geteuid() if uid is None else uid) == 0:
-        return f"/var/lib/oomsight/{FILE_NAME}"
-    home = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or "/", ".local/state")
-    return os.path.join(home, "oomsight", FILE_NAME)
 
 
 def _wall_us(text: str | None, otherwise: int) -> int:

@@ -1,0 +1,198 @@
+"""``oomsight status``: the state of this machine's memory on one screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from oomsight.cli.exits import Exit
+from oomsight.cli.options import (
+    Command,
+    answer,
+    color_option,
+    exit_code_option,
+    format_option,
+    root_option,
+    stdout_surface,
+    width_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oomsight.status.model import Alert, Earlier, Last, Look, Status
+
+ROWS: Final = 5
+APART_SECONDS: Final = 0.2  #: between the two looks growth comes from
+WATCH_SECONDS: Final = 2.0
+COMPARED_SECONDS: Final = 30.0  #: with --watch growth is over so long, as soon as there is so much
+
+EXAMPLES: Final = (
+    ("oomsight status", "what is left, who holds it, who grows, which limit is near, who would die"),
+    ("oomsight status --watch", "the same every two seconds; growth over the last 30 seconds"),
+    ("oomsight status --apart 10", "compare over ten seconds: slow growth shows"),
+    ("oomsight status --format json | jq -r .verdict", "for programs"),
+)
+
+
+class Place(NamedTuple):
+    """Where things are."""
+
+    root: str
+    proc: str
+    sys: str
+    cgroup_root: str | None
+    store: str | None
+
+
+@click.command("status", cls=Command, examples=EXAMPLES)
+@format_option("text", "json", "markdown")
+@click.option("-n", "--limit", type=click.IntRange(1), default=ROWS, show_default=True, metavar="N",
+              help="Rows of each table; JSON has all processes.")
+@click.option("--apart", type=click.FloatRange(0, 600), default=APART_SECONDS, show_default=True, metavar="SECONDS",
+              help="Time between the two looks that growth comes from; 0 = one look, no growth.")
+@click.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=click.FloatRange(0.1), metavar="SECONDS",
+              help=f"Refresh until interrupted.  [default: every {WATCH_SECONDS:g} s]")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="With --watch: stop after N times.")
+@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+              help="Incident store of the agent.  [default: that of `oomsight agent`]")
+@click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
+@click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
+@click.option("--cgroup-root", type=click.Path(file_okay=False), metavar="DIR",
+              help="Where the memory cgroups are mounted.  [default: as /proc says]")
+@root_option
+@width_option
+@color_option
+@exit_code_option
+def command(  # noqa: PLR0917 - one parameter per option
+    output_format: str, limit: int, apart: float, watch: float | None, count: int | None, store: str | None,
+    proc: str | None, sys_: str | None, cgroup_root: str | None, root: str, width: int | None, color: str,
+    exit_code: bool,
+) -> int:  # fmt: skip
+    """
+    Show the state of this machine's memory: what is really available, who holds it, who grows, which limits are near,
+    who would be killed, what is alerted, and which settings will hurt.
+
+    Growth comes from two looks 0.2 seconds apart; --apart and --watch compare over longer. Works without
+    root and says what it does not see. With --exit-code: status 3 if there is an alert.
+    """
+    if count is not None and watch is None:
+        raise click.UsageError("--count goes with --watch")
+    here = os.path.realpath(root) == "/" and proc is None
+    place = Place(root, proc or os.path.join(root, "proc"), sys_ or os.path.join(root, "sys"), cgroup_root,
+                  store or (_default_store() if here else None))  # fmt: skip
+    status = None
+    for turn, status in enumerate(statuses(place, apart, watch, count)):
+        text = _rendered(status, output_format, limit, width, color, compact=watch is not None)
+        if turn and output_format == "text" and sys.stdout.isatty():
+            text = "\x1b[H\x1b[2J" + text  # home, clear
+        elif turn and output_format == "text":
+            text = "\n" + text
+        answer(text)
+        sys.stdout.flush()
+    return Exit.FOUND if exit_code and status is not None and status.alerts else Exit.OK
+
+
+def statuses(place: Place, apart: float, watch: float | None, count: int | None) -> Iterator[Status]:
+    """Yield the state now, and with *watch* again every so many seconds, *count* times in all."""
+    from oomsight.sources.status_look import Looker
+
+    mine = place.proc == "/proc"
+    looker = Looker(place.proc, place.sys, cgroup_root=place.cgroup_root, root=place.root,
+                    me=os.getpid() if mine else None, helper=True)  # fmt: skip
+    before: deque[Earlier] = deque()
+    if apart:
+        before.append(looker.glance())
+    from oomsight.status.build import earlier  # what takes time to import is imported while time must go by
+
+    _import_sinks()
+    if apart:
+        time.sleep(max(before[0].at + apart - time.time(), 0.0))
+    turn = 0
+    while True:
+        look = looker.look()
+        yield _status(place, look, before[0] if before else None)
+        turn += 1
+        if watch is None or turn == count:
+            return
+        before.append(earlier(look))
+        while len(before) > 1 and before[1].at <= look.at + watch - COMPARED_SECONDS:
+            before.popleft()
+        time.sleep(max(look.at + watch - time.time(), 0.05))
+
+
+def _import_sinks() -> None:
+    import oomsight.sinks.status_blocks
+    import oomsight.sinks.text  # noqa: F401
+
+
+def _status(place: Place, look: Look, before: Earlier | None) -> Status:
+    from oomsight.status.build import build
+
+    last, missing = _last(place)
+    return build(look, before, alerts=_alerts(place), last=last, last_missing=missing)
+
+
+def _default_store() -> str:
+    from oomsight.sinks.store_path import default_path
+
+    return default_path()
+
+
+def _alerts(place: Place) -> list[Alert] | None:
+    if place.store is None:
+        return None
+    from oomsight.sinks.alarm_file import load_alerts, path_beside
+
+    return load_alerts(path_beside(place.store), time.time())
+
+
+def _last(place: Place) -> tuple[Last | None, str | None]:
+    """The newest stored incident, or why there is none."""
+    if place.store is None:
+        return None, None
+    if not os.path.exists(place.store):
+        return None, "no agent stores them; `oomsight explain` reads the log"
+    from oomsight.sinks.store import Reader, StoreError
+    from oomsight.status.model import Last
+
+    try:
+        reader = Reader(place.store)
+    except StoreError:
+        return None, "the agent's store cannot be read by this user; sudo would"
+    try:
+        rows = reader.latest(1)
+    finally:
+        reader.close()
+    if not rows:
+        return None, "none stored"
+    row = rows[0]
+    return Last(row.id, row.wall_us / 1e6, row.headline, row.kills), None
+
+
+def _rendered(
+    status: Status, output_format: str, limit: int, width: int | None, color: str, *, compact: bool
+) -> str:
+    if output_format == "json":
+        import json
+
+        from oomsight.sinks.status_document import status_dict
+
+        return json.dumps(status_dict(status), indent=None if compact else 2) + "\n"
+    from oomsight.sinks.status_blocks import status_blocks
+
+    blocks = status_blocks(status, limit)
+    if output_format == "markdown":
+        from oomsight.sinks.markdown import render_markdown
+
+        return render_markdown(blocks)
+    from oomsight.sinks.text import render_text
+
+    surface = stdout_surface(width, color)
+    return render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode)
+

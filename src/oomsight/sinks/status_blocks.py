@@ -1,0 +1,281 @@
+"""``status`` for people: one screen of 80 columns, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from oomsight.alarms.event import place_words, size, span
+from oomsight.naming.cgroup_path import describe
+from oomsight.naming.marked import Kind, mark
+from oomsight.sinks.blocks import (
+    Bar,
+    Block,
+    Bullets,
+    Column,
+    Heading,
+    Item,
+    KeyValues,
+    Paragraph,
+    Row,
+    Segment,
+    Table,
+    Tone,
+    human_kib,
+    human_pct,
+)
+from oomsight.sinks.memory_bar import MEMORY_KINDS
+
+if TYPE_CHECKING:
+    from oomsight.proc.pressure import Stall
+    from oomsight.status.growth import Grower
+    from oomsight.status.memory import Accounting
+    from oomsight.status.model import Holder, Limited, Status
+
+ROWS: Final = 5
+"""Of each table, unless asked for more."""
+_KIND_OF: Final = {key: index for index, kind in enumerate(MEMORY_KINDS) for key in kind.keys}
+_OTHER: Final = next(index for index, kind in enumerate(MEMORY_KINDS) if not kind.keys)
+_TONES: Final[dict[str, Tone]] = {"critical": "bad", "warning": "warn", "bad": "bad", "warn": "warn", "note": "dim"}
+
+
+def status_blocks(status: Status, rows: int = ROWS) -> list[Block]:
+    """Return *status* as blocks; *rows* of each table."""
+    blocks: list[Block] = [Heading(verdict(status), 1)]
+    if status.accounting is not None:
+        blocks.append(memory_bar_of(status.accounting))
+    blocks.append(KeyValues(tuple(_facts(status))))
+    if status.alerts:
+        blocks += [Heading("Alerts"), Bullets(tuple(_alert_items(status)))]
+    blocks += [Heading("Who holds most (memory only their end would free)"), _holders(status, rows)]
+    if status.limited:
+        blocks += [Heading("Limits, the fullest first"), _limited(status, rows)]
+    if status.hurts:
+        blocks += [Heading("Settings that will hurt"), Bullets(tuple(_hurt_items(status)))]
+    for unseen in status.unseen:
+        right = f"; {unseen.right} would show them" if unseen.right else ""
+        blocks.append(Paragraph(f"Not seen: {unseen.what}{right}.", "dim"))
+    return blocks
+
+
+def verdict(status: Status) -> str:
+    """The state in one sentence (marked)."""
+    worst = next((a for a in status.alerts if a.severity == "critical"), None) or next(iter(status.alerts), None)
+    if worst is not None:
+        more = len(status.alerts) - 1
+        tail = f" (and {more} more alert{'s' * (more > 1)})" if more else ""
+        return f"{worst.text[:1].upper()}{worst.text[1:]}{tail}"
+    memory = status.look.memory
+    if memory.mem_available_kib is None or memory.mem_total_kib is None:
+        return "How much memory is available is not known: this kernel does not say (before 3.14)"
+    available, total = memory.mem_available_kib, memory.mem_total_kib
+    return f"{human_kib(available)} of {human_kib(total)} RAM available ({human_pct(available, total)}), no alert"
+
+
+def memory_bar_of(accounting: Accounting) -> Bar:
+    """The bar of the host's RAM; kinds below 1 % share the segment of the rest, whose parts are named."""
+    kinds: dict[int, list[tuple[str, int]]] = {}
+    for part in accounting.parts:
+        if part.kib:
+            kinds.setdefault(_KIND_OF.get(part.key, _OTHER), []).append((part.label, part.kib))
+    small = [index for index, parts in kinds.items()
+             if index != _OTHER and MEMORY_KINDS[index].letter != "F"
+             and sum(kib for _, kib in parts) * 100 < accounting.total_kib]  # fmt: skip
+    for index in small:
+        label = MEMORY_KINDS[index].label
+        kinds.setdefault(_OTHER, []).append((label, sum(kib for _, kib in kinds.pop(index))))
+    segments = []
+    for index, parts in sorted(kinds.items()):
+        kib = sum(part for _, part in parts)
+        label = MEMORY_KINDS[index].label
+        detail = None
+        if index == _OTHER:
+            label = "all else" if small else label
+            parts.sort(key=lambda part: -part[1])
+            detail = f"most: {parts[0][0]} {human_kib(parts[0][1])}" if len(parts) > 1 else parts[0][0]
+        segments.append(Segment(MEMORY_KINDS[index].letter, label, kib, index, detail))
+    about = ", nearly" if accounting.approximate else ""
+    return Bar(f"RAM: {human_kib(accounting.total_kib)}{about}", accounting.total_kib, tuple(segments))
+
+
+# -- facts ------------------------------------------------------------------------------------------------------------
+
+
+def _facts(status: Status) -> Iterator[tuple[str, str]]:
+    memory = status.look.memory
+    available = memory.mem_available_kib
+    if available is not None:
+        words = f"{human_kib(available)} without swapping"
+        if status.droppable_kib:
+            words += f", {human_kib(min(status.droppable_kib, available))} of it held by files in the page cache"
+        if status.dirty_kib and status.dirty_kib > 1024:
+            words += f" ({human_kib(status.dirty_kib)} to be written first)"
+        yield "Available", words
+    yield "Swap", _swap_words(status)
+    yield "Pressure", _pressure_words(status)
+    yield "Growing", _growing_words(status)
+    yield "Would die", _victim_words(status)
+    for forecast in status.forecasts:
+        where = "RAM and swap" if forecast.subject == "host" else place_words(forecast.subject)
+        around = f"{span(forecast.low_seconds)} to {span(forecast.high_seconds)}"
+        yield "Forecast", f"{where} full in about {span(forecast.seconds)} (80 %: {around})"
+    if not status.forecasts and status.forecast_missing:
+        yield "Forecast", status.forecast_missing
+    yield "OOM kills", _kills_words(status)
+
+
+def _swap_words(status: Status) -> str:
+    memory = status.look.memory
+    total, free = memory.swap_total_kib, memory.swap_free_kib
+    if total is None or free is None:
+        return "not known"
+    if not total:
+        return "none"
+    used = total - free
+    return f"{human_kib(used)} of {human_kib(total)} in use ({human_pct(used, total) or '0 %'})"
+
+
+def _pressure_words(status: Status) -> str:
+    found = status.look.pressure
+    if not found:
+        return "not known: this kernel has no PSI, or it is switched off"
+    parts = [f"{name} {_stalls(lines)}" for name, lines in found.items()]
+    return ", ".join(parts) + " (some/all tasks waited, 10 s)"
+
+
+def _stalls(lines: dict[str, Stall] | object) -> str:
+    shares = [f"{lines[kind].avg10_pct:.0f}" for kind in ("some", "full") if kind in lines]  # type: ignore[index,operator]
+    return "/".join(shares) + " %"
+
+
+def _rate(kib_per_second: float) -> str:
+    per_minute = kib_per_second * 60
+    if per_minute >= 60 * 1024:
+        return f"{size(int(kib_per_second * 1024))}/s"
+    return f"{size(int(per_minute * 1024))}/min"
+
+
+def _growing_words(status: Status) -> str:
+    if status.seconds is None:
+        return "not known from one look"
+    within = f"within {status.seconds:.1f} s" if status.seconds < 10 else f"within {span(status.seconds)}"
+    error = status.counter_error_kib
+    blind = f"; what grew less than {human_kib(error)} is not seen" if error else ""
+    if not status.growers:
+        return f"nobody {within}{blind}"
+    words = ", ".join(f"{_grower(grower)} {_rate(grower.kib_per_second)}" for grower in status.growers[:3])
+    more = f" and {len(status.growers) - 3} more" if len(status.growers) > 3 else ""
+    return f"{words}{more} ({within})"
+
+
+def _grower(grower: Grower) -> str:
+    name = mark(grower.name)
+    return f"{name} ({grower.pid})" if grower.pid is not None else f"{grower.processes} × {name}"
+
+
+def _victim_words(status: Status) -> str:
+    ranking = status.ranking
+    first = ranking.victim
+    if first is None:
+        return "nobody: every process is exempt"
+    page_kib = status.look.snapshot.machine.page_size >> 10
+    kib = (first.rss_pages + first.swap_pages + first.pgtables_pages) * page_kib
+    words = f"{mark(first.process.comm)} (pid {first.process.pid}, {human_kib(kib)})"
+    if first.process.oom_score_adj:
+        words += f", oom_score_adj {first.process.oom_score_adj}"
+    if len(ranking.rows) > 1:
+        second = ranking.rows[1]
+        margin = human_kib((ranking.margin_pages or 0) * page_kib)
+        words += f", {margin} ahead of {mark(second.process.comm)} ({second.process.pid})"
+    return words
+
+
+def _kills_words(status: Status) -> str:
+    count = status.look.oom_kills
+    words = "not counted by this kernel" if count is None else f"{count:,} since boot"
+    if status.last is not None:
+        when = datetime.fromtimestamp(status.last.at).astimezone().strftime("%Y-%m-%d %H:%M")
+        show = f"oomsight incidents show {mark(status.last.id, Kind.ID)}"
+        return f"{words}; last stored {when}: {status.last.headline} ({show})"
+    return f"{words}; {status.last_missing}" if status.last_missing else words
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+def _alert_items(status: Status) -> Iterator[Item]:
+    now = status.look.at
+    for alert in status.alerts:
+        since = f", for {span(now - alert.since)}" if alert.since is not None else ""
+        yield Item(f"{alert.severity}: {alert.text}{since}", _TONES[alert.severity])
+
+
+def _hurt_items(status: Status) -> Iterator[Item]:
+    for hurt in status.hurts:
+        cure = f"; {hurt.cure}" if hurt.weight != "note" else ""
+        yield Item(f"{hurt.text}{cure}", _TONES[hurt.weight])
+
+
+def _where(cgroup: str | None) -> str:
+    owner = describe(cgroup)
+    if owner is None or owner.kind == "root":
+        return ""
+    return owner.short
+
+
+def _holders(status: Status, rows: int) -> Table:
+    columns = (
+        Column("who", flexible=True), Column("pid", right=True, drop=2), Column("memory", right=True),
+        Column("swap", right=True, drop=3), Column("grows", right=True, drop=1), Column("where", flexible=True, drop=4),
+    )  # fmt: skip
+    shown = [Row(_holder_cells(holder)) for holder in status.holders[:rows]]
+    rest = status.holders[rows:]
+    more = None
+    if rest:
+        more = f"{len(rest):,} more with {human_kib(sum(holder.need_kib for holder in rest))} together"
+    return Table(columns, tuple(shown), more)
+
+
+def _holder_cells(holder: Holder) -> tuple[str, ...]:
+    name = mark(holder.name) if holder.processes == 1 else f"{holder.processes} × {mark(holder.name)}"
+    return (
+        name, "" if holder.pid is None else str(holder.pid), human_kib(holder.need_kib),
+        human_kib(holder.swap_kib) if holder.swap_kib else "",
+        _rate(holder.kib_per_second) if holder.kib_per_second else "", _where(holder.cgroup),
+    )  # fmt: skip
+
+
+def _limited(status: Status, rows: int) -> Table:
+    columns = (
+        Column("cgroup", flexible=True), Column("limit", right=True), Column("needs", right=True, drop=4),
+        Column("full", right=True), Column("headroom", right=True), Column("cache", right=True, drop=5),
+        Column("grows", right=True, drop=2), Column("full in", right=True, drop=1),
+        Column("would die", flexible=True, drop=3),
+    )  # fmt: skip
+    shown = [Row(_limited_cells(one), _fullness(one)) for one in status.limited[:rows]]
+    more = status.limited_all - len(shown)
+    words = f"{more:,} more with more room, or with nobody inside" if more > 0 else None
+    return Table(columns, tuple(shown), words)
+
+
+def _limited_cells(one: Limited) -> tuple[str, ...]:
+    cgroup, memcg = one.cgroup, one.cgroup.memcg
+    victim = cgroup.ranking.victim
+    dies = f"{mark(victim.process.comm)} ({victim.process.pid})" if victim is not None else "nobody can"
+    if memcg.oom_kill_disable:
+        dies = "nobody: tasks wait"
+    elif victim is not None and memcg.oom_group:
+        dies = f"all {cgroup.processes}"
+    left = one.time_left_seconds
+    grows = _rate(one.bytes_per_second / 1024) if left is not None and one.bytes_per_second else ""
+    return (
+        place_words(memcg.path), size(memcg.limit_bytes if isinstance(memcg.limit_bytes, int) else None),
+        size(memcg.need_bytes), "" if cgroup.full_pct is None else f"{cgroup.full_pct:.0f} %",
+        size(memcg.headroom_bytes), size(memcg.page_cache_bytes), grows, "" if left is None else span(left), dies,
+    )  # fmt: skip
+
+
+def _fullness(one: Limited) -> Tone:
+    pct = one.cgroup.full_pct or 0
+    return "bad" if pct >= 95 else "warn" if pct >= 80 else "plain"

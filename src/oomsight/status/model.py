@@ -1,0 +1,120 @@
+"""What ``status`` reads (:class:`Look`) and what it says (:class:`Status`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from oomsight.proc.machine import MemInfo
+    from oomsight.proc.memcg import Memcg
+    from oomsight.proc.pressure import Stall
+    from oomsight.score.limits import LimitedCgroup
+    from oomsight.score.model import Ranking, Snapshot, Unseen
+    from oomsight.status.growth import Before, Grower
+    from oomsight.status.hurts import Hurt
+    from oomsight.status.memory import Accounting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look at a machine. ``None`` = could not be read."""
+
+    at: float  #: unix seconds
+    ticks: int | None  #: since boot
+    memory: MemInfo
+    snapshot: Snapshot  #: without the process that looks
+    pressure: Mapping[str, Mapping[str, Stall]] = field(default_factory=dict)  #: by resource
+    cgroup_pressure: Mapping[str, Mapping[str, Stall]] = field(default_factory=dict)  #: by path
+    oom_kills: int | None = None  #: since boot, as the kernel counts
+    sysctl: Mapping[str, int] = field(default_factory=dict)
+    cgroups: Sequence[Memcg] | None = None  #: with a limit; ``None`` = no hierarchy of memory cgroups
+    cgroups_all: int = 0  #: how many there are
+    unseen: Sequence[Unseen] = ()
+
+
+class Earlier(NamedTuple):
+    """The look before, light."""
+
+    at: float
+    ticks: int | None
+    processes: Before
+    cgroups: Mapping[str, int]  #: need in bytes by path
+    available_kib: int | None
+
+
+class Holder(NamedTuple):
+    """One process, or all of one name, by what only their death would free."""
+
+    name: str
+    pid: int | None
+    processes: int
+    cgroup: str | None
+    need_kib: int
+    swap_kib: int
+    kib_per_second: float | None  #: ``None`` = not compared
+
+
+class Limited(NamedTuple):
+    """One limited cgroup."""
+
+    cgroup: LimitedCgroup
+    bytes_per_second: float | None  #: of its need; ``None`` = not compared
+    time_left_seconds: float | None  #: at that rate; ``None`` = it does not grow
+
+
+class Forecast(NamedTuple):
+    """When something will be full, from the history."""
+
+    subject: str  #: ``host`` or the path of a cgroup
+    seconds: float
+    low_seconds: float
+    high_seconds: float
+    method: str
+
+
+class Alert(NamedTuple):
+    """Something that is wrong now."""
+
+    subject: str  #: ``host`` or the path of a cgroup
+    severity: str
+    text: str  #: marked
+    since: float | None  #: unix seconds; ``None`` = seen in this look, nobody watched before
+    codes: tuple[str, ...]
+
+
+class Last(NamedTuple):
+    """The last stored incident."""
+
+    id: str
+    at: float  #: unix seconds
+    headline: str  #: marked
+    kills: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The answer. ``None`` = not known."""
+
+    look: Look
+    accounting: Accounting | None
+    need_kib: int | None  #: RAM that is not available
+    droppable_kib: int | None  #: page cache on the LRU lists: what files give back
+    dirty_kib: int | None  #: of it, to be written first
+    holders: Sequence[Holder]  #: biggest first
+    growers: Sequence[Grower]
+    seconds: float | None  #: between the two looks
+    counter_error_kib: int  #: growth below it cannot be seen
+    available_kib_per_second: float | None  #: change of MemAvailable
+    limited: Sequence[Limited]  #: fullest first; only the first few have a ranking
+    limited_all: int
+    ranking: Ranking
+    forecasts: Sequence[Forecast] = ()
+    forecast_missing: str | None = None  #: why there is none
+    alerts: Sequence[Alert] = ()
+    watched: bool = False  #: the alerts are those of a running agent
+    hurts: Sequence[Hurt] = ()
+    last: Last | None = None
+    last_missing: str | None = None  #: why there is none, in words
+    unseen: Sequence[Unseen] = ()

@@ -1,0 +1,175 @@
+"""``oomsight status``: one screen, the same numbers as a second source, nothing invented."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from oomsight.alarms.state import State
+from oomsight.cli.exits import Exit
+from oomsight.cli.main import run
+from oomsight.naming.marked import Kind, mark
+from oomsight.proc.machine import parse_meminfo
+from oomsight.sinks.alarm_file import FRESH_SECONDS, load_alerts, path_beside, save
+from oomsight.sinks.safe import display_width
+from oomsight.sinks.status_document import status_schema
+
+from ..sources.proc_files import add_process, make_host, write
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def host(tmp_path):
+    return make_host(tmp_path)
+
+
+@pytest.fixture
+def status(host, capsys):
+    """Run ``oomsight status --root HOST …`` and return (status, stdout, stderr)."""
+
+    def call(*args):
+        code = run(["status", "--root", str(host), "--apart", "0", *args])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_status_of_a_host_is_one_screen(status) -> None:
+    code, out, err = status()
+    assert (code, err) == (Exit.OK, "")
+    lines = out.split("\n")
+    assert len(lines) <= 45
+    assert max(map(display_width, lines)) <= 80
+    assert "Would die  java (pid 30, 234.4 MiB), 214.8 MiB ahead of \"a) b\" (20)" in out
+    assert "Swap       4.0 MiB of 8.0 MiB in use (50 %)" in out
+    assert "no pressure information (PSI)" in out
+    assert "big.service" in out
+
+
+def test_status_shows_what_holds_in_one_look_as_alerts(status) -> None:
+    _, out, _ = status("--format", "json")
+    document = json.loads(out)
+    assert document["watched"] is False
+    assert {(a["subject"], *a["codes"]) for a in document["alerts"]} == {
+        ("host", "swap_high"), ("/app.slice/big.service", "cgroup_near_limit"),
+    }  # fmt: skip
+    assert [a["since"] for a in document["alerts"]] == [None, None]
+    assert document["verdict"].startswith("Swap is being used up (50 %)")
+    assert status("--exit-code")[0] == Exit.FOUND
+
+
+def test_status_json_follows_its_schema_and_sums(status) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed (extra test)")
+    document = json.loads(status("--format", "json")[1])
+    jsonschema.validate(document, status_schema())
+    accounting = document["accounting"]
+    assert sum(part["kib"] for part in accounting["parts"]) == accounting["total_kib"] == 1048576
+    assert document["need_kib"] == 1048576 - 409600
+    assert document["victim"]["comm"] == "java"
+    assert document["holders"][0]["name"] == "bash"
+
+
+def test_status_hostile_names_stay_text(host, status) -> None:
+    add_process(host / "proc", 50, "\x1b[31mx\n| a", rss=99000, cgroup="0::/app.slice/small.service\n")
+    _, out, _ = status("--color", "always")
+    assert "\x1b[31mx" not in out
+    assert "\\x1b[31mx" in out
+    assert "\x1b" not in status("--format", "markdown")[1]
+
+
+def test_status_without_cgroups_psi_or_available_says_so(tmp_path, capsys) -> None:
+    proc = tmp_path / "proc"
+    write(proc, {"meminfo": "MemTotal: 1000 kB\nMemFree: 10 kB\n", "version": "Linux version 2.6.32 (x)\n"})
+    add_process(proc, 1, "init", start=1)
+    assert run(["status", "--root", str(tmp_path), "--apart", "0"]) == Exit.OK
+    out = capsys.readouterr().out
+    assert "How much memory is available is not known" in out
+    assert "no memory cgroups" in out
+
+
+def test_status_of_nothing_is_one_line_and_status_4(tmp_path, capsys) -> None:
+    assert run(["status", "--root", str(tmp_path), "--apart", "0"]) == Exit.INPUT
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+
+
+def test_status_count_without_watch_is_usage(status) -> None:
+    assert status("--count", "2")[0] == Exit.USAGE
+
+
+# -- the agent's alerts -----------------------------------------------------------------------------------------------
+
+
+def _row(**more):
+    return {"subject": "/x", "severity": "warning", "text": f"{mark('/x', Kind.CGROUP)}: full", "since": time.time() - 90,
+            "codes": ["cgroup_near_limit"], **more}  # fmt: skip
+
+
+def test_alerts_of_an_agent_that_runs_take_the_place_of_what_the_look_shows(status, tmp_path) -> None:
+    store = str(tmp_path / "i.db")
+    save(path_beside(store), State(), [_row()], time.time())
+    document = json.loads(status("--format", "json", "--store", store)[1])
+    assert document["watched"] is True
+    assert [(a["subject"], a["text"]) for a in document["alerts"]] == [("/x", "/x: full")]
+    assert "warning: /x: full, for 90 s" in status("--store", store)[1].replace("\n    ", " ")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1, "saved": "x", "alerts": []}', '{"version": 2}'])
+def test_alerts_of_a_damaged_file_are_none(tmp_path, text) -> None:
+    path = tmp_path / "alarms.json"
+    path.write_text(text)
+    assert load_alerts(str(path), time.time()) is None
+
+
+def test_alerts_of_an_agent_that_is_gone_do_not_count(tmp_path) -> None:
+    path = str(tmp_path / "alarms.json")
+    save(path, State(), [_row()], 1000.0)
+    assert load_alerts(path, 1000.0 + FRESH_SECONDS)
+    assert load_alerts(path, 1001.0 + FRESH_SECONDS) is None
+    assert oct(os.stat(path).st_mode & 0o777) == "0o640"
+
+
+# -- the real host ----------------------------------------------------------------------------------------------------
+
+
+def test_status_of_this_machine_agrees_with_proc_and_does_not_list_itself() -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    code = "import os; from oomsight.cli.main import main; print(os.getpid(), flush=True); main()"
+    done = subprocess.run([sys.executable, "-c", code, "status", "--format", "json"], capture_output=True, text=True,
+                          env=env, check=False, timeout=60)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pid, _, text = done.stdout.partition("\n")
+    document = json.loads(text)
+    memory = parse_meminfo(Path("/proc/meminfo").read_text())
+    assert document["mem_total_kib"] == memory.mem_total_kib
+    assert abs(document["mem_available_kib"] - memory.mem_available_kib) < 0.1 * memory.mem_total_kib
+    assert int(pid) not in [holder["pid"] for holder in document["holders"]]
+    assert document["seconds"] >= 0.2
+    for holder in document["holders"][:3]:
+        if holder["pid"] is None or not Path(f"/proc/{holder['pid']}/comm").exists():
+            continue
+        assert Path(f"/proc/{holder['pid']}/comm").read_bytes().rstrip(b"\n") == os.fsencode(holder["name"])
+
+
+def test_status_names_who_grows_on_this_machine() -> None:
+    code = "import time\nx=[]\nprint('go', flush=True)\nfor _ in range(200): x.append(b'a'*(1<<20)); time.sleep(0.02)"
+    grower = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert grower.stdout.read(2) == b"go"
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", "status", "--format", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=True, timeout=60)
+    finally:
+        grower.kill()
+        grower.communicate()
+    found = {row["pid"]: row for row in json.loads(done.stdout)["growers"]}
+    assert grower.pid in found
+    assert found[grower.pid]["kib_per_second"] > 1024

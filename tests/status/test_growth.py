@@ -1,0 +1,39 @@
+"""Who grows between two looks."""
+
+from __future__ import annotations
+
+from oomsight.status.growth import before_of, growers
+
+from ..score.samples import process
+
+
+def _rows(before, now, seconds=2.0, began=1000, error=0):
+    return [(g.kind, g.name, g.pid, g.grown_kib, g.kib_per_second) for g in growers(before, now, seconds, began, error)]
+
+
+def test_growers_the_fastest_first_and_small_ones_left_out() -> None:
+    before = before_of([process(1, 100), process(2, 100), process(3, 100)])
+    now = [process(1, 600), process(2, 1100), process(3, 103)]
+    assert _rows(before, now) == [("process", "p2", 2, 4000, 2000.0), ("process", "p1", 1, 2000, 1000.0)]
+    assert _rows(before, now, error=3000) == [("process", "p2", 2, 4000, 2000.0)]
+
+
+def test_growers_a_pid_that_is_another_process_now_has_grown_from_nothing() -> None:
+    old, new = process(7, 5000), process(7, 5000)
+    new = new._replace(stat=new.stat._replace(starttime_ticks=2000))
+    assert _rows(before_of([old]), [new]) == [("process", "p7", 7, 20000, 10000.0)]
+    # A first look that is cheap knows no start: who began after it is new all the same.
+    assert _rows({7: (None, 20000)}, [new]) == [("process", "p7", 7, 20000, 10000.0)]
+    assert _rows({7: (None, 20000)}, [old]) == []
+
+
+def test_growers_workers_of_one_name_are_one_row_unless_one_grows_alone() -> None:
+    before = before_of([process(n, 100, comm="w") for n in range(1, 5)])
+    together = [process(n, 300, comm="w", cgroup="/a") for n in range(1, 5)]
+    assert _rows(before, together) == [("name", "w", None, 3200, 1600.0)]
+    alone = [process(1, 1100, comm="w"), *(process(n, 110, comm="w") for n in range(2, 5))]
+    assert _rows(before, alone) == [("process", "w", 1, 4000, 2000.0)]
+
+
+def test_growers_of_one_look_are_none() -> None:
+    assert growers({}, [process(1, 100)], 0.0, None) == []
