@@ -43,6 +43,7 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("drill", "oomsight.cli.drill", "Does our alerting really see an OOM kill?", "Insight"),
     Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
     Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
+    Row("rightsize", "oomsight.cli.rightsize", "Which limit, request and swap each should have.", "Prevention"),
     Row("demo", "oomsight.cli.demo", "Explain a bundled real OOM kill.", "Tools"),
     Row("schema", "oomsight.cli.main:schema_command", "Print the JSON Schema of `--format json`.", "Tools"),
     Row("completion", "oomsight.cli.main:completion_command", "Print the completion script for a shell.", "Tools"),
@@ -127,6 +128,7 @@ SCHEMAS: Final = {
     "score": "oomsight.sinks.score_document:score_schema",
     "simulate": "oomsight.sinks.timeline_document:json_schema",
     "status": "oomsight.sinks.status_document:status_schema",
+    "rightsize": "oomsight.sinks.rightsize:rightsize_schema",
     "why": "oomsight.sinks.why:verdict_schema",
 }
 """Commands with ``--format json`` and who knows the schema of it."""

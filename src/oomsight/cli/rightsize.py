@@ -1,0 +1,249 @@
+"""``oomsight rightsize``: which limit, request, memory.high, swap and oom_score_adj each should have."""
+
+from __future__ import annotations
+
+import sys
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from oomsight._version import __version__
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.options import Command, answer, color_option, format_option, remark, stdout_surface, width_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.rightsize.model import Advice, Usage
+
+ROWS: Final = 20  #: subjects shown to people, unless -n says otherwise
+DEFAULT_DAYS: Final = 14.0
+
+EXAMPLES: Final = (
+    ("oomsight rightsize", "everything the recorder has seen on this host"),
+    ("oomsight rightsize nginx.service", "one unit, with what each possible limit means"),
+    ("oomsight rightsize --prometheus http://prometheus:9090 'shop/*'", "containers of a namespace, from Prometheus"),
+    ("oomsight rightsize --from incidents", "from the OOM kills the agent has stored"),
+    ("oomsight rightsize --prometheus http://prometheus:9090 --patch k8s/*.yaml > limits.patch",
+     "the manifests with what should be set, as a patch"),
+)  # fmt: skip
+
+
+@click.command("rightsize", cls=Command, examples=EXAMPLES)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--from", "origin", type=click.Choice(["history", "incidents", "prometheus"]),
+              help="Where to learn from.  [default: Prometheus if --prometheus is given, else the recorder's history]")
+@click.option("--prometheus", metavar="URL", envvar="PROMETHEUS_URL", help="A Prometheus server (PROMETHEUS_URL).")
+@click.option("--token-file", type=click.Path(dir_okay=False), metavar="FILE", help="Bearer token for it.")
+@click.option("--match", "matchers", multiple=True, metavar="LABEL=VALUE",
+              help="Only series with this label: namespace=shop; may be repeated.")
+@click.option("--history", metavar="DIR", type=click.Path(), help="The recorder's store.  [default: this host's]")
+@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+              help="Incident store.  [default: the agent's]")
+@click.option("--since", metavar="WHEN", help=f"Learn from then on.  [default: {DEFAULT_DAYS:g} days ago]")
+@click.option("--until", metavar="WHEN", help="Learn up to then.  [default: now]")
+@click.option("--margin", type=click.FloatRange(0, 400), default=15.0, show_default=True, metavar="PERCENT",
+              help="Room above the highest need; more where history is short.")
+@click.option("--percentile", type=click.FloatRange(1, 100), default=95.0, show_default=True, metavar="P",
+              help="Of need, for the request.")
+@click.option("--risk", type=click.FloatRange(0.0001, 50), default=1.0, show_default=True, metavar="PERCENT",
+              help="Probability of an OOM kill within 30 days that is accepted.")
+@click.option("--patch", "patched", is_flag=False, multiple=True, type=click.Path(), metavar="FILE",
+              help="Print a patch for this manifest, compose file or unit instead; may be repeated.")
+@click.option("-n", "--limit", type=click.IntRange(0), default=ROWS, show_default=True, metavar="N",
+              help="Most subjects to show; 0 = all.")
+@format_option("text", "json", "markdown")
+@width_option
+@color_option
+def command(  # noqa: PLR0917 - one parameter per option
+    names: tuple[str, ...], origin: str | None, prometheus: str | None, token_file: str | None,
+    matchers: tuple[str, ...], history: str | None, store: str | None, since: str | None, until: str | None,
+    margin: float, percentile: float, risk: float, patched: tuple[str, ...], limit: int, output_format: str,
+    width: int | None, color: str,
+) -> int:  # fmt: skip
+    """
+    Recommend request, limit, memory.high, swap limit and oom_score_adj for containers, units and cgroups from what
+    they needed: the highest need plus a stated margin, and at least the limit that is exceeded with the accepted risk.
+
+    NAME picks subjects: a unit, a container, a workload (namespace/name:container), a cgroup; * and ? stand for more.
+    Page cache is not need; kernel memory and tmpfs are. What leaks gets a date, not more memory.
+    """
+    from oomsight.rightsize.recommend import Policy, recommend
+
+    origin = origin or ("prometheus" if prometheus else "history")
+    first, last = _period(since, until)
+    if origin == "prometheus":
+        usages, source = _from_prometheus(prometheus, token_file, matchers, first, last)
+    elif matchers:
+        raise click.UsageError("--match goes with --prometheus")
+    elif origin == "incidents":
+        usages, source = _from_incidents(store, first if since else None, last if until else None)
+    else:
+        usages, source = _from_history(history, store, first, last)
+    chosen = _chosen(usages, names)
+    policy = Policy(margin_pct=margin, request_percentile=percentile, probability=risk / 100)
+    advices = [recommend(usage, policy) for usage in chosen]
+    if patched:
+        return _patch(advices, patched)
+    shown = advices[: limit or None]
+    if output_format == "json":
+        import json
+
+        from oomsight.sinks.rightsize import rightsize_document
+
+        answer(json.dumps(rightsize_document(__version__, source, shown), indent=2) + "\n")
+        return Exit.OK
+    if not shown:
+        from oomsight.naming.marked import unmark
+
+        answer(f"Nothing to recommend: {unmark(source)} knows of no container, unit or cgroup in that time.\n")
+        return Exit.OK
+    from oomsight.sinks.rightsize import rightsize_blocks
+
+    blocks = rightsize_blocks(shown, source, len(advices))
+    if output_format == "markdown":
+        from oomsight.sinks.markdown import render_markdown
+
+        answer(render_markdown(blocks))
+        return Exit.OK
+    from oomsight.sinks.text import render_text
+
+    surface = stdout_surface(width, color)
+    answer(render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode))
+    return Exit.OK
+
+
+def _period(since: str | None, until: str | None) -> tuple[float, float]:
+    from datetime import datetime
+
+    from oomsight.pipeline.query import parse_when
+
+    now = datetime.now().astimezone()
+    bounds = []
+    for option, text, otherwise in (
+        ("--since", since, now.timestamp() - DEFAULT_DAYS * 86400), ("--until", until, now.timestamp()),
+    ):  # fmt: skip
+        try:
+            bounds.append(otherwise if text is None else parse_when(text, now).timestamp())
+        except ValueError:
+            raise click.UsageError(f"{option}: '{text}' is no time I know") from None
+    if bounds[0] >= bounds[1]:
+        raise click.UsageError("--since must be before --until")
+    return bounds[0], bounds[1]
+
+
+def _chosen(usages: Sequence[Usage], names: Sequence[str]) -> list[Usage]:
+    """The subjects *names* mean, in the order of the source; all without names."""
+    if not names:
+        return list(usages)
+
+    def matches(usage: Usage, name: str) -> bool:
+        subject = usage.subject
+        known = {subject.name, subject.full_name, subject.container, subject.workload, subject.cgroup,
+                 f"{subject.namespace or ''}/{subject.workload or ''}"}  # fmt: skip
+        plain = {one for one in known if one}
+        return name in plain or f"{name}.service" in plain or any(fnmatchcase(one, name) for one in plain)
+
+    for name in names:
+        if not any(matches(usage, name) for usage in usages):
+            from difflib import get_close_matches
+
+            known = [usage.subject.full_name for usage in usages]
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "without NAME all are listed"
+            raise CommandError(f"nothing is known of '{name}'; {hint}", Exit.INPUT)
+    return [usage for usage in usages if any(matches(usage, name) for name in names)]
+
+
+def _from_prometheus(
+    url: str | None, token_file: str | None, matchers: Sequence[str], since: float, until: float
+) -> tuple[list[Usage], str]:
+    from oomsight.naming.marked import Kind, mark
+    from oomsight.rightsize.prometheus import usages
+    from oomsight.sinks.progress import Progress
+    from oomsight.sources.prometheus_api import PrometheusServer, read_token
+
+    if url is None:
+        raise click.UsageError("--from prometheus needs --prometheus URL (or PROMETHEUS_URL)")
+    wanted = []
+    for text in matchers:
+        label, equals, value = text.partition("=")
+        if not equals or not label.isidentifier() or not label.isascii():
+            raise click.UsageError(f"--match: '{text}' is not LABEL=VALUE")
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        wanted.append(f'{label}="{quoted}"')
+    server = PrometheusServer(url, read_token(token_file) if token_file else None)
+    with Progress(sys.stderr, None, f"asking {server.shown}") as progress:
+        answers = server.read(since, until, wanted, lambda done, _all: progress(done))
+    source = f"Prometheus at {mark(server.shown, Kind.HOST)}"
+    return [_judged(usage, until) for usage in usages(answers, source)], source
+
+
+def _from_incidents(store: str | None, since: float | None, until: float | None) -> tuple[list[Usage], str]:
+    from oomsight.naming.marked import Kind, mark
+    from oomsight.rightsize.incidents import usages
+    from oomsight.sinks.store import Reader, StoreError, default_path
+
+    path = store or default_path()
+    try:
+        reader = Reader(path)
+    except StoreError as error:
+        raise CommandError(str(error), Exit.INPUT, "oomsight agent makes it; or --prometheus URL") from None
+    try:
+        rows = reader.rows(
+            since_us=None if since is None else int(since * 1e6), until_us=None if until is None else int(until * 1e6)
+        )
+        events = [reader.document(row.event_id) for row in rows]
+    finally:
+        reader.close()
+    return usages(events, _seconds), f"incidents in {mark(path, Kind.FILE)}"
+
+
+def _from_history(history: str | None, store: str | None, since: float, until: float) -> tuple[list[Usage], str]:
+    from oomsight.pipeline.rightsize import from_history
+
+    kills: list[Usage] = []
+    try:
+        kills, _ = _from_incidents(store, since, until)
+    except CommandError:
+        if store is not None:
+            raise
+    usages, source = from_history(history, since, until, kills)
+    return [_judged(usage, until) for usage in usages], source
+
+
+def _judged(usage: Usage, now: float) -> Usage:
+    from oomsight.rightsize.growth import judged
+
+    return judged(usage, now)
+
+
+def _seconds(text: str) -> float | None:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _patch(advices: Sequence[Advice], paths: Sequence[str]) -> int:
+    from oomsight.pipeline.patches import PatchError, patch_file
+
+    failed, changed = False, 0
+    for path in paths:
+        try:
+            diff, notes = patch_file(path, advices)
+        except (PatchError, OSError) as error:
+            words = str(error) if isinstance(error, PatchError) else f"{path}: {(error.strerror or str(error)).lower()}"
+            remark(words)
+            failed = True
+            continue
+        for note in notes:
+            remark(note)
+        changed += bool(diff)
+        answer(diff)
+    if not changed and not failed:
+        remark("nothing to change in these files")
+    return Exit.INPUT if failed else Exit.OK

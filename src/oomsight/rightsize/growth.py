@@ -1,0 +1,35 @@
+"""Whether a subject leaks: the judgement of :mod:`oomsight.trend.leak` over all its replicas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from oomsight.rightsize.model import Growth, Leak, Usage
+from oomsight.trend.leak import Verdict, judge
+
+SHARE: Final = 0.5  #: of the replicas that can be judged must leak: a leak is in the program, and all run it
+_SURE: Final = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))
+
+
+def judged(usage: Usage, now: float) -> Usage:
+    """Return *usage* with its growth judged at *now* (unix seconds); a replica that ended is judged at its end."""
+    limit = usage.limit_bytes if isinstance(usage.limit_bytes, int) else None
+    findings = [judge(series, limit, min(now, series.times[-1])) for series in usage.needs if len(series.times)]
+    known = [finding for finding in findings if finding.verdict is not Verdict.UNKNOWN]
+    if not known:
+        return usage
+    leaking = [finding for finding in known if finding.is_leak and finding.growth is not None]
+    if len(leaking) < max(SHARE * len(known), 1):
+        level = all(finding.growth is None or finding.growth.bytes_per_second <= 0 for finding in known)
+        warming = any(finding.verdict in {Verdict.WARM_UP, Verdict.STEP} for finding in known)
+        growth: Growth = "growing" if warming and not level else "steady"
+        return replace(usage, leak=Leak(growth=growth))
+    worst = max(leaking, key=lambda finding: finding.growth.bytes_per_second if finding.growth else 0.0)
+    assert worst.growth is not None
+    sure = next(word for least, word in _SURE if worst.confidence >= least)
+    words = "; ".join(worst.evidence)
+    return replace(usage, leak=Leak(
+        growth="leak", rate_bytes_per_second=worst.growth.bytes_per_second, since=worst.growth.since, confidence=sure,
+        words=f"A leak ({sure} confidence): {words}" if words else None, more_memory_helps=worst.more_memory_helps,
+    ))  # fmt: skip

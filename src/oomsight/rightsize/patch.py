@@ -1,0 +1,272 @@
+"""
+Recommendations written into the text of a manifest: values are replaced or inserted where they belong, and nothing else
+is touched (comments, order, quotes and indentation stay).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from oomsight.rightsize.words import kubernetes_size, systemd_size
+
+if TYPE_CHECKING:
+    from oomsight.rightsize.model import Advice
+
+
+@dataclass(slots=True)
+class Tree:
+    """One YAML node and its place in the text."""
+
+    kind: Literal["map", "list", "text"]
+    start: int  #: offset of its first character
+    end: int  #: offset behind its last one
+    line: int  #: from 0
+    column: int  #: from 0
+    flow: bool = False
+    text: str = ""
+    quoted: bool = False
+    pairs: list[tuple[Tree, Tree]] = field(default_factory=list)
+    items: list[Tree] = field(default_factory=list)
+
+    def get(self, *path: str) -> Tree | None:
+        """Return the value at *path* of mappings; ``None`` = not there."""
+        node: Tree | None = self
+        for name in path:
+            if node is None or node.kind != "map":
+                return None
+            node = next((value for key, value in node.pairs if key.text == name), None)
+        return node
+
+
+class Edit(NamedTuple):
+    """Replace ``text[start:end]``."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Patched(NamedTuple):
+    """What became of a text."""
+
+    text: str
+    done: tuple[str, ...]  #: subjects that were found
+    notes: tuple[str, ...]  #: what could not be written
+
+
+_POD_PATHS: Final = (
+    ("spec", "template", "spec"), ("spec", "jobTemplate", "spec", "template", "spec"), ("spec",),
+)  # fmt: skip
+"""Where a pod's specification stands: Deployment and the like, CronJob, Pod."""
+
+
+def patch_manifest(text: str, roots: Sequence[Tree], advices: Sequence[Advice]) -> Patched:
+    """Return *text*, Kubernetes manifests or a compose file, with the limits and requests of *advices*."""
+    edits: list[Edit] = []
+    done: list[str] = []
+    notes: list[str] = []
+    for root in _documents(roots):
+        for advice, container, compose in _targets(root, advices):
+            values = _values(advice, compose=compose)
+            name = advice.usage.subject.full_name
+            if not values:
+                why = "it leaks" if advice.usage.leak.growth == "leak" else "it stays as it is"
+                notes.append(f"{name}: nothing to set: {why}")
+                continue
+            done.append(name)
+            try:
+                edits += _set(text, container, values)
+            except ValueError as error:
+                notes.append(f"{name}: {error}")
+    for edit in sorted(set(edits), reverse=True):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    return Patched(text, tuple(done), tuple(notes))
+
+
+def _documents(roots: Sequence[Tree]) -> Iterator[Tree]:
+    for root in roots:
+        items = root.get("items")
+        if items is not None and items.kind == "list":  # kind: List
+            yield from items.items
+        else:
+            yield root
+
+
+def _targets(root: Tree, advices: Sequence[Advice]) -> Iterator[tuple[Advice, Tree, bool]]:
+    services = root.get("services")
+    if services is not None and services.kind == "map" and root.get("kind") is None:
+        for key, service in services.pairs:
+            for advice in advices:
+                subject = advice.usage.subject
+                # Compose calls a container PROJECT-SERVICE-1.
+                pattern = rf"(?:.*[-_])?{re.escape(key.text)}(?:[-_]\d+)?"
+                named = service.get("container_name")
+                wanted = subject.container or ""
+                if wanted and (re.fullmatch(pattern, wanted) or (named is not None and named.text == wanted)):
+                    yield advice, service, True
+                    break
+        return
+    name, namespace = root.get("metadata", "name"), root.get("metadata", "namespace")
+    pod = next((found for path in _POD_PATHS if (found := root.get(*path)) and found.get("containers")), None)
+    if name is None or pod is None:
+        return
+    for kind in ("containers", "initContainers"):
+        for container in getattr(pod.get(kind), "items", ()):
+            own = container.get("name")
+            for advice in advices:
+                subject = advice.usage.subject
+                same_space = namespace is None or subject.namespace in {None, namespace.text}
+                if own and own.text == subject.container and subject.workload == name.text and same_space:
+                    yield advice, container, False
+
+
+def _values(advice: Advice, *, compose: bool) -> dict[tuple[str, ...], str]:
+    """Path below the container -> value."""
+    limit, request = advice.setting("limit"), advice.setting("request")
+    found: dict[tuple[str, ...], str] = {}
+    if compose:
+        if request is not None and request.bytes:
+            found["mem_reservation",] = systemd_size(request.bytes).lower()
+        if limit is not None and limit.bytes:
+            found["mem_limit",] = systemd_size(limit.bytes).lower()
+        return found
+    if request is not None and request.bytes:
+        found["resources", "requests", "memory"] = kubernetes_size(request.bytes)
+    if limit is not None and limit.bytes:
+        found["resources", "limits", "memory"] = kubernetes_size(limit.bytes)
+    return found
+
+
+_COMPOSE_DEPLOY: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("mem_limit",): ("deploy", "resources", "limits", "memory"),
+    ("mem_reservation",): ("deploy", "resources", "reservations", "memory"),
+}  # fmt: skip
+"""The other place of the same setting in a compose file: written there if it is there."""
+
+
+def _set(text: str, node: Tree, values: Mapping[tuple[str, ...], str]) -> list[Edit]:
+    missing: dict[str, object] = {}
+    edits: list[Edit] = []
+    for wanted, value in values.items():
+        other = _COMPOSE_DEPLOY.get(wanted)
+        path = other if other is not None and node.get(*other) is not None else wanted
+        found = node.get(*path)
+        if found is not None and found.kind == "text":
+            if text[found.start] in "*&!|>":
+                raise ValueError(f"{'.'.join(path)} is an alias, an anchor or a tag; set it by hand to {value}")
+            if found.text != value:
+                edits.append(Edit(found.start, found.end, f'"{value}"' if found.quoted else value))
+            continue
+        deepest, depth = node, 0
+        while depth < len(path) - 1 and (below := deepest.get(path[depth])) is not None and below.kind == "map":
+            deepest, depth = below, depth + 1
+        # All that is missing at one place goes there as one piece.
+        place = missing.setdefault(f"{deepest.start}:{deepest.end}", (deepest, {}))
+        assert isinstance(place, tuple)
+        tree: dict[str, object] = place[1]
+        for name in path[depth:-1]:
+            inner = tree.setdefault(name, {})
+            assert isinstance(inner, dict)
+            tree = inner
+        tree[path[-1]] = value
+    for place in missing.values():
+        assert isinstance(place, tuple)
+        edits.append(_insert(text, *place))
+    return edits
+
+
+def _insert(text: str, node: Tree, tree: Mapping[str, object]) -> Edit:
+    """New keys at the end of mapping *node*, as it is written: in a block or in braces."""
+    if node.flow or not node.pairs:
+        inside = text[node.start + 1 : node.end - 1].rstrip() if node.flow else ""
+        comma = ", " if inside.strip() else ""
+        at = node.start + 1 + len(inside)
+        return Edit(at, at, comma + _flow(tree))
+    _key, value = node.pairs[-1]
+    if value.start < node.start:  # an alias: its place is elsewhere
+        raise ValueError("the mapping ends with an alias; set it by hand")
+    at = _line_end(text, _last(value, node.pairs[-1][0]))
+    step = _step(node)
+    lines = list(_block(tree, node.column, step))
+    front = "" if at == 0 or text[at - 1 : at] == "\n" else "\n"
+    return Edit(at, at, front + "".join(f"{line}\n" for line in lines))
+
+
+def _last(node: Tree, key: Tree) -> int:
+    """Offset behind the last character of *node* that is not blank: block ends are marked at the next token."""
+    if node.kind == "map" and not node.flow and node.pairs:
+        return _last(node.pairs[-1][1], node.pairs[-1][0])
+    if node.kind == "list" and not node.flow and node.items:
+        return _last(node.items[-1], key)
+    return max(node.end, key.end)
+
+
+def _line_end(text: str, at: int) -> int:
+    if at and text[at - 1] == "\n":  # a block scalar ends with its line
+        return at
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end + 1
+
+
+def _step(node: Tree) -> int:
+    for _, value in node.pairs:
+        if value.kind == "map" and not value.flow and value.pairs and value.column > node.column:
+            return value.column - node.column
+    return 2
+
+
+def _block(tree: Mapping[str, object], column: int, step: int) -> Iterator[str]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield f"{' ' * column}{name}:"
+            yield from _block(value, column + step, step)
+        else:
+            yield f"{' ' * column}{name}: {value}"
+
+
+def _flow(tree: Mapping[str, object]) -> str:
+    return ", ".join(
+        f"{name}: {{{_flow(value)}}}" if isinstance(value, dict) else f"{name}: {value}" for name, value in tree.items()
+    )
+
+
+# -- systemd ----------------------------------------------------------------------------------------------------------
+
+_UNIT_KEYS: Final = (("limit", "MemoryMax"), ("high", "MemoryHigh"), ("swap", "MemorySwapMax"))
+
+
+def patch_unit(text: str, name: str, advices: Sequence[Advice]) -> Patched:
+    """Return *text*, the unit file or drop-in of unit *name*, with what *advices* say about it."""
+    advice = next((a for a in advices if a.usage.subject.name == name), None)
+    if advice is None:
+        return Patched(text, (), ())
+    values = {key: systemd_size(one.bytes) for word, key in _UNIT_KEYS if (one := advice.setting(word)) and one.bytes}
+    if (adj := advice.setting("oom_score_adj")) is not None:
+        values["OOMScoreAdjust"] = adj.value
+    if not values:
+        return Patched(text, (), (f"{name}: nothing to set",))
+    section = "Slice" if name.endswith(".slice") else "Scope" if name.endswith(".scope") else "Service"
+    lines = text.split("\n")
+    current, last_of_section = "", None
+    for number, line in enumerate(lines):
+        stripped = line.strip()
+        if stripped.startswith("[") and stripped.endswith("]"):
+            current = stripped[1:-1]
+        if current != section:
+            continue
+        if stripped:
+            last_of_section = number
+        key, equals, _ = stripped.partition("=")
+        if equals and key.strip() in values:
+            lines[number] = f"{key.strip()}={values.pop(key.strip())}"
+    new = [f"{key}={value}" for key, value in values.items()]
+    if last_of_section is not None:
+        lines[last_of_section + 1 : last_of_section + 1] = new
+    elif new:
+        tail = [""] if lines and lines[-1] == "" else []
+        body = lines[: len(lines) - len(tail)]
+        lines = [*body, *([""] if body else []), f"[{section}]", *new, *(tail or [""])]
+    return Patched("\n".join(lines), (name,), ())

@@ -1,0 +1,234 @@
+"""
+From usage to settings: a pure function of what was measured, the policy and the moment.
+
+Rules, in this order: what leaks gets no more memory but a date; what was killed at a limit needed at least what was
+refused there; everybody else gets the highest need seen plus a margin, and at least the limit whose probability of an
+OOM kill is below the target. Page cache is no need (:mod:`oomsight.rightsize.need`). The margin grows where history is
+short: a peak of two days says little about a month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from oomsight.naming.marked import Kind, mark
+from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
+from oomsight.rightsize.tail import HORIZON_SECONDS, block_length, block_peaks, fit
+from oomsight.rightsize.words import duration_words, limit_words, rate_words, size_words
+
+if TYPE_CHECKING:
+    from oomsight.rightsize.tail import Tail
+
+MIB: Final = 1 << 20
+KILLED_FACTOR: Final = 1.25  #: above the demand at a kill: what was refused is the least that was needed
+LONG_SECONDS: Final = 14 * 86400.0  #: history that deserves the plain margin (two weeks hold two of each weekday)
+SHORT_MARGIN_PCT: Final = 25.0  #: added to the margin without any history, falling to 0 at LONG_SECONDS
+SMALLEST_LIMIT: Final = 16 * MIB  #: below it a shell in the container is killed
+RESTART_SHARE: Final = 0.8  #: of the headroom a leak may use before a planned restart
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user wants."""
+
+    margin_pct: float = 15.0  #: above the highest need seen (VPA's default safety margin)
+    request_percentile: float = 95.0
+    probability: float = 0.01  #: of an OOM kill within the horizon that is accepted
+    horizon_seconds: float = HORIZON_SECONDS
+
+
+def recommend(usage: Usage, policy: Policy = Policy()) -> Advice:
+    """Return what to set for *usage*."""
+    values = sorted(value for series in usage.needs for value in series.values)
+    span = max((series.times[-1] - series.times[0] for series in usage.needs if len(series.times) > 1), default=0.0)
+    tail = _tail(usage, span)
+    peak = values[-1] if values else None
+    margin = policy.margin_pct + SHORT_MARGIN_PCT * max(0.0, 1 - span / LONG_SECONDS)
+    percentiles = {f"p{p:g}": int(percentile(values, p)) for p in (50.0, 95.0, 99.0)} if values else {}
+    demands = [kill.demand_bytes for kill in usage.kills if kill.demand_bytes and kill.role == "limit"]
+    demand = max(demands, default=None)
+    leaking = usage.leak.growth == "leak"
+    limit, why = (None, "") if leaking else _limit(policy, (peak, demand), margin, tail)
+    settings = tuple(_settings(usage, policy, values, (limit, why), margin))
+    candidates = tuple(_candidates(usage, policy, values, limit, tail))
+    return Advice(
+        usage=usage, peak_bytes=None if peak is None else int(peak), percentiles=percentiles, span_seconds=span,
+        tail=tail, margin_pct=margin, settings=settings, candidates=candidates,
+        headline=_headline(usage, limit), notes=tuple(_notes(usage, span, demand, peak, tail)),
+    )  # fmt: skip
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Return the value that *percent* of *ordered* (ascending, not empty) are at or below: nearest rank."""
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[min(max(int(rank) - 1, 0), len(ordered) - 1)]
+
+
+def round_up(size: float) -> int:
+    """Return *size* in bytes rounded up to what a person would write: 1 MiB steps, 16 from 256 MiB, 64 from 2 GiB."""
+    step = MIB if size < 256 * MIB else 16 * MIB if size < 2048 * MIB else 64 * MIB
+    return int(-(-size // step) * step)
+
+
+def _tail(usage: Usage, span: float) -> Tail | None:
+    block = block_length(span)
+    if block is None:
+        return None
+    peaks = [peak for series in usage.needs for peak in block_peaks(series.times, series.values, block)]
+    return fit(peaks, block)
+
+
+def _limit(
+    policy: Policy, seen: tuple[float | None, int | None], margin: float, tail: Tail | None
+) -> tuple[int | None, str]:
+    """The limit and why; ``None`` = nothing is known. *seen*: highest need, and demand at a kill."""
+    peak, demand = seen
+    found: list[tuple[float, str]] = []
+    if peak is not None:
+        found.append((peak * (1 + margin / 100), f"highest need seen, {size_words(peak)}, plus {margin:.0f} %"))
+    if tail is not None:
+        bound = tail.limit_for(policy.probability, policy.horizon_seconds)
+        days = duration_words(policy.horizon_seconds)
+        found.append((bound, f"need stays below it for {days} with a probability of {1 - policy.probability:.0%}"))
+    if demand is not None:
+        words = f"{size_words(demand)} were in use when memory was refused, so the need is higher: plus 25 %"
+        found.append((demand * KILLED_FACTOR, words))
+    if not found:
+        return None, ""
+    size, why = max(found)
+    return max(round_up(size), SMALLEST_LIMIT), why
+
+
+def _settings(
+    usage: Usage, policy: Policy, values: Sequence[float], wanted: tuple[int | None, str], margin: float
+) -> Iterator[Setting]:
+    limit, why = wanted
+    if usage.leak.growth == "leak":
+        yield from _for_a_leak(usage, values)
+    if limit is not None:
+        if values and usage.subject.kind != "host":
+            request = min(round_up(percentile(values, policy.request_percentile)), limit)
+            words = f"need was below it {policy.request_percentile:g} % of the time"
+            yield Setting(key="request", value=size_words(request), bytes=request, why=words)
+        if usage.subject.kind == "host":
+            return
+        yield Setting(key="limit", value=size_words(limit), bytes=limit, why=why)
+        high = round_up((max(values) if values else limit / (1 + margin / 100)) * (1 + margin / 200))
+        if high < limit:
+            yield Setting(
+                key="high", value=size_words(high), bytes=high,
+                why="between the highest need and the limit: above it the kernel reclaims and slows down instead of"
+                " killing, and memory.events counts it (version 2)",
+            )  # fmt: skip
+        if usage.swap_peak_bytes:
+            swap = round_up(usage.swap_peak_bytes * (1 + margin / 100))
+            yield Setting(key="swap", value=size_words(swap), bytes=swap,
+                          why=f"{size_words(usage.swap_peak_bytes)} of swap were used")  # fmt: skip
+    yield from _adj(usage)
+
+
+def _for_a_leak(usage: Usage, values: Sequence[float]) -> Iterator[Setting]:
+    rate, limit = usage.leak.rate_bytes_per_second, usage.limit_bytes
+    if rate and isinstance(limit, int) and values and limit > values[0]:
+        seconds = RESTART_SHARE * (limit - values[0]) / rate
+        yield Setting(
+            key="restart", value=f"every {duration_words(seconds)}", bytes=None,
+            why=f"until the leak is mended: {RESTART_SHARE:.0%} of the room of {size_words(limit - values[0])} is used"
+            f" by then at {rate_words(rate)}",
+        )  # fmt: skip
+    elif not isinstance(limit, int) and values:
+        cap = round_up(max(values) * 1.1)
+        yield Setting(key="limit", value=size_words(cap), bytes=cap,
+                      why="not to give it more, but so that it dies alone and not the host with it")  # fmt: skip
+
+
+def _adj(usage: Usage) -> Iterator[Setting]:
+    """Who died for somebody else should not be first; who held the memory should."""
+    died = sum(kill.role == "victim" for kill in usage.kills)
+    held = sum(kill.role == "culprit" for kill in usage.kills)
+    now = usage.oom_score_adj or 0
+    if died > held and now > -500:
+        value = max(now - 300, -500)
+        words = f"it died {_times(died)} of host-wide OOM kills although somebody else held the memory"
+    elif held > died and now < 500:
+        value = min(now + 300, 500)
+        words = f"it held the memory in {_times(held)} of host-wide OOM kills and somebody else died"
+    else:
+        return
+    yield Setting(key="oom_score_adj", value=str(value), bytes=None, why=words)
+
+
+def _times(count: int) -> str:
+    return "in 1 case" if count == 1 else f"in {count} cases"
+
+
+def _candidates(
+    usage: Usage, policy: Policy, values: Sequence[float], limit: int | None, tail: Tail | None
+) -> Iterator[Candidate]:
+    if usage.subject.kind == "host" or not values:
+        return
+    now = usage.limit_bytes if isinstance(usage.limit_bytes, int) else None
+    base = limit or now or round_up(values[-1])
+    wanted: dict[int, str] = {}
+    if now is not None:
+        wanted[now] = "now"
+    if limit is not None:
+        wanted[limit] = "recommended" if limit != now else "now = recommended"
+    wanted.setdefault(round_up(values[-1]), "highest need seen")
+    of = "recommended" if limit else "now" if now else "highest need seen"
+    for factor in (1.5, 2.0):
+        wanted.setdefault(round_up(base * factor), f"{factor:g} × {of}")
+    leak = usage.leak
+    for size, name in sorted(wanted.items()):
+        seconds = None
+        probability = tail.exceeds(size, policy.horizon_seconds) if tail is not None else None
+        if leak.growth == "leak" and leak.rate_bytes_per_second:
+            seconds = max(size - values[0], 0.0) / leak.rate_bytes_per_second
+            probability = 1.0 if seconds < policy.horizon_seconds else None  # if nobody restarts it
+        elif now is not None and size >= now and usage.kills and max(values) <= now and tail is not None:
+            # Need was cut off at the limit: peaks above it were never seen, so nothing is known about larger ones.
+            probability = None
+        cost = None if now is None else (size - now) * usage.replicas
+        yield Candidate(name=name, limit_bytes=size, probability=probability, seconds_to_limit=seconds, cost_bytes=cost)
+
+
+def _headline(usage: Usage, limit: int | None) -> str:
+    name = mark(usage.subject.full_name, Kind.OWNER)
+    if usage.leak.growth == "leak":
+        rate = usage.leak.rate_bytes_per_second
+        speed = f" ({rate_words(rate)})" if rate else ""
+        return f"{name} leaks{speed}: more memory will not help"
+    if limit is None:
+        return f"{name}: nothing is known of its need"
+    now = usage.limit_bytes
+    if not isinstance(now, int):
+        had = "it has none" if now == "unlimited" else "the present one is not known"
+        return f"{name}: give it a limit of {size_words(limit)} ({had})"
+    if abs(limit - now) <= 0.05 * now:
+        return f"{name}: its limit of {size_words(now)} fits"
+    word = "raise" if limit > now else "lower"
+    return f"{name}: {word} its limit from {size_words(now)} to {size_words(limit)}"
+
+
+def _notes(
+    usage: Usage, span: float, demand: int | None, peak: float | None, tail: Tail | None
+) -> Iterator[str]:
+    if usage.leak.words:
+        yield usage.leak.words
+    if usage.leak.growth == "growing":
+        yield "It grew over the time looked at; whether it levels off is not certain yet. Look again in some days."
+    if usage.basis is not None:
+        yield f"Need is {usage.basis.words}."
+    if peak is not None and usage.cache_peak_bytes is not None and usage.cache_peak_bytes > 1.2 * peak:
+        cache = size_words(usage.cache_peak_bytes - peak)
+        yield f"Up to {cache} more was page cache: the kernel takes it back before it kills, so it is not counted."
+    if demand is not None and peak is not None and peak <= demand:
+        yield "Need was cut off at the limit: how much it would have taken is not known. Look again after a week."
+    if usage.kill_count > len(usage.kills):
+        yield f"{usage.kill_count} OOM kills were counted in that time."
+    if usage.needs and tail is None:
+        yield f"History is {duration_words(span)}: too short to tell a probability."
+    if isinstance(usage.limit_bytes, str) and usage.subject.kind != "host":
+        yield f"Its limit now: {limit_words(usage.limit_bytes)}: only the host, or a limit above it, stops it."

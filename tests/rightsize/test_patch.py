@@ -1,0 +1,174 @@
+"""Recommendations written into manifests: only the values change, and what comes out means what was meant."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomsight.pipeline.patches import PatchError, patch_file
+from oomsight.rightsize.model import Advice, Setting, Subject, Usage
+from oomsight.rightsize.patch import patch_manifest, patch_unit
+from oomsight.sources.yaml_tree import parse_trees
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra audit)")
+MIB = 1 << 20
+
+
+def advice(container="web", workload="shop", *, kind="container", name="x", limit=384, request=256, namespace="prod"):
+    settings = [Setting(key="request", value="", bytes=request * MIB, why=""),
+                Setting(key="limit", value="", bytes=limit * MIB, why="")]  # fmt: skip
+    subject = Subject(kind=kind, name=name, namespace=namespace, workload=workload, container=container)
+    return Advice(usage=Usage(subject=subject, source=""), peak_bytes=None, percentiles={}, span_seconds=0, tail=None,
+                  margin_pct=15, settings=tuple(settings), candidates=(), headline="")  # fmt: skip
+
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop, namespace: prod}
+spec:
+  template:
+    spec:
+      containers:
+        - name: sidecar   # stays
+          image: envoy
+        - name: web
+          image: shop:1
+%s
+          ports:
+            - containerPort: 80
+---
+kind: Service
+metadata: {name: shop}
+"""
+
+
+def memory_of(text, container="web"):
+    root = next(iter(yaml.safe_load_all(text)))
+    found = next(c for c in root["spec"]["template"]["spec"]["containers"] if c["name"] == container)
+    return found.get("resources")
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        "",
+        "          resources: {}",
+        "          resources: {limits: {memory: 1Gi}}",
+        "          resources:\n            limits:\n              memory: 1Gi   # too much",
+        "          resources:\n            requests:\n              cpu: 100m\n            limits:\n              cpu: 1",
+        '          resources:\n            limits: {"memory": "1Gi", cpu: "2"}',
+    ],
+)
+def test_limits_of_a_container_are_set_whatever_was_there(resources) -> None:
+    text = DEPLOYMENT % resources if resources else DEPLOYMENT.replace("%s\n", "")
+    before = memory_of(text) or {}
+    result = patch_manifest(text, parse_trees(text), [advice()])
+    after = memory_of(result.text)
+    assert after["limits"]["memory"] == "384Mi"
+    assert after["requests"]["memory"] == "256Mi"
+    for part in ("limits", "requests"):  # nothing else moved
+        assert {k: v for k, v in after[part].items() if k != "memory"} == {
+            k: v for k, v in (before.get(part) or {}).items() if k != "memory"
+        }
+    assert memory_of(result.text, "sidecar") is None
+    assert "# stays" in result.text
+    assert "containerPort: 80" in result.text
+    assert result.done == ("prod/shop:web",)
+
+
+def test_another_namespace_is_not_touched() -> None:
+    text = DEPLOYMENT.replace("%s\n", "")
+    assert patch_manifest(text, parse_trees(text), [advice(namespace="test")]).text == text
+
+
+def test_an_alias_is_not_written_through() -> None:
+    text = DEPLOYMENT % "          resources: {limits: {memory: &m 1Gi}, requests: {memory: *m}}"
+    result = patch_manifest(text, parse_trees(text), [advice()])
+    assert "set it by hand to" in result.notes[0]
+
+
+COMPOSE = """\
+services:
+  web:
+    image: shop
+    {memory}
+  db:
+    image: postgres
+"""
+
+
+@pytest.mark.parametrize(
+    ("memory", "where"),
+    [("mem_limit: 1g", ("mem_limit",)), ("restart: always", ("mem_limit",)),
+     ("deploy: {resources: {limits: {memory: 1g}}}", ("deploy", "resources", "limits", "memory"))],
+)  # fmt: skip
+def test_compose_is_written_where_it_stood(memory, where) -> None:
+    text = COMPOSE.format(memory=memory)
+    wanted = advice("project-web-1", None, namespace=None)
+    service = yaml.safe_load(patch_manifest(text, parse_trees(text), [wanted]).text)["services"]["web"]
+    value = service
+    for name in where:
+        value = value[name]
+    assert value == "384m"
+    assert service["mem_reservation"] == "256m"
+    assert service["image"] == "shop"
+
+
+def test_unit_and_new_drop_in(tmp_path) -> None:
+    one = advice(kind="unit", name="web.service", container=None, workload=None)
+    unit = "[Unit]\nDescription=x\n\n[Service]\nExecStart=/bin/true\nMemoryMax=1G\n\n[Install]\nWantedBy=a\n"
+    assert patch_unit(unit, "web.service", [one]).text == unit.replace("1G", "384M")
+    folder = tmp_path / "web.service.d"
+    folder.mkdir()
+    diff, notes = patch_file(str(folder / "50-memory.conf"), [one])
+    assert notes == []
+    assert "--- /dev/null" in diff
+    assert "+[Service]\n+MemoryMax=384M\n" in diff
+
+
+@pytest.mark.parametrize("ending", ["\n", ""])
+def test_the_diff_applies(tmp_path, ending) -> None:
+    path = tmp_path / "k8s.yaml"
+    path.write_text(COMPOSE.format(memory="restart: always").rstrip("\n") + ending)
+    diff, _ = patch_file(str(path), [advice("db", None, namespace=None)])
+    done = subprocess.run(["patch", "-p1", "-d", "/", "-i", "-"], input=diff, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert yaml.safe_load(path.read_text())["services"]["db"]["mem_limit"] == "384m"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"a: [1\n", "line 2"), (b"ok: 1\nx: \xff\n", "line 2: not UTF-8"), (b"a: {{ .Values.x }}\n", "line 1")],
+)
+def test_a_file_that_is_no_yaml_is_one_clear_line(tmp_path, data, words) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(data)
+    with pytest.raises(PatchError, match=words) as caught:
+        patch_file(str(path), [advice()])
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+keys = st.text("abcdef", min_size=1, max_size=6)
+values = st.recursive(
+    st.one_of(st.integers(0, 9), st.text("xyz #:", max_size=8), st.none()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@given(extra=st.dictionaries(keys, values, max_size=4), flow=st.sampled_from([None, True, False]), first=st.booleans())
+def test_whatever_else_is_in_the_container_stays(extra, flow, first) -> None:
+    extra = {f"x{key}": value for key, value in extra.items()}
+    container = {"name": "web", **extra} if first else {**extra, "name": "web"}
+    document = {"kind": "Deployment", "metadata": {"name": "shop"},
+                "spec": {"template": {"spec": {"containers": [container]}}}}  # fmt: skip
+    text = yaml.safe_dump(document, default_flow_style=flow, sort_keys=False)
+    after = yaml.safe_load(patch_manifest(text, parse_trees(text), [advice()]).text)
+    found = after["spec"]["template"]["spec"]["containers"][0]
+    assert found.pop("resources") == {"requests": {"memory": "256Mi"}, "limits": {"memory": "384Mi"}}
+    assert found == container
