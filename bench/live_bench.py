@@ -123,7 +123,7 @@ def agent(store: str, *args: str) -> subprocess.Popen:
 
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(f"{folder}/notify")
-        ready.settimeout(20)
+        ready.settimeout(60)
         os.environ["NOTIFY_SOCKET"] = f"{folder}/notify"
         try:
             process = oomsight("agent", "--store", store, *args, stderr=subprocess.DEVNULL)

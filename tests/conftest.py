@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,10 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("oomsight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("oomsight")
 
-# Real kills share one kernel log with a rate limit of ten reports in five seconds: one after the other.
-_KERNEL = ("live", "cli/test_drill.py", "deploy")
+# Real kills share one kernel log with a rate limit of ten reports in five seconds: one after the other, in one worker
+# (a group of xdist) and among all runs on this machine (a lock, whatever TMPDIR says).
+_KERNEL = ("live/", "cli/test_drill.py", "deploy/")
+_LOCK = "/tmp/oomsight-kernel-tests.lock"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -22,3 +27,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         place = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
         if place.startswith(_KERNEL) or item.get_closest_marker("live"):
             item.add_marker(pytest.mark.xdist_group("kernel"))
+
+
+@pytest.fixture(autouse=True)
+def _kernel_is_ours(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hold the machine's kernel while a test kills for real."""
+    if not any(mark.args == ("kernel",) for mark in request.node.iter_markers("xdist_group")):
+        yield
+        return
+    try:
+        lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:  # another user's: then nobody is waited for
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -146,7 +146,7 @@ def test_drill_with_an_agent_watches_that_agent(tmp_path, capsys, receiver) -> N
     config = _config(tmp_path, _hook(url))
     ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ready.bind(str(tmp_path / "notify"))
-    ready.settimeout(20)
+    ready.settimeout(60)
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NOTIFY_SOCKET": str(tmp_path / "notify")}
     command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", "agent", "-c", config]
     agent = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)

@@ -31,7 +31,7 @@ def need(*programs: str) -> dict[str, str]:
     return {program: path for program, path in found.items() if path is not None}
 
 
-def eventually(what: Callable[[], object], seconds: float = 15.0) -> object:
+def eventually(what: Callable[[], object], seconds: float = 60.0) -> object:
     """The first true value of ``what()``; fails after *seconds*."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

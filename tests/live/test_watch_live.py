@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import select
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,39 @@ def test_agent_sees_v1_counters_of_a_cgroup_made_after_its_start() -> None:
         found = {c.path: c.grown.get("oom_kill") for c in [*watch.changes(), *watch.scan()]}
         assert found.get(f"/{group.name}") == 1
     watch.close()
+
+
+def _beheaded(events, pid: int):
+    """The complete events of the kill of *pid* whose report the kernel did not print."""
+    return [e for e in events if e.stage.value == "complete" and e.kills[0].pid == pid and not e.incident.report.trigger]
+
+
+def test_kill_without_a_report_is_charged_to_its_cgroup() -> None:
+    from oomsight.daemons.detector import Detector, Sources
+
+    events = []
+    detector = Detector(Sources(journal=False, tracepoint=False, history=False), events.append, print)
+    detector.open()
+
+    def complete(pid: int) -> None:
+        end = time.monotonic() + 60
+        while not any(e.stage.value == "complete" and e.kills[0].pid == pid for e in events):
+            detector.poll(0.2)
+            assert time.monotonic() < end
+
+    try:
+        with bench.scratch("noise") as noise, bench.scratch("quiet") as quiet:
+            for _ in range(5):  # until the rate limit (ten reports in five seconds) has struck just now
+                for pid in [bench.kill_one(noise) for _ in range(11)]:
+                    complete(pid)
+                pid = bench.kill_one(quiet)
+                complete(pid)
+                if found := _beheaded(events, pid):
+                    break
+            assert found, "five times the kernel printed a whole report for the twelfth kill within five seconds"
+            (event,) = found
+            assert event.incident.report.task_memcg == f"/{quiet.name}"
+            assert [n.code for n in event.incident.report.notes if n.code.startswith("cgroup_")] == ["cgroup_from_counter"]
+            assert detector.positions()["/dev/kmsg"][1].isdigit()
+    finally:
+        detector.close()

@@ -111,11 +111,14 @@ def decide(
     facts = facts_of(event, node)
     if facts is None or facts.event_id in state.seen:
         return []
+    routes = route(facts, settings)
+    if not routes:
+        return []  # not seen: an update may know its container, and then a rule wants it
     state.seen[facts.event_id] = None
     while len(state.seen) > REMEMBERED:
         state.seen.popitem(last=False)
     found: list[Message] = []
-    for channel, rule in route(facts, settings).items():
+    for channel, rule in routes.items():
         found += turn.event(facts, event, channel, rule)
     while len(state.groups) > MAX_GROUPS:
         found += turn.end(min(state.groups, key=lambda key: state.groups[key].last))

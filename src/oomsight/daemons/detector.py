@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from oomsight.daemons.charging import AGAIN_SECONDS, Charging
 from oomsight.live.counters import CgroupChange, CrossCheck, Finding, judge_cgroup
 from oomsight.live.events import LiveEvent, LogRecord, Registry, Stage
 from oomsight.live.health import Health, SourceHealth
@@ -32,6 +33,7 @@ from oomsight.sources.vmstat import read_boot_id, read_cgroup, read_oom_kill
 
 CHECK_SECONDS: Final = 10.0  #: between two looks at the kernel's own count
 RECHECK_SECONDS: Final = 1.0  #: while it differs
+RECENT_SECONDS: Final = 10.0  #: that a kill may have happened ago to be found in counters by what they grew
 
 Position = tuple[str | None, str, str]
 """Boot, where to read on, how far it was read (texts, as the store keeps them)."""
@@ -84,8 +86,11 @@ class Detector:
     _seen_seq: int | None = field(init=False, default=None)
     _lost_told: int = field(init=False, default=0)
     _counted: int | None = field(init=False, default=None)
+    _charging: Charging = field(init=False)
+    _safe: dict[str, Position] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._charging = Charging(self.sources.proc, self._count)
         self.health = Health(time.time())
         self.check = CrossCheck(self.unseen)
         self.boot_id = read_boot_id(self.sources.proc)
@@ -132,6 +137,8 @@ class Detector:
 
     def positions(self) -> dict[str, Position]:
         """Return where each log must be read on from, so that nothing is lost if we die now."""
+        if self._charging.holding:
+            return self._safe
         found: dict[str, Position] = {}
         if self._kmsg is not None and self._kmsg.next_seq is not None:
             low, read = self._mergers[DEVICE].low_water(), str(self._kmsg.next_seq)
@@ -139,6 +146,7 @@ class Detector:
         if self._journal is not None and self._journal.cursor is not None:
             low = self._mergers["journal"].low_water()
             found["journal"] = (None, str(low) if low is not None else self._journal.cursor, self._journal.cursor)
+        self._safe = found
         return found
 
     def poll(self, timeout_seconds: float | None = None) -> None:
@@ -149,6 +157,8 @@ class Detector:
         for merger in self._mergers.values():
             for event in merger.tick(now):
                 self._take(event)
+        for event in self._charging.release(now):
+            self._tell(event)
         if self._journal_at is not None and now >= self._journal_at and self._journal is not None:
             self._start_journal(self._journal)
         if now >= self._check_at:
@@ -161,12 +171,16 @@ class Detector:
         for merger in self._mergers.values():
             for event in merger.flush():
                 self._take(event)
+        for event in self._charging.release(float("inf")):
+            self._tell(event)
 
     def _wait(self, timeout: float | None) -> float:
         now = time.monotonic()
         due = [self._check_at, *(d for m in self._mergers.values() if (d := m.due_seconds()) is not None)]
         if self._journal_at is not None:
             due.append(self._journal_at)
+        if self._charging.holding:
+            due.append(now + AGAIN_SECONDS)
         wait = max(min(due) - now, 0.0)
         if self._kmsg is not None and not self._kmsg.drained:
             return 0.0
@@ -182,8 +196,7 @@ class Detector:
             int(position) if again else "oldest" if self.sources.history else "new", boot_id=self.boot_id,
             seen_seq=int(seen) if again else 0, path=self.sources.kmsg_path,
         )  # fmt: skip
-        proc = self.sources.proc
-        self._mergers[DEVICE] = Merger(self._clock(), lambda pid: read_cgroup(pid, proc))
+        self._mergers[DEVICE] = Merger(self._clock(), self._charging.cgroup_of)
         self.watch(self._kmsg.fileno(), self._read_kmsg)
 
     def _open_journal(self) -> None:
@@ -203,7 +216,7 @@ class Detector:
         self.watch(self._marks.fileno(), self._read_marks)
 
     def _open_cgroups(self) -> None:
-        self._cgroups = watch_cgroups(self.sources.proc)
+        self._cgroups = self._charging.cgroups = watch_cgroups(self.sources.proc)
         for fd in self._cgroups.filenos:
             self.watch(fd, self._read_cgroups)
 
@@ -222,6 +235,8 @@ class Detector:
                 health.usable, health.words = False, f"{error.strerror} while reading"
             self.note(Finding("source_lost", f"{kmsg.name}: {error.strerror}; it is no longer watched"))
             return
+        if kmsg.fresh:
+            self._charging.catch(records)
         if first and records:
             self._first_us = records[0].time_us
         self._mergers[DEVICE].clock = self._clock()
@@ -286,7 +301,13 @@ class Detector:
             for change in self._cgroups.changes():
                 self._on_change(change)
 
+    def _count(self) -> None:
+        if self._cgroups is not None:
+            for change in self._cgroups.moved():
+                self._on_change(change)
+
     def _on_change(self, change: CgroupChange) -> None:
+        self._charging.grew(change)
         readable = self.log_readable or self._marks is not None
         finding = judge_cgroup(change, log_readable=readable)
         if finding is not None:
@@ -301,6 +322,17 @@ class Detector:
         for kill in event.kills:
             if kill.pid is not None:
                 self._unmatched.pop(kill.pid, None)
+        admitted = self._charging.admit(event) if self._is_recent(event) else event
+        if admitted is not None:
+            self._tell(admitted)
+
+    def _is_recent(self, event: LiveEvent) -> bool:
+        """Whether the counters have grown by *event* since we watch them: it has just happened."""
+        if event.replayed or event.time_us is None or self._kmsg is None or event.boot_id != self.boot_id:
+            return False
+        return time.time() - (self._kmsg.boot_wall_us + event.time_us) / 1e6 < RECENT_SECONDS
+
+    def _tell(self, event: LiveEvent) -> None:
         news = self.registry.admit(event)
         if news is None:
             return
@@ -329,8 +361,7 @@ class Detector:
         # v1 notices come before the kill, so counters are read again; 10,000 of them only when something was killed.
         moved, self._counted = before != self._counted, before
         if moved and self._cgroups is not None and self._cgroups.hierarchy.version == 1:
-            for change in self._cgroups.scan():
-                self._on_change(change)
+            self._count()
         seen = self.known_kills + self.registry.kills[self.boot_id]
         lost = self._kmsg.lost if self._kmsg is not None else 0
         reasons = [f"{lost:,} records were overwritten before they were read"] if lost else []

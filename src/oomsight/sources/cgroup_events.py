@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 V1_FILE: Final = "memory.oom_control"
 V2_FILE: Final = "memory.events"
 MAX_WATCHES: Final = 8192  #: a watch costs the kernel about 1 KiB; beyond, new cgroups are found by the next reading
+MAX_MEMBERS: Final = 512  #: processes remembered of a cgroup in which one was killed
 _LEVELS: Final = frozenset({"oom_kill_disable", "under_oom"})  #: states, not counters
 _TELLING: Final = frozenset({"oom", "oom_kill", "oom_group_kill", "under_oom"})
 
@@ -118,6 +119,18 @@ class CgroupEvents:
         for path in ("/",) if dirty and "/" in self._counts else sorted(dirty):
             found += self._descend(path)
         return found
+
+    def moved(self) -> list[CgroupChange]:
+        """Return the counters that moved, without waiting for a notice: those of v2 from the top down, all of v1."""
+        return self.scan() if self.hierarchy.version == 1 or self.hierarchy.local else self._descend("/")
+
+    def members(self, path: str) -> list[int]:
+        """Return the processes of the cgroup *path*, at most :data:`MAX_MEMBERS`."""
+        try:
+            with open(f"{self._whole(path)}/cgroup.procs", "rb", buffering=0) as file:
+                return [int(pid) for pid in file.read(MAX_MEMBERS * 8).split()[:MAX_MEMBERS]]
+        except (OSError, ValueError):
+            return []
 
     def scan(self) -> list[CgroupChange]:
         """Read every counter again, whatever was notified; those of cgroups that are gone are forgotten."""

@@ -37,6 +37,13 @@ def read_cgroup(pid: int, proc: str = "/proc") -> str | None:
     return unified if unified not in {None, "", "/"} else None
 
 
+def read_parent(pid: int, proc: str = "/proc") -> int | None:
+    """Return the parent of *pid*, also of one that has ended and waits for its parent; ``None`` = gone, or nobody's."""
+    text = _read(f"{proc}/{pid}/stat") or ""
+    fields = text.rpartition(")")[2].split(None, 2)
+    return int(fields[1]) if len(fields) > 2 and fields[1].isdigit() and int(fields[1]) > 1 else None
+
+
 def _read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
