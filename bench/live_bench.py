@@ -114,7 +114,8 @@ def oomsight(*args: str, **kwargs) -> subprocess.Popen:
     """Start oomsight from this tree."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", *args]
-    return subprocess.Popen(command, env=env, **kwargs)
+    # A shell's background job ignores SIGINT, and so would its children.
+    return subprocess.Popen(command, env=env, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
 
 
 def agent(store: str, *args: str) -> subprocess.Popen:
@@ -154,7 +155,7 @@ def latency(kills: int, pause: float = 0.01) -> dict[str, float]:
                 seen[event["kills"][0]["pid"]] = at
                 late.append(at - (event["time_us"] / 1e6 + offset))
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     time.sleep(1.0)
     victims = []
@@ -164,8 +165,8 @@ def latency(kills: int, pause: float = 0.01) -> dict[str, float]:
             time.sleep(pause)
     time.sleep(0.5)
     watch.send_signal(signal.SIGINT)
-    reader.join(5)
-    watch.wait(5)
+    reader.join(20)
+    watch.wait(20)
     watch.stdout.close()
     watch.stderr.close()
     ms = sorted(x * 1000 for x in late)
