@@ -115,7 +115,7 @@ def oomsight(*args: str, **kwargs) -> subprocess.Popen:
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", *args]
     # A shell's background job ignores SIGINT, and so would its children.
-    return subprocess.Popen(command, env=env, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
+    return subprocess.Popen(command, env=env, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)  # noqa: PLW1509 - before any thread
 
 
 def agent(store: str, *args: str) -> subprocess.Popen:

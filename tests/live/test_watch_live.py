@@ -98,14 +98,18 @@ def test_kill_without_a_report_is_charged_to_its_cgroup() -> None:
 
     try:
         with bench.scratch("noise") as noise, bench.scratch("quiet") as quiet:
-            for _ in range(5):  # until the rate limit (ten reports in five seconds) has struck just now
+            for _ in range(8):  # until the rate limit (ten reports in five seconds) has struck just now
                 for pid in [bench.kill_one(noise) for _ in range(11)]:
                     complete(pid)
                 pid = bench.kill_one(quiet)
                 complete(pid)
-                if found := _beheaded(events, pid):
+                found = _beheaded(events, pid)
+                # A storm of others' in the same moment leaves it open which of two cgroups it was; never is it wrong.
+                paths = {e.incident.report.task_memcg for e in found}
+                assert paths <= {None, f"/{quiet.name}"}
+                if paths == {f"/{quiet.name}"}:
                     break
-            assert found, "five times the kernel printed a whole report for the twelfth kill within five seconds"
+            assert found, "eight times the kernel printed a whole report for the twelfth kill within five seconds"
             (event,) = found
             assert event.incident.report.task_memcg == f"/{quiet.name}"
             assert [n.code for n in event.incident.report.notes if n.code.startswith("cgroup_")] == ["cgroup_from_counter"]
