@@ -34,7 +34,7 @@ PURE = {
     "trend": {"kernel", "naming", "proc"},
     "policy": {"kernel", "naming", "proc", "score"},
     "audit": {"kernel", "naming", "proc", "score"},
-    "rightsize": {"audit", "naming", "proc", "simulate", "trend"},
+    "rightsize": {"audit", "diagnose", "naming", "proc", "report", "simulate", "trend"},
 }
 """Rooms that decide: text and numbers in, values out."""
 
