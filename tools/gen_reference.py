@@ -15,11 +15,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 import oomsight
+from oomsight.audit.registry import rules
+from oomsight.audit.settings import KEYS as AUDIT_KEYS
 from oomsight.cli.exits import EXIT_HELP
 from oomsight.cli.main import PROGRAM, cli
 from oomsight.daemons.telemetry_config import SECTIONS
@@ -37,6 +39,9 @@ from oomsight.report.killers import KILLER_RULES
 from oomsight.sinks.document import json_schema
 from oomsight.sources.decode import CODECS
 from oomsight.sources.needles import NEEDLES
+
+if TYPE_CHECKING:
+    from oomsight.audit.model import Rule
 
 TARGET: Final = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE: Final = "<!-- Written by tools/gen_reference.py (make docs); changes here are lost. -->"
@@ -363,6 +368,74 @@ def metrics_page() -> Iterator[str]:
         )
 
 
+# -- audit ------------------------------------------------------------------------------------------------------------
+
+
+AUDIT_GROUPS: Final = {
+    "OS0": "The files themselves", "OS1": "Hosts", "OS2": "systemd units", "OS3": "Containers: compose, Dockerfiles",
+    "OS4": "Kubernetes", "OS5": "Runtimes against their limit",
+}  # fmt: skip
+"""How ids of rules begin -> what those rules are about."""
+
+
+def audit_page() -> Iterator[str]:
+    """Every rule of ``oomsight audit`` and the configuration file."""
+    yield "What `oomsight audit` looks for. Ids are stable; each has a page. How to use it:"
+    yield "[audit a repository](../../how-to/audit.md)."
+    yield ""
+    for prefix, title in AUDIT_GROUPS.items():
+        if rows := [row for row in rules() if row.id.startswith(prefix)]:
+            yield f"## {title}"
+            yield ""
+            yield from table(
+                ("rule", "severity", "found"),
+                [(f"[{row.id}]({row.id}.md)", row.severity.word, prose(row.title)) for row in rows],
+            )
+    yield "## Configuration"
+    yield ""
+    yield "`.oomsight.toml`, in the directory where `oomsight audit` is run or in the one audited; `--config` names"
+    yield "another. Table `[audit]`:"
+    yield ""
+    yield from table(("key", "meaning"), [(code(key.name), prose(key.help)) for key in AUDIT_KEYS])
+
+
+def _sample(name: str, text: str) -> Iterator[str]:
+    language = "yaml" if name.endswith((".yaml", ".yml")) else "ini" if name.endswith(".service") else "text"
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    yield f"{fence}{language}"
+    yield from text.rstrip("\n").split("\n")
+    yield fence
+    yield ""
+
+
+def rule_page(row: Rule) -> Callable[[], Iterator[str]]:
+    """Return the writer of a rule's page."""
+
+    def page() -> Iterator[str]:
+        yield f"Severity: **{row.severity.word}**. [All rules](README.md)"
+        yield ""
+        for title, text in (
+            ("What", row.what), ("Why", row.why), ("How it leads to an OOM kill", row.leads),
+            ("How to fix it", row.how),
+        ):  # fmt: skip
+            yield f"## {title}"
+            yield ""
+            yield prose(text[:1].upper() + text[1:])
+            yield ""
+        yield "## Found in"
+        yield ""
+        yield from _sample(row.sample_name, row.failing)
+        yield "## Not found in"
+        yield ""
+        yield from _sample(row.sample_name, row.passing)
+        yield "## Source"
+        yield ""
+        yield prose(row.source)
+        yield ""
+
+    return page
+
+
 # -- the library ------------------------------------------------------------------------------------------------------
 
 
@@ -436,6 +509,8 @@ PAGES: Final[dict[str, tuple[str, Callable[[], Iterator[str]]]]] = {
     "badness.md": ("Badness and selection, by kernel", badness_page),
     "gfp.md": ("GFP masks, by kernel", gfp_page),
     "metrics.md": ("Metrics", metrics_page),
+    "audit/README.md": ("Audit rules", audit_page),
+    **{f"audit/{row.id}.md": (f"{row.id}: {row.title}", rule_page(row)) for row in rules()},
 }
 """File -> title and writer."""
 
@@ -460,13 +535,16 @@ def main(args: Sequence[str]) -> int:
         return 2
     fresh = pages()
     if args:
-        written = {path.name: path.read_text(encoding="utf-8") for path in TARGET.glob("*.md")}
+        written = {
+            path.relative_to(TARGET).as_posix(): path.read_text(encoding="utf-8") for path in TARGET.rglob("*.md")
+        }
         stale = [name for name in {**fresh, **written} if fresh.get(name) != written.get(name)]
         for name in stale:
             print(f"docs/reference/{name} is not what the code says; run: make docs", file=sys.stderr)
         return bool(stale)
     TARGET.mkdir(parents=True, exist_ok=True)
     for name, text in fresh.items():
+        (TARGET / name).parent.mkdir(exist_ok=True)
         (TARGET / name).write_text(text, encoding="utf-8")
     return 0
 

@@ -173,7 +173,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 def test_reference_is_what_the_code_says() -> None:
     folder = ROOT / "docs" / "reference"
-    written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    written = {p.relative_to(folder).as_posix(): p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file()}
     stale = [name for name, text in gen_reference.pages().items() if written.get(name) != text]
     assert stale == [], "run: make docs"
     assert set(written) == set(gen_reference.PAGES)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from oomsight.audit.model import Find, Hit, Rule, Settings, Severity, Where
+from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.audit.suppress import Suppression, idle, without_reason
 from oomsight.naming.marked import Kind, mark
+
+RENDER: Final = "helm template CHART -f values.yaml | oomsight audit -"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +22,14 @@ class Unread:
     column: int | None
     problem: str  #: marked text
     kind: str = "broken"  #: or ``template``, ``large``
-    hint: str | None = None
 
 
 def _unread(kind: str) -> Find:
     def find(subject: Unread, _: Settings) -> Iterator[Hit]:
         if subject.kind == kind:
             where = Where(subject.path, subject.line, subject.column)
-            advice = (subject.hint,) if subject.hint else ()
-            yield Hit(where, mark(subject.path, Kind.FILE), subject.problem, advice=advice)
+            fix = Fix(RENDER, "sh") if kind == "template" else None
+            yield Hit(where, mark(subject.path, Kind.FILE), subject.problem, fix=fix)
 
     return find
 

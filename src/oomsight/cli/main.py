@@ -44,6 +44,7 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
     Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
     Row("rightsize", "oomsight.cli.rightsize", "Which limit, request and swap each should have.", "Prevention"),
+    Row("audit", "oomsight.cli.audit", "Limits, heaps and settings that will get something killed.", "Foresight"),
     Row("demo", "oomsight.cli.demo", "Explain a bundled real OOM kill.", "Tools"),
     Row("schema", "oomsight.cli.main:schema_command", "Print the JSON Schema of `--format json`.", "Tools"),
     Row("completion", "oomsight.cli.main:completion_command", "Print the completion script for a shell.", "Tools"),
@@ -125,6 +126,7 @@ def cli(ctx: click.Context) -> Any:
 
 SCHEMAS: Final = {
     "explain": "oomsight.sinks.document:json_schema",
+    "audit": "oomsight.sinks.audit_json:audit_schema",
     "score": "oomsight.sinks.score_document:score_schema",
     "simulate": "oomsight.sinks.timeline_document:json_schema",
     "status": "oomsight.sinks.status_document:status_schema",

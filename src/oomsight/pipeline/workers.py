@@ -39,7 +39,7 @@ class Workers:
         """Take *job*; yield what has been finished meanwhile."""
         self._seen_bytes += sum(len(data) for _, data in job.windows)
         if self._pool is None and self._others > 0 and self._seen_bytes > INLINE_BYTES:
-            self._pool = _start(self._others)
+            self._pool = start(self._others)
         busy = sum(not isinstance(done, Done) and not done.done() for _, done in self._waiting)
         future = self._hand_over(job) if busy < AHEAD * self._others else None
         self._waiting.append((job, work(job) if future is None else future))
@@ -91,7 +91,8 @@ class Workers:
             return job, work(job)
 
 
-def _start(count: int) -> ProcessPoolExecutor:
+def start(count: int) -> ProcessPoolExecutor:
+    """Return a pool of *count* processes that share what this one has imported and end with it."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 

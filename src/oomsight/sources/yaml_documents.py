@@ -6,6 +6,7 @@ PyYAML (extra ``audit``) composes; libyaml, which its wheels bring, does it in C
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +15,7 @@ from oomsight.audit.tree import Node, is_bomb
 
 MAX_DOCUMENT_BYTES: Final = 8 << 20
 _MARKER = lazy(rb"^---(?=[ \t\r\n]|\Z)", 8)  # re.MULTILINE
-_END = lazy(rb"^\.\.\.(?=[ \t\r\n]|\Z)", 8)
+_STEP: Final = 1 << 20
 MISSING: Final = "YAML files need PyYAML: pip install 'oomsight[audit]' (Debian: python3-yaml)"
 
 
@@ -52,23 +53,29 @@ def loader() -> Any:
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield number of the first line and bytes of each document of *data*, cut at its ``---`` lines."""
-    line = 1
-    start = 0
-    for match in _MARKER.finditer(data):
-        if match.start() > start:
-            piece = data[start : match.start()]
+def pieces(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes | int]]:
+    """
+    Yield number of the first line and bytes of each document of *data*, cut at its ``---`` lines; its size instead
+    where it is more than :data:`MAX_DOCUMENT_BYTES`.
+    """
+    line, start = 1, 0
+    for end in (*(match.start() for match in _MARKER.finditer(data)), len(data)):
+        if end == start:
+            continue
+        if end - start <= MAX_DOCUMENT_BYTES:
+            piece = data[start:end]
             yield line, piece
             line += piece.count(b"\n")
-        start = match.start()
-    yield line, data[start:]
+        else:
+            yield line, end - start
+            line += sum(data[at : min(at + _STEP, end)].count(b"\n") for at in range(start, end, _STEP))
+        start = end
 
 
-def document(first_line: int, piece: bytes) -> Document:
+def document(first_line: int, piece: bytes | int) -> Document:
     """Return the document in *piece*. Never raises for what a file may hold; :raises NoYaml: no PyYAML"""
-    if len(piece) > MAX_DOCUMENT_BYTES:
-        words = f"a document of {len(piece) >> 20} MiB is not read (at most {MAX_DOCUMENT_BYTES >> 20} MiB)"
+    if isinstance(piece, int):
+        words = f"a document of {piece >> 20} MiB is not read (at most {MAX_DOCUMENT_BYTES >> 20} MiB)"
         return Document(first_line, "", None, Problem(first_line, None, words, "large"))
     try:
         text = piece.decode("utf-8-sig")

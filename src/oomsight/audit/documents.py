@@ -1,0 +1,156 @@
+"""One YAML document -> what is in it -> findings: which rules get to see what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from oomsight._lazy import lazy
+from oomsight.audit.engine import run
+from oomsight.audit.files import Unread
+from oomsight.audit.kubernetes.model import Cluster, KubeletConfig, LimitRange, Pod, PodCase, PriorityClass, Quota
+from oomsight.audit.kubernetes.programs import pod_programs
+from oomsight.audit.kubernetes.read import is_object, objects
+
+if TYPE_CHECKING:
+    from oomsight.audit.kubernetes.read import Object
+    from oomsight.audit.model import Finding, Rule, Settings
+    from oomsight.audit.program import Program
+    from oomsight.audit.tree import Node
+
+_ACTION = lazy(r"\{\{-?\s*(?:[.$(\"]|/\*|include|if|else|end|range|with|template|define|block|toYaml|tpl|lookup|fail|"
+               r"required|default|printf|\w+\s*\|)|\{%-?\s*\w|<%")  # fmt: skip
+
+
+class Demand(NamedTuple):
+    """What one workload asks of its namespace: for quotas."""
+
+    namespace: str | None
+    subject: str
+    replicas: int
+    limit_bytes: int | None
+    request_bytes: int | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of some files; adds up."""
+
+    findings: list[Finding] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    demands: list[Demand] = field(default_factory=list)
+    templates: list[tuple[str, int]] = field(default_factory=list)  #: path and line of what is not rendered
+    no_yaml: int = 0  #: files not read because there is no PyYAML
+
+    def add(self, other: Outcome) -> None:
+        """Take in what came of other files."""
+        self.findings += other.findings
+        self.seen += other.seen
+        self.demands += other.demands
+        self.templates += other.templates
+        self.no_yaml += other.no_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Rules, thresholds and what is known of the cluster: everything a file is held against."""
+
+    rules: Sequence[Rule]
+    settings: Settings
+    cluster: Cluster
+
+    def run(self, scope: str, subject: object) -> Iterator[Finding]:
+        """Yield what the rules for *scope* find."""
+        return run(self.rules, scope, subject, self.settings)
+
+    def programs(self, programs: Iterable[Program]) -> Iterator[Finding]:
+        """Yield what the runtime rules find about *programs*."""
+        if self.settings.runtime_estimates:
+            for program in programs:
+                yield from self.run("program", program)
+
+    def unread(self, path: str, line: int | None, words: str, kind: str = "broken", column: int | None = None
+    ) -> list[Finding]:
+        """Return the finding that something could not be audited."""
+        return list(self.run("unread", Unread(path, line, column, words, kind)))
+
+
+def is_template(text: str) -> bool:
+    """Whether *text*, which is no YAML or odd YAML, is a template that somebody has to render first."""
+    return bool(_ACTION.search(text))
+
+
+def has_template_keys(node: Node) -> bool:
+    """Whether a document composed from unrendered text: ``{{ .Values.x }}`` is a mapping whose key is a mapping."""
+    todo = [node.raw]
+    looked: set[int] = set()
+    while todo:
+        raw = todo.pop()
+        if raw.id == "scalar" or id(raw) in looked:
+            continue
+        looked.add(id(raw))
+        if raw.id == "mapping":
+            for key, value in raw.value:
+                if key.id == "mapping":
+                    return True
+                todo.append(value)
+        else:
+            todo.extend(raw.value)
+    return False
+
+
+def cluster_of(found: Iterable[Object], cluster: Cluster) -> None:
+    """Add what *found* says about namespaces to *cluster*."""
+    for thing in found:
+        match thing:
+            case LimitRange():
+                cluster.ranges.append(thing)
+            case Quota():
+                cluster.quotas.append(thing)
+            case PriorityClass():
+                cluster.classes[thing.name] = thing
+
+
+def audit_objects(node: Node, path: str, auditor: Auditor, into: Outcome) -> bool:
+    """Audit a Kubernetes document; return whether it is one."""
+    if not is_object(node):
+        return False
+    for thing in objects(node, path):
+        match thing:
+            case Pod():
+                if thing.windows:
+                    continue
+                into.seen["pod"] += 1
+                case_ = PodCase(thing, auditor.cluster)
+                into.findings += auditor.run("pod", case_)
+                into.findings += auditor.programs(pod_programs(case_))
+                into.demands.append(_demand(case_))
+            case LimitRange():
+                into.seen["namespace"] += 1
+                into.findings += auditor.run("limitrange", thing)
+            case Quota():
+                into.seen["namespace"] += 1
+                into.findings += auditor.run("quota", thing)
+            case PriorityClass():
+                into.findings += auditor.run("priorityclass", thing)
+            case KubeletConfig():
+                into.seen["kubelet"] += 1
+                into.findings += auditor.run("kubelet", thing)
+    return True
+
+
+def _demand(case: PodCase) -> Demand:
+    limits, requests = 0, 0
+    limited = requested = True
+    for container in case.pod.running():
+        effective = case.effective(container)
+        limited &= effective.limit_bytes is not None
+        requested &= effective.request_bytes is not None
+        limits += effective.limit_bytes or 0
+        requests += effective.request_bytes or 0
+    replicas = case.pod.replicas if case.pod.replicas is not None else 1
+    return Demand(
+        case.pod.namespace, case.pod.subject, replicas, limits if limited else None, requests if requested else None
+    )

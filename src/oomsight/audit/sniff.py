@@ -1,0 +1,72 @@
+"""What a file is, by its name where that says it and by how it begins where it does not."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from oomsight._lazy import lazy
+
+FileKind = Literal["yaml", "dockerfile", "unit", "dropin", "template"]
+
+HEAD_BYTES: Final = 4096
+_YAML_NAME = lazy(r".*\.(?:ya?ml|json)", re.IGNORECASE)
+_DOCKER_NAME = lazy(r"(?:Dockerfile|Containerfile)(?:[.-].*)?|.*\.(?:Dockerfile|Containerfile)", re.IGNORECASE)
+_UNIT_NAME = lazy(r".*\.(?:service|slice|scope|socket|mount|swap)")
+_DROPIN_DIR = lazy(r".*\.(?:service|slice|scope|socket|mount|swap)\.d")
+_NO_DOCKER: Final = (".dockerignore", ".md", ".sh", ".py", ".txt", ".yml", ".yaml", ".json", ".go")
+_PROSE = lazy(
+    r".*\.(?:md|rst|adoc|txt|log|py|go|js|ts|tsx|jsx|java|kt|c|h|cc|cpp|hpp|rs|rb|php|sh|bash|zsh|pl|lua|css|scss|html?|"
+    r"xml|svg|toml|lock|sum|mod|csv|tsv|sql|ipynb|proto|tf|tfvars|patch|diff|po|pot|map|key|pem|crt|ini|cfg|bat|ps1)",
+    re.IGNORECASE,
+)
+_KUBERNETES = lazy(rb"^apiVersion:[ \t]", re.MULTILINE)
+_KIND = lazy(rb"^kind:[ \t]", re.MULTILINE)
+_COMPOSE = lazy(rb"^services:[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+_FROM = lazy(rb"\A(?:\s*(?:#[^\n]*)?\n|\s*ARG[^\n]*\n)*\s*FROM[ \t]+\S+[^\n]*\n[^\n]*", re.IGNORECASE)
+_INSTRUCTION = lazy(rb"^\s*(?:RUN|CMD|ENTRYPOINT|COPY|ENV|WORKDIR)[ \t]", re.MULTILINE)
+_SECTION = lazy(rb"^\[(?:Unit|Service|Slice|Scope|Socket|Mount|Swap)\][ \t]*\r?$", re.MULTILINE)
+_ACTION = lazy(rb"\{\{|\{%")
+
+
+def kind_of(name: str, parent: str, head: bytes) -> FileKind | None:
+    """
+    Return what the file called *name* in directory *parent* (its last component) is; ``None`` = nothing to audit.
+
+    *head* is how it begins, at most :data:`HEAD_BYTES`. A file of data in YAML is ``yaml``, too: whether it holds
+    anything is seen when it is read.
+    """
+    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return None
+    if _YAML_NAME.fullmatch(name):
+        return "yaml"
+    if name.endswith(".conf") and _DROPIN_DIR.fullmatch(parent):
+        return "dropin"
+    if _UNIT_NAME.fullmatch(name):
+        return "unit" if _SECTION.search(head) else None
+    if _DOCKER_NAME.fullmatch(name) and not name.endswith(_NO_DOCKER):
+        return "dockerfile"
+    if name.endswith((".tpl", ".j2", ".erb", ".tmpl", ".gotmpl")):
+        looks = _KIND.search(head) or _COMPOSE.search(head)
+        return "template" if looks and _ACTION.search(head) else "yaml" if looks else None
+    if _PROSE.fullmatch(name):
+        return None
+    return by_content(head)
+
+
+def by_content(head: bytes) -> FileKind | None:
+    """Return what a text without a telling name is."""
+    if (_KUBERNETES.search(head) and _KIND.search(head)) or _COMPOSE.search(head):
+        return "yaml"
+    if head.lstrip()[:1] == b"{" and b'"apiVersion"' in head and b'"kind"' in head:
+        return "yaml"
+    if _SECTION.search(head):
+        return "unit"
+    if _FROM.match(head) and _INSTRUCTION.search(head):
+        return "dockerfile"
+    return None
+
+
+def may_hold(data: bytes) -> bool:
+    """Whether YAML *data* can hold anything to audit: saves composing translation files and CI pipelines."""
+    return (b"kind" in data and (b"apiVersion" in data or b"items" in data)) or b"services" in data

@@ -1,0 +1,251 @@
+"""
+Files in, findings out: finds them, reads what bounds whole namespaces first, audits in several processes.
+
+Each file is audited alone but for what it is held against (limit ranges, quotas, priority classes of the same set), so
+workers need nothing from each other and memory holds one document of each.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oomsight.audit.documents import (
+    Auditor,
+    Outcome,
+    audit_objects,
+    cluster_of,
+    has_template_keys,
+    is_template,
+)
+from oomsight.audit.engine import chosen
+from oomsight.audit.files import Comment
+from oomsight.audit.kubernetes.model import Cluster
+from oomsight.audit.kubernetes.read import is_object, objects
+from oomsight.audit.registry import rules
+from oomsight.audit.report import AuditReport
+from oomsight.audit.settings import Config, Ignore, matches
+from oomsight.audit.sniff import may_hold
+from oomsight.audit.suppress import apply, suppressions
+from oomsight.naming.marked import Kind, mark
+from oomsight.sources.audit_files import STDIN, Task, content, find
+from oomsight.sources.yaml_documents import MISSING, NoYaml, document, pieces
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from oomsight.audit.model import Finding
+
+INLINE_TASKS: Final = 300
+"""Tasks done in this process before others are started: starting costs as much as these."""
+BATCH: Final = 50
+_BOUNDS: Final = (b"LimitRange", b"ResourceQuota", b"PriorityClass")
+_NAMES: Final = {STDIN: "<stdin>"}
+Progress = Callable[[int], None]
+
+
+class Plan(NamedTuple):
+    """What an audit of files is asked to do."""
+
+    paths: tuple[str, ...]
+    config: Config = Config()
+    ignore: tuple[str, ...] = ()  #: rules to leave out
+    workers: int = 1
+
+
+def audit_paths(plan: Plan, progress: Callable[[int], Progress] | None = None) -> AuditReport:
+    """
+    Audit the files of *plan*. *progress* is told the number of bytes there are and returns what is told those done.
+
+    :raises SourceError: a path that does not exist or cannot be read
+    """
+    exclude = plan.config.exclude
+    found = find(plan.paths, lambda path: bool(exclude) and matches(path, exclude))
+    report = AuditReport(title=", ".join(mark(path, Kind.FILE) for path in plan.paths[:3]), files=found.files)
+    auditor = Auditor(chosen(rules(), plan.config.select, plan.ignore), plan.config.settings, Cluster())
+    total = sum(task.size_bytes for task in found.tasks)
+    done = progress(total) if progress is not None else lambda _done_bytes: None
+    _read_bounds(found.tasks, auditor.cluster)
+    everything = Outcome()
+    finished = 0
+    for task_bytes, outcome in _outcomes(found.tasks, auditor, plan.workers):
+        finished += task_bytes
+        done(finished)
+        everything.add(outcome)
+    everything.findings += _templates(everything.templates, found.tasks, auditor)
+    if everything.no_yaml:
+        report.remarks.append(f"{everything.no_yaml} YAML files not read: {MISSING}")
+    for path, why in found.unreadable:
+        everything.findings += auditor.unread(path, None, why)
+    report.seen = everything.seen
+    report.findings = [_accepted(finding, plan.config.ignore) for finding in everything.findings]
+    report.sort()
+    return report
+
+
+def _accepted(finding: Finding, rows: tuple[Ignore, ...]) -> Finding:
+    if finding.suppressed is None:
+        for row in rows:
+            if row.covers(finding):
+                return finding.because(row.reason)
+    return finding
+
+
+# -- what bounds a namespace ------------------------------------------------------------------------------------------
+
+
+def _read_bounds(tasks: Iterable[Task], cluster: Cluster) -> None:
+    """Fill *cluster* from the few files that speak of whole namespaces."""
+    for task in tasks:
+        if task.kind != "yaml" or task.paths[0] == STDIN:
+            continue
+        try:
+            with content(task.paths[0]) as data:
+                if not any(data.find(word) >= 0 for word in _BOUNDS):
+                    continue
+                for line, piece in pieces(data):
+                    if isinstance(piece, bytes) and any(word in piece for word in _BOUNDS):
+                        root = document(line, piece).root
+                        if root is not None and is_object(root):
+                            cluster_of(objects(root, task.paths[0]), cluster)
+        except (OSError, NoYaml):  # said when the file is audited
+            continue
+
+
+# -- one task ---------------------------------------------------------------------------------------------------------
+
+
+def audit_task(task: Task, auditor: Auditor) -> Outcome:
+    """Audit the files of one task. Never raises for what they hold."""
+    outcome = Outcome()
+    name = _NAMES.get(task.paths[0], task.paths[0])
+    try:
+        if task.paths[0] == STDIN:
+            _audit_data(sys.stdin.buffer.read(), name, task, auditor, outcome)
+        else:
+            with content(task.paths[0]) as data:
+                _audit_data(data, name, task, auditor, outcome)
+    except NoYaml:
+        outcome.no_yaml = 1
+    except OSError as error:
+        outcome.findings += auditor.unread(name, None, (error.strerror or str(error)).lower())
+    return outcome
+
+
+def _audit_data(data: object, name: str, task: Task, auditor: Auditor, outcome: Outcome) -> None:
+    match task.kind:
+        case "yaml":
+            _audit_yaml(data, name, auditor, outcome)
+        case "template":
+            outcome.templates.append((name, 1))
+
+
+def _audit_yaml(data: object, name: str, auditor: Auditor, outcome: Outcome) -> None:
+    assert isinstance(data, bytes) or hasattr(data, "find")
+    for line, piece in pieces(data):  # type: ignore[arg-type]
+        if isinstance(piece, bytes) and not may_hold(piece):
+            continue
+        read = document(line, piece)
+        if read.problem is not None:
+            text = piece.decode("utf-8", "replace") if isinstance(piece, bytes) else ""
+            if read.problem.kind == "broken" and is_template(text):
+                outcome.templates.append((name, line))
+            else:
+                problem = read.problem
+                outcome.findings += auditor.unread(
+                    name, problem.line, problem.words, problem.kind, column=problem.column
+                )  # fmt: skip
+            continue
+        if read.root is None:
+            continue
+        if is_template(read.text) and has_template_keys(read.root):
+            outcome.templates.append((name, line))
+            continue
+        before = len(outcome.findings)
+        audit_objects(read.root, name, auditor, outcome)
+        outcome.findings[before:] = judged(outcome.findings[before:], read.text, line, name, auditor)
+
+
+def judged(findings: list[Finding], text: str, first_line: int, name: str, auditor: Auditor) -> list[Finding]:
+    """Return *findings* of a text with its suppressions applied, and what is wrong with those."""
+    comments = suppressions(text, first_line)
+    if not comments:
+        return findings
+    kept, used = apply(findings, comments)
+    for comment in comments:
+        kept += auditor.run("comment", Comment(name, comment, comment in used))
+    return kept
+
+
+def _templates(places: list[tuple[str, int]], tasks: list[Task], auditor: Auditor) -> Iterator[Finding]:
+    """Yield one line for each chart, and one for each other file."""
+    charts = {task.paths[0]: task.chart for task in tasks}
+    told: set[str] = set()
+    for path, line in places:
+        chart = charts.get(path)
+        key = chart or path
+        if key in told:
+            continue
+        told.add(key)
+        if chart is not None:
+            place = os.path.join(chart, "Chart.yaml")
+            count = len({other for other, _ in places if charts.get(other) == chart})
+            words = f"{count} template{'s' if count > 1 else ''} of this chart not rendered: run helm template"
+            yield from auditor.unread(place, 1, words, "template")
+        else:
+            yield from auditor.unread(path, line, "not rendered: run helm template", "template")
+
+
+# -- many tasks -------------------------------------------------------------------------------------------------------
+
+_auditor: Auditor | None = None  # of a worker process, inherited when it is forked
+
+
+def _batch(tasks: list[Task]) -> tuple[int, Outcome]:
+    assert _auditor is not None
+    whole = Outcome()
+    for task in tasks:
+        whole.add(audit_task(task, _auditor))
+    return sum(task.size_bytes for task in tasks), whole
+
+
+def _outcomes(tasks: list[Task], auditor: Auditor, workers: int) -> Iterator[tuple[int, Outcome]]:
+    global _auditor  # noqa: PLW0603 - rules hold functions, and are not sent to workers but inherited by them
+    _auditor = auditor
+    first = tasks[:INLINE_TASKS] if len(tasks) > 2 * INLINE_TASKS and workers > 1 else tasks
+    rest = tasks[len(first) :]
+    if not rest:
+        for task in first:
+            yield _batch([task])
+        return
+    from concurrent.futures import BrokenExecutor
+
+    from oomsight.pipeline.workers import start
+
+    batches = [rest[at : at + BATCH] for at in range(0, len(rest), BATCH)]
+    pool = start(workers - 1)
+    try:
+        handed: list[tuple[list[Task], Future[tuple[int, Outcome]]]] = []
+        todo = list(reversed(batches))
+        for task in first:
+            yield _batch([task])
+        while todo or handed:
+            while todo and len(handed) < 2 * (workers - 1):
+                batch = todo.pop()
+                handed.append((batch, pool.submit(_batch, batch)))
+            if todo and not handed[0][1].done():  # this process works, too, instead of waiting
+                for task in todo.pop():
+                    yield _batch([task])
+            else:
+                batch, future = handed.pop(0)
+                try:
+                    yield future.result()
+                except BrokenExecutor:  # somebody killed a worker, the OOM killer perhaps
+                    for left in [batch, *(other for other, _ in handed), *reversed(todo)]:
+                        yield _batch(left)
+                    return
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+

@@ -1,0 +1,192 @@
+"""Which files an audit reads: paths, directories and patterns -> tasks. Reads how files begin, nothing more."""
+
+from __future__ import annotations
+
+import glob
+import mmap
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from oomsight.audit.sniff import HEAD_BYTES, FileKind, kind_of
+from oomsight.sources.errors import SourceError, from_os_error
+
+SKIPPED_DIRECTORIES: Final = frozenset(
+    {".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".mypy_cache", ".terraform"}
+)
+_OVERRIDES: Final = {
+    f"{base}.override.{ending}": tuple(f"{base}.{other}" for other in (ending, "yml", "yaml"))
+    for base in ("docker-compose", "compose") for ending in ("yml", "yaml")
+}  # fmt: skip
+STDIN: Final = "-"
+MAPPED_FROM_BYTES: Final = 4 << 20
+
+
+@dataclass(slots=True)
+class Task:
+    """Files that are audited together: a manifest; a compose file and its override; a unit and its drop-ins."""
+
+    kind: FileKind
+    paths: list[str]
+    size_bytes: int = 0
+    chart: str | None = None  #: directory of the Helm chart whose template this is
+
+
+@dataclass(slots=True)
+class Found:
+    """What the paths hold."""
+
+    tasks: list[Task] = field(default_factory=list)
+    files: int = 0  #: looked at
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  #: path, why
+    charts: set[str] = field(default_factory=set)  #: directories of Helm charts with templates
+
+
+def find(paths: Iterable[str], leave_out: Callable[[str], bool]) -> Found:
+    """
+    Return what there is to audit at *paths*: files, directories (all below them) and patterns.
+
+    :raises SourceError: a path that does not exist, or a pattern that matches nothing
+    """
+    finder = _Finder(leave_out)
+    for path in paths:
+        if path == STDIN:
+            finder.found.tasks.append(Task("yaml", [STDIN]))
+            finder.found.files += 1
+            continue
+        for each in _expand(path):
+            finder.path(each)
+    finder.finish()
+    return finder.found
+
+
+def _expand(path: str) -> list[str]:
+    if os.path.lexists(path):
+        return [path]
+    if glob.has_magic(path):
+        if matched := sorted(glob.glob(path, recursive=True)):
+            return matched
+        raise SourceError(path, "no file matches")
+    raise SourceError(path, "no such file or directory")
+
+
+class _Finder:
+    def __init__(self, leave_out: Callable[[str], bool]) -> None:
+        self.leave_out = leave_out
+        self.found = Found()
+        self.seen: set[tuple[int, int]] = set()  # files and directories, so that no loop of links is entered
+        self.dropins: dict[str, list[Task]] = {}  # by name of the unit
+
+    def path(self, path: str) -> None:
+        """Take a path the user gave."""
+        try:
+            info = os.stat(path)
+        except OSError as error:
+            raise from_os_error(path, error) from None
+        if stat.S_ISDIR(info.st_mode):
+            self.directory(path, info)
+        elif stat.S_ISREG(info.st_mode):
+            self.file(path, info, asked=True)
+        else:
+            raise SourceError(path, "is neither file nor directory", "a pipe: oomsight audit - < PIPE")
+
+    def directory(self, path: str, info: os.stat_result) -> None:
+        todo = [(path, info)]
+        while todo:
+            here, about = todo.pop()
+            if (about.st_dev, about.st_ino) in self.seen:
+                continue
+            self.seen.add((about.st_dev, about.st_ino))
+            try:
+                with os.scandir(here) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError as error:
+                self.found.unreadable.append((here, (error.strerror or str(error)).lower()))
+                continue
+            below = []
+            for entry in entries:
+                where = os.path.join(here, entry.name)
+                if self.leave_out(where):
+                    continue
+                try:
+                    inner = entry.stat()
+                except OSError as error:
+                    if not entry.is_symlink():  # a link that leads nowhere is no file
+                        self.found.unreadable.append((where, (error.strerror or str(error)).lower()))
+                    continue
+                if stat.S_ISDIR(inner.st_mode):
+                    if entry.name not in SKIPPED_DIRECTORIES:
+                        below.append((where, inner))
+                elif stat.S_ISREG(inner.st_mode):
+                    self.file(where, inner)
+            todo.extend(reversed(below))
+
+    def file(self, path: str, info: os.stat_result, asked: bool = False) -> None:
+        if (info.st_dev, info.st_ino) in self.seen and not asked:
+            return
+        self.seen.add((info.st_dev, info.st_ino))
+        self.found.files += 1
+        folder, name = os.path.split(path)
+        try:
+            with open(path, "rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            if asked:
+                raise from_os_error(path, error) from None
+            self.found.unreadable.append((path, (error.strerror or str(error)).lower()))
+            return
+        kind = kind_of(name, os.path.basename(folder), head)
+        if kind is None:
+            return
+        task = Task(kind, [path], info.st_size)
+        if kind == "dropin":
+            self.dropins.setdefault(os.path.basename(folder).removesuffix(".d"), []).append(task)
+            return
+        if kind in {"yaml", "template"} and (chart := _chart_of(folder)) is not None:
+            task.chart = chart
+        self.found.tasks.append(task)
+
+    def finish(self) -> None:
+        """Put together what belongs together."""
+        units = {os.path.basename(task.paths[0]): task for task in self.found.tasks if task.kind == "unit"}
+        for name, dropins in self.dropins.items():
+            if name in units:
+                units[name].paths += [task.paths[0] for task in dropins]
+            else:
+                first, *more = dropins
+                first.paths += [task.paths[0] for task in more]
+                self.found.tasks.append(first)
+        by_path = {task.paths[0]: task for task in self.found.tasks}
+        for path, task in list(by_path.items()):
+            folder, name = os.path.split(path)
+            for base in _OVERRIDES.get(name, ()):
+                owner = by_path.get(os.path.join(folder, base))
+                if owner is not None:
+                    owner.paths.append(path)
+                    self.found.tasks.remove(task)
+                    break
+
+
+def _chart_of(folder: str) -> str | None:
+    """Return the directory of the Helm chart whose templates *folder* belongs to."""
+    parts = folder.split(os.sep)
+    for depth in range(len(parts) - 1, -1, -1):
+        if parts[depth] == "templates":
+            chart = os.sep.join(parts[:depth]) or ("." if not folder.startswith(os.sep) else os.sep)
+            if os.path.exists(os.path.join(chart, "Chart.yaml")):
+                return chart
+    return None
+
+
+@contextmanager
+def content(path: str) -> Iterator[bytes | mmap.mmap]:
+    """Give the bytes of a file; one bigger than a document may be is mapped, so that it takes no memory of ours."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size <= MAPPED_FROM_BYTES:
+            yield file.read(MAPPED_FROM_BYTES + 1)
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
