@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import oomsight
+from oomsight.alarms.table import ALARMS
 from oomsight.audit.registry import rules
 from oomsight.audit.settings import KEYS as AUDIT_KEYS
 from oomsight.cli.exits import EXIT_HELP
@@ -39,6 +40,8 @@ from oomsight.report.killers import KILLER_RULES
 from oomsight.sinks.document import json_schema
 from oomsight.sources.decode import CODECS
 from oomsight.sources.needles import NEEDLES
+from oomsight.status.hurts import HURTS
+from oomsight.status.memory import ITEMS
 
 if TYPE_CHECKING:
     from oomsight.audit.model import Rule
@@ -327,6 +330,47 @@ def gfp_page() -> Iterator[str]:
     )
 
 
+# -- alarms -----------------------------------------------------------------------------------------------------------
+
+
+def alarms_page() -> Iterator[str]:
+    """Every memory alarm, and every setting that `status` warns of."""
+    yield "When `oomsight agent` raises a memory alert. How to be told, and how to change a limit:"
+    yield "[be told](../how-to/alerts.md). An alert is raised when its condition has held for the time given (at most a"
+    yield "quarter of the time left), critical from a second limit on, and over when it was on the other side of its"
+    yield "clearing limit for its own time. Page cache is nobody's need: it raises none."
+    yield ""
+    unit = {"pct": " %", "seconds": " s", "per_minute": " a minute"}
+    yield from table(
+        ("code", "of", "measures", "raised", "critical", "for", "over", "after", "source"),
+        [
+            (
+                code(a.code), a.scope, prose(a.measures),
+                f"{'≤' if a.downwards else '≥'} {a.raise_at:g}{unit[a.unit]}",
+                "" if a.critical_at is None else f"{a.critical_at:g}{unit[a.unit]}", f"{a.for_seconds:g} s",
+                f"{'≥' if a.downwards else '≤'} {a.clear_at:g}{unit[a.unit]}", f"{a.clear_seconds:g} s",
+                prose(a.source),
+            )
+            for a in ALARMS
+        ],
+    )  # fmt: skip
+    yield "Growth counts when it was seen for at least a third of the time left and, below two minutes, only when half of"
+    yield "the limit is used: a program that starts is no leak, nor is a heap that was collected and has not been above"
+    yield "its last peak."
+    yield ""
+    yield "## Settings that will hurt"
+    yield ""
+    yield "What `oomsight status` says about the settings of a host."
+    yield ""
+    yield from table(("code", "weight", "what to do", "source"),
+                     [(code(row.code), row.weight, prose(row.cure), prose(row.source)) for row in HURTS])  # fmt: skip
+    yield "## Where RAM is"
+    yield ""
+    yield "How the lines of `/proc/meminfo` become the accounting of `oomsight status`; what is left is `unaccounted`."
+    yield ""
+    yield from table(("item", "what", "lines"), [(code(i.key), i.label, code(i.lines)) for i in ITEMS])
+
+
 # -- metrics ----------------------------------------------------------------------------------------------------------
 
 
@@ -509,6 +553,7 @@ PAGES: Final[dict[str, tuple[str, Callable[[], Iterator[str]]]]] = {
     "badness.md": ("Badness and selection, by kernel", badness_page),
     "gfp.md": ("GFP masks, by kernel", gfp_page),
     "metrics.md": ("Metrics", metrics_page),
+    "alarms.md": ("Memory alarms", alarms_page),
     "audit/README.md": ("Audit rules", audit_page),
     **{f"audit/{row.id}.md": (f"{row.id}: {row.title}", rule_page(row)) for row in rules()},
 }

@@ -161,13 +161,32 @@ def test_default_command_is_explain() -> None:
 
 
 def test_run_without_a_command_runs_the_default_one(monkeypatch) -> None:
-    @click.command("explain")
-    @click.option("--root", default="/")
-    def command(root: str) -> int:
-        return 3 if root == "/" else 1
+    ran = []
+
+    @click.command("any")
+    @click.option("--last")
+    @click.option("--brief", is_flag=True)
+    def command(last: str | None, brief: bool) -> int:
+        ran.append((last, brief))
+        return 3 if brief else 0
 
     monkeypatch.setattr(type(cli), "get_command", lambda _self, _ctx, _name: command)
     assert run([]) == Exit.FOUND
+    assert ran == [(None, False), ("1", True)]
+
+
+def test_run_without_a_command_shows_the_state_where_no_log_can_be_read(monkeypatch, capsys) -> None:
+    @click.command("any")
+    @click.option("--last")
+    @click.option("--brief", is_flag=True)
+    def command(last: str | None, brief: bool) -> int:
+        if last:
+            raise CommandError("no log can be read", Exit.UNSUPPORTED, "use sudo")
+        return int(brief)
+
+    monkeypatch.setattr(type(cli), "get_command", lambda _self, _ctx, _name: command)
+    assert run([]) == Exit.OK
+    assert capsys.readouterr().err == "oomsight: no log can be read; use sudo\n"
 
 
 def test_schema_command_prints_the_schema(capsys) -> None:

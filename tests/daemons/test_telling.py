@@ -123,7 +123,7 @@ def test_telling_directory_that_cannot_be_made_is_said_and_messages_are_told(tmp
 
 def test_settings_of_config_without_the_section_tells_nobody() -> None:
     assert settings_of(parse_config("")).channels == ()
-    assert list(sentences({})) == ["Nobody is told: there is no [[alerts.channel]]."]
+    assert next(iter(sentences({}))) == "Nobody is told: there is no [[alerts.channel]]."
 
 
 def test_directory_is_beside_the_store() -> None:

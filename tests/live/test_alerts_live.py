@@ -33,7 +33,7 @@ _SPEC.loader.exec_module(bench)
 pytestmark = [pytest.mark.live, pytest.mark.skipif(bench.why_not() is not None, reason=f"live: {bench.why_not()}")]
 
 KILLS = 40
-RULE = '[[alerts.rule]]\nname = "each"\nrepeat_seconds = 0\n'
+RULE = '[alerts.memory]\nenabled = false\n[[alerts.rule]]\nname = "each"\nrepeat_seconds = 0\n'
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def test_down_receiver_loses_nothing_and_does_not_slow_detection(tmp_path) -> No
 
 
 def test_message_names_the_container_that_died(tmp_path, tmp_path_factory) -> None:
-    rule = '[[alerts.rule]]\nname = "web"\ncontainer = "web-*"\n'
+    rule = '[alerts.memory]\nenabled = false\n[[alerts.rule]]\nname = "web"\ncontainer = "web-*"\n'
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oomsight.alarms.culprit import POOLS
 from oomsight.alarms.state import HOST
-from oomsight.alarms.table import BY_CODE
+from oomsight.alarms.table import BY_CODE, LONG_SECONDS
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark, unmark
 
@@ -25,33 +25,30 @@ TYPE: Final = "memory"
 
 def memory_event(
     change: Change, blame: Blame | None, seen: str, boot_id: str | None, *,
-    names: Mapping[str, Any] | None = None, victim: str | None = None,
+    names: Mapping[str, Any] | None = None, victim: Who | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """
     Return *change* as plain values. *seen*: ISO 8601 moment; *names*: what is known of the cgroup; *victim*: who would
-    die first, in marked words.
+    die first.
     """
     subject = change.state
     host = change.subject == HOST
     return {
-        "schema": SCHEMA_ID, "type": TYPE, "event_id": f"{change.alert_id}-{change.moment}-{len(subject.told)}",
+        "schema": SCHEMA_ID, "type": TYPE, "event_id": f"{change.alert_id}-{change.moment}-{seen}",
         "alert_id": change.alert_id, "moment": change.moment, "severity": change.severity, "seen": seen,
         "boot_id": boot_id, "raised": change.raised, "scope": "host" if host else "cgroup",
         "cgroup": None if host else change.subject, "limit_bytes": subject.limit_bytes,
         "need_bytes": subject.need_bytes, "cache_bytes": subject.cache_bytes, "headroom_bytes": subject.headroom_bytes,
         "bytes_per_second": subject.bytes_per_second, "time_left_seconds": subject.time_left_seconds,
         "gone": change.gone,
-        "reasons": [{"code": r.code, "title": BY_CODE[r.code].title, "value": _finite(r.value),
+        "reasons": [{"code": r.code, "title": BY_CODE[r.code].title, "value": r.value,
                      "unit": BY_CODE[r.code].unit, "since": r.since} for r in change.reasons],
         "grower": _who(blame.grower if blame else None), "biggest": _who(blame.biggest if blame else None),
         "seconds": blame.seconds if blame else None,
+        "victim": victim.name if victim else None, "victim_pid": victim.pid if victim else None,
         "enrichment": {"attribution": dict(names)} if names else None,
         "headline": unmark(headline(change, blame, names)), "lines": [unmark(x) for x in lines(change, blame, victim)],
     }  # fmt: skip
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None  # neither is NaN
 
 
 def _who(who: Who | None) -> dict[str, Any] | None:
@@ -86,7 +83,7 @@ def headline(change: Change, blame: Blame | None, names: Mapping[str, Any] | Non
     subject = change.state
     where = "This machine" if change.subject == HOST else place_words(change.subject, names)
     if change.gone:
-        return f"{where} is gone"
+        return f"{where}: over, the cgroup is gone"
     if change.moment == "cleared":
         return f"{where}: enough memory again{_room(change)}"
     text = f"{where}: {_reason_words(change.reasons[0], change)}"
@@ -115,6 +112,8 @@ def _reason_words(reason: Reason, change: Change) -> str:
             return f"{value:.0f} % of RAM needed{_room(change)}"
         case "swap_high":
             return f"{value:.0f} % of swap in use"
+        case "memory_growth" | "cgroup_growth" if value >= LONG_SECONDS:
+            return f"grows no more{_room(change)}"
         case "memory_growth" | "cgroup_growth":
             rate = size(int((subject.bytes_per_second or 0) * 60))
             return f"out of memory in about {span(value)} (growing by {rate} a minute{_room(change)})"
@@ -129,7 +128,7 @@ def _reason_words(reason: Reason, change: Change) -> str:
             return f"throttled above memory.high {value:,.0f} times a minute"
 
 
-def lines(change: Change, blame: Blame | None, victim: str | None) -> Iterator[str]:
+def lines(change: Change, blame: Blame | None, victim: Who | None) -> Iterator[str]:
     """What a message says below its headline (marked)."""
     subject = change.state
     if change.moment == "cleared":
@@ -148,7 +147,7 @@ def lines(change: Change, blame: Blame | None, victim: str | None) -> Iterator[s
         else:
             yield f"Who holds most did not grow most: {who_words(biggest)}, {size(biggest.kib << 10)}"
     if victim is not None:
-        yield f"Would be killed first: {victim}"
+        yield f"Would be killed first: {who_words(victim)}, {size(victim.kib << 10)}"
     cgroup = f"oomsight score --cgroup {mark(change.subject, Kind.CGROUP)}"
     yield f"Look: `{'oomsight status' if change.subject == HOST else cgroup}`"
 

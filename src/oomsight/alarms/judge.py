@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from oomsight.alarms.growth import add_point, pace_of
 from oomsight.alarms.reading import headroom_kib, need_kib
 from oomsight.alarms.state import HOST, MOST_SUBJECTS, Subject, Track
-from oomsight.alarms.table import ALARMS, BY_CODE, FULL_SHARE, PRESSED_SHARE, Severity
+from oomsight.alarms.table import ALARMS, BY_CODE, FULL_SHARE, LONG_SECONDS, PRESSED_SHARE, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from oomsight.proc.pressure import Stall
 
 QUARTER: Final = 0.25  #: of the time left that an alarm may wait
+LEAST_PATIENCE_SECONDS: Final = 0.5  #: so that two readings agree
 SAME_STORY: Final = 0.8  #: of the need of the outer cgroup that the inner one holds
 CLOCK_STEP_SECONDS: Final = 5.0
 
-Moment = Literal["raised", "changed", "cleared"]
+Moment = Literal["raised", "changed", "still", "cleared"]
 
 
 class Reason(NamedTuple):
@@ -143,8 +144,7 @@ def _grow(subject: Subject, need: int | None, room: int | None, now: float) -> N
     add_point(subject.points, now, need)
     pace = pace_of(subject.points, subject.limit_bytes)
     subject.bytes_per_second = None if pace is None else pace.bytes_per_second
-    growing = pace is not None and pace.bytes_per_second > 0
-    subject.time_left_seconds = room / pace.bytes_per_second if growing and pace is not None else None
+    subject.time_left_seconds = None if pace is None else pace.time_left_seconds(room, subject.limit_bytes)
 
 
 def _host_values(
@@ -180,7 +180,7 @@ def _cgroup_values(
 def _left(subject: Subject) -> float | None:
     if subject.bytes_per_second is None:
         return None
-    return float("inf") if subject.time_left_seconds is None else subject.time_left_seconds
+    return LONG_SECONDS if subject.time_left_seconds is None else subject.time_left_seconds
 
 
 def _per_minute(subject: Subject, name: str, count: int | None, now: float) -> float | None:
@@ -231,7 +231,12 @@ def _beyond(alarm: Alarm, value: float, limit: float) -> bool:
 
 def _patience(limit: Limit, subject: Subject) -> float:
     left = subject.time_left_seconds
-    return limit.for_seconds if left is None else min(limit.for_seconds, QUARTER * left)
+    return limit.for_seconds if left is None else min(limit.for_seconds, max(QUARTER * left, LEAST_PATIENCE_SECONDS))
+
+
+def still(state: State) -> list[Change]:
+    """Every alert that goes on, as a change that changes nothing: receivers forget what they do not hear of again."""
+    return [_change("still", key, subject) for key, subject in state.subjects.items() if subject.alert_id is not None]
 
 
 # -- telling ----------------------------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ ALARMS: Final[tuple[Alarm, ...]] = (
 """All alarms; of several that hold at once the first of the list gives the name."""
 
 BY_CODE: Final = {alarm.code: alarm for alarm in ALARMS}
+LONG_SECONDS: Final = 1e9  #: time left of what does not grow
 FULL_SHARE: Final = 0.8  #: events at the limit count from this share of it on: below it is page cache being dropped
 PRESSED_SHARE: Final = 0.5  #: stalls of a cgroup count from this share of its limit on
 

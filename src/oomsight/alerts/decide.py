@@ -19,6 +19,7 @@ from oomsight.alerts.facts import Facts, facts_of
 from oomsight.alerts.message import (
     Message,
     Status,
+    clock_words,
     digest_title,
     labels_of,
     message_id,
@@ -34,6 +35,9 @@ REMEMBERED: Final = 10_000  #: events known to be told; more than a ring buffer 
 MAX_GROUPS: Final = 5_000  #: the quietest is ended early when there are more
 MAX_DIGEST_TITLES: Final = 10
 GRACE_SECONDS: Final = 300.0  #: a group stays open at a receiver so much longer than we need to end it
+REFRESH_SECONDS: Final = 600.0  #: between two words to an Alertmanager about an alert that goes on
+REMIND_SECONDS: Final = 14_400.0  #: the same, to people
+SILENT_SECONDS: Final = 7200.0  #: an alert nobody has spoken of for so long is over (its agent was replaced)
 CLOCK_STEP_SECONDS: Final = 5.0  #: a clock that goes back further has been set: all our times move with it
 _CHANGING: Final = re.compile(r"[0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{12,64}|\d{4,}")
 
@@ -58,6 +62,7 @@ class Group:
     untold_kills: int = 0
     untold_events: int = 0
     messages: int = 0
+    alert: str = ""  #: id of the memory alert it tells; such a group is over when the alert is
 
 
 @dataclass(slots=True)
@@ -95,7 +100,7 @@ class State:
         try:
             if value["version"] != 1:
                 return cls()
-            groups = {str(k): Group(**{f.name: v[f.name] for f in fields(Group)}) for k, v in value["groups"].items()}
+            groups = {str(k): _group(v) for k, v in value["groups"].items()}
             rates = {str(k): Rate(**{f.name: v[f.name] for f in fields(Rate)}) for k, v in value["rates"].items()}
             seen = OrderedDict.fromkeys(str(name) for name in value["seen"])
             return cls(groups, rates, seen, float(value["clock"]))
@@ -112,14 +117,17 @@ def decide(
     if facts is None or facts.event_id in state.seen:
         return []
     routes = route(facts, settings)
-    if not routes:
+    if not routes and facts.alert_id is None:
         return []  # not seen: an update may know its container, and then a rule wants it
     state.seen[facts.event_id] = None
     while len(state.seen) > REMEMBERED:
         state.seen.popitem(last=False)
     found: list[Message] = []
-    for channel, rule in routes.items():
-        found += turn.event(facts, event, channel, rule)
+    if facts.alert_id is not None:
+        found += turn.alert(facts, event)
+    else:
+        for channel, rule in routes.items():
+            found += turn.event(facts, event, channel, rule)
     while len(state.groups) > MAX_GROUPS:
         found += turn.end(min(state.groups, key=lambda key: state.groups[key].last))
     return found
@@ -132,7 +140,7 @@ def tick(settings: Settings, state: State, now: float) -> list[Message]:
     for channel in list(state.rates):
         found += turn.digest(channel)
     for key, group in list(state.groups.items()):
-        if now >= group.last + group.resolve_seconds:
+        if now >= group.last + _quiet_seconds(group):
             found += turn.end(key)
         elif group.untold_events and group.told is not None and now >= group.told + group.repeat_seconds:
             found += turn.repeat(key, None)
@@ -141,7 +149,7 @@ def tick(settings: Settings, state: State, now: float) -> list[Message]:
 
 def due_seconds(settings: Settings, state: State) -> float | None:
     """Return when :func:`tick` has something to do (unix seconds); ``None`` = not before the next event."""
-    times = [group.last + group.resolve_seconds for group in state.groups.values()]
+    times = [group.last + _quiet_seconds(group) for group in state.groups.values()]
     times += [g.told + g.repeat_seconds for g in state.groups.values() if g.untold_events and g.told is not None]
     for channel, rate in state.rates.items():
         limit = _limit(channel, settings)
@@ -183,8 +191,47 @@ class _Turn:
                 group.title, group.lines, group.subject = title_of(facts), list(facts.lines), subject_of(facts)
                 yield from self.repeat(key, event)
             return
-        rate = self._rate(channel)
-        if not facts.drill and (rate.alerts or not self._take(rate, channel)):
+        yield from self._first(key, group, facts, event)
+
+    def alert(self, facts: Facts, event: Mapping[str, Any]) -> Iterator[Message]:
+        """
+        A memory alert was raised, has changed, goes on or is over. A warning that turns critical is a story of its own:
+        other people may have to hear of it, and its labels differ.
+        """
+        now, groups = self.now, self.state.groups
+        mine = [key for key, group in groups.items() if group.alert == facts.alert_id]
+        if facts.moment == "cleared":
+            for key in mine:
+                groups[key].lines = list(facts.lines)
+                yield from self.end(key, title_of(facts))
+            return
+        for key in mine:
+            group = groups[key]
+            group.last, group.title, group.lines = now, title_of(facts), list(facts.lines)
+            group.subject = subject_of(facts)
+        for channel, rule in route(facts, self.settings).items():
+            key = message_id(channel, facts.alert_id, facts.severity.word)
+            if key not in groups:
+                group = groups[key] = Group(
+                    channel, rule.name, facts.severity.word, title_of(facts), list(facts.lines), labels_of(facts),
+                    subject_of(facts), now, now, rule.repeat_seconds, rule.resolve_seconds, alert=facts.alert_id or "",
+                )  # fmt: skip
+                yield from self._first(key, group, facts, event)
+            elif groups[key].told is not None:
+                group = groups[key]
+                group.untold_events += facts.moment == "changed"
+                pause = group.repeat_seconds if group.untold_events else self._remind_seconds(channel)
+                if now >= (group.told or 0.0) + pause:
+                    yield from self.repeat(key, event)
+
+    def _remind_seconds(self, channel: str) -> float:
+        spec = self.settings.channel(channel)
+        return REFRESH_SECONDS if spec is not None and spec.type == "alertmanager" else REMIND_SECONDS
+
+    def _first(self, key: str, group: Group, facts: Facts, event: Mapping[str, Any]) -> Iterator[Message]:
+        """The first message of *group*, or its place in the next digest."""
+        rate = self._rate(group.channel)
+        if not facts.drill and (rate.alerts or not self._take(rate, group.channel)):
             _hold(rate, key, group, facts.kills)
         else:
             yield self._message(key, Status.FIRING, group.title, event)
@@ -193,22 +240,20 @@ class _Turn:
         """More of the same."""
         group = self.state.groups[key]
         if self._take(self._rate(group.channel), group.channel):
-            title = repeat_title(group.title, group.untold_kills, group.untold_events, group.kills, group.first)
-            yield self._message(key, Status.REPEAT, title, event)
+            yield self._message(key, Status.REPEAT, _again_title(group), event)
         else:  # due again when there is a token
             group.told = self.now - group.repeat_seconds + 60 / (_limit(group.channel, self.settings) or 60)
 
-    def end(self, key: str) -> Iterator[Message]:
-        """The group is over; what was not told yet is told."""
+    def end(self, key: str, title: str | None = None) -> Iterator[Message]:
+        """The group is over; what was not told yet is told. *title* says how, where that is known."""
         group = self.state.groups[key]
         spec = self.settings.channel(group.channel)
         if spec is not None and group.told is not None:
             if spec.resolved:
-                title = resolved_title(group.title, group.kills, group.resolve_seconds)
-                yield self._message(key, Status.RESOLVED, title, None)
-            elif group.untold_events:
-                title = repeat_title(group.title, group.untold_kills, group.untold_events, group.kills, group.first)
-                yield self._message(key, Status.REPEAT, title, None)
+                over = title or resolved_title(group.title, group.kills, _quiet_seconds(group))
+                yield self._message(key, Status.RESOLVED, over, None)
+            elif group.untold_events and not group.alert:
+                yield self._message(key, Status.REPEAT, _again_title(group), None)
         del self.state.groups[key]
 
     def digest(self, channel: str) -> Iterator[Message]:
@@ -243,7 +288,7 @@ class _Turn:
         return Message(
             message_id(key, group.first, status, event_id or number), group.channel, status, group.rule, key,
             group.severity, title, tuple(group.lines), group.labels, group.kills, group.first, self.now,
-            max(group.resolve_seconds, group.repeat_seconds) + GRACE_SECONDS, event_id, group.subject,
+            _hold_seconds(group) + GRACE_SECONDS, event_id, group.subject,
             slim(event) if event is not None else None,
         )  # fmt: skip
 
@@ -263,6 +308,26 @@ class _Turn:
             return False
         rate.tokens -= 1
         return True
+
+
+def _group(value: Mapping[str, Any]) -> Group:
+    """A group as an older release may have written it."""
+    return Group(**{f.name: value[f.name] for f in fields(Group) if f.name in value})
+
+
+def _quiet_seconds(group: Group) -> float:
+    """After so long without a word the group is over."""
+    return SILENT_SECONDS if group.alert else group.resolve_seconds
+
+
+def _hold_seconds(group: Group) -> float:
+    return 3 * REFRESH_SECONDS if group.alert else max(group.resolve_seconds, group.repeat_seconds)
+
+
+def _again_title(group: Group) -> str:
+    if group.alert:
+        return f"Still, since {clock_words(group.first)}: {group.title}"
+    return repeat_title(group.title, group.untold_kills, group.untold_events, group.kills, group.first)
 
 
 def _limit(channel: str, settings: Settings) -> int | None:

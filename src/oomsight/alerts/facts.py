@@ -18,6 +18,7 @@ from oomsight.naming.marked import Kind, mark
 DRILL_PREFIX: Final = "oomsight-drill-"
 """Cgroups of ``oomsight drill`` begin so: their kills are meant, go to every channel and are never grouped."""
 
+MEMORY: Final = "memory"  #: :attr:`Facts.kind` of a memory alert (:mod:`oomsight.alarms.event`)
 NOTE: Final = "note"  #: :attr:`Facts.kind` of a remark of the agent (a count that differs, records lost)
 
 Event = Mapping[str, Any]
@@ -78,6 +79,8 @@ class Facts:
     where: str | None = None  #: shortest words for the place, when names are known; marked
     drill: bool = False
     lines: tuple[str, ...] = ()  #: what a message says below its headline
+    alert_id: str | None = None  #: of a memory alert: the same from ``raised`` to ``cleared``
+    moment: str | None = None  #: of a memory alert: raised, changed, still, cleared
 
     @property
     def place(self) -> str:
@@ -104,6 +107,8 @@ def facts_of(event: Event, node: str | None = None) -> Facts | None:
             f"{code} {event.get('seen')}", NOTE, code, severity, headline, time=event.get("seen"), cgroup=cgroup,
             node=node,
         )  # fmt: skip
+    if event.get("type") == MEMORY:
+        return _memory_facts(event, node)
     if event.get("stage") == "provisional" or event.get("replayed"):
         return None
     incident: Mapping[str, Any] = event["incident"]
@@ -125,6 +130,31 @@ def facts_of(event: Event, node: str | None = None) -> Facts | None:
         node=names.get("node") or incident["host"] or node, where=_where(names),
         drill=drill, lines=tuple(_lines(event, names, known, drill)),
     )  # fmt: skip
+
+
+def _memory_facts(event: Event, node: str | None) -> Facts:
+    names = (event.get("enrichment") or {}).get("attribution") or {}
+    who = event["grower"] or event["biggest"] or {}
+    process = who if who.get("kind") in {"process", "name"} else {}
+    known: list[tuple[str | None, Kind]] = [(w["name"], Kind.COMM) for w in (event["grower"], event["biggest"]) if w]
+    known += [(event["victim"], Kind.COMM), (event["cgroup"], Kind.CGROUP)]
+    known.append(((event["cgroup"] or "").rpartition("/")[2], Kind.CGROUP))
+    known += [(names.get(key), Kind.OWNER) for key in ("name", *_OWNER_KEYS)]
+    return Facts(
+        event_id=event["event_id"], kind=MEMORY, cause=event["reasons"][0]["code"] if event["reasons"] else "unknown",
+        severity=Severity[str(event["severity"]).upper()], headline=marked_again(event["headline"], known),
+        time=event["seen"], comm=process.get("name"), pid=process.get("pid"), cgroup=event["cgroup"],
+        unit=names.get("unit"), container=names.get("container") or names.get("container_id"), pod=names.get("pod"),
+        namespace=names.get("namespace"), pod_uid=names.get("pod_uid"), image=names.get("image"),
+        user=names.get("user"), machine=names.get("machine"), node=names.get("node") or node,
+        lines=tuple(marked_again(line, known) for line in event["lines"]), alert_id=event["alert_id"],
+        moment=event["moment"],
+    )  # fmt: skip
+
+
+_OWNER_KEYS: Final = (
+    "unit", "slice", "machine", "container", "pod", "namespace", "user", "image", "runtime", "session",
+)  # fmt: skip
 
 
 def _where(names: Mapping[str, Any]) -> str | None:
@@ -175,9 +205,12 @@ def _names(
         yield path, Kind.CGROUP
         yield (path or "").rpartition("/")[2], Kind.CGROUP
     for one in (owner, incident.get("oom_owner") or {}, names):
-        for key in ("unit", "slice", "machine", "container", "pod", "namespace", "user", "image", "runtime", "session"):
+        for key in _OWNER_KEYS:
             yield one.get(key), Kind.OWNER
         yield one.get("container_id"), Kind.ID
+
+
+_MARKS: Final = {2: "\\x02", 3: "\\x03", 31: "\\x1f"}
 
 
 def marked_again(text: str, names: Iterable[tuple[str | None, Kind]]) -> str:
@@ -186,8 +219,8 @@ def marked_again(text: str, names: Iterable[tuple[str | None, Kind]]) -> str:
 
     A name counts only where it is not part of a longer word. Nothing in *text* can forge a mark.
     """
-    text = text.translate({2: "\\x02", 3: "\\x03", 31: "\\x1f"})
-    table = {name: kind for name, kind in names if name}
+    text = text.translate(_MARKS)
+    table = {name.translate(_MARKS): kind for name, kind in names if name}
     if not table:
         return text
     parts = sorted(table, key=len, reverse=True)

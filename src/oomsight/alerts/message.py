@@ -9,7 +9,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
 
-from oomsight.alerts.facts import NOTE, Facts
+from oomsight.alerts.facts import MEMORY, NOTE, Facts
 from oomsight.alerts.rules import seconds_words
 
 SCHEMA_ID: Final = "oomsight.alert/1"
@@ -68,10 +68,12 @@ def message_id(*parts: object) -> str:
 def labels_of(facts: Facts) -> dict[str, str]:
     """Return labels of few values: what stays the same for all events of a group."""
     name = "OOMDrill" if facts.drill else "OOMKill" if facts.kills else "OOMEvent"
+    if facts.kind == MEMORY:
+        name = "MemoryAlert"
     place = {"namespace": facts.namespace, "pod": facts.pod, "container": facts.container}
     if not any(place.values()):
         place |= {"machine": facts.machine, "unit": facts.unit}
-    if not any(place.values()) and facts.kind != "global":
+    if not any(place.values()) and facts.kind != "global" and facts.cgroup is not None:
         place["cgroup"] = facts.cgroup
     found = {
         "alertname": name, "severity": facts.severity.word, "kind": facts.kind, "cause": facts.cause,
@@ -119,7 +121,7 @@ def clock_words(seconds: float) -> str:
 
 def slim(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return *event* without its bulk: a message must not become a megabyte because 10,000 tasks ran."""
-    if event.get("type") == NOTE:
+    if event.get("type") in {NOTE, MEMORY}:
         return dict(event)
     incident = {key: _short(value) for key, value in event["incident"].items() if key not in _HEAVY}
     if incident.get("memcg"):

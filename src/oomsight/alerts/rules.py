@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Final
 
+from oomsight.alarms.table import Limits
 from oomsight.alerts.facts import Facts, Severity
 
 Patterns = tuple[str, ...]
@@ -58,6 +59,7 @@ class Settings:
 
     rules: tuple[Rule, ...] = DEFAULT_RULES
     channels: tuple[ChannelSpec, ...] = ()
+    memory: Limits = field(default_factory=Limits)  #: when memory alarms are raised
 
     def channel(self, name: str) -> ChannelSpec | None:
         """Return the channel called *name*."""

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from oomsight.alerts.facts import NOTE, SEVERITY_OF, Severity
+from oomsight.alarms.settings import AlarmsError, parse_alarms
+from oomsight.alerts.facts import MEMORY, NOTE, SEVERITY_OF, Severity
 from oomsight.alerts.rules import PATTERN_FIELDS, RULE_KEYS, ChannelSpec, Rule, Settings, rule_sentence, seconds_words
 
 
@@ -57,13 +58,17 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 def parse_settings(section: Mapping[str, Any]) -> Settings:
     """Return the settings of the table ``[alerts]``. Raises :class:`AlertsError` at the first mistake."""
-    _known(section, ("rule", "channel"), "[alerts]")
+    _known(section, ("rule", "channel", "memory"), "[alerts]")
     channels = tuple(_channel(table) for table in _tables(section, "channel"))
     names = [channel.name for channel in channels]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise AlertsError(f"two channels are called {twice}")
     rules = tuple(_rule(table, number, names) for number, table in enumerate(_tables(section, "rule"), 1))
-    return Settings(rules or Settings().rules, channels)
+    try:
+        memory = parse_alarms(section.get("memory", {}))
+    except AlarmsError as error:
+        raise AlertsError(str(error)) from None
+    return Settings(rules or Settings().rules, channels, memory)
 
 
 def sentences(settings: Settings) -> Iterator[str]:
@@ -164,8 +169,9 @@ def _rule(table: Mapping[str, Any], number: int, channels: list[str]) -> Rule:
         if key in table:
             values[key] = _texts(table[key], f"{where}: {key}")
     for text in values.get("kind", ()):
-        if not set("*?[!") & set(text) and text not in {*SEVERITY_OF, NOTE}:
-            raise AlertsError(f"{where}: there is no kind '{text}'; there are: {', '.join([*SEVERITY_OF, NOTE])}")
+        if not set("*?[!") & set(text) and text not in {*SEVERITY_OF, NOTE, MEMORY}:
+            kinds = ", ".join([*SEVERITY_OF, NOTE, MEMORY])
+            raise AlertsError(f"{where}: there is no kind '{text}'; there are: {kinds}")
     if "severity" in table:
         words = [severity.word for severity in Severity]
         if table["severity"] not in words:

@@ -50,11 +50,12 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("completion", "oomsight.cli.main:completion_command", "Print the completion script for a shell.", "Tools"),
 )
 
-DEFAULT_COMMAND: Final = "explain"
-"""What ``oomsight`` alone runs."""
+DEFAULT_COMMANDS: Final = (("status", ()), ("explain", ("--last", "1", "--brief")))
+"""What ``oomsight`` alone runs: how things are, and the last kill."""
 
 EXAMPLES: Final = (
-    ("oomsight", "explain the OOM kills this host remembers"),
+    ("oomsight", "the state of this host's memory, and the last OOM kill it remembers"),
+    ("oomsight explain", "explain all the kills it remembers"),
     ("oomsight explain /var/log/kern.log*", "explain those in log files, compressed ones included"),
     ("dmesg | oomsight explain -", "explain what comes from standard input"),
     ("oomsight explain --format json crash.txt | jq .incidents[0].culprit", "answer for programs"),
@@ -108,20 +109,31 @@ class LazyGroup(click.Group):
 @click.group(
     PROGRAM, cls=LazyGroup, rows=COMMANDS, invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Hindsight, insight and foresight for the Linux OOM killer. Without a command: explain the OOM kills this"
-    " host remembers.",
+    help="Hindsight, insight and foresight for the Linux OOM killer. Without a command: the state of this host's"
+    " memory and the last OOM kill it remembers.",
 )  # fmt: skip
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> Any:
-    """Run the default command when there is no other."""
+    """Run the default commands when there is no other."""
     if ctx.invoked_subcommand is not None:
         return None
-    command = cli.get_command(ctx, DEFAULT_COMMAND)
-    if command is None:
-        raise CommandError(f"{DEFAULT_COMMAND} is missing from the table of commands")
-    with command.make_context(DEFAULT_COMMAND, [], parent=ctx) as inner:
-        return command.invoke(inner)
+    status = 0
+    for number, (name, args) in enumerate(DEFAULT_COMMANDS):
+        command = cli.get_command(ctx, name)
+        if command is None:
+            raise CommandError(f"{name} is missing from the table of commands")
+        if number:
+            answer("\n")
+            sys.stdout.flush()
+        try:
+            with command.make_context(name, list(args), parent=ctx) as inner:
+                status = command.invoke(inner) or status
+        except CommandError as error:
+            if not number or error.status is not Exit.UNSUPPORTED:
+                raise
+            remark(explain_error(error)[0])  # no log this user may read: the rest was told all the same
+    return status
 
 
 SCHEMAS: Final = {

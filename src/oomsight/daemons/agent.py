@@ -9,25 +9,34 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
+from oomsight.alerts.facts import facts_of
 from oomsight.daemons.config import Config, ConfigError
 from oomsight.daemons.detector import Detector, Sources, missing_words
 from oomsight.daemons.hub import Enricher, Hub, Subscriber
 from oomsight.daemons.notify import Notifier
 from oomsight.daemons.writer import StoreWriter
+from oomsight.live.counters import Finding
 from oomsight.live.events import REMEMBERED, LiveEvent, Registry
 from oomsight.naming.marked import unmark
 from oomsight.sinks.live_event import event_dict, note_dict
 from oomsight.sinks.store import Store, StoreBusy, StoreError, default_path
 
-if TYPE_CHECKING:
-    from oomsight.live.counters import Finding
-
 POSITION_SECONDS: Final = 60.0  #: between two savings of where to read on while nothing happens
 
 Say = Callable[[str], None]
 """Writes one line to the log (stderr, which systemd keeps)."""
+
+
+class Beside(Protocol):
+    """Something that works beside detection, on a thread or in a process of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def close(self) -> None:
+        """End, within seconds."""
 
 
 @dataclass(slots=True)
@@ -45,6 +54,7 @@ class Agent:
     on_reload: tuple[Callable[[Config], None], ...] = ()
     notifier: Notifier = field(default_factory=Notifier)
     sources: Sources | None = None  #: ``None`` = as the configuration says
+    beside: tuple[Beside, ...] = ()  #: started when detection runs, ended before the store is closed
 
     hub: Hub = field(init=False)
     detector: Detector = field(init=False)
@@ -74,6 +84,8 @@ class Agent:
             self.detector.open()
             for line in missing_words(self.detector.health):
                 self.say(f"not used: {line}")
+            for one in self.beside:
+                one.start()
             self.notifier.send("READY=1", f"STATUS={self.detector.health.status()}")
             while not self._stopping:
                 self._turn()
@@ -87,6 +99,14 @@ class Agent:
     def stop(self) -> None:
         """End :meth:`run` after the current turn."""
         self._stopping = True
+
+    def memory(self, document: dict[str, Any]) -> None:
+        """Take a memory alert (:mod:`oomsight.alarms.event`) from any thread: note it and tell everybody."""
+        facts = facts_of(document)
+        if self.writer is not None and facts is not None and document["moment"] != "still":
+            finding = Finding(f"memory_{document['moment']}", facts.headline, {"alert": document["alert_id"]})
+            self.writer.note(finding, time.time_ns() // 1000, self.detector.boot_id)
+        self.hub.publish(document)
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -204,6 +224,8 @@ class Agent:
 
     def _close(self) -> None:
         positions = self._positions()
+        for one in self.beside:
+            one.close()
         self.detector.close()
         if self.writer is not None:
             unseen, boot = self.detector.check.unseen, self.detector.boot_id

@@ -79,7 +79,7 @@ class Config:
         """Yield every setting as a sentence."""
         for setting in SETTINGS:
             yield setting.says(self.values[setting.key])
-        for name, section in self.sections.items():
+        for name, section in {"alerts": {}, **self.sections}.items():  # memory alarms need no section
             yield from _extension(name)(section)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from oomsight.daemons.agent import Agent, Say
 from oomsight.daemons.attribution import NAMES_FILE, Attribution
+from oomsight.daemons.memory_watch import open_watch
 from oomsight.daemons.telling import Telling, TellingBusy, directory_for, settings_of
+from oomsight.sinks.alarm_file import path_beside
 from oomsight.sinks.store import StoreBusy, default_path
 
 if TYPE_CHECKING:
@@ -40,13 +42,18 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config], places: 
         subscribers: dict[str, Subscriber] = {telling.name: telling}
         if telemetry is not None:
             subscribers[telemetry.name] = telemetry
+        file = path_beside(store) if config["store.enabled"] else None
+        watch = open_watch(
+            telling.settings.memory, lambda document: agent.memory(document),  # noqa: PLW0108 - made below
+            names=names.whose, file=file, say=say,
+        )  # fmt: skip
         agent = Agent(
             config, say, reload=reload, subscribers=subscribers, enrichers=(names,), refine=names.settle,
-            on_reload=(telling.reload,),
+            on_reload=(telling.reload, lambda fresh: watch.reload(settings_of(fresh).memory)), beside=(watch,),
         )  # fmt: skip
         names.start()
         if telemetry is not None:
-            telemetry.agent = agent
+            telemetry.agent, telemetry.alerts = agent, watch.feed.active
             telemetry.start()
         agent.run()
     finally:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._version import __version__
 from oomsight.daemons.exporter import Exporter
 from oomsight.daemons.http import Answer, Asked, Endpoint, json_answer
 from oomsight.metrics.agent import Own, agent_families
+from oomsight.metrics.alerts import alert_families
 from oomsight.metrics.host import Locate, host_families, place_by_path
 from oomsight.metrics.tally import MAX_SERIES, restored
 from oomsight.naming.marked import unmark
@@ -55,6 +56,7 @@ class Telemetry:
     ) -> None:  # fmt: skip
         wanted = settings.metrics
         self.agent: Agent | None = None  #: set before its run; tells health and queues
+        self.alerts: Callable[[], Sequence[Mapping[str, Any]]] = list  #: the memory alerts held; set like the agent
         self._say, self._locate, self._settle, self._store = say, locate, settle, store
         self._most_cgroups = wanted.cgroups if wanted is not None else 100
         self._samples = samples or HostSamples(victim_seconds=wanted.predict_seconds if wanted is not None else 60)
@@ -88,6 +90,10 @@ class Telemetry:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Count *event* and hand it to the exporters when it is final."""
+        if event["type"] == "memory":
+            if event["moment"] != "still":
+                self._offer(event)
+            return
         if event["type"] == "incident":
             self._settle(event)
         self._take(event, told=True)
@@ -107,7 +113,8 @@ class Telemetry:
         queues = hub.queued() if hub is not None else {}
         own = Own(__version__, cpu, resident, queues, {x.name: x.state() for x in self.exporters})
         host = host_families(self._samples.sample(), self._locate, most_cgroups=self._most_cgroups)
-        return [*counted, *host, *agent_families(health, own)]
+        held = alert_families(self.alerts(), self._locate, most=self._most_cgroups)
+        return [*counted, *host, *held, *agent_families(health, own)]
 
     # -- counting -----------------------------------------------------------------------------------------------------
 

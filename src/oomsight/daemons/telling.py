@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight.alarms.settings import alarm_sentences
 from oomsight.alerts.decide import State, decide, due_seconds, tick
 from oomsight.alerts.rules import Settings
 from oomsight.alerts.settings import AlertsError, parse_settings
@@ -52,6 +53,7 @@ def sentences(section: Mapping[str, Any]) -> Iterable[str]:
     for spec in settings.channels:
         if missing := missing_words(spec):
             yield f"Channel {spec.name} cannot be used here: {missing}."
+    yield from alarm_sentences(settings.memory)
 
 
 def settings_of(config: Config) -> Settings:
@@ -100,7 +102,8 @@ class Telling:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Take one event or note of the agent."""
-        self._settle(event)
+        if event["type"] == "incident":
+            self._settle(event)
         with self._wake:
             self._send(decide(event, self.settings, self._state, self._clock(), self._node))
             self._wake.notify()

@@ -53,6 +53,8 @@ LABELS: Final[dict[str, Label]] = {
         Label("exporter", "otlp or zabbix", otel="oomsight.exporter"),
         Label("sample", "host, cgroups or victims", otel="oomsight.sample"),
         Label("code", "code of the remark", otel="oomsight.code"),
+        Label("alarm", "code of the memory alarm", otel="oomsight.alarm"),
+        Label("severity", "warning or critical", otel="oomsight.severity"),
         Label("version", "version of oomsight", otel="service.version"),
     )
 }
@@ -143,6 +145,10 @@ METRICS: Final[tuple[Metric, ...]] = (
            _VICTIM, ("at",)),
     Metric("oomsight_predicted_victim_margin_bytes", "gauge", "How far it is ahead of the next.", _VICTIM, ("at",),
            "min"),
+    # -- alerts
+    Metric("oomsight_alert_active", "gauge",
+           "1 = the agent holds this memory alert (reference/alarms.md); no cgroup = the host.", "memory alarms",
+           ("alarm", "severity", *_CGROUP), "max"),
     # -- the agent itself
     Metric("oomsight_build_info", "info", "Version of the agent.", "the agent", ("version",)),
     Metric("oomsight_agent_start_time_seconds", "gauge", "When it was started.", "the agent"),

@@ -82,6 +82,9 @@ def log_record(document: Mapping[str, Any], now: float) -> Json:
     if document["type"] == "note":
         facts: Json = {"event.name": "oomsight.note", "oomsight.code": document["code"]}
         at, body = now, document["text"]
+    elif document["type"] == "memory":
+        facts = dict(alert_attributes(document))
+        at, body = now, document["headline"]
     else:
         facts = dict(incident_attributes(document))
         at, body = event_seconds(document, now), document["incident"]["headline"]
@@ -91,6 +94,22 @@ def log_record(document: Mapping[str, Any], now: float) -> Json:
         "timeUnixNano": _nano(at), "observedTimeUnixNano": _nano(now), "severityNumber": number, "severityText": word,
         "eventName": name, "body": _value(body), "attributes": attributes(facts),
     }  # fmt: skip
+
+
+def alert_attributes(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """What a memory alert says, by OpenTelemetry's names."""
+    yield "event.name", "oomsight.memory_alert"
+    yield "oomsight.alert_id", document["alert_id"]
+    yield "oomsight.moment", document["moment"]
+    yield "oomsight.severity", document["severity"]
+    yield "oomsight.alarm", document["reasons"][0]["code"] if document["reasons"] else None
+    yield "linux.cgroup.path", document["cgroup"]
+    for field in ("limit", "need", "headroom"):
+        yield f"oomsight.{field}", document[f"{field}_bytes"]
+    yield "oomsight.time_left", document["time_left_seconds"]
+    who = document["grower"] or document["biggest"] or {}
+    yield "oomsight.culprit", who.get("name")
+    yield "process.pid", who.get("pid")
 
 
 def incident_attributes(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

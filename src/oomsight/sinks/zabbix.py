@@ -37,7 +37,7 @@ _HEADER: Final = struct.Struct("<4sBII")
 _MAGIC: Final = b"ZBXD"
 _MOST_ANSWER_BYTES: Final = 64 << 10
 _FAILED: Final = re.compile(r"failed: (\d+)")
-_BY_KILL: Final = {"oomsight_oom_kills_total", "oomsight_last_oom_kill_timestamp_seconds"}
+_BY_KILL: Final = {"oomsight_oom_kills_total", "oomsight_last_oom_kill_timestamp_seconds", "oomsight_alert_active"}
 
 
 class Item(NamedTuple):
@@ -117,7 +117,9 @@ class ZabbixSender:
         self._address, self._host, self._timeout_seconds = address, host, timeout_seconds
 
     def item(self, document: Mapping[str, Any], now: float) -> Item | None:
-        """The incident in one line; notes are in the metrics."""
+        """The incident or memory alert in one line; notes are in the metrics."""
+        if document["type"] == "memory":
+            return Item(INCIDENT_KEY, str(document["headline"]).encode("utf-8", "backslashreplace").decode(), now)
         if document["type"] != "incident":
             return None
         incident = document["incident"]

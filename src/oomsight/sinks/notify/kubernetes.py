@@ -86,7 +86,8 @@ def event_of(message: Message) -> dict[str, Any]:
     node = subject.get("node") or ""
     return {
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": subject["namespace"]},
-        "involvedObject": involved, "type": "Warning", "reason": "OOMKill",
+        "involvedObject": involved, "type": "Warning",
+        "reason": "MemoryAlert" if message["labels"].get("kind") == "memory" else "OOMKill",
         "message": text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…",
         "count": max(message["kills"], 1), "firstTimestamp": first, "lastTimestamp": last,
         "source": {"component": "oomsight", "host": node}, "reportingComponent": "oomsight", "reportingInstance": node,
