@@ -354,9 +354,9 @@ def alarms_page() -> Iterator[str]:
             for a in ALARMS
         ],
     )  # fmt: skip
-    yield "Growth counts when it was seen for at least a third of the time left and, below two minutes, only when half of"
-    yield "the limit is used: a program that starts is no leak, nor is a heap that was collected and has not been above"
-    yield "its last peak."
+    yield "Growth counts when it was seen for at least a third of the time left and, below two minutes, only when half"
+    yield "of the limit is used: a program that starts is no leak, nor is a heap that was collected and has not been"
+    yield "above its last peak."
     yield ""
     yield "## Settings that will hurt"
     yield ""

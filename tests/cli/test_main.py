@@ -155,9 +155,9 @@ def test_run_into_a_closed_pipe_is_silent() -> None:
     assert (done.returncode, done.stderr) == (Exit.PIPE, b"")
 
 
-def test_default_command_is_explain() -> None:
-    assert cli_main.DEFAULT_COMMAND == "explain"
-    assert COMMANDS[0].name == "explain"
+def test_default_commands_are_commands() -> None:
+    assert [name for name, _ in cli_main.DEFAULT_COMMANDS] == ["status", "explain"]
+    assert {name for name, _ in cli_main.DEFAULT_COMMANDS} <= {row.name for row in COMMANDS}
 
 
 def test_run_without_a_command_runs_the_default_one(monkeypatch) -> None:

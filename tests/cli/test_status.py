@@ -159,9 +159,11 @@ def test_status_of_this_machine_agrees_with_proc_and_does_not_list_itself() -> N
         assert Path(f"/proc/{holder['pid']}/comm").read_bytes().rstrip(b"\n") == os.fsencode(holder["name"])
 
 
-def test_status_names_who_grows_on_this_machine() -> None:
+def test_status_names_who_grows_on_this_machine(tmp_path) -> None:
+    program = tmp_path / "growing-one"  # its own name: what shares one is one row
+    program.symlink_to(os.path.realpath(sys.executable))
     code = "import time\nx=[]\nprint('go', flush=True)\nfor _ in range(200): x.append(b'a'*(1<<20)); time.sleep(0.02)"
-    grower = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    grower = subprocess.Popen([program, "-I", "-c", code], stdout=subprocess.PIPE)
     try:
         assert grower.stdout.read(2) == b"go"
         env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

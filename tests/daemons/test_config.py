@@ -10,7 +10,9 @@ from oomsight.daemons.config import SETTINGS, ConfigError, parse_config, read_co
 def test_parse_config_empty_has_every_default() -> None:
     config = parse_config("")
     assert dict(config.values) == {s.key: s.default for s in SETTINGS}
-    assert len(list(config.sentences())) == len(SETTINGS)
+    told = list(config.sentences())
+    assert told[: len(SETTINGS)] == [setting.says(setting.default) for setting in SETTINGS]
+    assert any(sentence.startswith("Alarm memory_high: at least 80 %") for sentence in told), "on without a section"
 
 
 def test_parse_config_values_change_the_sentences() -> None:
@@ -61,7 +63,8 @@ def test_parse_config_section_of_an_extension_is_checked_by_it(monkeypatch) -> N
             raise ConfigError("needs 'to'")
         yield f"Tell {table['to']}."
 
-    monkeypatch.setattr(module, "_extension", lambda _name: check)
+    real = module._extension
+    monkeypatch.setattr(module, "_extension", lambda name: check if name == "tell" else real(name))
     assert "Tell you." in list(parse_config("[tell]\nto = 'you'\n").sentences())
     with pytest.raises(ConfigError, match=r"f: \[tell\] needs 'to'"):
         parse_config("[tell]\n", "f")
