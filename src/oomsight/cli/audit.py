@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from oomsight._version import __version__
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
     Command,
@@ -32,6 +33,7 @@ EXAMPLES: Final = (
     ("helm template mychart | oomsight audit -", "what Helm renders, or kubectl kustomize, or kubectl get -o yaml"),
     ("oomsight audit --format sarif . > oomsight.sarif", "for code scanning"),
     ("oomsight audit --explain OS404", "what a rule means, and how to mend it"),
+    ("oomsight audit --explain-incident last", "which rules would have prevented the last stored kill"),
 )
 
 
@@ -49,6 +51,10 @@ EXAMPLES: Final = (
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Show every finding of a rule that has many.")
 @click.option("--explain", "explain_id", metavar="RULE", help="Say what a rule means and how to mend what it finds.")
+@click.option("--explain-incident", "incident", metavar="ID",
+              help="Say which rules would have prevented a stored kill, played again in the simulator; ID or 'last'.")
+@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+              help="Incident store for it.  [default: the agent's]")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Processes.  [default: one for each core]")
 @format_option("text", "json", "markdown", "sarif", "junit")
 @width_option
@@ -56,8 +62,8 @@ EXAMPLES: Final = (
 @root_option
 def command(  # noqa: PLR0917 - click passes them by name
     paths: tuple[str, ...], fail_on: str | None, select: tuple[str, ...], ignore: tuple[str, ...],
-    config_path: str | None, everything: bool, explain_id: str | None, jobs: int | None, output_format: str,
-    width: int | None, color: str, root: str,
+    config_path: str | None, everything: bool, explain_id: str | None, incident: str | None, store: str | None,
+    jobs: int | None, output_format: str, width: int | None, color: str, root: str,
 ) -> int:  # fmt: skip
     """
     Find what will get something OOM-killed: missing and wrong limits, heaps bigger than their limit, shared memory that
@@ -71,6 +77,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     if explain_id is not None:
         answer(_shown(list(_explained(explain_id)), output_format, width, color))
         return Exit.OK
+    if incident is not None:
+        return _prevention(incident, store, output_format, width, color)
     config = _config(paths, config_path)
     chosen, left_out = _rules(select) or config.select, _rules(ignore)
     _check((*chosen, *left_out))
@@ -81,6 +89,39 @@ def command(  # noqa: PLR0917 - click passes them by name
     limit = _severity(fail_on) or config.fail_on
     worst = report.worst()
     return Exit.FOUND if limit is not None and worst is not None and worst >= limit else Exit.OK
+
+
+def _prevention(incident_id: str, store: str | None, output_format: str, width: int | None, color: str) -> int:
+    """What would have prevented a stored kill."""
+    from oomsight.pipeline.prevention import replay
+    from oomsight.sinks.prevention import prevention_blocks, prevention_document
+    from oomsight.sinks.store import Reader, StoreError, default_path
+
+    if output_format not in {"text", "json", "markdown"}:
+        raise click.UsageError("--explain-incident prints text, json or markdown")
+    path = store or default_path()
+    try:
+        reader = Reader(path)
+    except StoreError as error:
+        raise CommandError(str(error), Exit.INPUT, "oomsight agent makes it; --store FILE takes another") from None
+    try:
+        rows = reader.latest(1) if incident_id == "last" else reader.find(incident_id)
+        if not rows:
+            raise CommandError(f"no stored incident is called '{incident_id}'", Exit.INPUT, "oomsight incidents list")
+        replayed = replay(reader.raw(rows[0].event_id), rows[0].id)
+    finally:
+        reader.close()
+    if replayed is None:
+        raise CommandError(f"the lines of {rows[0].id} are not stored, so it cannot be played again", Exit.INPUT)
+    headline = replayed.incident.headline
+    if output_format == "json":
+        import json
+
+        document = prevention_document(__version__, rows[0].id, headline, replayed.found, replayed.missing)
+        answer(json.dumps(document, indent=2) + "\n")
+        return Exit.OK
+    answer(_shown(list(prevention_blocks(headline, replayed.found, replayed.missing)), output_format, width, color))
+    return Exit.OK
 
 
 def _audited(  # noqa: PLR0917

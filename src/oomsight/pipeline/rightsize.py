@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight.audit.runtimes.table import RUNTIMES, recognise
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
+from oomsight.proc.process import parse_statm
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
+from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.errors import SourceError
+from oomsight.sources.proctree import ProcTree, read_if_there
 from oomsight.trend.series import Series
 
 if TYPE_CHECKING:
     from oomsight.rightsize.need import Basis
 
+MOST_PIDS: Final = 1000  #: of one cgroup, looked at for the biggest
 MOST_POINTS: Final = 20_000  #: of one series
 _WORTH_BYTES: Final = 8 << 20  #: smaller ones are not worth a limit of their own, unless they have one
 
@@ -61,6 +66,7 @@ def _usage(history: Any, entity: Any, since: float, until: float) -> Usage | Non
         one: Series = history.series(entity, name, since, until, MOST_POINTS)
         return one if len(one.times) else None
 
+    runtime, argv, environ = _program(path)
     limit = series("limit_bytes")
     limit_now = limit.values[-1] if limit is not None else None
     for basis in BASES:
@@ -79,7 +85,26 @@ def _usage(history: Any, entity: Any, since: float, until: float) -> Usage | Non
         limit_bytes="unlimited" if limit_now is None else int(limit_now),
         cache_peak_bytes=int(max(usage.values)) if usage is not None else None, swap_peak_bytes=swapped or None,
         kill_count=round(kills.values[-1] - kills.values[0]) if kills is not None else 0,
+        runtime=runtime, command_line=argv, environment=environ,
     )  # fmt: skip
+
+
+def _program(path: str, proc: str = "/proc") -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The runtime of the biggest process now in cgroup *path*, its command line and what it reads of its environment."""
+    tree = ProcTree(proc)
+    hierarchy = find_hierarchy(tree.mounts())
+    directory = CgroupTree(hierarchy).directory(path) if hierarchy is not None else None
+    pids = (read_if_there(f"{directory}/cgroup.procs") or "").split() if directory is not None else []
+    sizes = [(parse_statm(read_if_there(f"{proc}/{pid}/statm") or ""), pid) for pid in pids[:MOST_PIDS]]
+    known = [(statm.resident_pages, pid) for statm, pid in sizes if statm is not None]
+    if not known:
+        return None, (), ()
+    _, pid = max(known)
+    argv = tuple((read_if_there(f"{proc}/{pid}/cmdline") or "").rstrip("\0").split("\0"))
+    pairs = (pair.partition("=") for pair in (read_if_there(f"{proc}/{pid}/environ") or "").split("\0"))
+    wanted = {name for row in RUNTIMES for name in row.env} | {"NODE_OPTIONS"}
+    environ = tuple((name, value) for name, _, value in pairs if name in wanted)
+    return recognise(argv, dict(environ)), argv, environ
 
 
 def _need(basis: Basis, series: Any) -> Series | None:

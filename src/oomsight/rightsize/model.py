@@ -77,8 +77,9 @@ class Usage:
     kills: tuple[Kill, ...] = ()
     kill_count: int = 0  #: counted by the kernel or Kubernetes, more than ``kills`` perhaps
     leak: Leak = field(default_factory=lambda: Leak(growth="unknown"))
-    runtime: str | None = None  #: java, node, go, …
+    runtime: str | None = None  #: key of the table of runtimes: jvm, node, go, …
     command_line: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()  #: what of it the runtime reads
 
     @property
     def replicas(self) -> int:

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from oomsight.audit.runtimes.model import Inputs
 from oomsight.naming.marked import Kind, mark
+from oomsight.rightsize.heap import heap_setting
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
 from oomsight.rightsize.tail import HORIZON_SECONDS, block_length, block_peaks, fit
 from oomsight.rightsize.words import duration_words, limit_words, rate_words, size_words
@@ -122,6 +124,10 @@ def _settings(
                 why="between the highest need and the limit: above it the kernel reclaims and slows down instead of"
                 " killing, and memory.events counts it (version 2)",
             )  # fmt: skip
+        if usage.runtime is not None:
+            inputs = Inputs(argv=usage.command_line, env=dict(usage.environment), limit_bytes=limit)
+            if (heap := heap_setting(usage.runtime, inputs, limit)) is not None:
+                yield heap
         if usage.swap_peak_bytes:
             swap = round_up(usage.swap_peak_bytes * (1 + margin / 100))
             yield Setting(key="swap", value=size_words(swap), bytes=swap,
