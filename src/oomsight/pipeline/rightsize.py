@@ -90,7 +90,7 @@ def _usage(history: Any, entity: Any, since: float, until: float) -> Usage | Non
 
 
 def _program(path: str, proc: str = "/proc") -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """The runtime of the biggest process now in cgroup *path*, its command line and what it reads of its environment."""
+    """Runtime of the biggest process now in cgroup *path*, its command line, what it reads of its environment."""
     tree = ProcTree(proc)
     hierarchy = find_hierarchy(tree.mounts())
     directory = CgroupTree(hierarchy).directory(path) if hierarchy is not None else None
