@@ -1,7 +1,7 @@
 /*
- * The yardstick of score_bench.py: the least a program can do to read what `oomsight score` reads.
+ * The yardstick of score_bench.py: the least a program can do to read what `oomsight score` reads of every process.
  *
- *   read_proc          read stat, status, oom_score, oom_score_adj and cgroup of every process, once, and parse nothing
+ *   read_proc          read stat, status, oom_score and oom_score_adj of every process, once, and parse nothing
  *   read_proc spawn N  start N sleeping processes and sleep; they end with this one
  */
 #include <dirent.h>
@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static const char *const files[] = {"stat", "status", "oom_score", "oom_score_adj", "cgroup"};
+static const char *const files[] = {"stat", "status", "oom_score", "oom_score_adj"};
 static char buffer[16384];
 
 static int spawn(int count)

@@ -34,7 +34,7 @@ MAIN = b"""\
 import sys
 if sys.version_info < (3, 11):
     sys.exit("oomsight needs Python 3.11 or newer; this is %d.%d" % sys.version_info[:2])
-from oomsight.cli.main import main
+from oomsight.cli.entry import main
 main()
 """
 

@@ -169,6 +169,7 @@ facts_strategy = st.builds(
     oom_adj=st.integers(-16, 15), child_total_vm_pages=st.tuples(counts, counts), cpu_time_jiffies=counts,
     run_time_seconds=counts, hz=st.sampled_from((100, 250, 300, 1000)), nice=st.integers(-20, 19),
     cap_sys_resource=st.booleans(), cap_sys_rawio=st.booleans(), other_cpuset=st.booleans(),
+    oom_origin=st.just(False), no_mm=st.just(False), is_init=st.just(False),
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Whose a cgroup path is. Paths are the forms runtimes create; ids are made up."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomsight.naming.cgroup_layouts import LAYOUTS
@@ -162,6 +162,21 @@ def test_describe_layout(path, kind, level, fields):
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_table_example_is_decided_by_its_own_row(layout):
     assert list(walk(split(layout.example)[1]))[-1].layout is layout
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@settings(max_examples=6)
+@given(data=st.data())
+def test_table_ends_are_those_of_every_match(layout, data):
+    text = data.draw(st.from_regex(layout.pattern.pattern, fullmatch=True))
+    assert text.startswith(layout.first)
+    assert text.endswith(layout.last)
+
+
+def test_table_ends_spare_most_patterns():
+    ends = {layout.name: (layout.first, layout.last) for layout in LAYOUTS}
+    assert sum(first != "" or last != "" for first, last in ends.values()) > len(ends) * 0.5
+    assert ends["user"] == ("user.slice", "user.slice")
 
 
 def test_table_names_are_unique():

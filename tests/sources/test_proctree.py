@@ -5,7 +5,7 @@ import os
 import pytest
 
 from oomsight.score.model import Unseen
-from oomsight.sources import proctree
+from oomsight.sources import procread, proctree
 from oomsight.sources.errors import SourceError
 from oomsight.sources.proctree import ProcTree, read_if_there, read_text, with_sharers
 
@@ -151,7 +151,7 @@ def test_helper_reads_the_same_as_one_alone(host, monkeypatch):
     for pid in range(100, 140):
         add_process(host / "proc", pid, "näme\udcff", rss=pid, cgroup=f"0::/c{pid}\n")
     alone = tree(host).processes()
-    monkeypatch.setattr(proctree, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
     helped = ProcTree(str(host / "proc"), str(host / "sys"))
     helped.helper = True
     assert helped.processes() == alone
@@ -159,8 +159,16 @@ def test_helper_reads_the_same_as_one_alone(host, monkeypatch):
 
 
 def test_helper_that_dies_is_done_without(host, monkeypatch):
-    monkeypatch.setattr(proctree, "WORTH_A_HELPER", 1)
-    monkeypatch.setattr(proctree.marshal, "dump", lambda *_: os._exit(9))  # only ever called in the helper
-    helped = ProcTree(str(host / "proc"), str(host / "sys"))
-    helped.helper = True
+    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procread.marshal, "dump", lambda *_: os._exit(9))  # only ever called in the helper
+    begun = procread.Reading(str(host / "proc"))
+    os.waitid(os.P_PID, begun._child, os.WEXITED | os.WNOWAIT)  # it has taken every ticket, and told nothing
+    helped = ProcTree(str(host / "proc"), str(host / "sys"), begun=begun)
     assert [p.pid for p in helped.processes()] == [1, 2, 30, 20, 40]
+
+
+def test_cgroups_are_read_when_they_are_wanted(host):
+    shot = tree(host).snapshot(cgroups=False)
+    assert {p.cgroup for p in shot.processes} == {None}
+    late = tree(host).with_cgroups(shot.processes, [30])
+    assert [p.cgroup for p in late if p.cgroup] == ["/app.slice/big.service"]

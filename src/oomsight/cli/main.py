@@ -203,21 +203,27 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         status = _invoke(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit: give it somewhere to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.PIPE
-    except (KeyboardInterrupt, click.Abort):
-        return Exit.INTERRUPTED
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else Exit.FAILED if stop.code else Exit.OK
     except BaseException as error:
-        if os.environ.get("OOMSIGHT_DEBUG"):
-            raise
-        message, failed = explain_error(error)
-        remark(message)
-        return failed
+        return ended(error)
     return status if isinstance(status, int) else Exit.OK
+
+
+def ended(error: BaseException) -> int:
+    """Say what *error* is about, if anything, and return the status that the process ends with."""
+    match error:
+        case BrokenPipeError():
+            # Python flushes stdout once more at exit: give it somewhere to write to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.PIPE
+        case KeyboardInterrupt() | click.Abort():
+            return Exit.INTERRUPTED
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else Exit.FAILED if error.code else Exit.OK
+    if os.environ.get("OOMSIGHT_DEBUG"):
+        raise error
+    message, failed = explain_error(error)
+    remark(message)
+    return failed
 
 
 def explain_error(error: BaseException) -> tuple[str, Exit]:

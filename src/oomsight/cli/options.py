@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from oomsight.cli.exits import EXIT_HELP
-from oomsight.sinks.stream import Surface, emit, surface
+from oomsight.cli.speak import answer, remark, stdout_surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+__all__ = [
+    "Command", "answer", "color_option", "exit_code_option", "format_option", "remark", "root_option", "stdout_surface",
+    "width_option", "write_examples", "write_exit_statuses",
+]  # fmt: skip
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -82,32 +85,3 @@ def root_option(function: F) -> F:
         "--root", type=click.Path(file_okay=False), default="/", metavar="DIR",
         help="Directory that stands for /: a mounted disk, a container's root.  [default: /]",
     )(function)  # fmt: skip
-
-
-def stdout_surface(width: int | None = None, color: str = "auto") -> Surface:
-    """Return what standard output can show, given the user's ``--width`` and ``--color``."""
-    columns = _columns() if sys.stdout.isatty() else None
-    return surface(sys.stdout, os.environ, columns=columns, width=width, colour=color)
-
-
-def _columns() -> int:
-    """Width of the terminal, as ``shutil.get_terminal_size`` finds it without its two milliseconds of imports."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
-
-
-def answer(text: str) -> None:
-    """Write *text* to standard output."""
-    emit(sys.stdout, text)
-
-
-def remark(text: str) -> None:
-    """Write one line to standard error: what is missing, skipped or worth knowing. *text* is plain and escaped here."""
-    from oomsight.sinks.safe import scrub
-
-    emit(sys.stderr, f"oomsight: {scrub(text.replace(chr(10), ' '))}\n")

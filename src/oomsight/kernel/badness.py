@@ -12,7 +12,6 @@ Sources: mm/oom_kill.c of the releases named in each row; fs/proc/base.c for /pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import isqrt
 from typing import Final, Literal, NamedTuple
 
@@ -29,8 +28,7 @@ _ULONG: Final = 1 << 64
 Unit = Literal["points", "per_mille", "pages"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFacts:
+class TaskFacts(NamedTuple):
     """
     What a badness formula can look at. ``None`` = not known; a formula then counts it as 0 and says so in
     :attr:`Points.missing`. Only ``rss_pages`` is always needed; each era reads a few of the others.

@@ -12,7 +12,6 @@ Sources: mm/oom_kill.c 2.6.11 … 6.19; mm/memcontrol.c mem_cgroup_scan_tasks(),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
@@ -98,8 +97,7 @@ def rank(points: Sequence[int | None], scan: ScanRule, leaders: Sequence[bool] |
     return sorted(eligible, key=key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One process as the scan sees it. ``mm`` names the address space: processes with equal ``mm`` share memory."""
 
     pid: int
@@ -122,8 +120,7 @@ class Candidate:
         return self.pid if self.mm is None else self.mm
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Scene(NamedTuple):
     """The circumstances of one OOM."""
 
     total_pages: int  #: T, see :mod:`oomsight.kernel.constraint`
@@ -178,7 +175,7 @@ class Selection(NamedTuple):
     chosen: int | None = None  #: pid the scan chose, before child sacrifice
     points: Points | None = None
     kills: tuple[Kill, ...] = ()
-    trace: tuple[Step, ...] = field(default=(), repr=False)
+    trace: tuple[Step, ...] = ()
 
 
 class Skip(NamedTuple):

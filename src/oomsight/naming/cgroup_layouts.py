@@ -68,6 +68,31 @@ class Layout(NamedTuple):
     orchestrator: str | None
     runtime: str | None
     qos: str | None  #: QoS class when the name carries none
+    first: str  #: what every match begins with, so that most rows are passed over without compiling their pattern
+    last: str  #: what every match ends with
+
+
+_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-@:")
+
+
+def _ends(pattern: str) -> tuple[str, str]:
+    """The plain text that every match of *pattern* begins with, and ends with; empty where it cannot be told."""
+    depth, top = 0, pattern.replace("\\.", "\0")  # an escaped dot is plain text
+    for character in top:
+        depth += (character == "(") - (character == ")")
+        if character == "|" and not depth:
+            return "", ""
+    first = 0
+    while first < len(top) and (top[first] in _PLAIN or top[first] == "\0"):
+        first += 1
+    if first < len(top) and top[first] in "?*+{":
+        first -= 1
+    last = len(top)
+    while last > first and (top[last - 1] in _PLAIN or top[last - 1] == "\0"):
+        last -= 1
+    if last and top[last - 1] not in ")":  # an escape like \\d, the end of a repetition, or nothing but plain text
+        last = len(top) if first < len(top) else 0
+    return top[: max(first, 0)].replace("\0", "."), top[last:].replace("\0", ".")
 
 
 def _row(  # noqa: PLR0917 - columns of a table
@@ -89,7 +114,10 @@ def _row(  # noqa: PLR0917 - columns of a table
     # ASCII: \d and \w mean what kernel and runtimes print. DOTALL: names may hold newlines.
     compiled = lazy(pattern, re.ASCII | re.DOTALL)
     contexts = frozenset(under.split())
-    return Layout(name, compiled, example, source, kind, level, noun, contexts, opens, boundary, orch, runtime, qos)
+    return Layout(
+        name, compiled, example, source, kind, level, noun, contexts, opens, boundary, orch, runtime, qos,
+        *_ends(pattern),
+    )  # fmt: skip
 
 
 _H = "3f4a8c0d1e2f" + "0" * 51 + "7"  # a container id for the examples

@@ -101,6 +101,8 @@ def walk(components: list[str]) -> Iterator[Step]:
         layout, match = None, None
         if text not in ELIDED:
             for row in ROWS.get(context, ROWS[""]):
+                if not text.startswith(row.first) or not text.endswith(row.last):
+                    continue
                 if match := row.pattern.fullmatch(text):
                     layout = row
                     break

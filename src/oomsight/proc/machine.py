@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-_FIELD: Final = re.compile(r"^(?:Node\s+\d+\s+)?([\w()]+):\s*(\d{1,20})(?: kB)?\s*$", re.MULTILINE | re.ASCII)
-_COUNT: Final = re.compile(r"^(\S+) (-?\d{1,20})$", re.MULTILINE | re.ASCII)
+from oomsight._lazy import lazy
+
+_FIELD: Final = lazy(r"^(?:Node\s+\d+\s+)?([\w()]+):\s*(\d{1,20})(?: kB)?\s*$", re.MULTILINE | re.ASCII)
+_COUNT: Final = lazy(r"^(\S+) (-?\d{1,20})$", re.MULTILINE | re.ASCII)
 
 
 class MemInfo(NamedTuple):
@@ -53,12 +55,12 @@ class ZoneInfo(NamedTuple):
     cma_pages: int | None
 
 
-_ZONE: Final = re.compile(r"^Node (\d{1,9}), zone +(\S+)\n", re.MULTILINE | re.ASCII)
-_ZONE_FIELD: Final = re.compile(
+_ZONE: Final = lazy(r"^Node (\d{1,9}), zone +(\S+)\n", re.MULTILINE | re.ASCII)
+_ZONE_FIELD: Final = lazy(
     r"^ +(?:pages )?(free|min|low|high|spanned|present|managed|cma) +(\d{1,20})$", re.MULTILINE | re.ASCII
 )
-_PROTECTION: Final = re.compile(r"^ +protection: \(([\d, ]*)\)", re.MULTILINE | re.ASCII)
-_NUMBER: Final = re.compile(r"\d{1,20}", re.ASCII)
+_PROTECTION: Final = lazy(r"^ +protection: \(([\d, ]*)\)", re.MULTILINE | re.ASCII)
+_NUMBER: Final = lazy(r"\d{1,20}", re.ASCII)
 _ZONE_NAMES: Final = ("free", "min", "low", "high", "spanned", "present", "managed", "cma")
 
 
@@ -88,7 +90,7 @@ class Mount(NamedTuple):
     super_options: tuple[str, ...]  #: of the file system: version 1 controllers, hidepid=
 
 
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_OCTAL: Final = lazy(r"\\([0-7]{3})")
 
 
 def _unescape(text: str) -> str:
@@ -126,7 +128,7 @@ def parse_cpu_list(text: str) -> frozenset[int] | None:
     return frozenset(found)
 
 
-_OSRELEASE: Final = re.compile(r"Linux version (\S+)")
+_OSRELEASE: Final = lazy(r"Linux version (\S+)")
 
 
 def parse_version(text: str) -> str | None:

@@ -8,13 +8,15 @@ and kernel/cgroup/cgroup-v1.c (cgroup) of 2.6.36 … 7.3.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from oomsight._lazy import lazy
+from oomsight.proc import fields
+from oomsight.proc.fields import stat_fields, status_fields
 
 PF_EXITING: Final = 0x00000004  #: include/linux/sched.h
-PF_KTHREAD: Final = 0x00200000  #: include/linux/sched.h, 2.6.27+
+PF_KTHREAD: Final = fields.PF_KTHREAD
+parse_int = fields.number
 
 _DELETED: Final = " (deleted)"  # /proc/PID/cgroup says so of a removed cgroup
 
@@ -48,17 +50,8 @@ class Stat(NamedTuple):
 
 def parse_stat(text: str) -> Stat | None:
     """The line of /proc/PID/stat or /proc/PID/task/TID/stat; ``None`` if it is none (a process that just ended)."""
-    # comm may contain ") ", but no field after it does: the last bracket closes it.
-    opening, closing = text.find("("), text.rfind(")")
-    fields = text[closing + 1 :].split(None, 22)
-    try:
-        return Stat(
-            int(text[:opening]), text[opening + 1 : closing], fields[0], int(fields[1]), int(fields[6]),
-            int(fields[11]), int(fields[12]), int(fields[16]), int(fields[17]), int(fields[19]), int(fields[20]),
-            int(fields[21]),
-        )  # fmt: skip
-    except (ValueError, IndexError):
-        return None
+    found = stat_fields(text)
+    return None if found is None else Stat._make(found)
 
 
 class Status(NamedTuple):
@@ -77,37 +70,9 @@ class Status(NamedTuple):
     cap_eff: int | None = None  #: effective capabilities, a bit set
 
 
-# Memory lines in the order of the kernel; those without a field are there so that one match takes the whole block.
-_BLOCK: Final = (
-    ("VmLck", True), ("VmPin", False), ("VmHWM", False), ("VmRSS", True), ("RssAnon", True), ("RssFile", True),
-    ("RssShmem", True), ("VmData", False), ("VmStk", False), ("VmExe", False), ("VmLib", False), ("VmPTE", True),
-    ("VmPMD", True), ("VmSwap", True), ("HugetlbPages", True),
-)  # fmt: skip
-_BLOCK_LINES: Final = re.compile(
-    "".join(rf"(?:{name}:\s*{'(' if kept else '(?:'}\d{{1,20}}) kB\n)?" for name, kept in _BLOCK), re.ASCII
-)
-_MISSING: Final = (None,) * sum(kept for _, kept in _BLOCK)
-
-
 def parse_status(text: str) -> Status:
     """/proc/PID/status (or of a thread); fields whose lines are missing are ``None``."""
-    at = text.find("\nVmLck:") + 1
-    found = _BLOCK_LINES.match(text, at) if at else None
-    if found is None:  # a kernel thread or a zombie
-        sizes: Sequence[int | None] = _MISSING
-    elif text.startswith("Vm", found.end()):  # a line this table does not know: look for each by itself
-        sizes = [_word(text, f"\n{name}:", 10) for name, kept in _BLOCK if kept]
-    else:
-        sizes = [None if kib is None else int(kib) for kib in found.groups()]
-    return Status._make((_word(text, "\nUid:\t", 10), *sizes, _word(text, "\nCapEff:\t", 16)))
-
-
-def _word(text: str, key: str, radix: int) -> int | None:
-    found = text.find(key)
-    try:
-        return int(text[found + len(key) : found + len(key) + 24].split(None, 1)[0], radix) if found >= 0 else None
-    except (ValueError, IndexError):
-        return None
+    return Status._make(status_fields(text))
 
 
 class Statm(NamedTuple):
@@ -147,7 +112,7 @@ class SmapsRollup(NamedTuple):
 _ROLLUP_KEYS: Final = (
     "Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem", "Private_Clean", "Private_Dirty", "Swap", "SwapPss", "Locked",
 )  # fmt: skip
-_ROLLUP_LINE: Final = re.compile(r"^(\w+):\s*(\d{1,20}) kB$", re.MULTILINE | re.ASCII)
+_ROLLUP_LINE: Final = lazy(r"^(\w+):\s*(\d{1,20}) kB$", re.MULTILINE | re.ASCII)
 
 
 def parse_smaps_rollup(text: str) -> SmapsRollup | None:
@@ -175,8 +140,8 @@ def parse_cgroup(text: str) -> tuple[CgroupLine, ...]:
     return tuple(lines)
 
 
-_V1_MEMORY: Final = re.compile(r"^\d+:(?:[^:\n]*,)?memory(?:,[^:\n]*)?:(.*)", re.MULTILINE | re.ASCII)
-_V2: Final = re.compile(r"^0::(.*)", re.MULTILINE)
+_V1_MEMORY: Final = lazy(r"^\d+:(?:[^:\n]*,)?memory(?:,[^:\n]*)?:(.*)", re.MULTILINE | re.ASCII)
+_V2: Final = lazy(r"^0::(.*)", re.MULTILINE)
 
 
 def memory_cgroup(text: str) -> str | None:
@@ -208,11 +173,3 @@ class Process(NamedTuple):
     def comm(self) -> str:
         """The name in the kernel: raw, chosen by whoever runs it."""
         return self.stat.comm
-
-
-def parse_int(text: str | None) -> int | None:
-    """A file that holds one number (oom_score, oom_score_adj, sysctls); ``None`` = it does not."""
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return None

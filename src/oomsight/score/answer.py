@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from oomsight.proc.process import SmapsRollup
@@ -14,16 +13,14 @@ if TYPE_CHECKING:
     from oomsight.score.outcome import Prediction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detail:
+class Detail(NamedTuple):
     """One process in every OOM that could reach it."""
 
     host: Factors
     cgroups: Sequence[Factors] = ()  #: in each limited cgroup above it, its own first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """What was asked, and what came of it."""
 
     snapshot: Snapshot
@@ -33,6 +30,6 @@ class Answer:
     asked_cgroup: str | None = None  #: cgroup asked for, if another one's limit would be hit before it
     cgroups: Sequence[LimitedCgroup] | None = None
     details: Sequence[Detail] = ()
-    pss: Mapping[int, SmapsRollup] | None = field(default=None, repr=False)
+    pss: Mapping[int, SmapsRollup] | None = None
     limit: int | None = None  #: most rows to show, ``None`` = all
     unseen: Sequence[Unseen] = ()

@@ -4,7 +4,6 @@ One process, factor by factor: what its points are made of, and what oom_score_a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -32,8 +31,7 @@ class Move(NamedTuple):
     ahead_of: int | None  #: pid it would just pass; ``None`` = it would be last, or is exempt
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
+class Factors(NamedTuple):
     """Why a process ranks where it ranks, in one OOM."""
 
     row: Ranked

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.kernel.constraint import t_global
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from oomsight.proc.process import Process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+NO_CGROUPS: Final[Mapping[str, Memcg]] = MappingProxyType({})
+
+
+class Machine(NamedTuple):
     """What one must know of the host. ``None`` = not known."""
 
     ram_pages: int  #: MemTotal
@@ -45,18 +47,16 @@ class Unseen(NamedTuple):
     right: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The state of a machine at (nearly) one moment."""
 
     machine: Machine
     processes: tuple[Process, ...]  #: thread-group leaders in the order of the kernel's list, which is fork order
-    cgroups: Mapping[str, Memcg] = field(default_factory=dict)  #: parents first, siblings by age; may be partial
+    cgroups: Mapping[str, Memcg] = NO_CGROUPS  #: parents first, siblings by age; may be partial
     unseen: tuple[Unseen, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """The kernel's rules as recognised on this machine, and how well they reproduce what it shows itself."""
 
     rule: Rule
@@ -97,8 +97,7 @@ class Ranked(NamedTuple):
         return (self.points or 0) - min(self.error_pages, self.rss_pages + self.swap_pages)
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(NamedTuple):
     """Everybody one OOM would look at: the whole host, or one cgroup at its limit."""
 
     scope: Literal["host", "cgroup"]
@@ -122,7 +121,10 @@ class Ranking:
     def rivals(self) -> tuple[Ranked, ...]:
         """Who could die instead within the error of the kernel's counters, likeliest first."""
         victim = self.victim
-        return () if victim is None else tuple(row for row in self.rows[1:] if row.high >= victim.low)
+        if victim is None:
+            return ()
+        low = victim.low
+        return tuple(row for row in self.rows[1:] if (row.points or 0) + row.error_pages >= low)
 
     @property
     def tied(self) -> bool:

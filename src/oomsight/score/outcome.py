@@ -6,14 +6,12 @@ The last steps are played by the full engine, on those few processes the choice 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import Candidate, Outcome, Scene, inside, scan_rule, select
 from oomsight.naming.marked import Kind as NameKind
 from oomsight.naming.marked import mark
-from oomsight.proc.memcg import ancestors
 from oomsight.score.rules import facts, memory_reader
 
 if TYPE_CHECKING:
@@ -24,8 +22,7 @@ if TYPE_CHECKING:
     from oomsight.score.model import Ranking, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What an OOM would come to."""
 
     outcome: str  #: ``killed``, ``panic``, ``no_killable``, or ``waits`` (v1 oom_kill_disable)
@@ -105,6 +102,8 @@ def _remarks(ranking: Ranking, snapshot: Snapshot) -> Iterable[str]:
                " oom_score_adj other than -1000 has no effect here.")  # fmt: skip
     memcg = snapshot.cgroups.get(ranking.path)
     if ranking.scope == "cgroup":
+        from oomsight.proc.memcg import ancestors
+
         if memcg is not None and isinstance(memcg.high_bytes, int) and memcg.high_bytes < _limit(memcg.limit_bytes):
             yield "memory.high is below the limit: processes are slowed down there, and may never reach the limit."
         for path in ancestors(ranking.path)[1:]:

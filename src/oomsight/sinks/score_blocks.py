@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from oomsight.kernel.badness import per_mille
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
-from oomsight.score.factors import telling_moves
 from oomsight.sinks.blocks import (
     Block,
     Bullets,
@@ -68,9 +67,14 @@ def _pages(answer: Answer, pages: int) -> str:
     return f"{pages:,} pages ({human_kib(_kib(answer, pages))})"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - MAX_NAMES
+def _some(names: Sequence[str], count: int | None = None) -> str:
+    """The first few of *names*, and how many more there are of ``count`` (default: as many as *names*)."""
+    more = (len(names) if count is None else count) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _some_rows(rows: Sequence[Ranked]) -> str:
+    return _some([_name(row) for row in rows[:MAX_NAMES]], len(rows))
 
 
 def _share(ranking: Ranking, row: Ranked) -> int | None:
@@ -88,9 +92,10 @@ def _ranking(answer: Answer, ranking: Ranking) -> list[Block]:
         blocks += [Paragraph(sentence(remark), "warn") for remark in answer.prediction.remarks]
     if ranking.rows:
         blocks.append(_table(answer, ranking))
-    protected = [f"{_name(row)}{in_brackets(row.skipped or '')}" for row in ranking.exempt if _worth_naming(row)]
+    protected = [row for row in ranking.exempt if _worth_naming(row)]
     if protected:
-        blocks.append(Paragraph(f"Never chosen: {_some(protected)}."))
+        names = [f"{_name(row)}{in_brackets(row.skipped or '')}" for row in protected[:MAX_NAMES]]
+        blocks.append(Paragraph(f"Never chosen: {_some(names, len(protected))}."))
     return blocks
 
 
@@ -145,10 +150,11 @@ def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
     if ranking.tied:
         which = "later" if victim.place > ranking.rows[1].place else "earlier"
         yield f"A tie with {_name(ranking.rows[1])}: the kernel takes the {which} of the two."
-    if ranking.rivals:
+    rivals = ranking.rivals
+    if rivals:
         yield (
             f"Within the error of the kernel's counters ({_pages(answer, victim.error_pages)}) it could also be"
-            f" {_some([_name(row) for row in ranking.rivals])}."
+            f" {_some_rows(rivals)}."
         )
     elif len(ranking.rows) > 1 and ranking.margin_pages:
         pages = ranking.rules.rule.unit == "pages"
@@ -167,11 +173,12 @@ def _together(answer: Answer, ranking: Ranking) -> Iterator[str]:
     """Who else would be killed, by the reason."""
     if answer.prediction is None:
         return
-    names = {row.process.pid: _name(row) for row in (*ranking.rows, *ranking.exempt)}
     for role, why in _ROLES.items():
         pids = [kill.pid for kill in answer.prediction.kills if kill.role == role]
         if pids:
-            yield f"{why}: {_some([names.get(pid, f'pid {pid}') for pid in pids])}."
+            first = {pid: ranking.of(pid) for pid in pids[:MAX_NAMES]}
+            names = [f"pid {pid}" if row is None else _name(row) for pid, row in first.items()]
+            yield f"{why}: {_some(names, len(pids))}."
 
 
 def _table(answer: Answer, ranking: Ranking) -> Table:
@@ -350,6 +357,8 @@ def _move_blocks(factors: Factors, where: str) -> Iterator[Block]:
     if not factors.adj_works:
         yield Paragraph(f"oom_score_adj other than -1000 changes nothing {where}: T is below 1,000 pages.", "warn")
         return
+    from oomsight.score.factors import telling_moves
+
     moves = telling_moves(factors)
     if len(moves) < 3:
         return

@@ -1,0 +1,44 @@
+"""
+Entry point of the ``oomsight`` program.
+
+``oomsight score`` with nothing behind it is asked when a machine is in trouble, so it answers as fast as it can: its
+processes are being read before anything else is loaded, and the library that understands options is not loaded at all,
+as there are none. Everything else goes through :mod:`oomsight.cli.main`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from oomsight.sources.procread import Reading
+
+
+def run(args: list[str]) -> int:
+    """Run the command line *args* and return the exit status; never raises."""
+    if args != ["score"]:
+        from oomsight.cli.main import run as whole
+
+        return whole(args)
+    try:
+        begun = Reading(cgroups=False)
+    except OSError:
+        begun = None  # no /proc: said by whoever tries again
+    try:
+        from oomsight.cli.score_run import alone
+
+        status = alone(begun)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - every end is told in one place
+        from oomsight.cli.main import ended
+
+        return ended(error)
+    return status
+
+
+def main() -> None:
+    """Run the program."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""
+``oomsight score`` behind its options: looking at the host, answering, printing.
+
+Nothing of click is needed here: ``oomsight score`` alone has no options to understand, so
+:mod:`oomsight.cli.entry` runs :func:`alone` without it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oomsight._version import __version__
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.speak import answer, remark, stdout_surface
+
+if TYPE_CHECKING:
+    from oomsight.proc.process import Process
+    from oomsight.score.answer import Answer, Detail
+    from oomsight.score.model import Ranked, Ranking, Rules, Snapshot, Unseen
+    from oomsight.sources.cgrouptree import CgroupTree
+    from oomsight.sources.procread import Reading
+    from oomsight.sources.proctree import ProcTree
+
+ROWS: Final = 20  #: processes shown to people, unless --limit says otherwise
+
+
+class Wanted(NamedTuple):
+    """What the command line asks for."""
+
+    pids: tuple[int, ...]
+    cgroup: str | None
+    all_cgroups: bool
+    pss: bool
+    limit: int | None
+
+
+class Shown(NamedTuple):
+    """How the answer is printed."""
+
+    output_format: str = "text"
+    width: int | None = None
+    color: str = "auto"
+    watch_seconds: float | None = None
+    count: int | None = None
+
+
+def alone(begun: Reading | None) -> int:
+    """``oomsight score`` with nothing else on the command line. ``begun``: its processes are being read already."""
+    return show(Host("/", None, None, None, begun), Wanted((), None, False, False, ROWS), Shown())
+
+
+def show(host: Host, wanted: Wanted, shown: Shown) -> int:
+    """Ask and print, as often as ``shown`` says."""
+    said: set[Unseen] = set()
+    for turn in _turns(shown.watch_seconds, shown.count):
+        found = host.ask(wanted)
+        if turn and shown.output_format == "text" and sys.stdout.isatty():
+            answer("\x1b[H\x1b[2J")  # home, clear
+        compact = shown.watch_seconds is not None
+        answer(rendered(found, shown.output_format, shown.width, shown.color, compact=compact))
+        sys.stdout.flush()
+        for unseen in found.unseen:
+            if unseen not in said:
+                remark(f"not seen: {unseen.what}" + (f"; it takes {unseen.right}" if unseen.right else ""))
+                said.add(unseen)
+    return Exit.OK
+
+
+def _turns(seconds: float | None, count: int | None) -> Iterator[int]:
+    """0, then once more every ``seconds``, ``count`` times in all."""
+    yield 0
+    if seconds is None:
+        return
+    from itertools import count as forever
+    from time import sleep
+
+    for turn in forever(1) if count is None else range(1, count):
+        sleep(seconds)
+        yield turn
+
+
+def rendered(found: Answer, output_format: str, width: int | None, color: str, *, compact: bool) -> str:
+    if output_format == "json":
+        from oomsight.sinks.score_document import score_json
+
+        return score_json(__version__, found, indent=None if compact else 2)
+    if output_format == "csv":
+        from oomsight.sinks.score_csv import score_csv
+
+        return score_csv(found)
+    from oomsight.sinks.score_blocks import score_blocks
+
+    if output_format == "markdown":
+        from oomsight.sinks.markdown import render_markdown
+
+        return render_markdown(score_blocks(found))
+    from oomsight.sinks.text import render_text
+
+    surface = stdout_surface(width, color)
+    return render_text(score_blocks(found), width=surface.width, colour=surface.colour, unicode=surface.unicode)
+
+
+class Host:
+    """Where the host's files are, and how to get an answer from them."""
+
+    def __init__(
+        self, root: str, proc: str | None, sys_: str | None, cgroup_root: str | None, begun: Reading | None = None
+    ) -> None:
+        self.root, self.cgroup_root = root, cgroup_root
+        self._begun = begun
+        self.proc = proc or os.path.join(root, "proc")
+        self.sys = sys_ or os.path.join(root, "sys")
+
+    def ask(self, wanted: Wanted) -> Answer:
+        """Take a snapshot and answer."""
+        from oomsight.score.answer import Answer
+        from oomsight.score.rules import recognise
+        from oomsight.sources.proctree import ProcTree
+
+        begun, self._begun = self._begun, None
+        tree = ProcTree(self.proc, self.sys, helper=True, begun=begun)
+        whole = bool(wanted.pids) or wanted.cgroup is not None or wanted.all_cgroups  # the cgroup of every process decides
+        snapshot = tree.snapshot(cgroups=whole)
+        rules = recognise(snapshot.machine, snapshot.processes)
+        found = Answer(snapshot=snapshot, rules=rules, limit=wanted.limit, unseen=snapshot.unseen)
+        if wanted.pids:
+            found = self._details(found, tree, wanted.pids)
+        elif wanted.all_cgroups:
+            found = self._all_cgroups(found, tree)
+        elif wanted.cgroup is not None:
+            found = self._cgroup(found, tree, wanted.cgroup)
+        else:
+            found = self._ranking(found, tree)
+        return self._pss(found, tree) if wanted.pss else found
+
+    # --- the questions
+
+    def _ranking(self, found: Answer, tree: ProcTree) -> Answer:
+        from oomsight.score.outcome import predict
+        from oomsight.score.ranking import rank_host
+
+        snapshot, rules = found.snapshot, found.rules
+        ranking = rank_host(snapshot, rules)
+        shown = {row.process.pid for row in (*ranking.rows[: found.limit], *ranking.exempt[: found.limit])}
+        ranking = _in_cgroups(ranking, tree, shown)
+        snapshot = _sharing(snapshot, ranking)
+        if ranking.victim is not None and self._dies_with_others(tree, ranking.victim.process.cgroup):
+            snapshot = snapshot._replace(
+                processes=tree.with_cgroups(snapshot.processes, [process.pid for process in snapshot.processes]),
+                cgroups=self._needed_tree(tree).chain(ranking.victim.process.cgroup or "/"),
+            )
+        return found._replace(snapshot=snapshot, ranking=ranking, prediction=predict(ranking, snapshot))
+
+    def _dies_with_others(self, tree: ProcTree, cgroup: str | None) -> bool:
+        """Whether memory.oom.group, which is of version 2, may widen the kill of a process in ``cgroup``."""
+        if cgroup is None or (self.root == "/" and self.cgroup_root is None and tree.has_v1_memory()):
+            return False
+        cgroups = self._tree(tree)
+        return cgroups is not None and any(memcg.oom_group for memcg in cgroups.chain(cgroup).values())
+
+    def _cgroup(self, found: Answer, tree: ProcTree, cgroup: str) -> Answer:
+        from oomsight.score.outcome import predict
+        from oomsight.score.ranking import rank_cgroup
+
+        asked, limited, snapshot = _limited(found.snapshot, self._needed_tree(tree), cgroup)
+        ranking = rank_cgroup(snapshot, found.rules, limited)
+        snapshot = _sharing(snapshot, ranking)
+        prediction = predict(ranking, snapshot)
+        return found._replace(snapshot=snapshot, ranking=ranking, prediction=prediction, asked_cgroup=asked)
+
+    def _all_cgroups(self, found: Answer, tree: ProcTree) -> Answer:
+        from oomsight.score.limits import limited_cgroups
+        from oomsight.score.model import Unseen
+
+        cgroups = self._needed_tree(tree)
+        snapshot = found.snapshot._replace(cgroups=cgroups.below())
+        unseen = tuple(found.unseen)
+        if cgroups.denied:
+            unseen += (Unseen(f"{cgroups.denied:,} cgroups could not be listed", "root"),)
+        return found._replace(snapshot=snapshot, cgroups=limited_cgroups(snapshot, found.rules), unseen=unseen)
+
+    def _details(self, found: Answer, tree: ProcTree, pids: tuple[int, ...]) -> Answer:
+        present = {process.pid: process for process in found.snapshot.processes}
+        missing = [pid for pid in pids if pid not in present]
+        if missing:
+            hint = f"not seen: {found.unseen[0].what}" if found.unseen else None
+            raise CommandError(f"there is no process {missing[0]}", Exit.INPUT, hint)
+        kernel = next((pid for pid in pids if present[pid].stat.is_kthread), None)
+        if kernel is not None:
+            raise CommandError(f"{kernel} is a kernel thread, which is never killed", Exit.INPUT)
+        cgroups = self._tree(tree)
+        details = [_detail(found.snapshot, found.rules, cgroups, present[pid]) for pid in pids]
+        return found._replace(details=details)
+
+    # --- helpers
+
+    def _tree(self, tree: ProcTree) -> CgroupTree | None:
+        from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
+
+        # Below another root the mounts that count are those of its first process.
+        mounts = tree.mounts("self" if self.root == "/" else "1")
+        hierarchy = find_hierarchy(mounts, self.cgroup_root, self.root)
+        if hierarchy is None and self.cgroup_root is None:
+            hierarchy = find_hierarchy((), os.path.join(self.sys, "fs/cgroup"))
+        return None if hierarchy is None else CgroupTree(hierarchy)
+
+    def _needed_tree(self, tree: ProcTree) -> CgroupTree:
+        found = self._tree(tree)
+        if found is None:
+            where = self.cgroup_root or "this host"
+            raise CommandError(f"there are no memory cgroups on {where}", Exit.UNSUPPORTED, "try --cgroup-root DIR")
+        return found
+
+    def _pss(self, found: Answer, tree: ProcTree) -> Answer:
+        from oomsight.score.model import Unseen
+
+        shown = [detail.host.row for detail in found.details]
+        if found.ranking is not None:
+            shown = list(found.ranking.rows[: found.limit])
+        pss, denied = tree.smaps_rollup(row.process.pid for row in shown)
+        unseen = tuple(found.unseen)
+        if denied:
+            unseen += (Unseen(f"PSS of {denied:,} processes of other users", "root or CAP_SYS_PTRACE"),)
+        return found._replace(pss=pss, unseen=unseen)
+
+
+def _in_cgroups(ranking: Ranking, tree: ProcTree, pids: set[int]) -> Ranking:
+    """Return the ranking with the cgroups of ``pids`` read."""
+
+    def read(rows: Iterable[Ranked]) -> Iterator[Ranked]:
+        for row in rows:
+            process = row.process
+            yield row._replace(process=tree.in_cgroup(process)) if process.pid in pids else row
+
+    return ranking._replace(rows=tuple(read(ranking.rows)), exempt=tuple(read(ranking.exempt)))
+
+
+def _sharing(snapshot: Snapshot, ranking: Ranking) -> Snapshot:
+    """Return the snapshot with those marked who use the victim's memory."""
+    from oomsight.sources.proctree import with_sharers
+
+    if ranking.victim is None:
+        return snapshot
+    return snapshot._replace(processes=with_sharers(snapshot.processes, ranking.victim.process.pid))
+
+
+def _limited(snapshot: Snapshot, cgroups: CgroupTree, text: str) -> tuple[str | None, str, Snapshot]:
+    """Return the cgroup asked for if it has no limit itself, the one whose limit counts, and the snapshot of it."""
+    from oomsight.score.limits import nearest_limit
+
+    paths = cgroups.find(text)
+    if not paths:
+        raise CommandError(f"there is no memory cgroup {text}", Exit.INPUT, "oomsight score --all-cgroups lists them")
+    if len(paths) > 1:
+        some = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+        raise CommandError(f"{text} may be {some}", Exit.USAGE, "name one by its whole path")
+    path = paths[0]
+    chain = cgroups.chain(path)
+    limited = nearest_limit(snapshot._replace(cgroups=chain), path)
+    counted = path if limited is None else limited.path
+    return None if limited is not None and limited.path == path else path, counted, snapshot._replace(
+        cgroups=chain | cgroups.below(counted)
+    )
+
+
+def _detail(snapshot: Snapshot, rules: Rules, cgroups: CgroupTree | None, process: Process) -> Detail:
+    from oomsight.proc.memcg import ancestors
+    from oomsight.score.answer import Detail
+    from oomsight.score.factors import explain_process
+    from oomsight.score.ranking import rank_cgroup, rank_host
+
+    host = explain_process(rank_host(snapshot, rules), snapshot, process.pid)
+    assert host is not None  # it is in the snapshot and no kernel thread
+    if cgroups is None or process.cgroup is None:
+        return Detail(host=host)
+    within = snapshot._replace(cgroups=cgroups.chain(process.cgroup))
+    limited = [path for path in ancestors(process.cgroup) if path in within.cgroups and _has_limit(within, path)]
+    inner = (explain_process(rank_cgroup(within, rules, path), within, process.pid) for path in limited)
+    return Detail(host=host, cgroups=[factors for factors in inner if factors is not None])
+
+
+def _has_limit(snapshot: Snapshot, path: str) -> bool:
+    return isinstance(snapshot.cgroups[path].limit_bytes, int)

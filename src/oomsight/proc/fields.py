@@ -1,0 +1,76 @@
+"""
+The fields of /proc/PID/stat and /proc/PID/status as plain tuples, and nothing imported for it.
+
+``oomsight score`` reads thousands of these files, in a helper process that starts before anything else is loaded, so
+this is the quick half of :mod:`oomsight.proc.process`, which gives the fields their names. Sources: there.
+"""
+
+from __future__ import annotations
+
+PF_KTHREAD = 0x00200000  #: include/linux/sched.h, 2.6.27+
+
+MEMORY_KEYS = (
+    "VmLck:", "VmRSS:", "RssAnon:", "RssFile:", "RssShmem:", "VmPTE:", "VmPMD:", "VmSwap:", "HugetlbPages:",
+)  # fmt: skip
+"""Lines of status that are kept, in the order of the fields of :class:`~oomsight.proc.process.Status`."""
+
+NO_SIZES: tuple[int | None, ...] = (None,) * len(MEMORY_KEYS)
+_NO_SIZES = list(NO_SIZES)
+_LINES = tuple(f"\n{key}" for key in MEMORY_KEYS)
+_MEMORY_CHARACTERS = 800  # 20 lines as the kernel pads them
+
+StatFields = tuple[int, str, str, int, int, int, int, int, int, int, int, int]
+"""pid, comm, state, ppid, flags, utime, stime, nice, threads, starttime, vsize in bytes, rss in pages."""
+
+StatusFields = tuple[int | None, ...]
+"""Uid, the sizes of :data:`MEMORY_KEYS` in KiB, CapEff; ``None`` = no such line."""
+
+
+def stat_fields(text: str) -> StatFields | None:
+    """Fields of the line of /proc/PID/stat; ``None`` if it is none (a process that just ended)."""
+    # comm may contain ") ", but no field after it does: the last bracket closes it.
+    opening, closing = text.find("("), text.rfind(")")
+    fields = text[closing + 1 :].split(None, 22)
+    try:
+        return (
+            int(text[:opening]), text[opening + 1 : closing], fields[0], int(fields[1]), int(fields[6]),
+            int(fields[11]), int(fields[12]), int(fields[16]), int(fields[17]), int(fields[19]), int(fields[20]),
+            int(fields[21]),
+        )  # fmt: skip
+    except (ValueError, IndexError):
+        return None
+
+
+def status_fields(text: str) -> StatusFields:
+    """Fields of /proc/PID/status; those whose lines are missing (a kernel thread, an era) are ``None``."""
+    block = text.find("\nVmLck:")
+    sizes: list[int | None] = _NO_SIZES
+    if block >= 0:
+        sizes = []
+        for key in _LINES:
+            at = text.find(key, block, block + _MEMORY_CHARACTERS) + len(key)
+            try:  # "\nVmRSS:\t    4096 kB": a number of at least 8 columns
+                sizes.append(int(text[at : text.find(" ", at + 8)]) if at >= len(key) else None)
+            except ValueError:
+                sizes.append(number_after(text, key))
+    return number_after(text, "\nUid:"), *sizes, number_after(text, "\nCapEff:", 16)
+
+
+def number_after(text: str, key: str, radix: int = 10) -> int | None:
+    """The number that follows ``key``; ``None`` = there is no such key, or no number."""
+    at = text.find(key)
+    if at < 0:
+        return None
+    at += len(key)
+    try:
+        return int(text[at : at + 24].split(None, 1)[0], radix)
+    except (ValueError, IndexError):
+        return None
+
+
+def number(text: str | None) -> int | None:
+    """A file that holds one number (oom_score, oom_score_adj, sysctls); ``None`` = it does not."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
