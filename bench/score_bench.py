@@ -73,8 +73,8 @@ def main() -> int:
                 "C program": lambda: subprocess.run([reader], check=True, stdout=subprocess.DEVNULL),
                 "answer": answer,
                 "command": lambda: subprocess.run(
-                    [sys.executable, "-c", "from oomsight.cli.entry import main; main()", "score"], check=True, stdout=subprocess.DEVNULL,
-                    env=environment,
+                    [sys.executable, "-c", "from oomsight.cli.entry import main; main()", "score"], check=True,
+                    stdout=subprocess.DEVNULL, env=environment,
                 ),
             }  # fmt: skip
             for run in runs.values():  # files into the page cache, modules compiled

@@ -28,7 +28,7 @@ def run(args: list[str]) -> int:
 
         status = alone(begun)
         sys.stdout.flush()
-    except BaseException as error:  # noqa: BLE001 - every end is told in one place
+    except BaseException as error:
         from oomsight.cli.main import ended
 
         return ended(error)

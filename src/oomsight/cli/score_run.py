@@ -44,7 +44,7 @@ class Shown(NamedTuple):
     width: int | None = None
     color: str = "auto"
     watch_seconds: float | None = None
-    count: int | None = None
+    times: int | None = None
 
 
 def alone(begun: Reading | None) -> int:
@@ -55,7 +55,7 @@ def alone(begun: Reading | None) -> int:
 def show(host: Host, wanted: Wanted, shown: Shown) -> int:
     """Ask and print, as often as ``shown`` says."""
     said: set[Unseen] = set()
-    for turn in _turns(shown.watch_seconds, shown.count):
+    for turn in _turns(shown.watch_seconds, shown.times):
         found = host.ask(wanted)
         if turn and shown.output_format == "text" and sys.stdout.isatty():
             answer("\x1b[H\x1b[2J")  # home, clear
@@ -83,6 +83,7 @@ def _turns(seconds: float | None, count: int | None) -> Iterator[int]:
 
 
 def rendered(found: Answer, output_format: str, width: int | None, color: str, *, compact: bool) -> str:
+    """Return the answer in the format asked for; ``compact``: JSON on one line."""
     if output_format == "json":
         from oomsight.sinks.score_document import score_json
 
@@ -122,7 +123,7 @@ class Host:
 
         begun, self._begun = self._begun, None
         tree = ProcTree(self.proc, self.sys, helper=True, begun=begun)
-        whole = bool(wanted.pids) or wanted.cgroup is not None or wanted.all_cgroups  # the cgroup of every process decides
+        whole = bool(wanted.pids) or wanted.cgroup is not None or wanted.all_cgroups  # every process's cgroup decides
         snapshot = tree.snapshot(cgroups=whole)
         rules = recognise(snapshot.machine, snapshot.processes)
         found = Answer(snapshot=snapshot, rules=rules, limit=wanted.limit, unseen=snapshot.unseen)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -349,7 +348,7 @@ def _live(root: str) -> Moment:
     hierarchy = find_hierarchy(tree.mounts(), None, root)
     cgroups = CgroupTree(hierarchy).below() if hierarchy is not None else {}
     others = tuple(process for process in snapshot.processes if process.pid != os.getpid())  # gone in a moment
-    snapshot = replace(snapshot, processes=others)
+    snapshot = snapshot._replace(processes=others)
     for unseen in snapshot.unseen:
         remark(f"not seen: {unseen.what}" + (f"; it takes {unseen.right}" if unseen.right else ""))
     return moment_of_snapshot(snapshot, recognise(snapshot.machine, snapshot.processes), cgroups)

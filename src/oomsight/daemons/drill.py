@@ -31,7 +31,7 @@ from oomsight.proc.memcg import ancestors
 from oomsight.sinks.live_event import event_dict
 from oomsight.sinks.store import Batch, Reader, Store, StoreError, default_path
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
-from oomsight.sources.proctree import read_if_there
+from oomsight.sources.procread import read_if_there
 from oomsight.sources.vmstat import read_oom_kill
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -42,8 +41,7 @@ _HOLE: Final = lazy(r"…|\.{2,3}|<[\w -]*>", re.ASCII)  # an id somebody took o
 _ESCAPES: Final = lazy(r"(?:\\x[0-9a-f]{2})+")
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """
     Who a cgroup path belongs to. ``None`` = the path does not tell.
 

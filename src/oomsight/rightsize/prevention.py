@@ -163,7 +163,7 @@ def _limit_of_the_culprit(incident: Incident, moment: Moment) -> Iterator[Trial]
         return
     size = round_up(pages * moment.page_size * 0.8)
     limited = replace(
-        moment, tasks=tuple(replace(t, memcg=OWN_LIMIT) if t.pid in own else t for t in moment.tasks)
+        moment, tasks=tuple(t._replace(memcg=OWN_LIMIT) if t.pid in own else t for t in moment.tasks)
     )
     yield Trial(
         f"a limit of {size_words(size)} for {mark(culprit.name)}, which held {size_words(pages * moment.page_size)}",

@@ -148,7 +148,7 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
     tasks = {task.pid: task for task in moment.tasks}
     for selector, adj in changes.adj:
         for pid in match(moment, selector):
-            tasks[pid] = replace(tasks[pid], facts=replace(tasks[pid].facts, oom_score_adj=adj))
+            tasks[pid] = tasks[pid]._replace(facts=tasks[pid].facts._replace(oom_score_adj=adj))
     for pid in changes.without:
         freed = moment.freeable_pages.get(pid, _held(tasks[pid]))
         if freed >= moment.need_pages:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.proc.memcg import MARKER_FILES, MEMCG_FILES, Memcg, ancestors, parse_memcg
 from oomsight.sources.errors import SourceError
-from oomsight.sources.proctree import read_if_there
+from oomsight.sources.procread import read_if_there
 
 if TYPE_CHECKING:
     from oomsight.proc.machine import Mount

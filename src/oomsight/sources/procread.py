@@ -13,8 +13,7 @@ import gc
 import marshal
 import os
 
-from oomsight.proc.fields import PF_KTHREAD, NO_SIZES, number, stat_fields, status_fields
-from oomsight.proc.fields import StatFields, StatusFields  # noqa: TC001 - tuples, no cost
+from oomsight.proc.fields import NO_SIZES, PF_KTHREAD, StatFields, StatusFields, number, stat_fields, status_fields
 
 FLAGS = os.O_RDONLY | os.O_CLOEXEC
 WORTH_A_HELPER = 400  #: processes from which a fork pays
@@ -56,7 +55,10 @@ def pids_of(proc: str) -> list[int]:
 
 
 def read_row(proc: str, pid: int, *, cgroup: bool = True) -> Row | None:
-    """One process, with its ``cgroup`` file or without; ``None`` = gone. Raises :class:`PermissionError` where it is not ours to see."""
+    """
+    One process, with its ``cgroup`` file or without; ``None`` = gone. Raises :class:`PermissionError` where it is not
+    ours to see.
+    """
     base = f"{proc}/{pid}/"
     try:
         stat = stat_fields(read_text(base + "stat"))
@@ -102,9 +104,9 @@ def read_rows(proc: str, pids: list[int], *, cgroups: bool = True) -> tuple[list
 
 class Reading:
     """
-    All processes of ``proc``, being read from now on, each with its cgroup or without. ``helper``: share the work with a
-    forked process if it pays; only for programs with one thread, as fork() keeps no other. Raises :class:`OSError` if
-    there is no such tree.
+    All processes of ``proc``, being read from now on, each with its cgroup or without. ``helper``: share the work with
+    a forked process if it pays; only for programs with one thread, as fork() keeps no other. Raises :class:`OSError`
+    if there is no such tree.
     """
 
     def __init__(self, proc: str = "/proc", *, helper: bool = True, cgroups: bool = True) -> None:

@@ -24,7 +24,8 @@ from oomsight.score.ranking import rank_host
 from oomsight.score.rules import recognise
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.errors import SourceError
-from oomsight.sources.proctree import ProcTree, read_if_there
+from oomsight.sources.procread import read_if_there
+from oomsight.sources.proctree import ProcTree
 
 SHARE: Final = 0.0005  #: of a core, for each kind of sample
 HOST_SECONDS: Final = 1.0
@@ -146,7 +147,7 @@ class HostSamples:
         rules = recognise(snapshot.machine, snapshot.processes)
         cgroups = self._cgroups.get()
         fullest = sorted(cgroups, key=lambda memcg: -(memcg.need_bytes or 0) / max(_limit(memcg), 1))[:VICTIM_CGROUPS]
-        snapshot = replace(snapshot, cgroups={memcg.path: memcg for memcg in fullest})
+        snapshot = snapshot._replace(cgroups={memcg.path: memcg for memcg in fullest})
         rankings = [rank_host(snapshot, rules), *(x.ranking for x in limited_cgroups(snapshot, rules))]
         found = (victim_of(ranking, snapshot.machine.page_size) for ranking in rankings)
         return [victim for victim in found if victim is not None]

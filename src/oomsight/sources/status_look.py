@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oomsight.live.counters import parse_vmstat_oom_kill
@@ -15,7 +14,8 @@ from oomsight.proc.process import parse_int, parse_status
 from oomsight.score.model import Unseen
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.errors import SourceError, from_os_error
-from oomsight.sources.proctree import ProcTree, read_if_there, read_text
+from oomsight.sources.procread import read_if_there, read_text
+from oomsight.sources.proctree import ProcTree
 from oomsight.status.hurts import SYSCTLS
 from oomsight.status.model import Earlier, Look
 
@@ -74,7 +74,7 @@ class Looker:
         snapshot = tree.snapshot()
         if self._me is not None:
             others = tuple(process for process in snapshot.processes if process.pid != self._me)
-            snapshot = replace(snapshot, processes=others)
+            snapshot = snapshot._replace(processes=others)
         hierarchy = self.cgroup_tree()
         cgroups = self._limited() if hierarchy is not None else None
         unseen = list(snapshot.unseen)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from oomsight.alarms.culprit import holder_of
@@ -104,7 +103,7 @@ def _limited(
     look: Look, memcgs: Sequence[Memcg], before: Earlier | None, seconds: float | None
 ) -> Iterator[Limited]:
     rules = recognise(look.snapshot.machine, look.snapshot.processes)
-    snapshot = replace(look.snapshot, cgroups={memcg.path: memcg for memcg in memcgs})
+    snapshot = look.snapshot._replace(cgroups={memcg.path: memcg for memcg in memcgs})
     for cgroup in limited_cgroups(snapshot, rules):
         memcg, rate, left = cgroup.memcg, None, None
         held = before.cgroups.get(memcg.path) if before is not None else None
