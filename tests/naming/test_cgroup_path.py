@@ -176,7 +176,7 @@ def test_table_ends_are_those_of_every_match(layout, data):
 def test_table_ends_spare_most_patterns():
     ends = {layout.name: (layout.first, layout.last) for layout in LAYOUTS}
     assert sum(first != "" or last != "" for first, last in ends.values()) > len(ends) * 0.5
-    assert ends["user"] == ("user.slice", "user.slice")
+    assert ends["user-slice"] == ("user.slice", "user.slice")
 
 
 def test_table_names_are_unique():

@@ -100,7 +100,7 @@ def test_era_changes_the_rule() -> None:
     assert era("2.6.32-754.el6")[0].name == "2.6.32"
     assert era("new") is None
     # Root's bonus of 3 % up to 4.16 turns two of nearly the same size around.
-    root = replace(MOMENT.tasks[0], facts=replace(MOMENT.tasks[0].facts, cap_sys_admin=True))
+    root = MOMENT.tasks[0]._replace(facts=MOMENT.tasks[0].facts._replace(cap_sys_admin=True))
     near = replace(MOMENT, tasks=(root, task(20, "user", 490)))
     found = what_if(near, Changes(era="4.4"))
     assert (pids(found.before)[0], pids(found.after)[0]) == (10, 20)
