@@ -18,6 +18,8 @@ from oomsight.score.model import Machine, Snapshot, Unseen
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.procread import Reading, Row, pids_of, read_if_there, read_row, read_text
 
+__all__ = ["ProcTree", "read_if_there", "read_text", "same_memory", "with_sharers"]
+
 _KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}  # system call numbers
 
 
