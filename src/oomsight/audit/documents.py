@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from oomsight._lazy import lazy
 from oomsight.audit.engine import run
 from oomsight.audit.files import Unread
+from oomsight.audit.kubernetes.cluster import Asked
 from oomsight.audit.kubernetes.model import Cluster, KubeletConfig, LimitRange, Pod, PodCase, PriorityClass, Quota
 from oomsight.audit.kubernetes.programs import pod_programs
 from oomsight.audit.kubernetes.read import is_object, objects
@@ -154,3 +155,18 @@ def _demand(case: PodCase) -> Demand:
     return Demand(
         case.pod.namespace, case.pod.subject, replicas, limits if limited else None, requests if requested else None
     )
+
+
+def quotas_asked(demands: Iterable[Demand], cluster: Cluster) -> Iterator[Asked]:
+    """Yield each quota of *cluster* with what the workloads of its namespace ask for."""
+    everyone = list(demands)
+    for quota in cluster.quotas:
+        here = [demand for demand in everyone if demand.namespace == quota.namespace]
+        if here:
+            yield Asked(
+                quota,
+                sum((demand.limit_bytes or 0) * demand.replicas for demand in here),
+                sum((demand.request_bytes or 0) * demand.replicas for demand in here),
+                [demand.subject for demand in here if demand.limit_bytes is None],
+                len(here),
+            )

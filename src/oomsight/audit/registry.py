@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.files",
+    "oomsight.audit.kubernetes.limits",
+    "oomsight.audit.kubernetes.inside",
+    "oomsight.audit.kubernetes.cluster",
 )
 """Modules with a table ``RULES``; loaded when the first rule is asked for."""
 

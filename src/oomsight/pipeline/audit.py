@@ -19,6 +19,7 @@ from oomsight.audit.documents import (
     cluster_of,
     has_template_keys,
     is_template,
+    quotas_asked,
 )
 from oomsight.audit.engine import chosen
 from oomsight.audit.files import Comment
@@ -74,6 +75,8 @@ def audit_paths(plan: Plan, progress: Callable[[int], Progress] | None = None) -
         finished += task_bytes
         done(finished)
         everything.add(outcome)
+    for asked in quotas_asked(everything.demands, auditor.cluster):
+        everything.findings += auditor.run("asked", asked)
     everything.findings += _templates(everything.templates, found.tasks, auditor)
     if everything.no_yaml:
         report.remarks.append(f"{everything.no_yaml} YAML files not read: {MISSING}")

@@ -22,7 +22,7 @@ from oomsight.audit.kubernetes.model import (
 )
 from oomsight.audit.model import Where
 from oomsight.audit.program import command_words
-from oomsight.audit.quantity import kubernetes_size
+from oomsight.audit.quantity import Size, kubernetes_size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
@@ -228,7 +228,8 @@ def quantity(node: Node | None, path: str, *keys: str) -> Quantity | None:
     found = node.get(*keys) if node is not None else None
     if found is None or not found.is_scalar or found.text == "":
         return None
-    return Quantity(found.text, kubernetes_size(_as_json(found)), _where(path, found.place))
+    unknown = any(sign in found.text for sign in ("${", "$(", "{{"))  # filled in by something that is not here
+    return Quantity(found.text, Size(None) if unknown else kubernetes_size(_as_json(found)), _where(path, found.place))
 
 
 def _as_json(node: Node) -> str:
