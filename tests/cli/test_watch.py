@@ -24,7 +24,7 @@ def played(monkeypatch):
     told, done = events(7, comm="a\\x1b[31m")  # as /dev/kmsg escapes it
     state = {"usable": True, "end": None}
 
-    def watch(sources, show, note, begin, *, count=None, seconds=None) -> int:
+    def watch(sources, show, note, begin, *, count=None, seconds=None, memory=None) -> int:
         health = Health(0.0, {"/dev/kmsg": SourceHealth("/dev/kmsg", state["usable"], "not permitted")})
         begin(health, [] if state["usable"] else ["/dev/kmsg: not permitted"])
         show(told[0], "2026-11-23T12:00:00.123456+00:00")

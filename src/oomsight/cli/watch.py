@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -39,15 +39,18 @@ EXAMPLES: Final = (
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N events.")
 @click.option("--seconds", type=click.FloatRange(0), metavar="S", help="End after this time.")
 @click.option("--no-journal", is_flag=True, help="Do not follow the systemd journal.")
+@click.option("--no-memory", is_flag=True, help="Only kills: do not look for memory alerts.")
 @width_option
 @color_option
 @exit_code_option
 def command(
     *, output_format: str, replay: bool, full: bool, count: int | None, seconds: float | None, no_journal: bool,
-    width: int | None, color: str, exit_code: bool,
+    no_memory: bool, width: int | None, color: str, exit_code: bool,
 ) -> int:  # fmt: skip
     """
     Tell every OOM kill of this host as it happens: kernel kills, and those of systemd-oomd, earlyoom and others.
+
+    Memory alerts are told, too, before there is a kill: RAM, swap, growth, cgroups near their limits.
 
     A kill is told at once (stage "provisional") and again when its report is complete, under the same event id. Works
     without root as far as the system lets it, and says what is missing.
@@ -69,7 +72,8 @@ def command(
 
     try:
         sources = Sources(journal=not no_journal, history=replay)
-        told = watch(sources, show.event, show.note, begin, count=count, seconds=seconds)
+        memory = None if no_memory else show.memory
+        told = watch(sources, show.event, show.note, begin, count=count, seconds=seconds, memory=memory)
     except KeyboardInterrupt:
         return Exit.OK
     return Exit.FOUND if exit_code and told else Exit.OK
@@ -87,6 +91,11 @@ class _Ndjson:
         from oomsight.sinks.live_event import event_json, note_dict
 
         self._line(event_json(note_dict(finding, seen, boot_id)))
+
+    def memory(self, document: dict[str, Any]) -> None:
+        from oomsight.sinks.live_event import event_json
+
+        self._line(event_json(document))
 
     @staticmethod
     def _line(text: str) -> None:
@@ -120,6 +129,16 @@ class _Text:
         from oomsight.sinks.blocks import Paragraph
 
         self._show([Paragraph(f"{_clock(seen)}  Note: {finding.text}", "warn")])
+
+    def memory(self, document: dict[str, Any]) -> None:
+        from oomsight.alerts.facts import facts_of
+        from oomsight.sinks.blocks import Paragraph
+
+        facts = facts_of(document)
+        if facts is not None:
+            word = "Over" if document["moment"] == "cleared" else facts.severity.word.capitalize()
+            text = f"{_clock(document['seen'])}  {word}: {facts.headline}"
+            self._show([Paragraph(text, "good" if document["moment"] == "cleared" else "warn")])
 
     def _show(self, blocks: list[object]) -> None:
         from oomsight.sinks.text import render_text
