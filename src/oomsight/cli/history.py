@@ -1,0 +1,320 @@
+"""``oomsight history``: what the recorder has seen."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.options import (
+    Command,
+    answer,
+    color_option,
+    format_option,
+    remark,
+    stdout_surface,
+    width_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.record.model import Entity
+    from oomsight.sinks.blocks import Block
+    from oomsight.sources.history import History
+    from oomsight.trend.series import Series
+
+EXAMPLES: Final = (
+    ("oomsight history", "the host in the last hour, and who grew"),
+    ("oomsight history postgres --since -6h", "one process, name, unit, container or cgroup"),
+    ("oomsight history --by cgroup --since yesterday", "the biggest cgroups, with how they went"),
+    ("oomsight history --at '14:02'", "the machine as it was then"),
+    ("oomsight history --around last", "the minutes before the newest stored kill"),
+    ("oomsight history nginx --plot nginx.svg", "a picture"),
+    ("oomsight history --by name --format csv > names.csv", "for a spreadsheet"),
+)
+KINDS: Final = ("host", "process", "name", "unit", "container", "cgroup")
+HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
+                      "swap_free_bytes", "psi_some_pct")  # fmt: skip
+
+
+@click.command("history", cls=Command, examples=EXAMPLES)
+@click.argument("who", required=False)
+@click.option("--by", "kind", type=click.Choice(KINDS), help="List the biggest of a kind; with WHO: look only there.")
+@click.option("--field", "fields", multiple=True, metavar="NAME", help="Which figure (--list-fields); may be repeated.")
+@click.option("--list-fields", is_flag=True, help="Every figure of every kind, with its meaning and source.")
+@click.option("--since", metavar="WHEN", default="-1h", show_default=True, help="From then on: a date, 14:30, -2d.")
+@click.option("--until", metavar="WHEN", default="now", show_default=True, help="Up to then.")
+@click.option("--at", "moment", metavar="WHEN", help="The whole machine as it was at that moment.")
+@click.option("--around", metavar="INCIDENT", help="The minutes before a stored kill: its id, or 'last'.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Rows of a list.")
+@click.option("--points", type=click.IntRange(2, 1_000_000), metavar="N",
+              help="At most N samples of each figure, peaks kept.  [default: all; 1,000 in pictures]")
+@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw it: FILE.svg, or FILE.png.")
+@click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
+              help="The recorder's directory.  [default: this host's]")
+@click.option("--incidents", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+              help="Incident store for --around.  [default: the agent's]")
+@format_option("text", "markdown", "json", "csv", "parquet")
+@width_option
+@color_option
+def command(
+    *, who: str | None, kind: str | None, fields: tuple[str, ...], list_fields: bool, since: str, until: str,
+    moment: str | None, around: str | None, top: int, points: int | None, plot: str | None, store: str | None,
+    incidents: str | None, output_format: str, width: int | None, color: str,
+) -> int:  # fmt: skip
+    """
+    Show what `oomsight record` has recorded: by process, name, unit, container, cgroup or for the host.
+
+    WHO is a pid, a name, a unit, a container or (part of) a cgroup path. Without it the host and who grew most.
+    """
+    show = _Show(output_format, width, color)
+    if list_fields:
+        show.blocks(_fields_blocks())
+        return Exit.OK
+    history = open_history(store)
+    now = datetime.now().astimezone()
+    low, high = _when("--since", since, now), _when("--until", until, now)
+    if moment is not None:
+        return _at(history, _when("--at", moment, now), top, show)
+    if low >= high:
+        raise click.UsageError("--since must be before --until")
+    if around is not None:
+        raise click.UsageError("--around comes with a later version")
+    question = _Question(history, low, high, points if plot is None else points or 1000)
+    if who is None and kind not in {None, "host"}:
+        assert kind is not None
+        return _list(question, kind, fields, top, show)
+    entities = question.find(who, kind) if who is not None else question.host()
+    found = question.series(entities[:top], fields)
+    if output_format in {"json", "csv", "parquet"}:
+        show.series(low, high, found)
+    else:
+        show.blocks(_series_blocks(found, show.columns, low, high, unicode=show.surface.unicode))
+        if who is None:
+            show.blocks(_growth_blocks(question, top, show))
+    if history.damaged:
+        remark(f"{history.path}: {history.damaged} damaged part(s) left out")
+    return Exit.OK
+
+
+def open_history(store: str | None) -> History:
+    """The history in *store* (default: this host's), or the error that says how to begin one."""
+    from oomsight.sources.history import History, HistoryError
+
+    try:
+        return History(store)
+    except HistoryError as error:
+        raise CommandError(str(error), Exit.INPUT, "start `oomsight record`, or give --store") from None
+
+
+def _when(option: str, text: str, now: datetime) -> float:
+    from oomsight.pipeline.query import parse_when
+
+    try:
+        return parse_when(text, now).timestamp()
+    except (ValueError, OverflowError):
+        raise click.UsageError(f"{option}: '{text}' is no time I know") from None
+
+
+class _Question:
+    """A history and the period asked about."""
+
+    def __init__(self, history: History, since: float, until: float, points: int | None) -> None:
+        self.history, self.since, self.until, self.points = history, since, until, points
+
+    def host(self) -> list[Entity]:
+        """The host, as a list of one."""
+        found = self.history.entities("host", self.since, self.until)
+        if not found:
+            span = self.history.span()
+            from oomsight.sinks.history_words import moment_words
+
+            words = f"; there is {moment_words(span[0])} to {moment_words(span[1])}" if span else ""
+            raise CommandError(f"{self.history.path}: nothing was recorded in this period{words}", Exit.INPUT)
+        return found[:1]
+
+    def find(self, who: str, kind: str | None) -> list[Entity]:
+        """Whom *who* means: a pid or an exact name before a part of one, names before processes before cgroups."""
+        kinds = [kind] if kind else ["name", "unit", "container", "process", "cgroup"]
+        if who.isdecimal() and kind in {None, "process"}:
+            same = [e for e in self.history.entities("process", self.since, self.until) if e.pid == int(who)]
+            if same:
+                return same
+        every = {one: self.history.entities(one, self.since, self.until) for one in kinds}
+        for matches in (_exact, _part):
+            for one in kinds:
+                if found := [entity for entity in every[one] if matches(entity, who)]:
+                    return found if one != "name" else found[:1]
+        raise CommandError(f"nothing recorded in this period is called '{who}'", Exit.INPUT, "oomsight history --by name")
+
+    def series(self, entities: Sequence[Entity], fields: Sequence[str]) -> list[tuple[Entity, str, Series]]:
+        """The figures of *entities*."""
+        from oomsight.record.fields import MAIN, stored_kind
+
+        found = []
+        for entity in entities:
+            usual = HOST_FIELDS if entity.kind == "host" else (MAIN[stored_kind(entity.kind)],)
+            for field in fields or usual:
+                try:
+                    found.append((entity, field, self.history.series(entity, field, self.since, self.until, self.points)))
+                except ValueError as error:
+                    raise click.UsageError(f"--field: {error}") from None
+        return found
+
+
+def _exact(entity: Entity, who: str) -> bool:
+    names = {entity.name, entity.name.removesuffix(".service"), entity.name.removesuffix(".scope")}
+    return who in names or (entity.cgroup == who and entity.kind != "process")
+
+
+def _part(entity: Entity, who: str) -> bool:
+    return who in entity.name or (entity.kind in {"unit", "container"} and who in (entity.cgroup or ""))
+
+
+def _at(history: History, moment: float, top: int, show: _Show) -> int:
+    from oomsight.sources.history import HistoryError
+
+    try:
+        picture = history.at(moment)
+    except HistoryError as error:
+        raise CommandError(str(error), Exit.INPUT) from None
+    if show.format == "json":
+        from oomsight.sinks.history_rows import picture_document
+
+        answer(picture_document(picture))
+    elif show.format in {"csv", "parquet"}:
+        from oomsight.sinks.history_rows import picture_rows
+
+        show.rows(picture_rows(picture))
+    else:
+        from oomsight.sinks.history_words import picture_blocks
+
+        show.blocks(picture_blocks(picture, top))
+    return Exit.OK
+
+
+def _list(question: _Question, kind: str, fields: tuple[str, ...], top: int, show: _Show) -> int:
+    from oomsight.record.fields import MAIN, stored_kind
+    from oomsight.sinks.blocks import Heading, Paragraph
+    from oomsight.sinks.history_words import sparkline, table_of
+
+    everything = question.history.entities(kind, question.since, question.until)
+    entities, field = everything[:top], MAIN[stored_kind(kind)]
+    if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
+        show.series(question.since, question.until, question.series(entities, fields))
+        return Exit.OK
+    if show.format == "json":
+        from oomsight.sinks.history_rows import entities_document
+
+        answer(entities_document(question.since, question.until, field, entities))
+        return Exit.OK
+    title = f"{'Processes' if kind == 'process' else kind.capitalize() + 's'} by {field}, biggest first"
+    if not entities:
+        show.blocks([Heading(title, 1), Paragraph(f"No {kind} was recorded in this period.", "dim")])
+        return Exit.OK
+    lines = [
+        sparkline(question.history.series(e, field, question.since, question.until, 200), 20, question.since,
+                  question.until, unicode=show.surface.unicode) for e in entities
+    ]  # fmt: skip
+    show.blocks([Heading(title, 1), *table_of(entities, lines, field, len(everything))])
+    return Exit.OK
+
+
+def _series_blocks(
+    found: Sequence[tuple[Entity, str, Series]], columns: int, low: float, high: float, *, unicode: bool
+) -> list[Block]:
+    from oomsight.record.fields import DERIVED, FIELDS, stored_kind
+    from oomsight.sinks.history_words import series_blocks, sparkline
+
+    blocks: list[Block] = []
+    for entity, field, series in found:
+        kind = stored_kind(entity.kind)
+        meanings = {row.name: row.meaning for row in FIELDS[kind]}
+        derived = " + ".join(DERIVED.get(kind, {}).get(field, ()))
+        line = sparkline(series, min(columns - 2, 100), low, high, unicode=unicode)
+        blocks += series_blocks(entity, field, meanings.get(field, derived), series, line, time.time())
+    return blocks
+
+
+def _growth_blocks(question: _Question, top: int, show: _Show) -> list[Block]:
+    from oomsight.sinks.blocks import Heading
+    from oomsight.sinks.history_words import sparkline, table_of
+
+    names = [e for e in question.history.entities("name", question.since, question.until)
+             if e.first_main is not None and e.last_main is not None and e.last_main > e.first_main]  # fmt: skip
+    grown = sorted(names, key=lambda e: (e.first_main or 0) - (e.last_main or 0))[: min(top, 5)]
+    if not grown:
+        return []
+    lines = [
+        sparkline(question.history.series(e, "rss_anon_bytes", question.since, question.until, 200), 20, question.since,
+                  question.until, unicode=show.surface.unicode) for e in grown
+    ]  # fmt: skip
+    return [Heading("Who grew most, by name"), *table_of(grown, lines, "rss_anon_bytes", len(grown))]
+
+
+def _fields_blocks() -> list[Block]:
+    from oomsight.record.fields import DERIVED, FIELDS
+    from oomsight.sinks.blocks import Block, Column, Heading, Row, Table
+
+    columns = (Column("field"), Column("meaning", flexible=True), Column("from", flexible=True, drop=1))
+    blocks: list[Block] = []
+    for kind, fields in FIELDS.items():
+        rows = [Row((row.name, row.meaning, row.source)) for row in fields]
+        rows += [Row((name, " + ".join(parts), "")) for name, parts in DERIVED.get(kind, {}).items()]
+        blocks += [Heading(kind), Table(columns, tuple(rows))]
+    return blocks
+
+
+class _Show:
+    """Answers in the format asked for."""
+
+    def __init__(self, output_format: str, width: int | None, color: str) -> None:
+        self.format = output_format
+        self.surface = stdout_surface(width, color)
+        self.columns = self.surface.width
+
+    def blocks(self, blocks: list[Block]) -> None:
+        """Blocks for people."""
+        if not blocks:
+            return
+        if self.format == "markdown":
+            from oomsight.sinks.markdown import render_markdown
+
+            answer(render_markdown(blocks) + "\n")
+            return
+        from oomsight.sinks.text import render_text
+
+        s = self.surface
+        answer(render_text(blocks, width=s.width, colour=s.colour, unicode=s.unicode))
+
+    def series(self, since: float, until: float, found: Sequence[tuple[Entity, str, Series]]) -> None:
+        """Series for programs."""
+        from oomsight.sinks.history_rows import series_document, series_rows
+
+        if self.format == "json":
+            answer(series_document(since, until, found))
+        else:
+            self.rows(series_rows(found))
+
+    def rows(self, rows: object) -> None:
+        """Rows for programs: CSV, or Parquet as bytes."""
+        import sys
+
+        from oomsight.sinks.history_rows import MissingParquetError, csv_text, parquet_bytes
+
+        if self.format == "csv":
+            answer(csv_text(rows))  # type: ignore[arg-type]
+            return
+        if sys.stdout.isatty():
+            raise click.UsageError("--format parquet is not for a terminal: send it to a file")
+        try:
+            data = parquet_bytes(rows)  # type: ignore[arg-type]
+        except MissingParquetError as error:
+            hint = "pip install 'oomsight[parquet]', or --format csv"
+            raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
