@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -83,7 +84,7 @@ def command(
     if low >= high:
         raise click.UsageError("--since must be before --until")
     if around is not None:
-        raise click.UsageError("--around comes with a later version")
+        return _around(history, around, incidents, top, show)
     question = _Question(history, low, high, points if plot is None else points or 1000)
     if who is None and kind not in {None, "host"}:
         assert kind is not None
@@ -149,7 +150,8 @@ class _Question:
             for one in kinds:
                 if found := [entity for entity in every[one] if matches(entity, who)]:
                     return found if one != "name" else found[:1]
-        raise CommandError(f"nothing recorded in this period is called '{who}'", Exit.INPUT, "oomsight history --by name")
+        words = f"nothing recorded in this period is called '{who}'"
+        raise CommandError(words, Exit.INPUT, "oomsight history --by name")
 
     def series(self, entities: Sequence[Entity], fields: Sequence[str]) -> list[tuple[Entity, str, Series]]:
         """The figures of *entities*."""
@@ -160,7 +162,8 @@ class _Question:
             usual = HOST_FIELDS if entity.kind == "host" else (MAIN[stored_kind(entity.kind)],)
             for field in fields or usual:
                 try:
-                    found.append((entity, field, self.history.series(entity, field, self.since, self.until, self.points)))
+                    series = self.history.series(entity, field, self.since, self.until, self.points)
+                    found.append((entity, field, series))
                 except ValueError as error:
                     raise click.UsageError(f"--field: {error}") from None
         return found
@@ -194,6 +197,56 @@ def _at(history: History, moment: float, top: int, show: _Show) -> int:
         from oomsight.sinks.history_words import picture_blocks
 
         show.blocks(picture_blocks(picture, top))
+    return Exit.OK
+
+
+BEFORE_SECONDS: Final = 600.0  #: how much of the time before a kill ``--around`` tells
+GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
+
+
+def _around(history: History, wanted: str, incidents: str | None, top: int, show: _Show) -> int:
+    """The minutes before a stored kill: who grew, and the machine just before."""
+    from contextlib import closing
+
+    from oomsight.cli.incidents import find_row
+    from oomsight.sinks.blocks import Heading, Paragraph
+    from oomsight.sinks.history_words import moment_words, sparkline, table_of
+    from oomsight.sinks.store import Reader, StoreError, default_path
+
+    try:
+        with closing(Reader(incidents or default_path())) as reader:
+            row = find_row(reader, wanted)
+    except StoreError as error:
+        raise CommandError(str(error), Exit.INPUT, "start `oomsight agent`, or give --incidents") from None
+    kill = row.wall_us / 1e6
+    since, until = kill - BEFORE_SECONDS, kill
+    question = _Question(history, since, until, None)
+    if show.format not in {"text", "markdown"}:
+        everything = question.host()
+        for kind in ("name", "cgroup"):
+            everything += history.entities(kind, since, until)[:top]
+        show.series(since, until, question.series(everything, ()))
+        return Exit.OK
+    blocks: list[Block] = [Heading(f"Before {row.id}, {moment_words(kill)}", 1), Paragraph(row.headline)]
+    for kind, field in (("process", "rss_anon_bytes"), ("cgroup", "working_set_bytes")):
+        grown = [(s.values[-1] - s.values[0], e, s) for e in history.entities(kind, since, until)[:50]
+                 if len(s := history.series(e, field, since, until, 600)) > 1]  # fmt: skip
+        best = sorted((one for one in grown if one[0] >= GROWN_BYTES), key=lambda one: -one[0])[:top]
+        exact = [replace(e, first_main=s.values[0], peak_main=max(s.values), last_main=s.values[-1])
+                 for _, e, s in best]  # fmt: skip
+        lines = [sparkline(s, 20, since, until, unicode=show.surface.unicode) for _, _, s in best]
+        if exact:
+            title = "processes" if kind == "process" else "cgroups"
+            blocks += [Heading(f"Which {title} grew in the {BEFORE_SECONDS / 60:.0f} minutes before"),
+                       *table_of(exact, lines, field, len(exact))]  # fmt: skip
+    from oomsight.sinks.history_words import picture_blocks
+    from oomsight.sources.history import HistoryError
+
+    try:
+        blocks += picture_blocks(history.at(kill), top)
+    except HistoryError as error:
+        blocks.append(Paragraph(str(error), "warn"))
+    show.blocks(blocks)
     return Exit.OK
 
 
@@ -236,7 +289,7 @@ def _series_blocks(
         meanings = {row.name: row.meaning for row in FIELDS[kind]}
         derived = " + ".join(DERIVED.get(kind, {}).get(field, ()))
         line = sparkline(series, min(columns - 2, 100), low, high, unicode=unicode)
-        blocks += series_blocks(entity, field, meanings.get(field, derived), series, line, time.time())
+        blocks += series_blocks(entity, field, meanings.get(field, derived), series, line, now=time.time())
     return blocks
 
 
@@ -258,7 +311,7 @@ def _growth_blocks(question: _Question, top: int, show: _Show) -> list[Block]:
 
 def _fields_blocks() -> list[Block]:
     from oomsight.record.fields import DERIVED, FIELDS
-    from oomsight.sinks.blocks import Block, Column, Heading, Row, Table
+    from oomsight.sinks.blocks import Column, Heading, Row, Table
 
     columns = (Column("field"), Column("meaning", flexible=True), Column("from", flexible=True, drop=1))
     blocks: list[Block] = []

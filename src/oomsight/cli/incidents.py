@@ -215,6 +215,11 @@ def _reader(path: str) -> closing[Reader]:
         raise CommandError(str(error), Exit.INPUT, "start `oomsight agent`, or give --store") from None
 
 
+def find_row(reader: Reader, text: str) -> Row:
+    """Return the incident *text* means: its id, the beginning of it, or ``last``. Raises :class:`CommandError`."""
+    return _one(reader, text)
+
+
 def _one(reader: Reader, text: str) -> Row:
     rows = reader.rows()[:1] if text == "last" else reader.find(text)
     if not rows:

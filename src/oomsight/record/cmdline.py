@@ -11,7 +11,7 @@ MOST_CHARS: Final = 200
 MASK: Final = "***"
 
 # Words that announce a secret, as option, variable or key.
-_WORD: Final = r"(?:pass(?:wd|word|phrase)?|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|auth|credentials?)"
+_WORD: Final = r"(?:pass(?:wd|word|phrase)?|pwd|secret|token|(?:api|access|private)[-_]?key|auth|credentials?)"
 _ASSIGN: Final = lazy(rf"(?i)^(-{{0,2}}[\w.-]*{_WORD}[\w.-]*[=:]).+")
 _INNER: Final = lazy(rf"(?i)([?&;,\s{{\"'][\w.-]*{_WORD}[\w.-]*\"?'?\s*[=:]\s*\"?)[^&;,\s\"'}}]+")
 _OPTION: Final = lazy(rf"(?i)^-{{1,2}}[\w.-]*{_WORD}[\w-]*$")

@@ -3,16 +3,16 @@ How rows become bytes, and back.
 
 **Event**: the figures of one entity that changed: a bit mask of them, then each difference to the value before, zigzag
 and in groups of seven bits, least first (the varint of Protocol Buffers). Unchanged figures cost nothing. ``None`` is 0
-and every other value is one higher (:data:`~oomsight.record.fields.UNLIMITED` stays below zero). An empty mask says that
-the entity is gone.
+and every other value is one higher (:data:`~oomsight.record.fields.UNLIMITED` stays below zero). An empty mask says
+that the entity is gone.
 
 **Stream**: the events of one entity in one chunk, each after the number of rows since the event before.
 
 **Chunk**: a tier's rows of one period: times, an index (entity, kind, length, and the main figure at first, highest and
 last), and the streams. A reader takes the index and only the streams it wants.
 
-**Record**: what files consist of: type, length, CRC-32, body. A record that ends too early or whose sum is wrong is where
-a crash or a fault was; nothing after a short record counts, a wrong one costs only itself.
+**Record**: what files consist of: type, length, CRC-32, body. A record that ends too early or whose sum is wrong is
+where a crash or a fault was; nothing after a short record counts, a wrong one costs only itself.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ class ChunkHead(NamedTuple):
     first_ms: int  #: since boot, suspended time included
     last_ms: int
     rows: int
-    count: int  #: of entities
+    entities: int
     times_at: int  #: where the times are in the body, …
     index_at: int  #: … the index, …
     streams_at: int  #: … and the streams
@@ -320,8 +320,7 @@ class ChunkBuilder:
         if marks is None:
             self._marks[entity] = [coded, coded, coded]
         else:
-            if coded > marks[1]:
-                marks[1] = coded
+            marks[1] = max(marks[1], coded)
             marks[2] = coded
 
     def body(self, journal: int) -> bytes:
@@ -351,7 +350,8 @@ class ChunkBuilder:
             then = moment
         head = bytearray()
         small_times, small_index = zlib.compress(bytes(times), 6), zlib.compress(index, 6)
-        for number in (journal, self.wall_ms, self.times[0], self.times[-1], end, n, len(small_times), len(small_index)):
+        sizes = len(small_times), len(small_index)
+        for number in (journal, self.wall_ms, self.times[0], self.times[-1], end, n, *sizes):
             put(head, number)
         return b"".join((head, small_times, small_index, *blobs))
 
@@ -370,10 +370,11 @@ def chunk_head(body: bytes) -> ChunkHead:
     for _ in range(8):
         number, at = take(body, at)
         numbers.append(number)
-    *head, long_times, long_index = numbers
-    if head[4] > MAX_ROWS:
+    journal, wall_ms, first_ms, last_ms, rows, entities, long_times, long_index = numbers
+    if rows > MAX_ROWS:
         raise DamagedError("more rows than any chunk has")
-    return ChunkHead(*head, at, at + long_times, at + long_times + long_index)
+    index_at = at + long_times
+    return ChunkHead(journal, wall_ms, first_ms, last_ms, rows, entities, at, index_at, index_at + long_index)
 
 
 def chunk_times(head: ChunkHead, body: bytes) -> list[int]:
@@ -392,7 +393,7 @@ def chunk_times(head: ChunkHead, body: bytes) -> list[int]:
 
 def chunk_index(head: ChunkHead, body: bytes) -> Index:
     """The index of a chunk. Raises :class:`DamagedError`."""
-    n = head.count
+    n = head.entities
     try:
         text = zlib.decompress(body[head.index_at : head.streams_at])
         columns = struct.unpack(f"<{n}I{n}s{n}I{n}H{n}H{3 * n}q", text)

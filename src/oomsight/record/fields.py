@@ -2,8 +2,8 @@
 What is recorded of each kind of entity: one row per figure, in the order in which the values are stored.
 
 Sizes are stored in KiB and given in bytes. A value is a whole number, ``None`` = not known, :data:`UNLIMITED` = a limit
-that does not limit. A tier coarser than the samples keeps one value per step by :attr:`Field.rule`: the highest for what
-fills memory, the lowest for what is left of it, the last of a counter.
+that does not limit. A tier coarser than the samples keeps one value per step by :attr:`Field.rule`: the highest for
+what fills memory, the lowest for what is left of it, the last of a counter.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ FIELDS: Final[dict[str, tuple[Field, ...]]] = {
     "process": (
         *_MEMORY,
         Field("oom_score_adj", "last", "the killer's bias", "/proc/PID/oom_score_adj"),
-        Field("private_bytes", "max", "what ending it would free; only of suspects", "/proc/PID/smaps_rollup Private_*"),
+        Field("private_bytes", "max", "what its end would free; of suspects", "/proc/PID/smaps_rollup Private_*"),
         Field("floor_anon_bytes", "min", "the lowest anonymous memory of a step", "/proc/PID/statm"),
     ),
     "name": (
@@ -102,12 +102,12 @@ FIELDS: Final[dict[str, tuple[Field, ...]]] = {
         Field("anon_bytes", "max", "anonymous memory", "memory.stat anon; v1 total_rss"),
         Field("file_bytes", "max", "page cache, shmem included", "memory.stat file; v1 total_cache"),
         Field("shmem_bytes", "max", "shared memory and tmpfs", "memory.stat shmem; v1 total_shmem"),
-        Field("kernel_bytes", "max", "kernel memory", "memory.stat kernel (5.18+) or slab; v1 memory.kmem.usage_in_bytes"),
+        Field("kernel_bytes", "max", "kernel memory", "memory.stat kernel (5.18+), slab; v1 memory.kmem.*"),
         Field("inactive_file_bytes", "max", "page cache that goes first", "memory.stat inactive_file"),
         Field("working_set_bytes", "max", "usage - inactive_file, as the kubelet counts", "both files"),
         Field("floor_working_set_bytes", "min", "the lowest working set of a step", "both files"),
         Field("swap_bytes", "max", "in swap", "memory.swap.current; v1 memory.stat total_swap"),
-        Field("swap_limit_bytes", "last", "swap it may use (v1: memory and swap)", "memory.swap.max; v1 memory.memsw.limit_in_bytes"),
+        Field("swap_limit_bytes", "last", "swap it may use (v1: with memory)", "memory.swap.max; v1 memory.memsw.*"),
         Field("psi_some_us", "last", "time in which some task waited", "memory.pressure (v2)"),
         Field("psi_full_us", "last", "time in which all tasks waited", "memory.pressure (v2)"),
         Field("events_high", "last", "times it was throttled at high", "memory.events high (v2)"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import main_of
-from oomsight.record.model import Change, Values
 from oomsight.record.tiers import Tier, combine, step_of
+
+if TYPE_CHECKING:
+    from oomsight.record.model import Change, Values
 
 BIG_KIB: Final = 64 << 10
 """What lives shorter than a step gets a row of its own only from this size on; sums by name hold the others."""
@@ -58,6 +60,10 @@ class Gatherer:
                 else:
                     self._gone.add(entity)
         return row
+
+    def waiting(self) -> list[int]:
+        """Entities sampled since the last row."""
+        return list(self._acc)
 
     def finish(self) -> TierRow | None:
         """The row of the step so far; ``None`` = nothing was sampled since the last."""

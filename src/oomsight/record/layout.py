@@ -2,7 +2,7 @@
 The directory of a history: which files it has and what stands at their beginning.
 
 ``tN-SSSSSSSS.hist`` holds packed chunks of tier N, written once and only appended to; the oldest are removed whole.
-``tN.journal`` holds the rows since the last chunk, so that a killed recorder loses nothing; it is packed and begun anew.
+``tN.journal`` holds the rows since the last chunk, so that a killed recorder loses nothing; it is packed, begun anew.
 """
 
 from __future__ import annotations

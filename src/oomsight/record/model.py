@@ -15,7 +15,7 @@ class Entity:
     """
     What figures belong to. Names are as the kernel gives them: raw, chosen by whoever runs the process.
 
-    ``key`` is the same for the same thing in every part of the history: a process is its pid and start time in one boot.
+    ``key`` is the same for one thing in every part of the history: a process is its pid and start time in a boot.
     """
 
     kind: str  #: host, process, name, cgroup, zone, swap; unit and container are cgroups looked at by owner

@@ -5,10 +5,12 @@ Tiers: how dense and for how long; what a coarser tier keeps of a step; which fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.fields import FIELDS
-from oomsight.record.model import Values
+
+if TYPE_CHECKING:
+    from oomsight.record.model import Values
 
 
 class Tier(NamedTuple):

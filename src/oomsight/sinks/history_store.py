@@ -111,9 +111,6 @@ class HistoryStore:
             row = log.gatherer.feed(boot_ms, wall_ms, change)
             if row is not None:
                 log.write(row)
-        for entity in change.gone:
-            if not any(entity in log.gatherer.held for log in self._tiers[1:]):
-                self.words.pop(entity, None)
         now = self._clock()
         if abs(now - self._pruned) >= PRUNE_SECONDS:
             self._pruned = now
@@ -124,7 +121,9 @@ class HistoryStore:
         return [fd for log in self._tiers for fd in log.unsynced()]
 
     def prune(self) -> list[str]:
-        """Remove files that are too old, or too much. Return their names."""
+        """Remove files that are too old, or too much, and forget who is in no row any more. Return the files' names."""
+        wanted = {entity for log in self._tiers for entity in log.entities()}
+        self.words = {entity: words for entity, words in self.words.items() if entity in wanted}
         held = []
         for name in self._names():
             with suppress(OSError):
@@ -347,6 +346,12 @@ class _TierLog:
                 file.close()
         self._journal = self._file = None
 
+    def entities(self) -> Iterator[int]:
+        """Entities whose descriptions a chunk still needs."""
+        yield from self.gatherer.held
+        yield from self.gatherer.waiting()
+        yield from self._builder.entities()
+
     # -- after a crash ------------------------------------------------------------------------------------------------
 
     def recover(self) -> None:
@@ -377,7 +382,10 @@ class _TierLog:
             return
         begin, builder, words = read_journal(data)
         if len(builder) and begin.journal != self._last_packed():
-            self._append_chunk(builder, lambda new: [(e, words[e]) for e in new if e in words], begin.boot, begin.journal)
+            def known(new: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
+                return [(entity, words[entity]) for entity in new if entity in words]
+
+            self._append_chunk(builder, known, begin.boot, begin.journal)
         # This run's chunks get a file of their own: numbers of entities begin anew with every run.
         if self._file is not None:
             self._retire(self._file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from oomsight.naming.marked import Kind, mark
@@ -65,7 +66,8 @@ def sparkline(series: Series, columns: int, since: float, until: float, *, unico
         if math.isinf(value):
             continue
         low = int((moment - since) / width)
-        for cell in range(max(low, 0), min(max(low, int((moment + min(reach, until - moment) - since) / width)), columns - 1) + 1):
+        end = max(low, int((moment + min(reach, until - moment) - since) / width))
+        for cell in range(max(low, 0), min(end, columns - 1) + 1):
             if cell == low or cells[cell] is None:
                 before = cells[cell]
                 cells[cell] = value if before is None or cell != low else max(before, value)
@@ -97,11 +99,11 @@ def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str, total
 
 
 def series_blocks(
-    entity: Entity, field: str, meaning: str, series: Series, line: str, now: float, *, level: int = 2
+    entity: Entity, field: str, meaning: str, series: Series, line: str, *, now: float
 ) -> list[Block]:
     """One figure of one entity: how it went, and a table of it."""
     title = f"{entity_words(entity)}: {field}"
-    blocks: list[Block] = [Heading(title, 1 if level == 1 else 2)]
+    blocks: list[Block] = [Heading(title)]
     if not len(series):
         return [*blocks, Paragraph("Nothing was recorded in this period.", "dim")]
     values, times = series.values, series.times
@@ -130,7 +132,7 @@ def gaps(series: Series) -> list[tuple[float, float]]:
     """Stretches in which nothing was recorded: far longer than the samples around them are apart."""
     times = series.times
     usual = max(series.step_seconds or 1.0, 5.0)
-    return [(a, b) for a, b in zip(times, times[1:], strict=False) if b - a > 4 * usual]
+    return [(a, b) for a, b in pairwise(times) if b - a > 4 * usual]
 
 
 _HOST_LINES: Final = (

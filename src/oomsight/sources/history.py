@@ -2,8 +2,8 @@
 The recorder's history, read: any number of readers beside the one writer, and after it.
 
 Times are of the wall clock as it stands: samples keep the time since boot, and all of a boot are dated by the newest
-comparison of the two clocks, so that a clock that was set later corrects what was recorded before. A gap (recorder down,
-machine suspended) is a gap in the times.
+comparison of the two clocks, so that a clock that was set later corrects what was recorded before. A gap (recorder
+down, machine suspended) is a gap in the times.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import unmark
@@ -204,7 +204,7 @@ class History:
         return Series([row[0] for row in rows], [row[1] for row in rows], kept, step or None)
 
     def at(self, moment: float) -> Picture:
-        """The machine at *moment*: the nearest sample at or before it. Raises :class:`HistoryError` before the first."""
+        """The machine at the nearest sample at or before *moment*. Raises :class:`HistoryError` before the first."""
         candidates = [chunk for chunk in self._chunks if chunk.first <= moment]
         if not candidates:
             raise HistoryError(f"{self.path}: nothing was recorded before then")
@@ -300,8 +300,11 @@ class History:
                 if not check(CHUNK, chunk.body, chunk.crc):
                     raise DamagedError("sum")
             chunk.index = chunk_index(chunk.head, chunk.body)
+            chunk.times = chunk_times(chunk.head, chunk.body)
         except (OSError, DamagedError):
             self.damaged += 1
+            self._chunks = [one for one in self._chunks if one is not chunk]
+            chunk.body = chunk.index = None
             return False
         return True
 
@@ -374,7 +377,7 @@ class History:
     def _steps(
         self, chunk: _Chunk, number: int, kind: str, parts: tuple[int, ...]
     ) -> Iterator[tuple[int, int, int | None]]:
-        """(first row, end, sum of the parts) of each stretch of equal values; ``None`` = not known; row -1 = it went."""
+        """(first row, end, sum of the parts) of each stretch of equal values; ``None`` = not known; row -1: it went."""
         assert chunk.index is not None
         assert chunk.body is not None
         place = chunk.index.place(number)

@@ -1,7 +1,7 @@
 """
 One look at the whole machine: host, processes, cgroups, each giving only what changed since the last look.
 
-All files are those of :attr:`Places.proc`, :attr:`Places.sys` and the memory controller's hierarchy; nothing is written.
+All files are those of :attr:`Places.proc`, :attr:`Places.sys` and the memory controller; nothing is written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.proc.machine import parse_mountinfo, parse_zoneinfo
 from oomsight.record.fields import INDEX
-from oomsight.record.model import Change
 from oomsight.record.raw import host_values, swap_devices, zram_kib
 from oomsight.sources.cgrouptree import find_hierarchy
 from oomsight.sources.errors import SourceError, from_os_error
@@ -22,7 +21,7 @@ from oomsight.sources.sampler_cgroups import CgroupSampler
 from oomsight.sources.sampler_processes import ProcessSampler
 
 if TYPE_CHECKING:
-    from oomsight.record.model import Values
+    from oomsight.record.model import Change, Values
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
 SLOW_SECONDS: Final = 10.0  #: zones and swap devices are read this often

@@ -104,9 +104,11 @@ class CgroupSampler:
         if count == self._count and not self._search_again and now - self._searched < SEARCH_SECONDS:
             return []
         self._count, self._searched, self._search_again = count, now, False
-        fresh, seen = [], set()
+        fresh: list[_Cgroup] = []
+        seen: set[str] = set()
+        root = self._tree.hierarchy.root
         with suppress(SourceError):
-            for path in self._tree.paths("/" if self._tree.hierarchy.root.startswith("/..") else self._tree.hierarchy.root):
+            for path in self._tree.paths("/" if root.startswith("/..") else root):
                 if len(seen) >= MOST_CGROUPS:
                     break
                 seen.add(path)

@@ -109,7 +109,7 @@ class ProcessSampler:
         """
         change = Change()
         swapping, self._swapping = swapped != self._swapping, swapped
-        touched = self._read_all(now, change)
+        touched = self._read_all(change)
         self._find_new(now, touched)
         self._look(now, touched, swapping, change)
         self._suspects(now, touched)
@@ -124,7 +124,7 @@ class ProcessSampler:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _read_all(self, now: float, change: Change) -> dict[int, _Process]:
+    def _read_all(self, change: Change) -> dict[int, _Process]:
         """Read every known statm; those whose text changed, and those that have yet to settle."""
         touched: dict[int, _Process] = {}
         gone: list[_Process] = []
@@ -238,7 +238,7 @@ class ProcessSampler:
                 touched[process.pid] = process
 
     def _in_turn(self, now: float, haste: int) -> Iterator[_Process]:
-        """The share of all processes that is due, so that each is looked at once in a turn (three times, if swapping)."""
+        """The share of all processes that is due, so that each is looked at once in a turn (oftener if swapping)."""
         elapsed, self._turn_begun = now - self._turn_begun, now
         due = int(len(self._known) * min(elapsed / TURN_SECONDS, 1.0) * haste) + 1
         for _ in range(due):
