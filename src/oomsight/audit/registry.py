@@ -14,6 +14,9 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.kubernetes.limits",
     "oomsight.audit.kubernetes.inside",
     "oomsight.audit.kubernetes.cluster",
+    "oomsight.audit.compose.rules",
+    "oomsight.audit.units.rules",
+    "oomsight.audit.estimates",
 )
 """Modules with a table ``RULES``; loaded when the first rule is asked for."""
 
