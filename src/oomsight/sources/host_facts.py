@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from oomsight.audit.host.facts import FILES, PLACES, HostFacts
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
@@ -42,7 +41,7 @@ def read_host(root: str = "/") -> HostFacts:
     else:
         cgroups = CgroupTree(hierarchy)
         try:
-            snapshot = replace(snapshot, cgroups=cgroups.below())
+            snapshot = snapshot._replace(cgroups=cgroups.below())
         except SourceError as error:
             unseen.append(str(error))
         if cgroups.denied:
