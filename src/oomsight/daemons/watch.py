@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from oomsight.daemons.detector import Detector, Sources, missing_words
+from oomsight.daemons.warm import warm_up
 from oomsight.live.counters import Finding
 from oomsight.live.events import LiveEvent
 
@@ -43,6 +44,7 @@ def watch(
     started = time.monotonic()
     try:
         detector.open()
+        warm_up()
         begin(detector.health, missing_words(detector.health))
         while count is None or told < count:
             left = None if seconds is None else started + seconds - time.monotonic()
