@@ -14,6 +14,8 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.kubernetes.limits",
     "oomsight.audit.kubernetes.inside",
     "oomsight.audit.kubernetes.cluster",
+    "oomsight.audit.host.kernel",
+    "oomsight.audit.host.people",
 )
 """Modules with a table ``RULES``; loaded when the first rule is asked for."""
 

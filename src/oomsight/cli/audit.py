@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oomsight.sinks.blocks import Block
 
 EXAMPLES: Final = (
+    ("oomsight audit", "this host: swap, sysctls, logs, protections, who could take all memory"),
     ("oomsight audit deploy/", "a directory: manifests, compose files, Dockerfiles, units, found by their content"),
     ("oomsight audit --fail-on high .", "in CI: status 3 if anything of severity high is found"),
     ("helm template mychart | oomsight audit -", "what Helm renders, or kubectl kustomize, or kubectl get -o yaml"),
@@ -67,7 +68,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 ) -> int:  # fmt: skip
     """
     Find what will get something OOM-killed: missing and wrong limits, heaps bigger than their limit, shared memory that
-    counts, wrong protections.
+    counts, wrong protections. Without PATH: this host, its swap, sysctls, logs and big processes.
 
     Files (directories, patterns, - for standard input): Kubernetes manifests of any kind with a pod template, rendered
     charts, LimitRange and ResourceQuota, compose files, Dockerfiles, systemd units with their drop-ins.
@@ -132,11 +133,12 @@ def _audited(  # noqa: PLR0917
 
     config = replace(config, select=select)
     if not paths:
-        raise CommandError("nothing to audit", Exit.USAGE, "give a file or directory: oomsight audit deploy/")
+        from oomsight.pipeline.audit_host import audit_host
+
+        return audit_host(config, ignore, root)
     from oomsight.pipeline.audit import Plan, audit_paths
     from oomsight.sinks.progress import Progress
 
-    del root
     meter: list[Progress] = []
 
     def begin(total_bytes: int) -> Progress:
