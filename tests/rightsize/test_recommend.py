@@ -12,7 +12,7 @@ from oomsight.naming.marked import unmark
 from oomsight.rightsize.model import Kill, Leak, Subject, Usage
 from oomsight.rightsize.need import BASES, basis_of, need_bytes
 from oomsight.rightsize.recommend import Policy, percentile, recommend, round_up
-from oomsight.rightsize.words import kubernetes_size, systemd_size
+from oomsight.rightsize.words import kubernetes_words, systemd_size
 from oomsight.trend.series import Series
 
 MIB = 1 << 20
@@ -120,9 +120,9 @@ def test_the_limit_covers_the_highest_need_and_request_and_high_are_below_it(val
 def test_sizes_are_written_exactly(size) -> None:
     rounded = round_up(size)
     assert rounded >= size
-    number, unit = kubernetes_size(rounded)[:-2], kubernetes_size(rounded)[-2:]
+    number, unit = kubernetes_words(rounded)[:-2], kubernetes_words(rounded)[-2:]
     assert int(number) << {"Mi": 20, "Gi": 30}[unit] == rounded
-    assert systemd_size(rounded) == kubernetes_size(rounded)[:-1]
+    assert systemd_size(rounded) == kubernetes_words(rounded)[:-1]
 
 
 def test_percentile_is_the_nearest_rank() -> None:

@@ -16,8 +16,8 @@ from oomsight.cli.options import (
     color_option,
     format_option,
     remark,
+    renderer,
     root_option,
-    stdout_surface,
     width_option,
 )
 
@@ -76,7 +76,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     To accept a finding write the reason behind it: # oomsight: ignore[OS404] why
     """
     if explain_id is not None:
-        answer(_shown(list(_explained(explain_id)), output_format, width, color))
+        answer(renderer(output_format, width, color)(_explained(explain_id)))
         return Exit.OK
     if incident is not None:
         return _prevention(incident, store, output_format, width, color)
@@ -94,34 +94,26 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 def _prevention(incident_id: str, store: str | None, output_format: str, width: int | None, color: str) -> int:
     """What would have prevented a stored kill."""
+    from oomsight.cli.stored import one_incident, open_store
     from oomsight.pipeline.prevention import replay
     from oomsight.sinks.prevention import prevention_blocks, prevention_document
-    from oomsight.sinks.store import Reader, StoreError, default_path
 
     if output_format not in {"text", "json", "markdown"}:
         raise click.UsageError("--explain-incident prints text, json or markdown")
-    path = store or default_path()
-    try:
-        reader = Reader(path)
-    except StoreError as error:
-        raise CommandError(str(error), Exit.INPUT, "oomsight agent makes it; --store FILE takes another") from None
-    try:
-        rows = reader.latest(1) if incident_id == "last" else reader.find(incident_id)
-        if not rows:
-            raise CommandError(f"no stored incident is called '{incident_id}'", Exit.INPUT, "oomsight incidents list")
-        replayed = replay(reader.raw(rows[0].event_id), rows[0].id)
-    finally:
-        reader.close()
+    with open_store(store) as reader:
+        row = one_incident(reader, incident_id)
+        replayed = replay(reader.raw(row.event_id), row.id)
     if replayed is None:
-        raise CommandError(f"the lines of {rows[0].id} are not stored, so it cannot be played again", Exit.INPUT)
+        raise CommandError(f"the lines of {row.id} are not stored, so it cannot be played again", Exit.INPUT)
     headline = replayed.incident.headline
     if output_format == "json":
         import json
 
-        document = prevention_document(__version__, rows[0].id, headline, replayed.found, replayed.missing)
+        document = prevention_document(__version__, row.id, headline, replayed.found, replayed.missing)
         answer(json.dumps(document, indent=2) + "\n")
         return Exit.OK
-    answer(_shown(list(prevention_blocks(headline, replayed.found, replayed.missing)), output_format, width, color))
+    blocks = prevention_blocks(headline, replayed.found, replayed.missing)
+    answer(renderer(output_format, width, color)(blocks))
     return Exit.OK
 
 
@@ -219,15 +211,4 @@ def _rendered(report: AuditReport, output_format: str, width: int | None, color:
         return write[output_format](report)
     from oomsight.sinks.audit_story import audit_story
 
-    return _shown(audit_story(report, everything=everything), output_format, width, color)
-
-
-def _shown(blocks: list[Block], output_format: str, width: int | None, color: str) -> str:
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        return render_markdown(blocks)
-    from oomsight.sinks.text import render_text
-
-    surface = stdout_surface(width, color)
-    return render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode)
+    return renderer(output_format, width, color)(audit_story(report, everything=everything))

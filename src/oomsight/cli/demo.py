@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from oomsight.cli.options import Command, answer, color_option, format_option, stdout_surface, width_option
+from oomsight.cli.options import Command, answer, color_option, format_option, renderer, width_option
 from oomsight.data import CAPTURES, read_capture
 
 EXAMPLES = (
@@ -31,12 +31,4 @@ def command(name: str, log: bool, output_format: str, width: int | None, color: 
     from oomsight.sinks.story import stories
 
     blocks = stories([explain_report(report) for report in parse_text(text, f"demo {name}")])
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        answer(render_markdown(blocks))
-        return
-    from oomsight.sinks.text import render_text
-
-    surface = stdout_surface(width, color)
-    answer(render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode))
+    answer(renderer(output_format, width, color)(blocks))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +20,8 @@ from oomsight.cli.options import (
     exit_code_option,
     format_option,
     remark,
+    renderer,
     root_option,
-    stdout_surface,
     width_option,
 )
 
@@ -318,7 +318,7 @@ def _write_stories(  # noqa: PLR0917
     from oomsight.pipeline.run import incident_of
     from oomsight.sinks.story import story
 
-    render = _renderer(output_format, width, color)
+    render = renderer(output_format, width, color)
     counts = recurrences(run.entries)
     told = len(run.entries) if full else FULL
     listed = len(run.entries) if full else FULL + BRIEF
@@ -365,17 +365,6 @@ def _grouped(
         newest = group[0]
         cause = newest.cause or newest.kind
         yield len(group), hide(newest.names), hide(newest.where), cause, group[-1].time, newest.time
-
-
-def _renderer(output_format: str, width: int | None, color: str) -> Callable[[Any], str]:
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        return render_markdown
-    from oomsight.sinks.text import render_text
-
-    surface = stdout_surface(width, color)
-    return lambda blocks: render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode)
 
 
 def _nothing(run: Run, query: Query, about: list[str]) -> Iterator[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.options import Command, answer, color_option, format_option, stdout_surface, width_option
+from oomsight.cli.exits import Exit
+from oomsight.cli.options import Command, answer, color_option, format_option, renderer, width_option
+from oomsight.cli.stored import one_incident, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,7 +70,7 @@ def list_command(
     last: int | None, width: int | None, color: str,
 ) -> int:  # fmt: skip
     """List stored incidents, newest first."""
-    with _reader(ctx.obj) as reader:
+    with open_store(ctx.obj) as reader:
         everything = reader.rows()
         rows = _wanted(everything, since, until, name)[:last]
     places = _places(everything)
@@ -99,8 +99,8 @@ def show_command(
     """Show one incident: INCIDENT is its id or the beginning of it, or 'last'."""
     import sys
 
-    with _reader(ctx.obj) as reader:
-        row = _one(reader, incident)
+    with open_store(ctx.obj) as reader:
+        row = one_incident(reader, incident)
         if raw:
             sys.stdout.flush()
             sys.stdout.buffer.write(reader.raw(row.event_id))
@@ -125,7 +125,7 @@ def stats_command(
     """Count: kills by victim, place, cause, day; and what was counted but never seen."""
     from oomsight.naming.marked import Kind, mark
 
-    with _reader(ctx.obj) as reader:
+    with open_store(ctx.obj) as reader:
         rows = _wanted(reader.rows(), since, until, name)
         notes = list(reader.notes())
     counts = {
@@ -158,8 +158,8 @@ def compare_command(
     ctx: click.Context, *, first: str, second: str, output_format: str, width: int | None, color: str
 ) -> int:
     """Put two incidents side by side: what is the same, what has grown."""
-    with _reader(ctx.obj) as reader:
-        documents = [reader.document(_one(reader, text).event_id)["incident"] for text in (first, second)]
+    with open_store(ctx.obj) as reader:
+        documents = [reader.document(one_incident(reader, text).event_id)["incident"] for text in (first, second)]
     rows = list(_compared(*documents))
     if output_format == "json":
         answer(json.dumps([{"what": w, "first": a, "second": b, "same": a == b} for w, a, b in rows], indent=2) + "\n")
@@ -183,7 +183,7 @@ def export_command(
     ctx: click.Context, *, output_format: str, since: str | None, until: str | None, name: str | None
 ) -> int:
     """Write whole incidents, oldest first, for other programs (markdown: as stories)."""
-    with _reader(ctx.obj) as reader:
+    with open_store(ctx.obj) as reader:
         everything = reader.rows()
         rows = _wanted(everything, since, until, name)[::-1]
         if output_format == "csv":
@@ -204,25 +204,6 @@ def export_command(
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
-
-
-def _reader(path: str) -> closing[Reader]:
-    from oomsight.sinks.store import Reader, StoreError
-
-    try:
-        return closing(Reader(path))
-    except StoreError as error:
-        raise CommandError(str(error), Exit.INPUT, "start `oomsight agent`, or give --store") from None
-
-
-def _one(reader: Reader, text: str) -> Row:
-    rows = reader.rows()[:1] if text == "last" else reader.find(text)
-    if not rows:
-        raise CommandError(f"no stored incident is called '{text}'", Exit.INPUT, "oomsight incidents list")
-    if len({row.id for row in rows}) > 1:
-        names = ", ".join(sorted({row.id for row in rows})[:4])
-        raise CommandError(f"'{text}' is the beginning of several incidents: {names}", Exit.USAGE)
-    return rows[0]
 
 
 def _wanted(rows: Sequence[Row], since: str | None, until: str | None, name: str | None) -> list[Row]:
@@ -267,15 +248,7 @@ def _place(row: Row) -> str:
 
 
 def _write(blocks: list[Block], output_format: str, width: int | None, color: str) -> None:
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        answer(render_markdown(blocks) + "\n")
-        return
-    from oomsight.sinks.text import render_text
-
-    s = stdout_surface(width, color)
-    answer(render_text(blocks, width=s.width, colour=s.colour, unicode=s.unicode))
+    answer(renderer(output_format, width, color)(blocks) + ("\n" if output_format == "markdown" else ""))
 
 
 def _blocks(reader: Reader, row: Row, places: dict[str, Place], level: Any) -> list[Block]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from oomsight.cli.exits import EXIT_HELP
-from oomsight.cli.speak import answer, remark, stdout_surface
+from oomsight.cli.speak import answer, remark, renderer, stdout_surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "Command", "answer", "color_option", "exit_code_option", "format_option", "remark", "root_option", "stdout_surface",
-    "width_option", "write_examples", "write_exit_statuses",
+    "Command", "answer", "color_option", "exit_code_option", "format_option", "remark", "renderer", "root_option",
+    "stdout_surface", "width_option", "write_examples", "write_exit_statuses",
 ]  # fmt: skip
 
 F = TypeVar("F", bound="Callable[..., Any]")

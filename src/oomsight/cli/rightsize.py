@@ -10,7 +10,7 @@ import click
 
 from oomsight._version import __version__
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.options import Command, answer, color_option, format_option, remark, stdout_surface, width_option
+from oomsight.cli.options import Command, answer, color_option, format_option, remark, renderer, width_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,16 +101,7 @@ def command(  # noqa: PLR0917 - one parameter per option
         return Exit.OK
     from oomsight.sinks.rightsize import rightsize_blocks
 
-    blocks = rightsize_blocks(shown, source, len(advices))
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        answer(render_markdown(blocks))
-        return Exit.OK
-    from oomsight.sinks.text import render_text
-
-    surface = stdout_surface(width, color)
-    answer(render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode))
+    answer(renderer(output_format, width, color)(rightsize_blocks(shown, source, len(advices))))
     return Exit.OK
 
 
@@ -181,23 +172,18 @@ def _from_prometheus(
 
 
 def _from_incidents(store: str | None, since: float | None, until: float | None) -> tuple[list[Usage], str]:
+    from oomsight.cli.stored import open_store
     from oomsight.naming.marked import Kind, mark
+    from oomsight.pipeline.query import unix_seconds
     from oomsight.rightsize.incidents import usages
-    from oomsight.sinks.store import Reader, StoreError, default_path
+    from oomsight.sinks.store import default_path
 
-    path = store or default_path()
-    try:
-        reader = Reader(path)
-    except StoreError as error:
-        raise CommandError(str(error), Exit.INPUT, "oomsight agent makes it; or --prometheus URL") from None
-    try:
+    with open_store(store) as reader:
         rows = reader.rows(
             since_us=None if since is None else int(since * 1e6), until_us=None if until is None else int(until * 1e6)
         )
         events = [reader.document(row.event_id) for row in rows]
-    finally:
-        reader.close()
-    return usages(events, _seconds), f"incidents in {mark(path, Kind.FILE)}"
+    return usages(events, unix_seconds), f"incidents in {mark(store or default_path(), Kind.FILE)}"
 
 
 def _from_history(history: str | None, store: str | None, since: float, until: float) -> tuple[list[Usage], str]:
@@ -217,15 +203,6 @@ def _judged(usage: Usage, now: float) -> Usage:
     from oomsight.rightsize.growth import judged
 
     return judged(usage, now)
-
-
-def _seconds(text: str) -> float | None:
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _patch(advices: Sequence[Advice], paths: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._version import __version__
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.speak import answer, remark, stdout_surface
+from oomsight.cli.speak import answer, remark, renderer
 
 if TYPE_CHECKING:
     from oomsight.proc.process import Process
@@ -94,14 +94,7 @@ def rendered(found: Answer, output_format: str, width: int | None, color: str, *
         return score_csv(found)
     from oomsight.sinks.score_blocks import score_blocks
 
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        return render_markdown(score_blocks(found))
-    from oomsight.sinks.text import render_text
-
-    surface = stdout_surface(width, color)
-    return render_text(score_blocks(found), width=surface.width, colour=surface.colour, unicode=surface.unicode)
+    return renderer(output_format, width, color)(score_blocks(found))
 
 
 class Host:

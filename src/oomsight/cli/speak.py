@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from oomsight.sinks.stream import Surface, emit, surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from oomsight.sinks.blocks import Block
 
 
 def stdout_surface(width: int | None = None, color: str = "auto") -> Surface:
@@ -23,6 +29,18 @@ def _columns() -> int:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
+
+
+def renderer(output_format: str, width: int | None = None, color: str = "auto") -> Callable[[Iterable[Block]], str]:
+    """Return what turns blocks into Markdown (*output_format* ``markdown``) or else into text for standard output."""
+    if output_format == "markdown":
+        from oomsight.sinks.markdown import render_markdown
+
+        return render_markdown
+    from oomsight.sinks.text import render_text
+
+    shown = stdout_surface(width, color)
+    return lambda blocks: render_text(blocks, width=shown.width, colour=shown.colour, unicode=shown.unicode)
 
 
 def answer(text: str) -> None:

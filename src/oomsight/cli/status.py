@@ -17,8 +17,8 @@ from oomsight.cli.options import (
     color_option,
     exit_code_option,
     format_option,
+    renderer,
     root_option,
-    stdout_surface,
     width_option,
 )
 
@@ -186,13 +186,5 @@ def _rendered(
         return json.dumps(status_dict(status), indent=None if compact else 2) + "\n"
     from oomsight.sinks.status_blocks import status_blocks
 
-    blocks = status_blocks(status, limit)
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        return render_markdown(blocks)
-    from oomsight.sinks.text import render_text
-
-    surface = stdout_surface(width, color)
-    return render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode)
+    return renderer(output_format, width, color)(status_blocks(status, limit))
 

@@ -16,8 +16,8 @@ from oomsight.cli.options import (
     exit_code_option,
     format_option,
     remark,
+    renderer,
     root_option,
-    stdout_surface,
     width_option,
 )
 
@@ -83,14 +83,7 @@ def _rendered(verdict: Verdict, output_format: str, width: int | None, color: st
 
     if output_format == "json":
         return verdict_json(verdict)
-    if output_format == "markdown":
-        from oomsight.sinks.markdown import render_markdown
-
-        return render_markdown(verdict_story(verdict))
-    from oomsight.sinks.text import render_text
-
-    surface = stdout_surface(width, color)
-    return render_text(verdict_story(verdict), width=surface.width, colour=surface.colour, unicode=surface.unicode)
+    return renderer(output_format, width, color)(verdict_story(verdict))
 
 
 def _asking(root: str, logs: tuple[str, ...]) -> Asking:

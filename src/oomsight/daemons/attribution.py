@@ -11,11 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from oomsight.attribute import Resolver, charged_path
 from oomsight.naming.cgroup_path import Owner, describe
+from oomsight.pipeline.query import unix_seconds
 from oomsight.sinks.attribution import attribution_dict
 from oomsight.sinks.names import load_names, save_names
 from oomsight.sources.runtimes import Places, look_up, survey
@@ -80,7 +80,7 @@ class Attribution:
         )
         if path is None:
             return None
-        at = _unix(incident["time"]) or _unix(event["seen"])
+        at = unix_seconds(incident["time"]) or unix_seconds(event["seen"])
         with self._lock:
             found = self.resolver.resolve(path, at)
         if found.last_seen is None or self._unnamed(found.level, found.container):
@@ -212,10 +212,3 @@ def container_cgroups(places: Places) -> set[str]:
             else:
                 waiting.append(path)
     return found
-
-
-def _unix(text: str | None) -> float | None:
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except (ValueError, OverflowError, OSError):
-        return None

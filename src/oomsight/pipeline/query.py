@@ -55,6 +55,14 @@ def parse_when(text: str, now: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
 
 
+def unix_seconds(text: str | None) -> float | None:
+    """Unix seconds of an ISO 8601 time; ``None`` = it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def moment(report: OomReport, zone: datetime) -> datetime | None:
     """Wall time of *report*; a time without zone is taken in the zone of *zone*. ``None`` = the text has no date."""
     if report.when.time is None:

@@ -44,10 +44,12 @@ def from_history(
         raise SourceError(
             "history", f"{error}", "start the recorder (oomsight record), or --prometheus URL, or --from incidents"
         ) from None
+    hierarchy = find_hierarchy(ProcTree().mounts())
+    cgroups = CgroupTree(hierarchy) if hierarchy is not None else None
     known = {usage.subject.name: usage for usage in kills}
     found = []
     for entity in history.entities("cgroup", since, until):
-        usage = _usage(history, entity, since, until)
+        usage = _usage(history, entity, since, until, cgroups)
         if usage is None:
             continue
         if (stored := known.pop(usage.subject.name, None)) is not None:
@@ -57,7 +59,9 @@ def from_history(
     return [*found, *known.values()], f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
 
 
-def _usage(history: Any, entity: Any, since: float, until: float) -> Usage | None:
+def _usage(
+    history: Any, entity: Any, since: float, until: float, cgroups: CgroupTree | None
+) -> Usage | None:
     path = str(entity.key)
     if path == "/":
         return None
@@ -66,7 +70,7 @@ def _usage(history: Any, entity: Any, since: float, until: float) -> Usage | Non
         one: Series = history.series(entity, name, since, until, MOST_POINTS)
         return one if len(one.times) else None
 
-    runtime, argv, environ = _program(path)
+    runtime, argv, environ = _program(path, cgroups)
     limit = series("limit_bytes")
     limit_now = limit.values[-1] if limit is not None else None
     for basis in BASES:
@@ -89,11 +93,11 @@ def _usage(history: Any, entity: Any, since: float, until: float) -> Usage | Non
     )  # fmt: skip
 
 
-def _program(path: str, proc: str = "/proc") -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...]]:
+def _program(
+    path: str, cgroups: CgroupTree | None, proc: str = "/proc"
+) -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Runtime of the biggest process now in cgroup *path*, its command line, what it reads of its environment."""
-    tree = ProcTree(proc)
-    hierarchy = find_hierarchy(tree.mounts())
-    directory = CgroupTree(hierarchy).directory(path) if hierarchy is not None else None
+    directory = cgroups.directory(path) if cgroups is not None else None
     pids = (read_if_there(f"{directory}/cgroup.procs") or "").split() if directory is not None else []
     sizes = [(parse_statm(read_if_there(f"{proc}/{pid}/statm") or ""), pid) for pid in pids[:MOST_PIDS]]
     known = [(statm.resident_pages, pid) for statm, pid in sizes if statm is not None]

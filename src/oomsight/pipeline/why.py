@@ -17,6 +17,7 @@ from oomsight.attribute import Key, Memory, Names, Observation, Resolver
 from oomsight.diagnose.explain import incident_id
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
+from oomsight.pipeline.query import unix_seconds
 from oomsight.report import Clock, parse_text
 from oomsight.report.model import EventKind
 from oomsight.sources.errors import SourceError
@@ -241,14 +242,14 @@ def _first_moment(source: Source, clock: Clock) -> float | None:
         found = when(line[:200], clock)
         if found.time:
             # Records of boot time are all there are: the log covers everything since.
-            return _unix(found.time)
+            return unix_seconds(found.time)
     return None
 
 
 def kill_facts(report: OomReport, source: Source) -> Iterator[Fact]:
     """Yield the kills one report tells of."""
     name = "kernel log" if source.kind in {"kmsg", "dmesg"} else source.name
-    at = _unix(report.when.time)
+    at = unix_seconds(report.when.time)
     incident = incident_id(report)
     if report.kind is EventKind.USERSPACE_KILLER:
         for killed in report.killed:
@@ -273,7 +274,7 @@ def kill_facts(report: OomReport, source: Source) -> Iterator[Fact]:
         scope = "for a memory limit" if report.kind is EventKind.MEMCG else "for the whole machine or a part of it"
         yield Fact(
             FactKind.KERNEL_KILL, name, f"the kernel OOM killer killed {what}{pid}{where}, {scope}",
-            _unix(victim.time.time) if victim.time and victim.time.time else at, pid=victim.tgid or victim.pid,
+            unix_seconds(victim.time.time) if victim.time and victim.time.time else at, pid=victim.tgid or victim.pid,
             comm=victim.comm, cgroup=path, limit_cgroup=limit, incident=incident,
         )  # fmt: skip
 
@@ -354,13 +355,6 @@ def _clock(source: Source, asking: Asking) -> Clock:
         except OSError:
             pass
     return Clock(reference=now.replace(tzinfo=None))
-
-
-def _unix(text: str | None) -> float | None:
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def host_asking(places: Places, logs: Sequence[Source] = ()) -> Asking:

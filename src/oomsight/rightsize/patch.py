@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from oomsight.rightsize.words import kubernetes_size, systemd_size
+from oomsight.rightsize.words import kubernetes_words, systemd_size
 
 if TYPE_CHECKING:
     from oomsight.rightsize.model import Advice
@@ -134,9 +134,9 @@ def _values(advice: Advice, *, compose: bool) -> dict[tuple[str, ...], str]:
             found["mem_limit",] = systemd_size(limit.bytes).lower()
         return found
     if request is not None and request.bytes:
-        found["resources", "requests", "memory"] = kubernetes_size(request.bytes)
+        found["resources", "requests", "memory"] = kubernetes_words(request.bytes)
     if limit is not None and limit.bytes:
-        found["resources", "limits", "memory"] = kubernetes_size(limit.bytes)
+        found["resources", "limits", "memory"] = kubernetes_words(limit.bytes)
     return found
 
 

@@ -16,7 +16,7 @@ from oomsight.diagnose.model import Confidence
 from oomsight.naming.marked import Kind, mark
 from oomsight.rightsize.recommend import KILLED_FACTOR, round_up
 from oomsight.rightsize.words import size_words, systemd_size
-from oomsight.simulate.whatif import Changes, what_if
+from oomsight.simulate.whatif import Changes, held_pages, what_if
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Incident
@@ -157,7 +157,7 @@ def _limit_of_the_culprit(incident: Incident, moment: Moment) -> Iterator[Trial]
     if moment.oom_memcg != "/" or culprit is None or culprit.kind not in {"process", "name"} or not culprit.pids:
         return
     own = set(culprit.pids)
-    held = {task.space: task.facts.rss_pages + (task.facts.swap_pages or 0) for task in moment.tasks if task.pid in own}
+    held = {task.space: held_pages(task) for task in moment.tasks if task.pid in own}
     pages = sum(held.values())
     if not pages:
         return
@@ -175,10 +175,10 @@ def _limit_of_the_culprit(incident: Incident, moment: Moment) -> Iterator[Trial]
 def _unprotected(_incident: Incident, moment: Moment) -> Iterator[Trial]:
     """oomsight's rule: nobody big is protected at the cost of bystanders."""
     dead = {task.pid for task in moment.tasks if task.pid in moment.died}
-    largest = max((_held(task) for task in moment.tasks if task.pid in dead), default=0)
-    for task in sorted(moment.tasks, key=lambda task: -_held(task))[:3]:
+    largest = max((held_pages(task) for task in moment.tasks if task.pid in dead), default=0)
+    for task in sorted(moment.tasks, key=lambda task: -held_pages(task))[:3]:
         adj = task.facts.oom_score_adj or 0
-        if adj <= PROTECTED_ADJ and _held(task) > largest and task.pid not in dead:
+        if adj <= PROTECTED_ADJ and held_pages(task) > largest and task.pid not in dead:
             yield Trial(
                 f"oom_score_adj 0 instead of {adj} for {mark(task.comm)} (pid {task.pid})", moment,
                 Changes(adj=((str(task.pid), 0),)), command="OOMScoreAdjust=0 in its unit",
@@ -217,11 +217,6 @@ def _tmpfs(incident: Incident, moment: Moment) -> Iterator[Trial]:
             f"tmpfs mounts limited to a tenth of RAM ({size_words(allowed_bytes)}; they held {held})", moment,
             Changes(), frees_pages=shmem - allowed, command=f"mount -o remount,size={allowed_bytes >> 20}M /tmp",
         )  # fmt: skip
-
-
-def _held(task: object) -> int:
-    facts = task.facts  # type: ignore[attr-defined]  # a Candidate
-    return int(facts.rss_pages) + int(facts.swap_pages or 0)
 
 
 def _plain(name: str) -> bool:

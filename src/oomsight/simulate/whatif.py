@@ -150,7 +150,7 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
         for pid in match(moment, selector):
             tasks[pid] = tasks[pid]._replace(facts=tasks[pid].facts._replace(oom_score_adj=adj))
     for pid in changes.without:
-        freed = moment.freeable_pages.get(pid, _held(tasks[pid]))
+        freed = moment.freeable_pages.get(pid, held_pages(tasks[pid]))
         if freed >= moment.need_pages:
             avoided = f"without {_name(tasks[pid])} there are {_size(moment, freed)} more, which is enough for now"
         del tasks[pid]
@@ -180,7 +180,7 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
 def _limited(moment: Moment, path: str, pages: int) -> tuple[Moment, str | None]:
     """*path* with a limit of *pages*: the OOM is there if its processes do not fit, and nowhere if they do."""
     members = tuple(task for task in moment.tasks if task.memcg and inside(task.memcg, path))
-    used = sum(_held(task) for task in _one_of_each_space(members))
+    used = sum(held_pages(task) for task in _one_of_each_space(members))
     name = mark(path, Name.CGROUP)
     if used <= pages:
         if moment.oom_memcg == path:
@@ -201,7 +201,8 @@ def _one_of_each_space(tasks: Iterable[Candidate]) -> list[Candidate]:
     return list({task.space: task for task in tasks}.values())
 
 
-def _held(task: Candidate) -> int:
+def held_pages(task: Candidate) -> int:
+    """Return what a process holds: resident and in swap."""
     return task.facts.rss_pages + (task.facts.swap_pages or 0)
 
 
@@ -233,13 +234,14 @@ def chain(moment: Moment, more: int = MORE_KILLS) -> tuple[Death, ...]:
         gone: set[int] = set()
         for kill in choice.kills:
             task = tasks[kill.pid]
-            frees = 0 if task.space in gone else moment.freeable_pages.get(kill.pid, _held(task))
+            frees = 0 if task.space in gone else moment.freeable_pages.get(kill.pid, held_pages(task))
             gone.add(task.space)
             freed += frees
             own = kill.pid == choice.chosen
             deaths.append(Death(
                 kill.pid, task.comm, kill.role, choice.points.total if own and choice.points else None,
-                task.facts.oom_score_adj or 0, _held(task), frees, freed, not met, moment.constraint, moment.oom_memcg,
+                task.facts.oom_score_adj or 0, held_pages(task), frees, freed, not met, moment.constraint,
+                moment.oom_memcg,
             ))  # fmt: skip
         for kill in choice.kills:
             del tasks[kill.pid]

@@ -133,7 +133,7 @@ def _size(value: int | None) -> str:
 
 def snippet_of(advice: Advice) -> Code | None:
     """Return the settings as configuration for what the subject is; ``None`` where there is nothing to set."""
-    from oomsight.rightsize.words import kubernetes_size, systemd_size
+    from oomsight.rightsize.words import kubernetes_words, systemd_size
 
     sizes = {one.key: one.bytes for one in advice.settings if one.bytes is not None}
     if not sizes:
@@ -142,9 +142,9 @@ def snippet_of(advice: Advice) -> Code | None:
     if subject.kind == "container" and subject.workload is not None:
         lines = ["resources:"]
         if "request" in sizes:
-            lines += ["  requests:", f"    memory: {kubernetes_size(sizes['request'])}"]
+            lines += ["  requests:", f"    memory: {kubernetes_words(sizes['request'])}"]
         if "limit" in sizes:
-            lines += ["  limits:", f"    memory: {kubernetes_size(sizes['limit'])}"]
+            lines += ["  limits:", f"    memory: {kubernetes_words(sizes['limit'])}"]
         return Code("\n".join(lines), "yaml")
     if subject.kind == "container":
         lines = [f"mem_limit: {systemd_size(sizes['limit']).lower()}"] if "limit" in sizes else []

@@ -8,9 +8,7 @@ Composed, never constructed: no tags are executed, aliases are shared nodes and 
 from __future__ import annotations
 
 from oomsight.rightsize.patch import Tree
-
-MISSING = "PyYAML is not installed; pip install 'oomsight[audit]'"
-MAX_NODES = 2_000_000
+from oomsight.sources.yaml_documents import NoYaml, loader
 
 
 class YamlError(ValueError):
@@ -20,12 +18,13 @@ class YamlError(ValueError):
 def parse_trees(text: str) -> list[Tree]:
     """Return the root of every document in *text*. Raises :class:`YamlError`, also where PyYAML is missing."""
     try:
-        import yaml
-    except ImportError:
-        raise YamlError(MISSING) from None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        composing = loader()
+    except NoYaml as error:
+        raise YamlError(str(error)) from None
+    import yaml
+
     try:
-        nodes = list(yaml.compose_all(text, loader))
+        nodes = list(yaml.compose_all(text, composing))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
