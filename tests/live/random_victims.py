@@ -21,7 +21,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from dataclasses import replace as changed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,7 +166,7 @@ def run_trial(random_: random.Random, place: Scratch, floor_adj: int) -> Trial:
 def _strike(grower: subprocess.Popen[bytes], hogs: list[subprocess.Popen[bytes]], place: Scratch) -> Trial:
     tree = ProcTree()
     snapshot = tree.snapshot()
-    snapshot = changed(snapshot, cgroups=place.tree.below(place.path))
+    snapshot = snapshot._replace(cgroups=place.tree.below(place.path))
     ranking = rank_cgroup(snapshot, recognise(snapshot.machine, snapshot.processes), place.path)
     assert grower.stdin is not None
     grower.stdin.write(b"\n")

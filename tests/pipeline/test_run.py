@@ -133,8 +133,8 @@ def test_run_same_answer_with_one_and_four_processes(monkeypatch, block):
     log = storm(300, filler=120)  # above 1 MiB: many windows
     assert len(log) > 3 << 20
     started = []
-    start = workers._start
-    monkeypatch.setattr(workers, "_start", lambda count: started.append(count) or start(count))
+    start = workers.start
+    monkeypatch.setattr(workers, "start", lambda count: started.append(count) or start(count))
     answers = []
     for jobs in (1, 4):
         run = explain(Text(log, block=block), jobs=jobs)
