@@ -36,7 +36,7 @@ CALM_SECONDS: Final = 5.0  #: between two readings while nothing is wrong
 DENSE_SECONDS: Final = 1.0  #: while something is suspected
 CALM_SHARE: Final = 0.0008  #: of a core that calm readings may take
 DENSE_SHARE: Final = 0.02  #: and dense ones
-PRESSED_SECONDS: Final = 10.0  #: dense for so long after the kernel reported pressure
+PRESSED_SECONDS: Final = 10.0  #: dense for so long after the kernel reported pressure, or a cgroup leaped
 STILL_SECONDS: Final = 600.0
 SAVE_SECONDS: Final = 60.0  #: so that who reads the file knows that we live
 CENSUS_SECONDS: Final = 10.0  #: between two counts of one suspect, at least; one that cost more is kept for longer
@@ -191,7 +191,7 @@ class MemoryWatch:
         self._reader, self._say = reader, say
         self._stop_read, self._stop_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._failed = False
-        self._pressed = 0.0  #: monotonic moment until which pressure keeps us dense
+        self._pressed = 0.0  #: monotonic moment until which pressure or a leap keeps us dense
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:
@@ -216,6 +216,8 @@ class MemoryWatch:
         """One reading; return how many seconds to wait for the next."""
         begin = time.thread_time()
         self.feed.take(self._reader.read(self.feed.suspects))
+        if self._reader.leaped:
+            self._pressed = time.monotonic() + PRESSED_SECONDS
         cost = time.thread_time() - begin
         dense = bool(self.feed.suspects) or time.monotonic() < self._pressed
         if dense:

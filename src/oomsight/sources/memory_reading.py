@@ -29,6 +29,7 @@ WALK_SECONDS: Final = 10.0  #: between two searches for cgroups with a limit, at
 WALK_SHARE: Final = 0.0004  #: of a core, for those searches
 NEAR_SHARE: Final = 0.5  #: of the limit that usage must be for a closer look
 JUMP_SHARE: Final = 0.02  #: of the limit that usage must have grown by since the last look
+LEAP_SHARE: Final = 0.1  #: grown by so much, it may be full before two more calm looks
 MOST_MEMBERS: Final = 5000  #: processes of one census
 
 _USAGE: Final = {1: "memory.usage_in_bytes", 2: "memory.current"}
@@ -49,6 +50,7 @@ class MemoryReader:
         self._walked = float("-inf")
         self._walk_cost = 0.0
         self.limited = 0  #: cgroups with a limit, at the last search
+        self.leaped = False  #: whether at the last reading a cgroup had grown by :data:`LEAP_SHARE` of its limit
 
     def read(self, suspects: Collection[str] = ()) -> Reading:
         """One reading. *suspects*: cgroups to be read closely whatever they use."""
@@ -56,6 +58,7 @@ class MemoryReader:
         before = set(self._limits)
         self._walk(now)
         meminfo = read_if_there(f"{self.proc}/meminfo")
+        self.leaped = False
         cgroups = list(self._cgroups(suspects, now))
         gone = [path for path in before if path not in self._limits]
         return Reading(
@@ -123,6 +126,7 @@ class MemoryReader:
                 continue
             before = self._usage.get(path, usage)
             self._usage[path] = usage
+            self.leaped |= usage - before >= LEAP_SHARE * limit
             due = now >= self._closely.get(path, float("-inf")) + TURN_SECONDS
             if due or path in suspects or usage >= NEAR_SHARE * limit or usage - before >= JUMP_SHARE * limit:
                 memcg = self._close(path)
