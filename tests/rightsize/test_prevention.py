@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from oomsight.audit.registry import rules
 from oomsight.diagnose.explain import explain_report
 from oomsight.naming.marked import unmark
 from oomsight.pipeline.prevention import replay
@@ -35,6 +36,10 @@ def played(name: str):
 
 BY_NAME = {cure.title: cure.rule for cure in CURES}
 LIMIT, SWAP, NOISY, ADJ, ALLOCATING, HUGE, TMPFS = (cure.rule for cure in CURES)
+
+
+def test_every_cure_is_a_rule_of_the_audit() -> None:
+    assert {cure.rule for cure in CURES} - {"rightsize"} <= {row.id for row in rules()}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Trial(NamedTuple):
 class Cure(NamedTuple):
     """One rule of the audit, and how following it looks at the moment of a kill."""
 
-    rule: str  #: id of the audit's rule
+    rule: str  #: id of the audit's rule; ``rightsize``: a limit is nothing a rule can judge without measurements
     title: str
     trials: Callable[[Incident, Moment], Iterator[Trial]]
 
@@ -224,12 +224,12 @@ def _plain(name: str) -> bool:
 
 
 CURES: Final[tuple[Cure, ...]] = (
-    Cure("limit", "the limit fits the need", _limit_above_demand),
-    Cure("swap", "the host has swap", _swap),
-    Cure("noisy", "whoever can take the host has a limit", _limit_of_the_culprit),
-    Cure("adj", "nobody big is protected from the OOM killer", _unprotected),
-    Cure("allocating", "the kernel chooses the victim, not chance", _no_allocating_task),
-    Cure("hugepages", "no unused huge pages are set aside", _huge_pages),
-    Cure("tmpfs", "tmpfs cannot fill the memory", _tmpfs),
+    Cure("rightsize", "the limit fits the need", _limit_above_demand),
+    Cure("OS101", "the host has swap", _swap),
+    Cure("OS124", "whoever can take the host has a limit", _limit_of_the_culprit),
+    Cure("OS123", "nobody big is protected from the OOM killer", _unprotected),
+    Cure("OS110", "the kernel chooses the victim, not chance", _no_allocating_task),
+    Cure("OS113", "no unused huge pages are set aside", _huge_pages),
+    Cure("OS115", "tmpfs cannot fill the memory", _tmpfs),
 )
 """Every rule that a moment can be asked about."""
