@@ -126,18 +126,11 @@ def _query(  # noqa: PLR0917
     now: datetime, since: str | None, until: str | None, last: int | None, pid: int | None, comm: str | None,
     cgroup: str | None,
 ) -> Query:  # fmt: skip
-    from oomsight.pipeline.query import Query, parse_when
+    from oomsight.cli.when import period
+    from oomsight.pipeline.query import Query
 
-    moments: list[datetime | None] = []
-    for option, text in (("--since", since), ("--until", until)):
-        try:
-            moments.append(parse_when(text, now) if text is not None else None)
-        except ValueError:
-            raise click.UsageError(
-                f"{option}: '{text}' is no time I know; write 2026-11-23, '2026-11-23 14:30', 14:30, yesterday,"
-                " '2 hours ago' or -30m"
-            ) from None
-    return Query(moments[0], moments[1], last, pid, comm, cgroup)
+    first, until_then = period(since, until, now)
+    return Query(first, until_then, last, pid, comm, cgroup)
 
 
 def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, list[str]]:

@@ -207,16 +207,9 @@ def export_command(
 
 
 def _wanted(rows: Sequence[Row], since: str | None, until: str | None, name: str | None) -> list[Row]:
-    from oomsight.pipeline.query import parse_when
+    from oomsight.cli.when import period
 
-    now = datetime.now().astimezone()
-    bounds: list[float | None] = []
-    for option, text in (("--since", since), ("--until", until)):
-        try:
-            bounds.append(parse_when(text, now).timestamp() * 1e6 if text is not None else None)
-        except ValueError:
-            raise click.UsageError(f"{option}: '{text}' is no time I know") from None
-    first, last = bounds
+    first, last = (None if end is None else end.timestamp() * 1e6 for end in period(since, until))
     return [
         row for row in rows
         if (first is None or row.wall_us >= first) and (last is None or row.wall_us <= last)

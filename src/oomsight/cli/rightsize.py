@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oomsight.rightsize.model import Advice, Usage
 
 ROWS: Final = 20  #: subjects shown to people, unless -n says otherwise
-DEFAULT_DAYS: Final = 14.0
+DEFAULT_DAYS: Final = 14
 
 EXAMPLES: Final = (
     ("oomsight rightsize", "everything the recorder has seen on this host"),
@@ -106,22 +106,13 @@ def command(  # noqa: PLR0917 - one parameter per option
 
 
 def _period(since: str | None, until: str | None) -> tuple[float, float]:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
-    from oomsight.pipeline.query import parse_when
+    from oomsight.cli.when import period
 
     now = datetime.now().astimezone()
-    bounds = []
-    for option, text, otherwise in (
-        ("--since", since, now.timestamp() - DEFAULT_DAYS * 86400), ("--until", until, now.timestamp()),
-    ):  # fmt: skip
-        try:
-            bounds.append(otherwise if text is None else parse_when(text, now).timestamp())
-        except ValueError:
-            raise click.UsageError(f"{option}: '{text}' is no time I know") from None
-    if bounds[0] >= bounds[1]:
-        raise click.UsageError("--since must be before --until")
-    return bounds[0], bounds[1]
+    first, last = period(since, until or "now", now)
+    return (first or (last or now) - timedelta(days=DEFAULT_DAYS)).timestamp(), (last or now).timestamp()
 
 
 def _chosen(usages: Sequence[Usage], names: Sequence[str]) -> list[Usage]:
