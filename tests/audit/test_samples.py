@@ -7,7 +7,7 @@ import pytest
 from oomsight.audit.registry import rules
 from oomsight.pipeline.audit import Plan, audit_paths
 
-FILES = [row for row in rules() if row.sample_name != "host" and row.scope != "program"]
+FILES = [row for row in rules() if row.sample_name != "host"]
 
 
 def _found(tmp_path, name: str, text: str) -> list:

@@ -16,6 +16,9 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.kubernetes.cluster",
     "oomsight.audit.host.kernel",
     "oomsight.audit.host.people",
+    "oomsight.audit.compose.rules",
+    "oomsight.audit.units.rules",
+    "oomsight.audit.estimates",
 )
 """Modules with a table ``RULES``; loaded when the first rule is asked for."""
 

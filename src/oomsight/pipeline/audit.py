@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight.audit.compose.read import is_compose, services
 from oomsight.audit.documents import (
     Auditor,
     Outcome,
@@ -30,6 +31,7 @@ from oomsight.audit.report import AuditReport
 from oomsight.audit.settings import Config, Ignore, matches
 from oomsight.audit.sniff import may_hold
 from oomsight.audit.suppress import apply, suppressions
+from oomsight.audit.units.read import parse_unit
 from oomsight.naming.marked import Kind, mark
 from oomsight.sources.audit_files import STDIN, Task, content, find
 from oomsight.sources.yaml_documents import MISSING, NoYaml, document, pieces
@@ -38,11 +40,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from oomsight.audit.model import Finding
+    from oomsight.audit.tree import Node
 
 INLINE_TASKS: Final = 300
 """Tasks done in this process before others are started: starting costs as much as these."""
 BATCH: Final = 50
 _BOUNDS: Final = (b"LimitRange", b"ResourceQuota", b"PriorityClass")
+MAX_UNIT_BYTES: Final = 1 << 20
 _NAMES: Final = {STDIN: "<stdin>"}
 Progress = Callable[[int], None]
 
@@ -140,12 +144,43 @@ def audit_task(task: Task, auditor: Auditor) -> Outcome:
 def _audit_data(data: object, name: str, task: Task, auditor: Auditor, outcome: Outcome) -> None:
     match task.kind:
         case "yaml":
-            _audit_yaml(data, name, auditor, outcome)
+            _audit_yaml(data, name, auditor, outcome, [pair for path in task.paths[1:] for pair in _override(path)])
         case "template":
             outcome.templates.append((name, 1))
+        case "unit" | "dropin":
+            _audit_unit(task, auditor, outcome)
 
 
-def _audit_yaml(data: object, name: str, auditor: Auditor, outcome: Outcome) -> None:
+def _audit_unit(task: Task, auditor: Auditor, outcome: Outcome) -> None:
+    texts = []
+    for path in task.paths:
+        with content(path) as data:
+            texts.append((path, bytes(data[:MAX_UNIT_BYTES]).decode("utf-8", "replace")))
+    whole = task.kind == "unit"
+    place = task.paths[0] if whole else os.path.dirname(task.paths[0]).removesuffix(".d")
+    unit = parse_unit(os.path.basename(place), texts, whole)
+    outcome.seen["unit"] += 1
+    found = list(auditor.run("unit", unit))
+    program = unit.program()
+    if program is not None:
+        found += auditor.programs([program])
+    for path, text in texts:
+        here = [finding for finding in found if finding.where.path == path]
+        outcome.findings += judged(here, text, 1, path, auditor)
+
+
+def _override(path: str) -> Iterator[tuple[Node, str]]:
+    """Yield the compose documents of an override file; what is wrong with it is said when it is audited alone."""
+    with content(path) as data:
+        for line, piece in pieces(data):
+            root = document(line, piece).root
+            if root is not None and is_compose(root):
+                yield root, path
+
+
+def _audit_yaml(
+    data: object, name: str, auditor: Auditor, outcome: Outcome, overrides: list[tuple[Node, str]]
+) -> None:
     assert isinstance(data, bytes) or hasattr(data, "find")
     for line, piece in pieces(data):  # type: ignore[arg-type]
         if isinstance(piece, bytes) and not may_hold(piece):
@@ -167,7 +202,11 @@ def _audit_yaml(data: object, name: str, auditor: Auditor, outcome: Outcome) -> 
             outcome.templates.append((name, line))
             continue
         before = len(outcome.findings)
-        audit_objects(read.root, name, auditor, outcome)
+        if not audit_objects(read.root, name, auditor, outcome) and is_compose(read.root):
+            for service in services([*overrides, (read.root, name)]):
+                outcome.seen["compose"] += 1
+                outcome.findings += auditor.run("compose", service)
+                outcome.findings += auditor.programs([service.program()])
         outcome.findings[before:] = judged(outcome.findings[before:], read.text, line, name, auditor)
 
 
