@@ -120,6 +120,7 @@ def cli_page() -> Iterator[str]:
             ("`NO_COLOR`", "not empty: no colour, unless `--color always` asks for it"),
             ("`OOMSIGHT_REDACT_KEY`", "key of the pseudonyms, as `--redact-key`, but not seen in `ps`"),
             ("`OOMSIGHT_STORE`", "the incident store, as `--store`"),
+            ("`OOMSIGHT_HISTORY`", "the recorder's directory, as `record --store` and `history --store`"),
             ("`OOMSIGHT_DEBUG`", "not empty: an error shows its traceback instead of one line"),
         ],
     )

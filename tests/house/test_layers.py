@@ -32,6 +32,7 @@ PURE = {
     "metrics": {"diagnose", "naming", "proc", "report", "score"},
     "why": {"attribute", "diagnose", "kernel", "naming", "report"},
     "trend": {"kernel", "naming", "proc"},
+    "record": {"naming", "proc"},
     "policy": {"kernel", "naming", "proc", "score"},
     "audit": {"kernel", "naming", "proc", "score"},
     "rightsize": {"audit", "diagnose", "naming", "proc", "report", "simulate", "trend"},
@@ -65,6 +66,7 @@ DEPENDENCIES = {
     "isal": {"sources"},
     "matplotlib": {"sinks"},
     "prometheus_client": {"sinks"},
+    "pyarrow": {"sinks"},
     "yaml": {"sources"},
     "backports": {"sources"},
     "compression": {"sources"},  # standard library from 3.14 on

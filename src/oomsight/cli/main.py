@@ -41,6 +41,8 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("agent", "oomsight.cli.agent", "The same as a service: store and tell every kill once.", "Insight"),
     Row("incidents", "oomsight.cli.incidents", "The kills stored so far: list, show, compare, export.", "Insight"),
     Row("drill", "oomsight.cli.drill", "Does our alerting really see an OOM kill?", "Insight"),
+    Row("record", "oomsight.cli.record", "Record memory: the host, every process, every cgroup.", "Foresight"),
+    Row("history", "oomsight.cli.history", "What was recorded: who grew, the machine as it was.", "Foresight"),
     Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
     Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
     Row("rightsize", "oomsight.cli.rightsize", "Which limit, request and swap each should have.", "Prevention"),

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from oomsight.sinks.store import Reader, Row
 
 
-def open_store(path: str | None) -> closing[Reader]:
-    """Open the incident store at *path* (``None`` = the agent's) to be read and closed."""
+def open_store(path: str | None, option: str = "--store") -> closing[Reader]:
+    """Open the incident store at *path* (``None`` = the agent's), given as *option*, to be read and closed."""
     from oomsight.sinks.store import Reader, StoreError, default_path
 
     try:
         return closing(Reader(path or default_path()))
     except StoreError as error:
-        raise CommandError(str(error), Exit.INPUT, "start `oomsight agent`, or give --store") from None
+        raise CommandError(str(error), Exit.INPUT, f"start `oomsight agent`, or give {option}") from None
 
 
 def one_incident(reader: Reader, text: str) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight.audit.runtimes.table import RUNTIMES, recognise
@@ -62,7 +63,7 @@ def from_history(
 def _usage(
     history: Any, entity: Any, since: float, until: float, cgroups: CgroupTree | None
 ) -> Usage | None:
-    path = str(entity.key)
+    path = str(entity.cgroup)
     if path == "/":
         return None
 
@@ -72,7 +73,7 @@ def _usage(
 
     runtime, argv, environ = _program(path, cgroups)
     limit = series("limit_bytes")
-    limit_now = limit.values[-1] if limit is not None else None
+    limit_now = limit.values[-1] if limit is not None and isfinite(limit.values[-1]) else None
     for basis in BASES:
         need = _need(basis, series)
         if need is not None:

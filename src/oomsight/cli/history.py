@@ -1,0 +1,285 @@
+"""``oomsight history``: what the recorder has seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series
+from oomsight.cli.options import Command, answer, color_option, format_option, remark, width_option
+from oomsight.cli.stored import one_incident, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.record.model import Entity
+    from oomsight.sinks.blocks import Block
+    from oomsight.sources.history import History
+    from oomsight.trend.series import Series
+
+EXAMPLES: Final = (
+    ("oomsight history", "the host in the last hour, and who grew"),
+    ("oomsight history postgres --since -6h", "one process, name, unit, container or cgroup"),
+    ("oomsight history --by cgroup --since yesterday", "the biggest cgroups, with how they went"),
+    ("oomsight history --at '14:02'", "the machine as it was then"),
+    ("oomsight history --around last", "the minutes before the newest stored kill"),
+    ("oomsight history nginx --plot nginx.svg", "a picture"),
+    ("oomsight history --by name --format csv > names.csv", "for a spreadsheet"),
+)
+KINDS: Final = ("host", "process", "name", "unit", "container", "cgroup")
+HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
+                      "swap_free_bytes", "psi_some_pct")  # fmt: skip
+
+
+@click.command("history", cls=Command, examples=EXAMPLES)
+@click.argument("who", required=False)
+@click.option("--by", "kind", type=click.Choice(KINDS), help="List the biggest of a kind; with WHO: look only there.")
+@click.option("--field", "fields", multiple=True, metavar="NAME", help="Which figure (--list-fields); may be repeated.")
+@click.option("--list-fields", is_flag=True, help="Every figure of every kind, with its meaning and source.")
+@click.option("--since", metavar="WHEN", default="-1h", show_default=True, help="From then on: a date, 14:30, -2d.")
+@click.option("--until", metavar="WHEN", default="now", show_default=True, help="Up to then.")
+@click.option("--at", "moment", metavar="WHEN", help="The whole machine as it was at that moment.")
+@click.option("--around", metavar="INCIDENT", help="The minutes before a stored kill: its id, or 'last'.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Rows of a list.")
+@click.option("--points", type=click.IntRange(2, 1_000_000), metavar="N",
+              help="At most N samples of each figure, peaks kept.  [default: all; 1,000 in pictures]")
+@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw it: FILE.svg, or FILE.png.")
+@click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
+              help="The recorder's directory.  [default: this host's]")
+@click.option("--incidents", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+              help="Incident store for --around.  [default: the agent's]")
+@format_option("text", "markdown", "json", "csv", "parquet")
+@width_option
+@color_option
+def command(
+    *, who: str | None, kind: str | None, fields: tuple[str, ...], list_fields: bool, since: str, until: str,
+    moment: str | None, around: str | None, top: int, points: int | None, plot: str | None, store: str | None,
+    incidents: str | None, output_format: str, width: int | None, color: str,
+) -> int:  # fmt: skip
+    """
+    Show what `oomsight record` has recorded: by process, name, unit, container, cgroup or for the host.
+
+    WHO is a pid, a name, a unit, a container or (part of) a cgroup path. Without it the host and who grew most.
+    """
+    show = Show(output_format, width, color)
+    if list_fields:
+        show.blocks(blocks_of_fields())
+        return Exit.OK
+    history = open_history(store)
+    now = datetime.now().astimezone()
+    low, high = _when("--since", since, now), _when("--until", until, now)
+    if moment is not None:
+        return _at(history, _when("--at", moment, now), top, show)
+    if low >= high:
+        raise click.UsageError("--since must be before --until")
+    if around is not None:
+        return _around(history, around, incidents, top, show)
+    question = _Question(history, low, high, points if plot is None else points or 1000)
+    if who is None and kind not in {None, "host"}:
+        assert kind is not None
+        return _list(question, kind, fields, top, show)
+    entities = question.find(who, kind) if who is not None else question.host()
+    found = question.series(entities[:top], fields)
+    if not show.for_people:
+        show.series(low, high, found)
+    else:
+        low = max([low, *(series.times[0] for _, _, series in found[:1] if len(series))])  # what there is fills a line
+        if who is None:
+            show.blocks([*blocks_of_host(found, low, high, show), *_growth_blocks(question, low, top, show)])
+        else:
+            show.blocks(blocks_of_series(found, show.surface.width, low, high, unicode=show.surface.unicode))
+    if history.damaged:
+        remark(f"{history.path}: {history.damaged} damaged part(s) left out")
+    return Exit.OK
+
+
+def open_history(store: str | None) -> History:
+    """The history in *store* (default: this host's), or the error that says how to begin one."""
+    from oomsight.sources.history import History, HistoryError
+
+    try:
+        return History(store)
+    except HistoryError as error:
+        raise CommandError(str(error), Exit.INPUT, "start `oomsight record`, or give --store") from None
+
+
+def _when(option: str, text: str, now: datetime) -> float:
+    from oomsight.cli.when import moment
+
+    found = moment(option, text, now)
+    assert found is not None
+    return found.timestamp()
+
+
+class _Question:
+    """A history and the period asked about."""
+
+    def __init__(self, history: History, since: float, until: float, points: int | None) -> None:
+        self.history, self.since, self.until, self.points = history, since, until, points
+
+    def host(self) -> list[Entity]:
+        """The host, as a list of one."""
+        found = self.history.entities("host", self.since, self.until)
+        if not found:
+            span = self.history.span()
+            from oomsight.sinks.history_words import moment_words
+
+            words = f"; there is {moment_words(span[0])} to {moment_words(span[1])}" if span else ""
+            raise CommandError(f"{self.history.path}: nothing was recorded in this period{words}", Exit.INPUT)
+        return found[:1]
+
+    def find(self, who: str, kind: str | None) -> list[Entity]:
+        """Whom *who* means: a pid or an exact name before a part of one, names before processes before cgroups."""
+        kinds = [kind] if kind else ["name", "unit", "container", "process", "cgroup"]
+        if who.isdecimal() and kind in {None, "process"}:
+            same = [e for e in self.history.entities("process", self.since, self.until) if e.pid == int(who)]
+            if same:
+                return same
+        every = {one: self.history.entities(one, self.since, self.until) for one in kinds}
+        for matches in (_exact, _part):
+            for one in kinds:
+                if found := [entity for entity in every[one] if matches(entity, who)]:
+                    return found if one != "name" else found[:1]
+        words = f"nothing recorded in this period is called '{who}'"
+        raise CommandError(words, Exit.INPUT, "oomsight history --by name")
+
+    def series(self, entities: Sequence[Entity], fields: Sequence[str]) -> list[tuple[Entity, str, Series]]:
+        """The figures of *entities*."""
+        from oomsight.record.fields import MAIN, stored_kind
+
+        found = []
+        for entity in entities:
+            usual = HOST_FIELDS if entity.kind == "host" else (MAIN[stored_kind(entity.kind)],)
+            for field in fields or usual:
+                try:
+                    series = self.history.series(entity, field, self.since, self.until, self.points)
+                    found.append((entity, field, series))
+                except ValueError as error:
+                    raise click.UsageError(f"--field: {error}") from None
+        return found
+
+
+def _exact(entity: Entity, who: str) -> bool:
+    names = {entity.name, entity.name.removesuffix(".service"), entity.name.removesuffix(".scope")}
+    return who in names or (entity.cgroup == who and entity.kind != "process")
+
+
+def _part(entity: Entity, who: str) -> bool:
+    return who in entity.name or (entity.kind in {"unit", "container"} and who in (entity.cgroup or ""))
+
+
+def _at(history: History, moment: float, top: int, show: Show) -> int:
+    from oomsight.sources.history import HistoryError
+
+    try:
+        picture = history.at(moment)
+    except HistoryError as error:
+        raise CommandError(str(error), Exit.INPUT) from None
+    if show.format == "json":
+        from oomsight.sinks.history_rows import picture_document
+
+        answer(picture_document(picture))
+    elif show.format in {"csv", "parquet"}:
+        from oomsight.sinks.history_rows import picture_rows
+
+        show.rows(picture_rows(picture))
+    else:
+        from oomsight.sinks.history_words import picture_blocks
+
+        show.blocks(picture_blocks(picture, top))
+    return Exit.OK
+
+
+BEFORE_SECONDS: Final = 600.0  #: how much of the time before a kill ``--around`` tells
+GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
+
+
+def _around(history: History, wanted: str, incidents: str | None, top: int, show: Show) -> int:
+    """The minutes before a stored kill: who grew, and the machine just before."""
+    from oomsight.sinks.blocks import Heading, Paragraph
+    from oomsight.sinks.history_words import moment_words, sparkline, table_of
+
+    with open_store(incidents, "--incidents") as reader:
+        row = one_incident(reader, wanted)
+    kill = row.wall_us / 1e6
+    since, until = kill - BEFORE_SECONDS, kill
+    question = _Question(history, since, until, None)
+    if not show.for_people:
+        everything = question.host()
+        for kind in ("name", "cgroup"):
+            everything += history.entities(kind, since, until)[:top]
+        show.series(since, until, question.series(everything, ()))
+        return Exit.OK
+    blocks: list[Block] = [Heading(f"Before {row.id}, {moment_words(kill)}", 1), Paragraph(row.headline)]
+    for kind, field in (("process", "rss_anon_bytes"), ("cgroup", "working_set_bytes")):
+        grown = [(s.values[-1] - s.values[0], e, s) for e in history.entities(kind, since, until)[:50]
+                 if len(s := history.series(e, field, since, until, 600)) > 1]  # fmt: skip
+        best = sorted((one for one in grown if one[0] >= GROWN_BYTES), key=lambda one: -one[0])[:top]
+        exact = [replace(e, first_main=s.values[0], peak_main=max(s.values), last_main=s.values[-1])
+                 for _, e, s in best]  # fmt: skip
+        lines = [sparkline(s, 20, since, until, unicode=show.surface.unicode) for _, _, s in best]
+        if exact:
+            title = "processes" if kind == "process" else "cgroups"
+            blocks += [Heading(f"Which {title} grew in the {BEFORE_SECONDS / 60:.0f} minutes before"),
+                       *table_of(exact, lines, field, len(exact))]  # fmt: skip
+    from oomsight.sinks.history_words import picture_blocks
+    from oomsight.sources.history import HistoryError
+
+    try:
+        blocks += picture_blocks(history.at(kill), top)
+    except HistoryError as error:
+        blocks.append(Paragraph(str(error), "warn"))
+    show.blocks(blocks)
+    return Exit.OK
+
+
+def _list(question: _Question, kind: str, fields: tuple[str, ...], top: int, show: Show) -> int:
+    from oomsight.record.fields import MAIN, stored_kind
+    from oomsight.sinks.blocks import Heading, Paragraph
+    from oomsight.sinks.history_words import table_of
+
+    everything = question.history.entities(kind, question.since, question.until)
+    entities, field = everything[:top], MAIN[stored_kind(kind)]
+    if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
+        show.series(question.since, question.until, question.series(entities, fields))
+        return Exit.OK
+    if show.format == "json":
+        from oomsight.sinks.history_rows import entities_document
+
+        answer(entities_document(question.since, question.until, field, entities))
+        return Exit.OK
+    title = f"{'Processes' if kind == 'process' else kind.capitalize() + 's'} by {field}, biggest first"
+    if not entities:
+        show.blocks([Heading(title, 1), Paragraph(f"No {kind} was recorded in this period.", "dim")])
+        return Exit.OK
+    span = question.history.span()
+    since = max(question.since, span[0] if span else 0)
+    lines = [_line(question, e, since, show) for e in entities]
+    show.blocks([Heading(title, 1), *table_of(entities, lines, field, len(everything))])
+    return Exit.OK
+
+
+def _growth_blocks(question: _Question, since: float, top: int, show: Show) -> list[Block]:
+    from oomsight.sinks.blocks import Heading
+    from oomsight.sinks.history_words import table_of
+
+    names = question.history.entities("name", question.since, question.until)
+    ordered = sorted(names, key=lambda e: (e.first_main or 0) - (e.last_main or 0))
+    grown = [e for e in ordered if (e.last_main or 0) - (e.first_main or 0) >= GROWN_BYTES][: min(top, 5)]
+    if not grown:
+        return []
+    lines = [_line(question, e, since, show) for e in grown]
+    return [Heading("Who grew most, by name"), *table_of(grown, lines, "rss_anon_bytes", len(grown))]
+
+
+def _line(question: _Question, entity: Entity, since: float, show: Show) -> str:
+    """How the main figure of *entity* went, in 20 bars."""
+    from oomsight.record.fields import MAIN, stored_kind
+    from oomsight.sinks.history_words import sparkline
+
+    series = question.history.series(entity, MAIN[stored_kind(entity.kind)], since, question.until, 200)
+    return sparkline(series, 20, since, question.until, unicode=show.surface.unicode)

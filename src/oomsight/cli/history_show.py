@@ -1,0 +1,118 @@
+"""How ``oomsight history`` shows its answers: blocks for people, rows and bytes for programs, pictures."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.speak import answer, renderer, stdout_surface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from oomsight.record.model import Entity
+    from oomsight.sinks.blocks import Block
+    from oomsight.trend.series import Series
+
+    Found = Sequence[tuple[Entity, str, Series]]
+
+
+class Show:
+    """Answers in the format asked for."""
+
+    def __init__(self, output_format: str, width: int | None, color: str) -> None:
+        self.format = output_format
+        self.surface = stdout_surface(width, color)
+        self._render = renderer(output_format, width, color)
+
+    @property
+    def for_people(self) -> bool:
+        """Whether blocks are wanted."""
+        return self.format in {"text", "markdown"}
+
+    def blocks(self, blocks: list[Block]) -> None:
+        """Blocks for people."""
+        if blocks:
+            text = self._render(blocks)
+            answer(text if text.endswith("\n") else text + "\n")
+
+    def series(self, since: float, until: float, found: Found) -> None:
+        """Series for programs."""
+        from oomsight.sinks.history_rows import series_document, series_rows
+
+        if self.format == "json":
+            answer(series_document(since, until, found))
+        else:
+            self.rows(series_rows(found))
+
+    def rows(self, rows: Iterator[tuple[Any, ...]]) -> None:
+        """Rows for programs: CSV, or Parquet as bytes."""
+        import sys
+
+        from oomsight.sinks.history_rows import MissingParquetError, csv_text, parquet_bytes
+
+        if self.format == "csv":
+            answer(csv_text(rows))
+            return
+        if sys.stdout.isatty():
+            raise click.UsageError("--format parquet is not for a terminal: send it to a file")
+        try:
+            data = parquet_bytes(rows)
+        except MissingParquetError as error:
+            hint = "pip install 'oomsight[parquet]', or --format csv"
+            raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+
+
+def blocks_of_series(
+    found: Sequence[tuple[Entity, str, Series]], columns: int, low: float, high: float, *, unicode: bool
+) -> list[Block]:
+    """Every series with its meaning, its figures and a line of bars."""
+    from oomsight.record.fields import DERIVED, FIELDS, stored_kind
+    from oomsight.sinks.history_words import series_blocks, sparkline
+
+    blocks: list[Block] = []
+    for entity, field, series in found:
+        kind = stored_kind(entity.kind)
+        meanings = {row.name: row.meaning for row in FIELDS[kind]}
+        derived = " + ".join(DERIVED.get(kind, {}).get(field, ()))
+        line = sparkline(series, min(columns - 2, 100), low, high, unicode=unicode)
+        blocks += series_blocks(entity, field, meanings.get(field, derived), series, line, now=time.time())
+    return blocks
+
+
+def blocks_of_host(found: Found, low: float, high: float, show: Show) -> list[Block]:
+    """The figures of the host, one row each."""
+    from oomsight.naming.marked import Kind, mark
+    from oomsight.sinks.blocks import Heading, Paragraph
+    from oomsight.sinks.history_words import figures_table, gaps_words, moment_words, sparkline
+
+    rows = [(field, series, sparkline(series, 20, low, high, unicode=show.surface.unicode))
+            for _, field, series in found if len(series)]  # fmt: skip
+    if not rows:
+        return [Paragraph("Nothing was recorded in this period.", "dim")]
+    now, first, last = time.time(), rows[0][1].times[0], rows[0][1].times[-1]
+    title = f"{mark(found[0][0].name, Kind.HOST)}, {moment_words(first, now)} to {moment_words(last, now)}"
+    blocks: list[Block] = [Heading(title, 1), figures_table([(field, series, line) for field, series, line in rows])]
+    if words := gaps_words(rows[0][1], now):
+        blocks.append(Paragraph(f"Nothing was recorded from {words}.", "warn"))
+    return blocks
+
+
+def blocks_of_fields() -> list[Block]:
+    """Every figure of every kind."""
+    from oomsight.record.fields import DERIVED, FIELDS
+    from oomsight.sinks.blocks import Column, Heading, Row, Table
+
+    columns = (Column("field"), Column("meaning", flexible=True), Column("from", flexible=True, drop=1))
+    blocks: list[Block] = []
+    for kind, fields in FIELDS.items():
+        rows = [Row((row.name, row.meaning, row.source)) for row in fields]
+        rows += [Row((name, " + ".join(parts), "")) for name, parts in DERIVED.get(kind, {}).items()]
+        blocks += [Heading(kind), Table(columns, tuple(rows))]
+    return blocks

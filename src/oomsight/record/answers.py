@@ -1,0 +1,141 @@
+"""What a reader makes of stored values: figures in the units of their names, fewer points, which tier answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from oomsight.naming.cgroup_path import describe
+from oomsight.naming.marked import unmark
+from oomsight.record.codec import plain
+from oomsight.record.fields import DERIVED, FIELDS, INDEX, MAIN, STORED_KIND, shown
+from oomsight.record.model import Entity
+from oomsight.record.tiers import TIERS
+
+Point = tuple[float, float]
+"""(unix seconds, value)."""
+
+
+class Stretch(Protocol):
+    """A piece of the history of one density."""
+
+    @property
+    def tier(self) -> int: ...
+    @property
+    def first(self) -> float: ...
+    @property
+    def last(self) -> float: ...
+
+
+S = TypeVar("S", bound=Stretch)
+
+
+def choose(held: Sequence[S], since: float, until: float, max_points: int | None) -> list[tuple[S, float, float]]:
+    """
+    Pieces that cover a period, and the part of it each answers for, by time: of the tier that is just fine enough for
+    *max_points* (``None``: the finest); before what that still has a coarser one, after its last row a finer one.
+    """
+    wanted = 0
+    if max_points:
+        step = (until - since) / max_points
+        wanted = max((tier.number for tier in TIERS if tier.step_seconds <= max(step, 1)), default=0)
+    by_tier: dict[int, list[S]] = {}
+    for piece in held:
+        by_tier.setdefault(piece.tier, []).append(piece)
+    chosen: list[tuple[S, float, float]] = []
+    begin, end = until, since  # covered so far; nothing yet
+    for tier in (*range(wanted, len(TIERS)), *range(wanted - 1, -1, -1)):
+        pieces = by_tier.get(tier)
+        if not pieces:
+            continue
+        first, last = min(piece.first for piece in pieces), max(piece.last for piece in pieces)
+        spans: list[tuple[float, float]] = []
+        if begin >= end and not chosen:
+            spans.append((since, until))
+            begin, end = first, last
+        else:
+            if first < begin:
+                spans.append((since, begin - 1e-6))
+                begin = first
+            if last > end:
+                spans.append((end + 1e-6, until))
+                end = last
+        for low, high in spans:
+            chosen += [(p, low, high) for p in pieces if low <= high and p.last >= low and p.first <= high]
+    return sorted(chosen, key=lambda one: one[0].first)
+
+
+def key_of(words: dict[str, Any], boot: str) -> str:
+    """What names an entity in every part of the history."""
+    kind = words.get("kind")
+    if kind == "process":
+        return f"process:{boot[:12]}:{words.get('pid')}:{words.get('start')}"
+    return "host" if kind == "host" else f"{kind}:{words.get('name')}"
+
+
+def entity_of(kind: str, key: str, words: dict[str, Any], shift_ms: int) -> Entity:
+    """The entity that *words* describe; *shift_ms* makes time since boot wall clock."""
+    age = words.get("age")
+    started = shift_ms / 1000 + age if isinstance(age, int | float) else None
+    cgroup = words.get("name") if kind == "cgroup" else words.get("cgroup")
+    return Entity(kind, key, str(words.get("name", "")), words.get("pid"), started, cgroup, words.get("cmd"))
+
+
+def looked_at_as(entity: Entity, kind: str) -> Entity | None:
+    """*entity* looked at as *kind*: a cgroup as its container or unit; ``None`` = it is none."""
+    if kind not in STORED_KIND:
+        return entity
+    owner = describe(entity.name)
+    if owner is None or owner.level != kind:
+        return None
+    name = (owner.unit or unmark(owner.short)) if kind == "unit" else unmark(owner.short)
+    return replace(entity, kind=kind, name=name)
+
+
+def figures(kind: str, state: Sequence[int]) -> dict[str, float]:
+    """Coded values by name and in the units of their names, sums included; what is not known is left out."""
+    found: dict[str, float] = {}
+    for field, coded in zip(FIELDS[kind], state, strict=False):
+        value = shown(plain(coded), field.scale)
+        if value is not None:
+            found[field.name] = value
+    for name, parts in DERIVED.get(kind, {}).items():
+        if any(part in found for part in parts):
+            found[name] = sum(found.get(part, 0) for part in parts)
+    return found
+
+
+def main_figure(kind: str, coded: int) -> float | None:
+    """A coded main figure of *kind* in the unit of its name."""
+    return shown(plain(coded), FIELDS[kind][INDEX[kind][MAIN[kind]]].scale)
+
+
+def summed(coded: Sequence[int]) -> int | None:
+    """The sum of coded values, as stored; ``None`` = none of them is known."""
+    if len(coded) == 1:
+        return plain(coded[0])
+    known = [value for one in coded if (value := plain(one)) is not None]
+    return sum(known) if known else None
+
+
+def once(points: Sequence[Point]) -> list[Point]:
+    """*points*, ascending, with one per moment."""
+    return [point for i, point in enumerate(points) if not i or point[0] > points[i - 1][0]]
+
+
+def thinned(points: list[Point], most: int | None, rule: str) -> list[Point]:
+    """At most *most* of *points*: of each equal part of the time the highest, lowest or last, by *rule*."""
+    if most is None or len(points) <= most:
+        return points
+    first, width = points[0][0], (points[-1][0] - points[0][0]) / most or 1.0
+    found: dict[int, Point] = {}
+    for point in points:
+        bucket = min(int((point[0] - first) / width), most - 1)
+        before = found.get(bucket)
+        if (
+            before is None or rule == "last" or (rule == "max" and point[1] >= before[1])
+            or (rule == "min" and point[1] <= before[1])
+        ):  # fmt: skip
+            found[bucket] = point
+    return list(found.values())

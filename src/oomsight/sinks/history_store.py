@@ -1,0 +1,406 @@
+"""
+The recorder's store: one process writes, anybody reads beside it.
+
+Rows go to a tier's journal at once: what was written survives a ``kill -9`` in the page cache, and a power cut or a
+reset up to the last :meth:`HistoryStore.sync`. Full journals are packed into chunks. A run never appends to files of a
+run before it, so what a crash left half written stays the end of its file. No SQLite: rows are written once, in order,
+by one process, and removed a file at a time, which plain files do with a third of the bytes and without a lock that a
+reader could hold.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from oomsight.record.codec import (
+    CHUNK,
+    MAGIC,
+    ROW,
+    ChunkBuilder,
+    DamagedError,
+    chunk_head,
+    encode_row,
+    event,
+    kind_code,
+    main_of,
+    record,
+    records,
+)
+from oomsight.record.gather import Gatherer, TierRow
+from oomsight.record.journal import read_journal
+from oomsight.record.layout import (
+    DIRECTORY,
+    LOCK,
+    Begin,
+    FileName,
+    begin_record,
+    entities_record,
+    journal_name,
+    parse_name,
+)
+from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
+from oomsight.sinks.store import default_path
+
+if TYPE_CHECKING:
+    from oomsight.record.model import Change, Values
+
+PRUNE_SECONDS: Final = 60.0
+MOST_WAITING: Final = 4  #: chunks' worth of rows kept in memory while nothing can be written; after that there is a gap
+
+
+class HistoryStoreError(Exception):
+    """The store cannot be opened; one line."""
+
+
+class HistoryBusy(HistoryStoreError):  # noqa: N818  # the same thing with a cause of its own
+    """Another recorder writes this store."""
+
+
+def default_directory() -> str:
+    """Where the history is: beside the agent's incidents."""
+    return os.path.join(os.path.dirname(default_path()), DIRECTORY)
+
+
+class HistoryStore:
+    """The one writer. :attr:`remarks` is what has to be told; :attr:`trouble` why nothing can be written now."""
+
+    def __init__(
+        self, path: str, boot: str, *, max_bytes: int | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Open or create the directory *path*. Raises :class:`HistoryStoreError` (:class:`HistoryBusy`)."""
+        self.path, self.boot, self.max_bytes = path, boot, max_bytes
+        self.remarks: list[str] = []
+        self.trouble: str | None = None
+        self.words: dict[int, dict[str, Any]] = {}  #: entity -> its description
+        self._clock = clock
+        self._pruned = 0.0
+        try:
+            os.makedirs(path, mode=0o750, exist_ok=True)
+            self._lock = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise HistoryStoreError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise HistoryBusy(f"{path}: another recorder writes this history") from None
+        self._number = max((name.number for name in self._names()), default=0)
+        self._tiers = [_TierLog(self, tier) for tier in TIERS]
+        for log in self._tiers:
+            log.recover()
+
+    def close(self) -> None:
+        """Pack what is in the journals and let go of the store."""
+        for log in self._tiers:
+            log.close()
+        os.close(self._lock)
+
+    def write(self, boot_ms: int, wall_ms: int, change: Change) -> None:
+        """Record a sample. Never raises: what cannot be written waits, then is a gap, and :attr:`trouble` says why."""
+        for entity, words in change.new:
+            self.words[entity] = words
+            for log in self._tiers:
+                log.described.discard(entity)
+                log.announced.discard(entity)
+        for log in self._tiers:
+            row = log.gatherer.feed(boot_ms, wall_ms, change)
+            if row is not None:
+                log.write(row)
+        now = self._clock()
+        if abs(now - self._pruned) >= PRUNE_SECONDS:
+            self._pruned = now
+            self.prune()
+
+    def sync(self) -> list[int]:
+        """Descriptors of what was written since the last call; give each to ``fdatasync`` and close it."""
+        return [fd for log in self._tiers for fd in log.unsynced()]
+
+    def prune(self) -> list[str]:
+        """Remove files that are too old, or too much, and forget who is in no row any more. Return the files' names."""
+        wanted = {entity for log in self._tiers for entity in log.entities()}
+        self.words = {entity: words for entity, words in self.words.items() if entity in wanted}
+        held = []
+        for name in self._names():
+            with suppress(OSError):
+                info = os.stat(os.path.join(self.path, str(name)))
+                held.append(StoredFile(str(name), name.tier, info.st_size, info.st_mtime))
+        room = self.max_bytes
+        if room is not None:  # journals are part of it
+            with suppress(OSError):
+                room -= sum(os.path.getsize(os.path.join(self.path, journal_name(tier.number))) for tier in TIERS)
+        gone = expired(held, self._clock(), room)
+        for text in gone:
+            with suppress(OSError):
+                os.unlink(os.path.join(self.path, text))
+        return gone
+
+    def next_name(self, tier: int) -> FileName:
+        """A name for a new file."""
+        self._number += 1
+        return FileName(tier, self._number)
+
+    def describe(self, entities: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
+        """The descriptions of *entities*, as far as they are known."""
+        return [(entity, self.words[entity]) for entity in entities if entity in self.words]
+
+    def failed(self, error: OSError) -> None:
+        """Remember that writing failed."""
+        words = (error.strerror or str(error)).lower()
+        if self.trouble is None:
+            self.remarks.append(f"{self.path}: {words}; the history will have a gap")
+        self.trouble = words
+
+    def worked(self) -> None:
+        """Remember that writing works."""
+        if self.trouble is not None:
+            self.remarks.append(f"{self.path}: can be written again")
+        self.trouble = None
+
+    def _names(self) -> Iterator[FileName]:
+        try:
+            entries = os.listdir(self.path)
+        except OSError:
+            return
+        yield from filter(None, map(parse_name, entries))
+
+
+class _Appender:
+    """A file that grows by whole pieces: what could not be written whole is taken back."""
+
+    def __init__(self, path: str, begin: Begin, *, fresh: bool) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if not fresh else os.O_EXCL)
+        self.fd = os.open(path, flags, 0o640)
+        self.size = 0
+        self.dirty = True
+        try:
+            self.append(MAGIC + begin_record(begin))
+        except OSError:
+            os.close(self.fd)
+            if fresh:
+                with suppress(OSError):
+                    os.unlink(path)
+            raise
+
+    def append(self, data: bytes) -> None:
+        """Write *data* whole or not at all. Raises :class:`OSError`."""
+        view, at = memoryview(data), self.size
+        try:
+            while view:
+                written = os.pwrite(self.fd, view, at)
+                view, at = view[written:], at + written
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self.fd, self.size)
+            raise
+        self.size = at
+        self.dirty = True
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class _TierLog:
+    """One tier: its journal, the chunk being gathered, the file chunks go to."""
+
+    def __init__(self, store: HistoryStore, tier: Tier) -> None:
+        self.store, self.tier = store, tier
+        self.gatherer = Gatherer(tier)
+        self.announced: set[int] = set()  #: described in the journal
+        self.described: set[int] = set()  #: described in the file
+        self._builder = ChunkBuilder()
+        self._in_chunk: dict[int, Values] = {}
+        self._journal: _Appender | None = None
+        self._journal_id = 0
+        self._journal_whole = True
+        self._file: _Appender | None = None
+        self._file_begun = 0
+        self._to_sync: list[int] = []
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, row: TierRow) -> None:
+        parts = list(row.parts)
+        if not len(self._builder):  # a chunk stands for itself: it begins with everything that is there
+            changed = {entity for entity, _, _ in parts}
+            parts += [(e, kind, values) for e, (kind, values) in self.gatherer.held.items() if e not in changed]
+        builder = self._builder
+        builder.begin_row(row.boot_ms, row.wall_ms)
+        coded: list[tuple[int, int, bytes]] = []
+        for entity, kind, values in parts:
+            data = event(self._in_chunk.get(entity), values)
+            if data:
+                self._in_chunk[entity] = values
+                builder.add(entity, kind, data, main_of(kind, values))
+                coded.append((entity, kind_code(kind), data))
+        for entity, kind in row.gone:
+            if self._in_chunk.pop(entity, None) is not None:
+                builder.add(entity, kind, b"", None)
+                coded.append((entity, kind_code(kind), b""))
+        self._journal_row(encode_row(row.boot_ms, row.wall_ms, coded), [entity for entity, _, _ in coded])
+        full = len(builder) >= self.tier.chunk_rows
+        if full or (builder.times[-1] - builder.times[0]) > self.tier.file_seconds * 1000:
+            self._pack()
+        elif not self._journal_whole:
+            self._pack()  # the journal misses rows: pack as soon as anything can be written
+        if len(self._builder) >= self.tier.chunk_rows * MOST_WAITING:
+            self._begin_chunk()
+
+    def _journal_row(self, body: bytes, entities: list[int]) -> None:
+        if not self._journal_whole:
+            return
+        try:
+            if self._journal is None:
+                self._begin_journal()
+            assert self._journal is not None
+            data = record(ROW, body)
+            if new := [entity for entity in entities if entity not in self.announced]:
+                data = entities_record(self.store.describe(new)) + data
+            self._journal.append(data)
+            self.announced.update(entities)
+            self.store.worked()
+        except OSError as error:
+            self._journal_whole = False
+            self.store.failed(error)
+
+    def _begin_journal(self) -> None:
+        self._journal_id = max(time.time_ns() // 1_000_000, self._journal_id + 1)
+        path = os.path.join(self.store.path, journal_name(self.tier.number))
+        begin = Begin(self.tier.number, self.store.boot, self._journal_id)
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        self._journal = _Appender(path, begin, fresh=False)
+        self.announced.clear()
+
+    def _pack(self) -> None:
+        """The rows so far as a chunk; the journal begins anew."""
+        if not len(self._builder):
+            return
+        try:
+            self._append_chunk(self._builder, self.store.describe, self.store.boot, self._journal_id)
+            self.store.worked()
+        except OSError as error:
+            self.store.failed(error)
+            return
+        self._begin_chunk()
+        try:
+            self._begin_journal()
+            self._journal_whole = True
+        except OSError as error:
+            self._journal_whole = False
+            self.store.failed(error)
+
+    def _begin_chunk(self) -> None:
+        self._builder = ChunkBuilder()
+        self._in_chunk = {}
+
+    def _append_chunk(
+        self, builder: ChunkBuilder, describe: Callable[[Iterable[int]], list[tuple[int, dict[str, Any]]]], boot: str,
+        journal: int,
+    ) -> None:  # fmt: skip
+        age = builder.times[-1] - self._file_begun
+        if self._file is None or age > self.tier.file_seconds * 1000:
+            if self._file is not None:
+                self._retire(self._file)
+                self._file = None
+            name = str(self.store.next_name(self.tier.number))
+            self._file = _Appender(os.path.join(self.store.path, name), Begin(self.tier.number, boot, 0), fresh=True)
+            self._file_begun = builder.times[0]
+            self.described.clear()
+        new = [entity for entity in builder.entities() if entity not in self.described]
+        data = entities_record(describe(new)) if new else b""
+        self._file.append(data + record(CHUNK, builder.body(journal)))
+        self.described.update(new)
+
+    def _retire(self, file: _Appender) -> None:
+        if file.dirty:
+            self._to_sync.append(file.fd)
+        else:
+            file.close()
+
+    def unsynced(self) -> list[int]:
+        """Descriptors of what was written since the last call, to be closed by whoever takes them."""
+        found, self._to_sync = self._to_sync, []
+        for file in (self._journal, self._file):
+            if file is not None and file.dirty:
+                file.dirty = False
+                found.append(os.dup(file.fd))
+        return found
+
+    def close(self) -> None:
+        row = self.gatherer.finish() if self.tier.number else None
+        if row is not None:
+            self.write(row)
+        self._pack()
+        for fd in self.unsynced():
+            with suppress(OSError):
+                os.fdatasync(fd)
+            os.close(fd)
+        for file in (self._journal, self._file):
+            if file is not None:
+                file.close()
+        self._journal = self._file = None
+
+    def entities(self) -> Iterator[int]:
+        """Entities whose descriptions a chunk still needs."""
+        yield from self.gatherer.held
+        yield from self.gatherer.waiting()
+        yield from self._builder.entities()
+
+    # -- after a crash ------------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Pack what an earlier run left in its journal."""
+        path = os.path.join(self.store.path, journal_name(self.tier.number))
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.store.failed(error)
+            return
+        try:
+            self._recover(data)
+        except DamagedError as error:
+            aside = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+            with suppress(OSError):
+                os.replace(path, aside)
+            self.store.remarks.append(f"{path} was damaged ({error}); it is kept as {aside}")
+        except OSError as error:
+            self.store.failed(error)
+
+    def _recover(self, data: bytes) -> None:
+        if not data.startswith(MAGIC):
+            if data:
+                raise DamagedError("it does not begin like a journal")
+            return
+        begin, builder, words = read_journal(data)
+        if len(builder) and begin.journal != self._last_packed():
+            def known(new: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
+                return [(entity, words[entity]) for entity in new if entity in words]
+
+            self._append_chunk(builder, known, begin.boot, begin.journal)
+        # This run's chunks get a file of their own: numbers of entities begin anew with every run.
+        if self._file is not None:
+            self._retire(self._file)
+            self._file = None
+
+    def _last_packed(self) -> int:
+        """The journal that the newest chunk of this tier was made of; 0 = there is none."""
+        names = sorted(name for name in self.store._names() if name.tier == self.tier.number)
+        for name in names[:-3:-1]:
+            with suppress(OSError), open(os.path.join(self.store.path, str(name)), "rb") as file:
+                journal = 0
+                for kind, body, _ in records(file.read(), len(MAGIC)):
+                    if kind == CHUNK:
+                        with suppress(DamagedError):
+                            journal = chunk_head(body).journal
+                if journal:
+                    return journal
+        return 0

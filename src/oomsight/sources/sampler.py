@@ -1,0 +1,209 @@
+"""
+One look at the whole machine: host, processes, cgroups, each giving only what changed since the last look.
+
+All files are those of :attr:`Places.proc`, :attr:`Places.sys` and the memory controller; nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oomsight.proc.machine import parse_mountinfo, parse_zoneinfo
+from oomsight.record.fields import INDEX
+from oomsight.record.raw import host_values, swap_devices, zram_kib
+from oomsight.sources.cgrouptree import find_hierarchy
+from oomsight.sources.errors import SourceError, from_os_error
+from oomsight.sources.sampler_cgroups import CgroupSampler
+from oomsight.sources.sampler_processes import ProcessSampler
+
+if TYPE_CHECKING:
+    from oomsight.record.model import Change, Values
+
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
+SLOW_SECONDS: Final = 10.0  #: zones and swap devices are read this often
+_OWN: Final = 64  #: descriptors left for everything else
+_HOST: Final = INDEX["host"]
+
+
+class Places(NamedTuple):
+    """Where the files are."""
+
+    proc: str = "/proc"
+    sys: str = "/sys"
+    cgroup: str | None = None  #: mount point of the memory controller; ``None`` = as mountinfo says
+    root: str = "/"  #: what stands for ``/`` in mountinfo
+
+
+class Sampler:
+    """The machine. :attr:`host` holds the host's figures of the last sample, :attr:`remarks` what cannot be read."""
+
+    def __init__(self, places: Places | None = None, *, page_bytes: int | None = None) -> None:
+        """Raises :class:`SourceError` where there is no /proc."""
+        self.places = places = places or Places()
+        self.remarks: list[str] = []
+        self.host: Values = ()
+        self.boot_id = (_text(f"{places.proc}/sys/kernel/random/boot_id") or "").strip().replace("-", "")
+        numbers = count(1)
+        budget = descriptor_budget()
+        page_kib = (page_bytes or os.sysconf("SC_PAGE_SIZE")) >> 10
+        try:
+            os.listdir(places.proc)
+        except OSError as error:
+            raise from_os_error(places.proc, error) from None
+        if _text(f"{places.proc}/meminfo") is None:
+            raise SourceError(f"{places.proc}/meminfo", "cannot be read", "is a proc file system mounted there?")
+        hierarchy = find_hierarchy(
+            parse_mountinfo(_text(f"{places.proc}/self/mountinfo") or ""), places.cgroup, places.root
+        )
+        share = min(4096, budget // 4) if hierarchy is not None else 0
+        self._processes = ProcessSampler(
+            numbers.__next__, places.proc, page_kib=page_kib, descriptors=budget - share,
+            hertz=os.sysconf("SC_CLK_TCK"),
+        )  # fmt: skip
+        self._cgroups = None
+        if hierarchy is None:
+            self.remarks.append("no memory cgroups here: cgroups, units and containers are not recorded")
+        else:
+            self._cgroups = CgroupSampler(numbers.__next__, hierarchy, places.proc, descriptors=share)
+        self._next_id: Callable[[], int] = numbers.__next__
+        self._files: dict[str, int] = {}
+        self._host_id = 0
+        self._slow: dict[tuple[str, str], tuple[int, Values]] = {}
+        self._slow_at = -SLOW_SECONDS
+        self._forks = 0
+        self._page_kib = page_kib
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        self._processes.close()
+        if self._cgroups is not None:
+            self._cgroups.close()
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+
+    def sample(self, now: float) -> Change:
+        """What changed since the last sample. *now*: seconds of a clock that does not step."""
+        meminfo, vmstat = self._kept("meminfo"), self._kept("vmstat")
+        swapped = _swapped(vmstat)
+        change = self._processes.sample(now, swapped)
+        if self._cgroups is not None:
+            change.add(self._cgroups.sample(now))
+        self._host(meminfo, vmstat, change)
+        if now - self._slow_at >= SLOW_SECONDS:
+            self._slow_at = now
+            self._zones_and_swaps(change)
+        return change
+
+    def tightest_share(self) -> float | None:
+        """The least free share of any limited cgroup; ``None`` = none is limited."""
+        return self._cgroups.tightest_share() if self._cgroups is not None else None
+
+    def host_value(self, field: str) -> int | None:
+        """A figure of the host as it is stored."""
+        return self.host[_HOST[field]] if self.host else None
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _host(self, meminfo: str, vmstat: str, change: Change) -> None:
+        pressure = self._kept("pressure/memory") or None
+        counted = {
+            "processes": self._processes.count, "forks": self._fork_count(), "unseen_bytes": self._processes.unseen_kib,
+        }  # fmt: skip
+        zram = zram_kib([text for name in _zram_names(self.places.sys)
+                         if (text := _text(f"{self.places.sys}/block/{name}/mm_stat"))])  # fmt: skip
+        values = host_values(meminfo, vmstat, pressure, zram, counted)
+        if not self._host_id:
+            self._host_id = self._next_id()
+            name = (_text(f"{self.places.proc}/sys/kernel/hostname") or "host").strip()
+            change.new.append((self._host_id, {"kind": "host", "name": name}))
+        if values != self.host:
+            self.host = values
+            change.rows.append((self._host_id, "host", values))
+
+    def _fork_count(self) -> int | None:
+        """``processes`` of /proc/stat: every fork, also of those that were gone before anybody looked."""
+        text = self._kept("stat")
+        at = text.find("\nprocesses ")
+        end = text.find("\n", at + 1)
+        return int(text[at + 11 : end]) if at >= 0 and text[at + 11 : end].isdecimal() else None
+
+    def _zones_and_swaps(self, change: Change) -> None:
+        found: dict[tuple[str, str], Values] = {}
+        per = self._page_kib
+        for zone in parse_zoneinfo(_text(f"{self.places.proc}/zoneinfo") or ""):
+            if zone.managed_pages:
+                pages = (zone.free_pages, zone.min_pages, zone.low_pages, zone.high_pages, zone.managed_pages)
+                found["zone", f"node {zone.node} {zone.name}"] = tuple(None if p is None else p * per for p in pages)
+        for name, values in swap_devices(_text(f"{self.places.proc}/swaps") or ""):
+            found["swap", name] = values
+        for (kind, name), values in found.items():
+            eid, before = self._slow.get((kind, name), (0, ()))
+            if not eid:
+                eid = self._next_id()
+                change.new.append((eid, {"kind": kind, "name": name}))
+            if values != before:
+                change.rows.append((eid, kind, values))
+            self._slow[kind, name] = (eid, values)
+        for key in self._slow.keys() - found.keys():
+            change.gone.append(self._slow.pop(key)[0])
+
+    def _kept(self, name: str) -> str:
+        """A file of /proc that is read each time; empty = not there."""
+        fd = self._files.get(name)
+        try:
+            if fd is None:
+                fd = self._files[name] = os.open(f"{self.places.proc}/{name}", _FLAGS)
+            data = os.pread(fd, 1 << 17, 0)
+            if len(data) >= 4000:  # seq_file hands out what its buffer holds
+                parts, at = [data], len(data)
+                while part := os.pread(fd, 1 << 17, at):
+                    parts.append(part)
+                    at += len(part)
+                data = b"".join(parts)
+        except OSError:
+            return ""
+        return data.decode("ascii", "replace")
+
+
+def descriptor_budget(most: int = 32768) -> int:
+    """Raise the soft limit of open files as far as allowed (and needed); return how many the sampler may keep."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OWN if hard == resource.RLIM_INFINITY else min(hard, most + _OWN)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (OSError, ValueError):
+            pass
+    room = most if soft == resource.RLIM_INFINITY else soft - _OWN
+    return max(min(room, most), 0)
+
+
+def _zram_names(sys: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(f"{sys}/block") if name.startswith("zram")]
+    except OSError:
+        return []
+
+
+def _swapped(vmstat: str) -> tuple[int, int]:
+    numbers = []
+    for key in ("\npswpin ", "\npswpout "):
+        at = vmstat.find(key)
+        end = vmstat.find("\n", at + 1)
+        text = vmstat[at + len(key) : end] if at >= 0 else ""
+        numbers.append(int(text) if text.isdecimal() else 0)
+    return numbers[0], numbers[1]
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return None
