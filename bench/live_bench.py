@@ -157,13 +157,21 @@ def latency(kills: int, pause: float = 0.01) -> dict[str, float]:
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    time.sleep(1.0)
     victims = []
     with scratch() as group:
+        end = time.monotonic() + 60
+        while not seen and time.monotonic() < end:  # it is at work when it tells the first
+            kill_one(group)
+            time.sleep(0.2)
+        time.sleep(0.5)
+        seen.clear()
+        late.clear()
         for _ in range(kills):
             victims.append(kill_one(group))
             time.sleep(pause)
-    time.sleep(0.5)
+    end = time.monotonic() + 30
+    while not seen.keys() >= set(victims) and time.monotonic() < end:
+        time.sleep(0.05)
     watch.send_signal(signal.SIGINT)
     reader.join(20)
     watch.wait(20)

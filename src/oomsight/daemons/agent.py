@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from oomsight.daemons.config import Config, ConfigError
 from oomsight.daemons.detector import Detector, Sources, missing_words
 from oomsight.daemons.hub import Enricher, Hub, Subscriber
 from oomsight.daemons.notify import Notifier
+from oomsight.daemons.warm import warm_up
 from oomsight.daemons.writer import StoreWriter
 from oomsight.live.counters import Finding
 from oomsight.live.events import REMEMBERED, LiveEvent, Registry
@@ -24,6 +26,8 @@ from oomsight.sinks.live_event import event_dict, note_dict
 from oomsight.sinks.store import Store, StoreBusy, StoreError, default_path
 
 POSITION_SECONDS: Final = 60.0  #: between two savings of where to read on while nothing happens
+
+SWITCH_SECONDS: Final = 0.001  #: that the store or a channel may go on computing once a kill line wants to be read
 
 Say = Callable[[str], None]
 """Writes one line to the log (stderr, which systemd keeps)."""
@@ -82,6 +86,8 @@ class Agent:
         try:
             self.detector.watch(read_end, lambda: self._on_signal(read_end))
             self.detector.open()
+            warm_up()
+            sys.setswitchinterval(SWITCH_SECONDS)
             for line in missing_words(self.detector.health):
                 self.say(f"not used: {line}")
             for one in self.beside:

@@ -19,7 +19,7 @@ from oomsight.daemons.charging import AGAIN_SECONDS, Charging
 from oomsight.live.counters import CgroupChange, CrossCheck, Finding, judge_cgroup
 from oomsight.live.events import LiveEvent, LogRecord, Registry, Stage
 from oomsight.live.health import Health, SourceHealth
-from oomsight.live.merge import Merger
+from oomsight.live.merge import PRINT_SECONDS, Merger
 from oomsight.live.silent import Mark, event_of_count, event_of_mark
 from oomsight.naming.marked import unmark
 from oomsight.report import Clock
@@ -33,6 +33,7 @@ from oomsight.sources.vmstat import read_boot_id, read_cgroup, read_oom_kill
 
 CHECK_SECONDS: Final = 10.0  #: between two looks at the kernel's own count
 RECHECK_SECONDS: Final = 1.0  #: while it differs
+COUNT_SECONDS: Final = 0.02  #: from a notice of a cgroup to reading its counters; those of a burst are read once
 RECENT_SECONDS: Final = 10.0  #: that a kill may have happened ago to be found in counters by what they grew
 
 Position = tuple[str | None, str, str]
@@ -87,6 +88,7 @@ class Detector:
     _lost_told: int = field(init=False, default=0)
     _counted: int | None = field(init=False, default=None)
     _charging: Charging = field(init=False)
+    _cgroups_at: float = field(init=False, default=0.0)
     _safe: dict[str, Position] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -151,12 +153,21 @@ class Detector:
 
     def poll(self, timeout_seconds: float | None = None) -> None:
         """Wait for the next thing to happen, at most *timeout_seconds*, and tell what came of it."""
-        for fd, _ in self._epoll.poll(self._wait(timeout_seconds)):
-            self._on_fd[fd]()
+        ready = [fd for fd, _ in self._epoll.poll(self._wait(timeout_seconds))]
+        if self._kmsg is not None and self._kmsg.fd in ready:  # who died first, all else later
+            self._read_kmsg()
+            ready.remove(self._kmsg.fd) if self._kmsg is not None else ready.clear()
+        for fd in ready:
+            if fd in self._on_fd:
+                self._on_fd[fd]()
         now = time.monotonic()
         for merger in self._mergers.values():
-            for event in merger.tick(now):
+            # A kill line that is about to come is told before an older report is explained.
+            for event in merger.tick(now, most=0 if self._expecting(now) else 1):
                 self._take(event)
+        if self._cgroups is not None and self._cgroups.pending and now >= self._cgroups_at:
+            for change in self._cgroups.settle():
+                self._on_change(change)
         for event in self._charging.release(now):
             self._tell(event)
         if self._journal_at is not None and now >= self._journal_at and self._journal is not None:
@@ -177,6 +188,10 @@ class Detector:
     def _wait(self, timeout: float | None) -> float:
         now = time.monotonic()
         due = [self._check_at, *(d for m in self._mergers.values() if (d := m.due_seconds()) is not None)]
+        if self._expecting(now):
+            due = [max(moment, now + PRINT_SECONDS) for moment in due]
+        if self._cgroups is not None and self._cgroups.pending:
+            due.append(self._cgroups_at)
         if self._journal_at is not None:
             due.append(self._journal_at)
         if self._charging.holding:
@@ -185,6 +200,9 @@ class Detector:
         if self._kmsg is not None and not self._kmsg.drained:
             return 0.0
         return wait if timeout is None else min(wait, timeout)
+
+    def _expecting(self, now: float) -> bool:
+        return any(merger.expects(now) for merger in self._mergers.values())
 
     # -- sources ------------------------------------------------------------------------------------------------------
 
@@ -298,8 +316,9 @@ class Detector:
 
     def _read_cgroups(self) -> None:
         if self._cgroups is not None:
-            for change in self._cgroups.changes():
+            for change in self._cgroups.notice():
                 self._on_change(change)
+            self._cgroups_at = time.monotonic() + COUNT_SECONDS
 
     def _count(self) -> None:
         if self._cgroups is not None:

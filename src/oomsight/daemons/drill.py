@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.02
 SEEN_SECONDS: Final = 10.0  #: a report that has not come by then will not come
+MOST_STRAYS: Final = 32
+COUNTED_SECONDS: Final = 1.5  #: that the scratch cgroup stays for its counter to be read by all
 END_SECONDS: Final = 11.0  #: more than a drill's group stays open
 
 
@@ -97,6 +99,8 @@ class _Drill:
 
     links: list[Link] = field(default_factory=list)
     _event: LiveEvent | None = None
+    _pid: int | None = None
+    _strays: list[LiveEvent] = field(default_factory=list)  #: told before our pid was known
     _seen: float = 0.0  #: CLOCK_MONOTONIC
     _own: str = ""
 
@@ -138,32 +142,46 @@ class _Drill:
     def _on_event(self, event: LiveEvent) -> None:
         report = event.incident.report
         paths = (report.task_memcg, report.oom_memcg, *(victim.task_memcg for victim in report.victims))
-        if any(path is not None and path.rpartition("/")[2] == self.plan.name for path in paths):
+        ours = any(path is not None and path.rpartition("/")[2] == self.plan.name for path in paths)
+        # A kill line without its report names no cgroup; the pid is ours all the same.
+        if ours or (self._pid is not None and any(kill.pid == self._pid for kill in event.kills)):
             self._seen = self._seen or time.monotonic()
             if event.stage is not Stage.PROVISIONAL:
                 self._event = event
+        elif self._pid is None:
+            self._strays = [*self._strays[-MOST_STRAYS:], event]
 
     def _kill(self, detector: Detector) -> Kill:
         """Make the kill while the detector watches, and wait until its report is complete."""
         found: list[Kill] = []
         errors: list[BaseException] = []
+        seen = threading.Event()
 
         def work() -> None:
             try:
                 with Scratch(self.plan) as scratch:
-                    found.append(scratch.kill())
+                    killed = scratch.kill()
+                    self._pid = killed.pid
+                    found.append(killed)
+                    # Where the rate limit ate the report only the cgroup's counter names it: it stays for a while.
+                    seen.wait(SEEN_SECONDS if killed.killed else 0.0)
             except BaseException as error:
                 errors.append(error)
 
         thread = threading.Thread(target=work, name="drill", daemon=False)
         thread.start()
         try:
-            while thread.is_alive():
+            while thread.is_alive() and not found:
                 detector.poll(POLL_SECONDS)
+            for event in self._strays:
+                self._on_event(event)
             until = time.monotonic() + SEEN_SECONDS
             while found and found[0].killed and self._event is None and time.monotonic() < until:
                 detector.poll(POLL_SECONDS)
+            if self._event is not None and self._event.incident.report.trigger is None:
+                self._until(lambda: False, COUNTED_SECONDS)  # the agent counts, too
         finally:
+            seen.set()
             thread.join()
         if errors:
             raise errors[0]
@@ -205,7 +223,9 @@ class _Drill:
         took = time.monotonic() - started
         found = document["enrichment"]["attribution"] if document["enrichment"] else None
         if found is None or (found["path"] or "").rpartition("/")[2] != self.plan.name:
-            self._link("names", Outcome.FAILED, "the report does not name the cgroup of the victim")
+            cut = self._event is not None and self._event.incident.report.trigger is None
+            why = "the kernel's rate limit ate the report of this kill, and others were killed at the same moment"
+            self._link("names", Outcome.FAILED, why if cut else "the report does not name the cgroup of the victim")
             return
         self._link("names", Outcome.OK, f"charged to {mark(found['path'], Kind.CGROUP)}", self._seen - killed.at + took)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from oomsight.daemons.detector import Detector, Sources, missing_words
+from oomsight.daemons.warm import warm_up
 from oomsight.live.counters import Finding
 from oomsight.live.events import LiveEvent
 
@@ -52,6 +53,7 @@ def watch(
             detector.watch(alarms.fd, alarms.show)
             alarms.watch.start()
         detector.open()
+        warm_up()
         begin(detector.health, missing_words(detector.health))
         while count is None or told < count:
             left = None if seconds is None else started + seconds - time.monotonic()

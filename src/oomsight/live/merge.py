@@ -32,6 +32,8 @@ SETTLE_SECONDS: Final = 0.05  #: quiet after the kill line; a group line follows
 GROUP_SETTLE_SECONDS: Final = 0.25  #: quiet between the kills of a group
 OPEN_SECONDS: Final = 5.0  #: quiet inside a report whose kill line has not come
 LATE_SECONDS: Final = 10.0  #: the reaper gives up after a second (mm/oom_kill.c oom_reap_task(): 10 tries, 100 ms each)
+PRINT_SECONDS: Final = 0.02  #: between two lines of a report that is being printed
+MAX_READY: Final = 16  #: reports that may wait to be explained
 MAX_WINDOW_BYTES: Final = 8 << 20  #: a report of 60,000 tasks
 MAX_RECENT_BYTES: Final = 8 << 20  #: of windows kept for late lines
 
@@ -159,12 +161,18 @@ class Merger:
             window.names.append(window.add(record, now_seconds))
         return []
 
-    def tick(self, now_seconds: float) -> list[LiveEvent]:
-        """Return the events that are complete by now, or have become more complete."""
+    def tick(self, now_seconds: float, most: int | None = None) -> list[LiveEvent]:
+        """
+        Return the events that are complete by now, or have become more complete; of at most *most* reports.
+
+        Explaining a report takes longer than telling a kill: whoever is in a hurry asks for one, and reads the log
+        before asking for the next.
+        """
         if self._current is not None and now_seconds >= self._current.due_seconds:
             self._supersede()
         events = []
-        while self._ready:
+        count = len(self._ready) if most is None or len(self._ready) > MAX_READY else most
+        for _ in range(min(count, len(self._ready))):
             window = self._ready.popleft()
             events += self._finish(window)
             self._recent.append(window)
@@ -194,11 +202,18 @@ class Merger:
     def due_seconds(self) -> float | None:
         """When :meth:`tick` has something to do, on the clock handed in; ``None`` = not before the next record."""
         times = [due for due, _ in self._dirty.values()]
+        if self._ready:
+            times.append(float("-inf"))
         if self._current is not None:
             times.append(self._current.due_seconds)
         if self._recent:
             times.append(self._recent[0].last_seconds + LATE_SECONDS)
         return min(times, default=None)
+
+    def expects(self, now_seconds: float) -> bool:
+        """Whether the kill line of the report that is being printed should come in this moment."""
+        current = self._current
+        return current is not None and not current.satisfied and now_seconds < current.last_seconds + PRINT_SECONDS
 
     @property
     def busy(self) -> bool:

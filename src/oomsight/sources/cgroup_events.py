@@ -69,6 +69,8 @@ class CgroupEvents:
         self._keys: tuple[str, ...] = ()
         self._eventfd = -1
         self._full = False
+        self._fired = False
+        self._dirty: set[str] = set()
         try:
             self._inotify = inotify.Inotify()
         except OSError as error:
@@ -97,12 +99,23 @@ class CgroupEvents:
 
     def changes(self) -> list[CgroupChange]:
         """Take the notifications that have come and return the counters that moved (kills and limits hit)."""
-        fired = False
+        return [*self.notice(), *self.settle()]
+
+    @property
+    def pending(self) -> bool:
+        """Whether :meth:`settle` has something to do."""
+        return self._fired or bool(self._dirty)
+
+    def notice(self) -> list[CgroupChange]:
+        """
+        Take the notifications that have come. Return what new cgroups already count; counters are read by
+        :meth:`settle`, which had better be a moment later: v1 tells of a kill before it has made and counted it.
+        """
         if self._eventfd >= 0:
             with suppress(BlockingIOError):
-                fired = os.eventfd_read(self._eventfd) > 0
+                self._fired |= os.eventfd_read(self._eventfd) > 0
         found: list[CgroupChange] = []
-        dirty: set[str] = set()
+        dirty = self._dirty
         for event in self._inotify.read():
             if event.mask & inotify.Q_OVERFLOW:
                 dirty.add("/")
@@ -113,6 +126,13 @@ class CgroupEvents:
                 found += self._discover(_join(path, event.name), told=True)
             elif path is not None and event.mask & inotify.MODIFY:
                 dirty.add(path)
+        return found
+
+    def settle(self) -> list[CgroupChange]:
+        """Read the counters that were notified and return those that moved."""
+        found: list[CgroupChange] = []
+        fired, dirty = self._fired, self._dirty
+        self._fired, self._dirty = False, set()
         if fired:
             found += self.scan()
         # From the top, or what is told of a child would be told of its parent again when that one's notice comes.
