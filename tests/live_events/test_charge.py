@@ -45,8 +45,20 @@ def test_want_two_cgroups_that_could_be_meant_are_no_answer() -> None:
     charges.grew("/a", 1, 0.0)
     charges.grew("/b", 1, 0.0)
     assert charges.want("k1", 0.1) is None
-    assert charges.want("k2", 0.1) is None
     assert charges.candidates() == ["/a", "/b"]
+    assert charges.want("k2", 0.1) is None
+    assert charges.undecided("k1") == charges.undecided("k2") == ["/a", "/b"]
+
+
+def test_want_after_an_undecided_pair_the_next_is_clear() -> None:
+    charges = Charges()
+    for path in ("/a", "/b"):
+        charges.grew(path, 1, 0.0)
+    for name in ("k1", "k2"):
+        charges.want(name, 0.1)
+    charges.grew("/b", 1, 0.2)
+    assert charges.want("k3", 0.2) == "/b"
+    assert charges.want("k1", 0.3) is None
 
 
 def test_want_line_still_to_come_could_be_meant() -> None:
@@ -55,6 +67,16 @@ def test_want_line_still_to_come_could_be_meant() -> None:
     assert charges.want("k1", 0.1) is None
     assert charges.want("k2", 0.2) == "/a"
     assert charges.want("k1", 0.2) == "/a"
+
+
+def test_grew_decides_nothing_before_all_counters_are_read() -> None:
+    charges = Charges()
+    assert charges.want("k1", 0.0) is None
+    charges.grew("/other", 1, 0.1)  # a kill whose line is still to come, read first
+    charges.grew("/a", 1, 0.1)
+    assert charges.want("k1", 0.1) is None
+    charges.told("k2", "/other", 0.2)
+    assert charges.known("k1") == "/a"
 
 
 def test_want_hint_decides_between_two_and_then_the_other_is_clear() -> None:
@@ -90,6 +112,8 @@ def test_want_names_the_right_cgroup_whichever_of_line_and_count_is_read_first(k
             charges.want(name, number)
         if not count_first:
             charges.grew(path, 1, number)
+            if not printed:
+                charges.want(name, number)
     assert {name: charges.want(name, len(kills)) for name in true} == true
 
 

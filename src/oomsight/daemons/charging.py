@@ -101,8 +101,9 @@ class Charging:
         free = []
         for deadline, event in held:
             answered = self._answered(event, now)
-            if answered is None and now >= deadline:
-                answered = undecided(event, self._charges.candidates())
+            between = self._charges.undecided(event.kills[0].kill_id)
+            if answered is None and (between or now >= deadline):
+                answered = undecided(event, between or self._charges.candidates())
             if answered is None:
                 self._held.append((deadline, event))
             else:
@@ -117,11 +118,14 @@ class Charging:
     def _answered(self, event: LiveEvent, now: float) -> LiveEvent | None:
         kill = event.kills[0]
         hints = self._hints.get(kill.pid, ()) if kill.pid is not None else ()
-        path = self._charges.want(kill.kill_id, now, hints=hints)
-        if path is None and now >= self._count_at:
+        path = self._charges.known(kill.kill_id)
+        if path is None and not self._charges.undecided(kill.kill_id):
             begin = time.monotonic()
+            if begin < self._count_at:
+                return None
             self.count()
+            self._charges.counted()
             end = time.monotonic()
             self._count_at = end + (end - begin) / SHARE
-            path = self._charges.want(kill.kill_id, now)
+            path = self._charges.want(kill.kill_id, now, hints=hints)
         return recharged(event, path) if path is not None else None

@@ -10,7 +10,7 @@ and neither the victim's parent nor what was remembered of its pid decides, ther
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from oomsight.live.events import LiveEvent
 
-FORGET_SECONDS: Final = 10.0  #: a balance untouched for so long is of a kill that is never told, or of a count lost
+FORGET_SECONDS: Final = 3.0  #: a count nobody tells for so long, or a kill nobody counts, finds no partner any more
 REMEMBERED: Final = 4096  #: kills and answers known by heart
 MOST_NAMED: Final = 4  #: cgroups named where it could be any of them
 _COUNTED: Final = "the report was not printed (rate limit); the cgroup is the one whose counter of kills grew"
@@ -39,76 +39,101 @@ class _Wanted:
 
 class Charges:
     """
-    Balances of one machine: counted kills per cgroup, less the told ones. Seconds are those of one steady clock.
+    Counted kills of one machine by cgroup, less the told ones. Seconds are those of one steady clock.
 
-    A told kill may come before its count is read (balance below zero) or after it.
+    A kill may be told before its count is read or after it. Once all counters are read (:meth:`counted`) every kill
+    told so far has been counted, or its cgroup is gone and the count with it.
     """
 
     def __init__(self) -> None:
-        self._balance: dict[str, tuple[int, float]] = {}
+        self._counts: dict[str, deque[float]] = {}  #: when each kill was counted that nobody has told
+        self._owed: dict[str, int] = {}  #: kills told whose count was not read yet
         self._told: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, _Wanted] = {}
         self._answers: OrderedDict[str, str] = OrderedDict()
+        self._open: OrderedDict[str, list[str]] = OrderedDict()  #: kills that stay undecided, with what they could be
 
     def grew(self, path: str, kills: int, now: float) -> None:
-        """The counter of the cgroup *path* grew by *kills*."""
-        self._add(path, kills, now)
-        self._settle(now)
+        """The counter of the cgroup *path* grew by *kills*; decides nothing: the next one may have grown, too."""
+        for _ in range(min(kills, REMEMBERED)):
+            if self._owed.get(path, 0) > 0:
+                self._owed[path] -= 1
+            else:
+                self._counts.setdefault(path, deque(maxlen=REMEMBERED)).append(now)
+
+    def counted(self) -> None:
+        """All counters were read: what is owed now will not come."""
+        self._owed.clear()
 
     def told(self, kill: str, path: str, now: float) -> None:
         """The log names *path* as the cgroup of the kill called *kill*; the same kill counts once."""
         if kill in self._told:
             return
-        self._tell(kill, path, now)
+        self._tell(kill, path)
         self._settle(now)
 
     def want(self, kill: str, now: float, *, hints: Iterable[str] = ()) -> str | None:
         """
-        Return the cgroup of the kill called *kill*, whose report is missing; ``None`` = not known (yet).
+        Return the cgroup of the kill called *kill*, whose report is missing; ``None`` = not known (yet). All counters
+        must have been read since its line was.
 
         *hints* are cgroups it may have been in (its parent's, the one its pid was last seen in), best first.
         """
-        if kill not in self._answers and kill not in self._told:
+        if kill not in self._answers and kill not in self._told and kill not in self._open:
             self._wanted.setdefault(kill, _Wanted(now, tuple(hints)))
             self._settle(now)
         return self._answers.get(kill)
 
+    def known(self, kill: str) -> str | None:
+        """Return the cgroup found for *kill*; ``None`` = none yet."""
+        return self._answers.get(kill)
+
+    def undecided(self, kill: str) -> list[str]:
+        """Return the cgroups between which it stays open whose *kill* was; empty = more may become known."""
+        return self._open.get(kill, [])
+
     def candidates(self) -> list[str]:
         """Return the cgroups that counted a kill nobody has told."""
-        return sorted(path for path, (count, _) in self._balance.items() if count > 0)
-
-    def _add(self, path: str, count: int, now: float) -> None:
-        total = self._balance.get(path, (0, now))[0] + count
-        if total:
-            self._balance[path] = total, now
-        else:
-            self._balance.pop(path, None)
+        return sorted(path for path, times in self._counts.items() if times)
 
     def _settle(self, now: float) -> None:
-        self._balance = {p: held for p, held in self._balance.items() if now - held[1] < FORGET_SECONDS}
+        for times in self._counts.values():
+            while times and now - times[0] >= FORGET_SECONDS:
+                times.popleft()
         self._wanted = {k: w for k, w in self._wanted.items() if now - w.since < FORGET_SECONDS}
         for kill, wanted in list(self._wanted.items()):
-            hint = next((path for path in wanted.hints if self._balance.get(path, (0, now))[0] > 0), None)
+            hint = next((path for path in wanted.hints if self._counts.get(path)), None)
             if hint is not None:
-                self._answer(kill, hint, now)
+                self._answer(kill, hint)
         open_ = self.candidates()
         # As many kills as counts, and one cgroup: else a line that is still to come could be meant.
-        if len(open_) == 1 and self._balance[open_[0]][0] == len(self._wanted):
+        if len(open_) == 1 and len(self._counts[open_[0]]) == len(self._wanted):
             for kill in list(self._wanted):
-                self._answer(kill, open_[0], now)
+                self._answer(kill, open_[0])
+        # As many kills as counts, but of several cgroups: nothing to come will tell, nor may it be mixed up with these.
+        elif len(open_) > 1 and sum(len(self._counts[path]) for path in open_) == len(self._wanted):
+            self._open |= dict.fromkeys(self._wanted, open_)
+            while len(self._open) > REMEMBERED:
+                self._open.popitem(last=False)
+            self._wanted.clear()
+            for path in open_:
+                del self._counts[path]
 
-    def _answer(self, kill: str, path: str, now: float) -> None:
+    def _answer(self, kill: str, path: str) -> None:
         self._answers[kill] = path
         while len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
-        self._tell(kill, path, now)
+        self._tell(kill, path)
 
-    def _tell(self, kill: str, path: str, now: float) -> None:
+    def _tell(self, kill: str, path: str) -> None:
         self._wanted.pop(kill, None)
         self._told[kill] = None
         while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
-        self._add(path, -1, now)
+        if self._counts.get(path):
+            self._counts[path].popleft()
+        else:
+            self._owed[path] = self._owed.get(path, 0) + 1
 
 
 def charged(event: LiveEvent) -> str | None:
