@@ -42,9 +42,12 @@ class Charging:
     _seen: dict[int, str] = field(init=False, default_factory=dict)
     _held: list[tuple[float, LiveEvent]] = field(init=False, default_factory=list)
     _count_at: float = field(init=False, default=0.0)
+    _counted: float = field(init=False, default=0.0)  #: when all counters were last read
+    _read: float = field(init=False, default=0.0)  #: when the log was
 
     def catch(self, records: Iterable[LogRecord]) -> None:
         """Read where the victims of *records*, just printed, are, before anything else is done: they are dying."""
+        self._read = time.monotonic()
         self._caught.clear()
         self._hints.clear()
         for record in records:
@@ -121,11 +124,12 @@ class Charging:
         path = self._charges.known(kill.kill_id)
         if path is None and not self._charges.undecided(kill.kill_id):
             begin = time.monotonic()
-            if begin < self._count_at:
-                return None
-            self.count()
-            self._charges.counted()
-            end = time.monotonic()
-            self._count_at = end + (end - begin) / SHARE
+            if begin >= self._count_at:
+                self.count()
+                self._charges.counted()
+                self._counted = end = time.monotonic()
+                self._count_at = end + (end - begin) / SHARE
+            elif self._counted < self._read:
+                return None  # the lines of a batch are one question, but they were read since
             path = self._charges.want(kill.kill_id, now, hints=hints)
         return recharged(event, path) if path is not None else None
