@@ -268,8 +268,9 @@ def _growth_blocks(question: _Question, since: float, top: int, show: Show) -> l
     from oomsight.sinks.history_words import table_of
 
     names = question.history.entities("name", question.since, question.until)
-    ordered = sorted(names, key=lambda e: (e.first_main or 0) - (e.last_main or 0))
-    grown = [e for e in ordered if (e.last_main or 0) - (e.first_main or 0) >= GROWN_BYTES][: min(top, 5)]
+    # To its peak, not to its last figure: what was killed for its growth holds nothing at the end.
+    growth = {e.key: (e.peak_main or 0) - (e.first_main or 0) for e in names}
+    grown = sorted((e for e in names if growth[e.key] >= GROWN_BYTES), key=lambda e: -growth[e.key])[: min(top, 5)]
     if not grown:
         return []
     lines = [_line(question, e, since, show) for e in grown]
