@@ -43,7 +43,8 @@ def timeline_png(played: Sequence[Played]) -> bytes:
         _panel(axes, one.run, same_colours(stack(one.run), layers), _title(one), big=False)
     figure.legend(*big.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=4)
     data = BytesIO()
-    FigureCanvasAgg(figure).print_png(data)
+    canvas: Any = FigureCanvasAgg(figure)  # its methods carry no types
+    canvas.print_png(data)
     return data.getvalue()
 
 
