@@ -136,11 +136,13 @@ LAYERS: tuple[Layer, ...] = (
 _COMPILED = tuple((layer, lazy(layer.pattern)) for layer in LAYERS)
 _ORDER = {layer.name: i for i, layer in enumerate(LAYERS)}
 _CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
-# Where a line could start with a layer at all; a bare kernel message mostly cannot, and skips the table.
+# Where a line could start with a layer at all (a test holds it against :data:`LAYERS`): a bare kernel message mostly
+# cannot, and skips the table. A task-table row or header behind nothing is no printk clock (that has a dot).
 _COULD = lazy(
-    r"[\s>|#/*;<\[\d&]|[A-Z][a-z]{2}[ .]|\w+ *:\w+ *:|[\w.\-]+[ \t]+\|[ \t]|kernel:|[\w\-]+\[\d+\]:|[\w.\-]+: "
+    r"[ \t]*+(?:[>|#/*;<&]|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])|[A-Z][a-z]{2}[ \t.]"
+    r"|\d++(?:[\-,.:]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|[^\W\d]{2,4}+\.? \d{4}-"
+    r"|\w++[ \t]*+:[a-z]++[ \t]*+:|[\w.\-]++(?:[ \t]++\|[ \t]|\[\d++\]:)|(?:" + _TAGS + r")(?:\[\d+\])?:)"
 )
-# A task-table row or header behind nothing: not a printk clock (which has a dot), not a wall clock.
 _ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
 
 
@@ -229,6 +231,7 @@ def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
 
 _CACHE: dict[tuple[str, ...], re.Pattern[str]] = {}
 _NEVER = lazy(r"(?!)")
+_SAMPLE = 50  # lines looked at for the layers of a window
 _USER_PRIO = lazy(r"[\s>|]*(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
 
 
@@ -241,27 +244,24 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     """
     out = Lines()
     rows = list(lines)
+    while rows and not rows[-1]:
+        rows.pop()
     # Lines of one window share their layers: strip all with the commonest of a sample in one tight pass, then look at
     # the lines they did not fit one by one.
     names: tuple[str, ...] = ()
-    match = _NEVER.match
     looked_at: dict[str, tuple[int, tuple[str, ...]]] = {}
-    for line in rows[:50]:
-        found = looked_at[line] = find_layers(line) if line and _COULD.match(line) else (0, ())
+    for line in filter(_COULD.match, rows[:_SAMPLE]):
+        found = looked_at[line] = find_layers(line)
         if _is_record(found[1]):
-            names = found[1]
+            names = _commonest(rows, found[1])
             break
+    out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
     if names:
-        names = _commonest(rows, names)
         match = _joined(names).match
-    while rows and not rows[-1]:
-        rows = rows[:-1]
-    if names:
         out.texts = [line[m.end() :] if (m := match(line)) else None for line in rows]  # type: ignore[misc]
     else:
-        out.texts = [None] * len(rows)  # type: ignore[list-item]
-    out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
-    if None in out.texts:
+        out.texts = [None if m else line.lstrip() for line, m in zip(rows, map(_COULD.match, rows), strict=True)]  # type: ignore[misc]
+    if None in out.texts or "" in out.texts:
         _strip_rest(out, names, looked_at)
     _find_untrusted(out)
     return out
@@ -287,9 +287,14 @@ def _strip_rest(
         elif _COULD.match(line):
             end, layers = looked_at.get(line) or find_layers(line)
             if _is_record(layers):
+                if not names:  # bare lines before; what is indented from here on belongs to records
+                    late = [n for n in range(i + 1, len(raws)) if texts[n] is not None and raws[n][0] in " \t"]
+                    out.cont.update(late)
                 names, match = layers, _joined(layers).match
             elif layers == ("indent",) and names and i:
                 out.cont.add(i)
+        elif names and i and line[0] in " \t":
+            out.cont.add(i)
         texts[i] = line[end:].lstrip()
 
 
