@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from oomsight.report.carriers import LAYERS, find_layers, strip_lines
+from oomsight.report.carriers import _COULD, LAYERS, find_layers, strip_lines
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda r: r.name)
@@ -20,6 +20,12 @@ def test_layer_matches_its_own_sample_whole(layer: object) -> None:
 def test_layer_is_found_in_front_of_a_message(layer: object) -> None:
     end, names = find_layers(layer.sample + "Mem-Info:")  # type: ignore[attr-defined]
     assert (end, names) == (len(layer.sample), (layer.name,))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if x.name not in {"indent", "monotonic"}], ids=lambda r: r.name)
+def test_no_layer_is_missed_by_the_first_look(layer: object) -> None:
+    assert _COULD.match(layer.sample + "Mem-Info:")  # type: ignore[attr-defined]
+    assert _COULD.match("  " + layer.sample + "Mem-Info:")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ them carry marks, and each sink decides how a name is shown. Commands are argume
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -122,7 +123,7 @@ class Selection(Record):
     rule_why: str  #: how the era was recognised (shape of the lines)
     total_pages: int | None  #: T
     total_pages_from: str | None  #: how T was obtained
-    ranking: list[RankedTask] = field(default_factory=list)
+    ranking: Sequence[RankedTask] = field(default_factory=list)  #: rows are made when asked for
     margin_pages: int | None = None  #: points of the victim minus points of the best other process
     explained: bool = False  #: the recomputed first is the task the kernel chose
     reason: str | None = None  #: where it is not: children, tie, adj granularity, counter error, … (marked text)

@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from oomsight._rows import Rows
 from oomsight.naming.cgroup_path import Owner, describe
 from oomsight.naming.marked import Kind
 
@@ -83,7 +84,7 @@ def _walk(value: Any, names: Pseudonyms, known: dict[str, Kind]) -> Any:
         return value if isinstance(value, Enum) else names.redact_marked(value)
     if isinstance(value, Owner):
         return describe(names.name(value.path, Kind.CGROUP))
-    if isinstance(value, list):
+    if isinstance(value, list | Rows):
         return [_walk(item, names, known) for item in value]
     if isinstance(value, tuple):
         return tuple(_walk(item, names, known) for item in value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._rows import Rows
 from oomsight.diagnose.accounting import allowed_nodes, in_memcg, managed_kib, page_kib_of
 from oomsight.diagnose.model import RankedTask, Selection
 from oomsight.diagnose.wording import process, size
@@ -98,7 +99,8 @@ def selection(report: OomReport) -> Selection | None:
     base, points, skipped = _score(report.tasks, rule, total.pages, page_size)
     order = rank(points, scan)
     scene = _Scene(report, rule, release, total, page_size >> 10, scan.tie, base, points, skipped, order)
-    view = Selection(rule.name, rule_why, total.pages, total.how, _ranking(scene))
+    ranking = Rows(len(report.tasks), lambda: _ranking(scene))
+    view = Selection(rule.name, rule_why, total.pages, total.how, ranking)
     chosen = _chosen(report)
     if chosen is None:
         _without_choice(scene, view)
@@ -177,41 +179,62 @@ def _score(
     tasks: Sequence[Task], rule: Rule, total: int | None, page_size: int
 ) -> tuple[list[int], list[int | None], dict[int, str]]:
     """Base pages and points of every row, and why rows are exempt. One tight loop: tables have hundreds of rows."""
-    base: list[int] = []
-    points: list[int | None] = []
-    skipped: dict[int, str] = {}
     legacy = rule.unit == "points"
     # Without T oom_score_adj cannot be scaled: the rows are then compared by memory alone.
     modern = rule.unit == "pages" or (rule.unit == "per_mille" and total is None)
-    floor, rooted, scale = rule.floor, rule.root != "none", total or 0
+    scale = total or 0
+    base = [task.total_vm_pages for task in tasks] if legacy else _held_pages(tasks, page_size)
+    skipped = _exempt(tasks, legacy)
+    if modern and rule.root == "none":
+        thousandth, floor = scale // 1000, rule.floor
+        points: list[int | None] = [
+            held + task.oom_score_adj * thousandth if task.oom_score_adj else held
+            for held, task in zip(base, tasks, strict=True)
+        ]
+        if floor is not None:
+            points = [floor if value is None or value < floor else value for value in points]
+        for index in skipped:
+            points[index] = None
+        return base, points, skipped
+    points = []
     for index, task in enumerate(tasks):
         tables = task.pgtables_bytes
         if tables is None:
             tables = ((task.nr_ptes or 0) + (task.nr_pmds or 0)) * page_size
-        adj = task.oom_score_adj
-        rss, swap = task.rss_pages, task.swapents_pages or 0
-        base.append(task.total_vm_pages if legacy else rss + swap + tables // page_size)
-        if legacy:
-            exempt = "oom_adj -17" if task.oom_adj == -17 else None
-        else:
-            exempt = "oom_score_adj -1000" if adj == -1000 else None
-        if exempt is None and task.tgid == 1:
-            exempt = "init"
-        if exempt is not None:
-            skipped[index] = exempt
+        if index in skipped:
             points.append(None)
-        elif modern and not (rooted and task.uid == 0):
-            points.append(badness_modern(rss, swap, tables, adj or 0, scale, page_size, floor))
+        elif modern and task.uid != 0:
+            adj, swap = task.oom_score_adj or 0, task.swapents_pages or 0
+            points.append(badness_modern(task.rss_pages, swap, tables, adj, scale, page_size, rule.floor))
         else:
             # CAP_SYS_ADMIN is not printed; uid 0 is the best guess there is.
             facts = TaskFacts(
-                rss_pages=rss, swap_pages=swap, pgtables_bytes=task.pgtables_bytes, nr_ptes=task.nr_ptes,
-                nr_pmds=task.nr_pmds, oom_score_adj=adj, cap_sys_admin=task.uid == 0,
-                total_vm_pages=task.total_vm_pages, oom_adj=task.oom_adj,
+                rss_pages=task.rss_pages, swap_pages=task.swapents_pages or 0, pgtables_bytes=task.pgtables_bytes,
+                nr_ptes=task.nr_ptes, nr_pmds=task.nr_pmds, oom_score_adj=task.oom_score_adj,
+                cap_sys_admin=task.uid == 0, total_vm_pages=task.total_vm_pages, oom_adj=task.oom_adj,
             )  # fmt: skip
             found = badness(rule, facts, scale, page_size)
             points.append(found.total if found is not None else None)
     return base, points, skipped
+
+
+def _held_pages(tasks: Sequence[Task], page_size: int) -> list[int]:
+    """Resident memory, swap and page tables of every row, in pages."""
+    if tasks[0].pgtables_bytes is not None:
+        return [t.rss_pages + (t.swapents_pages or 0) + (t.pgtables_bytes or 0) // page_size for t in tasks]
+    return [t.rss_pages + (t.swapents_pages or 0) + (t.nr_ptes or 0) + (t.nr_pmds or 0) for t in tasks]
+
+
+def _exempt(tasks: Sequence[Task], legacy: bool) -> dict[int, str]:
+    """Why rows cannot be chosen, by index."""
+    if legacy:
+        found = {i: "oom_adj -17" for i, task in enumerate(tasks) if task.oom_adj == -17}
+    else:
+        found = {i: "oom_score_adj -1000" for i, task in enumerate(tasks) if task.oom_score_adj == -1000}
+    for index, task in enumerate(tasks):
+        if task.tgid == 1 and index not in found:
+            found[index] = "init"
+    return dict(sorted(found.items()))
 
 
 def _ranking(scene: _Scene) -> list[RankedTask]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from oomsight._lazy import lazy
 from oomsight.report.draft import SECTION, Draft
 from oomsight.report.fit import OOM_KILL_PID, SAME_EVENT_S, fit
-from oomsight.report.grammar import KILL, classify
+from oomsight.report.grammar import FRAME, KILL, classify
 from oomsight.report.kills import Kill, merge, parse_kill
 from oomsight.report.moments import Moments
 from oomsight.report.unwrap import unescape_name
@@ -81,6 +81,10 @@ class Assembler:
                 continue
             self._file(kind, i, text)
             current = self.current
+            if kind == "frame" and plain and current is not None and current.last == i:
+                done = self._frames(i + 1, texts)  # a stack: all of it goes where its first frame went
+                current.parts["frame"].extend(range(i + 1, done))
+                current.last = done - 1
         self._finish()
         return sorted(self.done, key=lambda d: d.start)
 
@@ -88,6 +92,14 @@ class Assembler:
     def _rows(i: int, texts: list[str]) -> int:
         """Index behind the last of the rows that begin at line *i*."""
         match, end = _ROW_START.match, len(texts)
+        while i < end and match(texts[i]):
+            i += 1
+        return i
+
+    @staticmethod
+    def _frames(i: int, texts: list[str]) -> int:
+        """Index behind the last of the stack frames that begin at line *i*."""
+        match, end = FRAME.match, len(texts)
         while i < end and match(texts[i]):
             i += 1
         return i

@@ -119,6 +119,9 @@ LINE_RULES: tuple[LineRule, ...] = (
 _RULE_NAMES = tuple(rule.name for rule in LINE_RULES)
 _START = lazy("|".join(f"(?P<{rule.name}>{rule.start})" for rule in LINE_RULES))
 
+FRAME = lazy(next(rule.start for rule in LINE_RULES if rule.name == "frame"))
+"""A stack frame, for runs of them; no row before it in the table has a shape in common with it."""
+
 HEAD = lazy(r"^(?:(?:(?P<comm>.*?) )?invoked )?oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
 """2.6.11 ``oom-killer: gfp_mask=``, later ``<comm> invoked oom-killer: gfp_mask=``; also cut right after the word."""
 
