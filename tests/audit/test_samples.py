@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from oomsight.audit.model import Settings
 from oomsight.audit.registry import rules
+from oomsight.audit.settings import Config
 from oomsight.pipeline.audit import Plan, audit_paths
 
 FILES = [row for row in rules() if row.sample_name != "host"]
@@ -14,7 +16,7 @@ def _found(tmp_path, name: str, text: str) -> list:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    return audit_paths(Plan((str(tmp_path),))).open()
+    return audit_paths(Plan((str(tmp_path),), Config(settings=Settings(ram_bytes=16 << 30)))).open()
 
 
 @pytest.mark.parametrize("row", FILES, ids=lambda row: row.id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight._lazy import lazy
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 SCOPE: Final = "program"
 SHELLS: Final = frozenset({"sh", "bash", "ash", "dash", "zsh", "ksh"})
 _VARIABLE = lazy(r"\$(?:\((\w+)\)|\{(\w+)(?::?-([^}]*))?\}|(\w+))")
+_PARENTHESES = lazy(r"\$\((\w+)\)")
+_WHOLE = lazy(r"\$(\w+)")
 MAX_WORDS: Final = 2000
+Fills = Literal["kubernetes", "systemd", "nothing"]
+"""Who fills variables into the words of a command that no shell runs: ``$(NAME)``, ``$NAME`` and ``${NAME}``, nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,10 @@ class Program:
     cpus: float | None = None
     env_places: Mapping[str, Where] = field(default_factory=dict)  #: where each variable is written
     limit_where: Where | None = None
+    config: Mapping[str, str] = field(default_factory=dict)  #: settings of its configuration file, where that is known
+    config_name: str = "configuration"
+    image_only: bool = False  #: this is an image: who runs it may add a limit, variables and arguments
+    replaces_entrypoint: bool = False  #: argv is all that runs; unset: the image may put a program of its own before it
 
     def place_of(self, text: str) -> Where:
         """Return where *text* (a flag) is written: the variable that holds it, else the command."""
@@ -46,23 +54,33 @@ class Program:
         return self.where
 
 
-def command_words(command: list[str], env: Mapping[str, str]) -> tuple[str, ...]:
+def command_words(command: list[str], env: Mapping[str, str], fills: Fills = "kubernetes") -> tuple[str, ...]:
     """
-    Return the words of *command* as the program will see them: ``$(NAME)`` and ``$NAME`` filled in from *env*, the
-    script of ``sh -c`` split into words. What cannot be split stays one word.
+    Return the words of *command* as the program will see them: variables filled in from *env* by whoever does that
+    (*fills*), the script of ``sh -c`` split into words as the shell does. What cannot be split stays one word.
     """
     words: list[str] = []
     script_next = False
     shell = bool(command) and command[0].rsplit("/", 1)[-1] in SHELLS
     for word in command[:MAX_WORDS]:
-        filled = fill(word, env)
         if script_next:
-            words.extend(split(filled))
+            words.extend(split(fill(word, env)))
             script_next = False
-        else:
-            words.append(filled)
-            script_next = shell and word.startswith("-") and word.endswith("c")
+            continue
+        words += _outside_of_a_shell(word, env, fills)
+        script_next = shell and word.startswith("-") and not word.startswith("--") and word.endswith("c")
     return tuple(words[:MAX_WORDS])
+
+
+def _outside_of_a_shell(word: str, env: Mapping[str, str], fills: Fills) -> list[str]:
+    if "$" not in word or fills == "nothing":
+        return [word]
+    if fills == "kubernetes":
+        return [_PARENTHESES.sub(lambda m: env.get(m[1], m[0]), word)]
+    alone = _WHOLE.fullmatch(word)
+    if alone is not None and alone[1] in env:  # systemd splits $NAME, and keeps ${NAME} one word
+        return split(env[alone[1]])
+    return [fill(word, env)]
 
 
 def fill(text: str, env: Mapping[str, str]) -> str:
@@ -73,8 +91,15 @@ def fill(text: str, env: Mapping[str, str]) -> str:
 
 
 def split(script: str) -> list[str]:
-    """Return the words of a shell command line; where quotes do not match, those between blanks."""
+    """
+    Return the words of a shell script, with its separators (:data:`SEPARATORS`) as words of their own; where quotes do
+    not match, the words between blanks.
+    """
+    script = script.replace("\\\n", " ").replace("\n", " ; ")
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
     try:
-        return shlex.split(script, comments=False)
+        return list(lexer)
     except ValueError:
         return script.split()

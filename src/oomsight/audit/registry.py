@@ -18,7 +18,9 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.host.people",
     "oomsight.audit.compose.rules",
     "oomsight.audit.units.rules",
+    "oomsight.audit.dockerfile.rules",
     "oomsight.audit.estimates",
+    "oomsight.audit.program_rules",
 )
 """Modules with a table ``RULES``; loaded when the first rule is asked for."""
 

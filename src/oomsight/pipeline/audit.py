@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.audit.compose.read import is_compose, services
+from oomsight.audit.compose.read import Beside, ComposeFile, is_compose, services
+from oomsight.audit.compose.variables import read_env_file
+from oomsight.audit.dockerfile.read import read_dockerfile
 from oomsight.audit.documents import (
     Auditor,
     Outcome,
@@ -33,6 +35,7 @@ from oomsight.audit.sniff import may_hold
 from oomsight.audit.suppress import apply, suppressions
 from oomsight.audit.units.read import parse_unit
 from oomsight.naming.marked import Kind, mark
+from oomsight.pipeline.audit_beside import MAX_TEXT_BYTES, compose_beside, image_beside, text_beside
 from oomsight.sources.audit_files import STDIN, Task, content, find
 from oomsight.sources.yaml_documents import MISSING, NoYaml, document, pieces
 
@@ -46,7 +49,6 @@ INLINE_TASKS: Final = 300
 """Tasks done in this process before others are started: starting costs as much as these."""
 BATCH: Final = 50
 _BOUNDS: Final = (b"LimitRange", b"ResourceQuota", b"PriorityClass")
-MAX_UNIT_BYTES: Final = 1 << 20
 _NAMES: Final = {STDIN: "<stdin>"}
 Progress = Callable[[int], None]
 
@@ -149,13 +151,30 @@ def _audit_data(data: object, name: str, task: Task, auditor: Auditor, outcome: 
             outcome.templates.append((name, 1))
         case "unit" | "dropin":
             _audit_unit(task, auditor, outcome)
+        case "dockerfile":
+            _audit_dockerfile(_text(data), name, auditor, outcome)
+
+
+def _text(data: object) -> str:
+    """Return the beginning of a file that is read as a whole; bytes that are no text are shown as such."""
+    assert isinstance(data, bytes) or hasattr(data, "find")
+    return bytes(data[:MAX_TEXT_BYTES]).decode("utf-8", "replace")  # type: ignore[index]
+
+
+def _audit_dockerfile(text: str, name: str, auditor: Auditor, outcome: Outcome) -> None:
+    image = read_dockerfile(name, text)
+    if image is None:
+        return
+    outcome.seen["dockerfile"] += 1
+    found = [*auditor.run("dockerfile", image), *auditor.programs([image.program()])]
+    outcome.findings += judged(found, text, 1, name, auditor)
 
 
 def _audit_unit(task: Task, auditor: Auditor, outcome: Outcome) -> None:
     texts = []
     for path in task.paths:
         with content(path) as data:
-            texts.append((path, bytes(data[:MAX_UNIT_BYTES]).decode("utf-8", "replace")))
+            texts.append((path, _text(data)))
     whole = task.kind == "unit"
     place = task.paths[0] if whole else os.path.dirname(task.paths[0]).removesuffix(".d")
     unit = parse_unit(os.path.basename(place), texts, whole)
@@ -167,6 +186,17 @@ def _audit_unit(task: Task, auditor: Auditor, outcome: Outcome) -> None:
     for path, text in texts:
         here = [finding for finding in found if finding.where.path == path]
         outcome.findings += judged(here, text, 1, path, auditor)
+
+
+def _audit_compose(files: list[tuple[Node, str]], name: str, auditor: Auditor, outcome: Outcome) -> None:
+    beside = Beside(text_beside, compose_beside, image_beside)
+    variables = read_env_file(text_beside(os.path.join(os.path.dirname(name), ".env")) or "")
+    found = tuple(services(files, beside, variables))
+    for service in found:
+        outcome.seen["compose"] += 1
+        outcome.findings += auditor.run("compose", service)
+        outcome.findings += auditor.programs([service.program()])
+    outcome.findings += auditor.run("composefile", ComposeFile(name, found))
 
 
 def _override(path: str) -> Iterator[tuple[Node, str]]:
@@ -203,10 +233,7 @@ def _audit_yaml(
             continue
         before = len(outcome.findings)
         if not audit_objects(read.root, name, auditor, outcome) and is_compose(read.root):
-            for service in services([*overrides, (read.root, name)]):
-                outcome.seen["compose"] += 1
-                outcome.findings += auditor.run("compose", service)
-                outcome.findings += auditor.programs([service.program()])
+            _audit_compose([*overrides, (read.root, name)], name, auditor, outcome)
         outcome.findings[before:] = judged(outcome.findings[before:], read.text, line, name, auditor)
 
 
@@ -215,7 +242,8 @@ def judged(findings: list[Finding], text: str, first_line: int, name: str, audit
     comments = suppressions(text, first_line)
     if not comments:
         return findings
-    kept, used = apply(findings, comments)
+    kept, used = apply((finding for finding in findings if finding.where.path == name), comments)
+    kept += (finding for finding in findings if finding.where.path != name)
     for comment in comments:
         kept += auditor.run("comment", Comment(name, comment, comment in used))
     return kept

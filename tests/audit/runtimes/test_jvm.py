@@ -99,11 +99,24 @@ def test_options_behind_the_main_class_are_the_programs() -> None:
     assert found.term("heap").bytes_high == 100 * MIB
 
 
-def test_java_opts_count_only_when_nothing_else_says_a_heap() -> None:
+def test_java_opts_count_only_where_a_start_script_may_pass_them_on() -> None:
     env = {"JAVA_OPTS": "-Xmx700m"}
-    assert jvm_of(env=env).term("heap").bytes_high == 700 * MIB
-    assert any("JAVA_OPTS" in note for note in jvm_of(env=env).notes)
+    script = estimate("jvm", Inputs(argv=("catalina.sh", "run"), env=env, ram_bytes=RAM, cpus=4))
+    assert script.term("heap").bytes_high == 700 * MIB
+    assert any("JAVA_OPTS" in note for note in script.notes)
+    assert jvm_of(env=env).term("heap").bytes_high == RAM // 4  # java itself does not read it
     assert jvm_of("-Xmx100m", env=env).term("heap").bytes_high == 100 * MIB
+
+
+def test_flags_are_found_behind_shells_and_wrappers() -> None:
+    for argv in (
+        ("sh", "-c", "cd", "/app", "&&", "exec", "java", "-Xmx300m", "-jar", "app.jar"),
+        ("tini", "--", "java", "-Xmx300m", "-jar", "app.jar"),
+        ("gosu", "app", "java", "-Xmx300m", "-jar", "app.jar"),
+        ("/bin/sh", "-c", "./migrate", ";", "LANG=C", "/usr/bin/java", "-Xmx300m", "Main"),
+    ):
+        found = estimate("jvm", Inputs(argv=argv, ram_bytes=RAM, cpus=4))
+        assert found.term("heap").bytes_high == 300 * MIB, argv
 
 
 def test_a_heap_as_big_as_the_limit_exceeds_it() -> None:

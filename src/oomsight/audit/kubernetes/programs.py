@@ -24,6 +24,7 @@ def pod_programs(case: PodCase) -> Iterator[Program]:
             container.where, container.subject, container.argv, container.env, container.image,
             limit, limit is None and container.limit is None, effective.request_bytes, None,
             cpus(container.cpu_limit), container.env_places, container.limit.where if container.limit else None,
+            replaces_entrypoint=bool(container.argv),
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from oomsight.audit.runtimes.command import base_name
 from oomsight.audit.runtimes.flags import Flag, flags, words
 from oomsight.audit.runtimes.model import GIB, KIB, MIB, Estimate, Inputs, Term
 from oomsight.audit.runtimes.units import jvm_size
@@ -84,7 +85,9 @@ class Options:
         self.assumed: list[str] = []  #: variables that count only if a start script passes them on
         for flag in gather(inputs):
             self._take(flag)
-        if "MaxHeapSize" not in self.named and "MaxRAMPercentage" not in self.named:
+        # With java itself as the command there is no script that could pass them on.
+        bare = bool(inputs.argv) and base_name(inputs.argv[0]) == "java"
+        if not bare and "MaxHeapSize" not in self.named and "MaxRAMPercentage" not in self.named:
             for name in SCRIPT_VARIABLES:
                 if name in inputs.env:
                     before = (len(self.named), len(self.switches))
@@ -131,20 +134,24 @@ def gather(inputs: Inputs) -> list[Flag]:
     for name, why, before in VARIABLES:
         if before and name in inputs.env:
             places.append((f"{name}, {why}", words(inputs.env[name])))
-    argv: list[str] = []
-    for word in inputs.argv[1:]:
-        # What follows -jar FILE or the main class is the program's own.
-        value = bool(argv) and argv[-1] in _WITH_VALUE
-        if not value and (not word.startswith("-") or word in _STARTS_PROGRAM):
-            break
-        argv.append(word)
-    places.append(("command line", argv))
+    places.append(("command line", command_options(inputs.argv)))
     if "jvm.options" in inputs.config:
         places.append((inputs.config_name, words(inputs.config["jvm.options"])))
     for name, why, before in VARIABLES:
         if not before and name in inputs.env:
             places.append((f"{name}, {why}", words(inputs.env[name])))
     return flags(places)
+
+
+def command_options(argv: Sequence[str]) -> list[str]:
+    """The JVM's own options of a command line that begins with java: what follows -jar or the main class is not."""
+    own: list[str] = []
+    for word in argv[1:]:
+        value = bool(own) and own[-1] in _WITH_VALUE
+        if not value and (not word.startswith("-") or word in _STARTS_PROGRAM):
+            break
+        own.append(word)
+    return own
 
 
 class Version(NamedTuple):

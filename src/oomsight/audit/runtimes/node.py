@@ -9,6 +9,7 @@ version 2: 1.45). Sizes without a flag were measured with Node 20 (bench/runtime
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from oomsight.audit.runtimes.flags import Flag, count, flags, words
@@ -31,16 +32,22 @@ _NODE: Final = re.compile(r"v?(\d{1,3})(?:\.(\d{1,3}))?", re.ASCII)
 _OWN_VALUES: Final = ("-r", "--require", "--import", "--loader", "--env-file", "--conditions", "-C")
 
 
-def gather(inputs: Inputs) -> list[Flag]:
-    """NODE_OPTIONS first, then the options before the script; the command line wins."""
-    argv: list[str] = []
+def command_options(argv: Sequence[str]) -> list[str]:
+    """Node's own options of a command line that begins with node: those before the script."""
+    own: list[str] = []
     value = False
-    for word in inputs.argv[1:]:
+    for word in argv[1:]:
         if not word.startswith("-") and not value:
             break
-        argv.append(word)
+        own.append(word)
         value = word in _OWN_VALUES
-    return flags((("NODE_OPTIONS", words(inputs.env.get("NODE_OPTIONS", ""))), ("command line", argv)))
+    return own
+
+
+def gather(inputs: Inputs) -> list[Flag]:
+    """NODE_OPTIONS first, then the options before the script; the command line wins."""
+    variable = words(inputs.env.get("NODE_OPTIONS", ""))
+    return flags((("NODE_OPTIONS", variable), ("command line", command_options(inputs.argv))))
 
 
 def _sizes(found: list[Flag]) -> dict[str, tuple[int, str]]:

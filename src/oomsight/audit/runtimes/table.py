@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.audit.runtimes import databases, jvm, node, servers
+from oomsight.audit.runtimes.command import base_name, commands, names
 
 if TYPE_CHECKING:
     from oomsight.audit.runtimes.model import Estimate, Inputs, Term
@@ -29,10 +30,10 @@ _JVM_VARIABLES: Final = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS
 RUNTIMES: Final[tuple[Runtime, ...]] = (
     Runtime("elasticsearch", "Elasticsearch", r"elasticsearch|opensearch", r"elasticsearch|opensearch",
             ("ES_JAVA_OPTS", "OPENSEARCH_JAVA_OPTS"), servers.elasticsearch),
-    Runtime("postgres", "PostgreSQL", r"postgres|postmaster", r"postgres(?:ql)?|postgis|timescaledb", ("POSTGRES_DB",),
+    Runtime("postgres", "PostgreSQL", r"postgres|postmaster", r"postgres(?:ql)?|postgis|timescaledb", (),
             databases.postgres),
-    Runtime("mysql", "MySQL or MariaDB", r"mysqld|mariadbd|mysqld_safe", r"mysql|mariadb|percona(?:-server)?",
-            ("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD"), databases.mysql),
+    Runtime("mysql", "MySQL or MariaDB", r"mysqld|mariadbd|mysqld_safe", r"mysql|mariadb|percona(?:-server)?", (),
+            databases.mysql),
     Runtime("redis", "Redis", r"(?:redis|valkey)-server", r"redis|valkey", (), databases.redis),
     Runtime("php-fpm", "PHP-FPM", r"php-fpm[\d.]*", r"php-fpm|wordpress|nextcloud", (), servers.php_fpm),
     Runtime("nginx", "nginx", r"nginx", r"nginx|openresty", (), servers.nginx),
@@ -48,46 +49,45 @@ RUNTIMES: Final[tuple[Runtime, ...]] = (
 )  # fmt: skip
 """Every runtime; the first that matches wins."""
 
-_WRAPPERS: Final = frozenset(
-    {"sh", "bash", "dash", "env", "exec", "sudo", "tini", "dumb-init", "docker-entrypoint.sh", "nice", "ionice", "-c",
-     "-m", "--", "setpriv", "gosu", "su-exec", "poetry", "run", "pipenv", "npx", "-g"}
-)  # fmt: skip
-_ROLE: Final = re.compile(r"^(?:nginx|postgres|php-fpm)(?=: )")  # setproctitle: "nginx: worker process"
-_PYTHON: Final = re.compile(r"python[\d.]*")
+_SERVERS: Final = frozenset({"elasticsearch", "postgres", "mysql", "redis", "php-fpm", "nginx"})
+_SCRIPT: Final = re.compile(r"\.sh$|entrypoint|start|run", re.IGNORECASE)
 
 
 def recognise(argv: Sequence[str] = (), env: Mapping[str, str] | None = None, image: str | None = None) -> str | None:
     """The runtime's key by command line, then by variables only it reads, then by image; ``None`` = none known."""
-    for row in RUNTIMES:
-        if row.argv and any(re.fullmatch(row.argv, word) for word in _programs(argv)):
-            return row.key
+    found = _by_command(argv)
+    if found is not None:
+        return found[0]
     for row in RUNTIMES:
         if any(name in (env or {}) for name in row.env):
             return row.key
     name = _image_name(image)
+    other = _runs_something_else(argv)
     for row in RUNTIMES:
-        if name and row.images and re.fullmatch(row.images, name):
+        if name and row.images and not (other and row.key in _SERVERS) and re.fullmatch(row.images, name):
             return row.key
     return None
 
 
-def _programs(argv: Sequence[str]) -> list[str]:
-    """The words of a command line that may name the program: wrappers and their options are stepped over."""
-    names: list[str] = []
-    for word in argv[:8]:
-        titled = _ROLE.match(word)
-        name = titled[0] if titled else word.split(None, 1)[0].rpartition("/")[2] if word.strip() else ""
-        if name in _WRAPPERS or "=" in name:
-            continue
-        if name.startswith("-"):
-            if names:
-                break
-            continue
-        names.append(name)
-        # A script that Python runs may be the server: /usr/bin/python3 /usr/bin/gunicorn app
-        if not _PYTHON.fullmatch(name) or len(names) > 1:
-            break
-    return names[::-1]
+def _runs_something_else(argv: Sequence[str]) -> bool:
+    """Whether a program is named that is no start script: ``pg_dump`` in the image of PostgreSQL is no server."""
+    command = next(commands(argv), ())
+    return bool(command) and not _SCRIPT.search(base_name(command[0]))
+
+
+def program_words(argv: Sequence[str]) -> tuple[str, ...]:
+    """The words of *argv* from the runtime's program on, wrappers and shells left out; all where none is known."""
+    found = _by_command(argv)
+    return tuple(argv) if found is None else found[1]
+
+
+def _by_command(argv: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
+    for command in commands(argv):
+        for name in names(command):
+            for row in RUNTIMES:
+                if row.argv and re.fullmatch(row.argv, name):
+                    return row.key, command
+    return None
 
 
 def _image_name(image: str | None) -> str:
@@ -105,6 +105,6 @@ def estimate(runtime: str, inputs: Inputs) -> Estimate:
     """What *runtime* (a key) needs by *inputs*. :raises KeyError: there is no such runtime"""
     for row in RUNTIMES:
         if row.key == runtime:
-            found = row.estimate(inputs)
+            found = row.estimate(replace(inputs, argv=program_words(inputs.argv)))
             return replace(found, terms=tuple(_ordered(term) for term in found.terms))
     raise KeyError(runtime)

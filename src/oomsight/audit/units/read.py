@@ -73,8 +73,9 @@ class Unit:
         words = _words(starts[-1].value.lstrip("-@:+!|"))
         limit = self.last("MemoryMax")
         return Program(
-            starts[-1].where, self.subject, command_words(words, env), env, None, self.limit_bytes(), limit is None,
+            starts[-1].where, self.subject, command_words(words, env, "systemd"), env, None, self.limit_bytes(), limit is None,
             env_places=places, limit_where=limit.where if limit else None,
+            replaces_entrypoint=True,
         )  # fmt: skip
 
 
