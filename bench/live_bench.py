@@ -1,7 +1,8 @@
 """
 Measures the live detector against real kills of this machine's kernel.
 
-    python bench/live_bench.py latency [--kills 200]    kill line on the printk clock -> NDJSON line
+    python bench/live_bench.py latency [--kills 200] [--load 2]    kill line on the printk clock -> NDJSON line, beside
+                                                                   a program that only reads /dev/kmsg
     python bench/live_bench.py burst [--kills 1000]     a storm, the agent storing: victims, duplicates, lost
     python bench/live_bench.py crash [--kills 300]      the same with kill -9 of the agent at random moments
     python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent scraped every 15 s
@@ -140,9 +141,73 @@ def vm_kills() -> int:
     return int(line.split()[1])
 
 
-def latency(kills: int, pause: float = 0.01) -> dict[str, float]:
-    """Measure kill -> line for *kills* kills, each on its own."""
+_PLAIN_READER = """
+import os, select, sys, time
+fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+os.lseek(fd, 0, os.SEEK_END)
+poll = select.poll()
+poll.register(fd)
+print(flush=True)
+while True:
+    poll.poll()
+    try:
+        record = os.read(fd, 8192)
+    except BlockingIOError:
+        continue
+    if b"illed process" in record:
+        at, pid = time.monotonic(), record.split(b"ed process ")[1].split()[0]
+        print(at, record.split(b",", 3)[2].decode(), pid.decode(), flush=True)
+"""
+
+
+@contextmanager
+def _reader(offset: float):
+    """What any reader of the log could do at best: a list of (pid, seconds after the kill line), filled meanwhile."""
+    found: list[tuple[int, float]] = []
+    process = subprocess.Popen([sys.executable, "-ISc", _PLAIN_READER], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+
+    def read() -> None:
+        for line in process.stdout:
+            at, micros, pid = line.split()
+            found.append((int(pid), float(at) - (int(micros) / 1e6 + offset)))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        process.kill()
+        process.wait()
+        thread.join(20)
+        process.stdout.close()
+
+
+@contextmanager
+def busy(count: int):
+    """So many processes that only compute."""
+    processes = [subprocess.Popen([sys.executable, "-ISc", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def latency(kills: int, pause: float = 0.01, load: int = 0) -> dict[str, float]:
+    """Measure kill -> line for *kills* kills, each on its own, beside *load* processes that only compute."""
     offset = printk_offset()
+    with _reader(offset) as plain, busy(load):
+        found, victims = _latency(kills, pause, offset)
+    ms = sorted(late * 1000 for pid, late in plain if pid in victims)
+    return {
+        **found, "load": load, "reader_median_ms": round(statistics.median(ms), 2),
+        "reader_p99_ms": round(ms[int(len(ms) * 0.99) - 1], 2),
+    }  # fmt: skip
+
+
+def _latency(kills: int, pause: float, offset: float) -> tuple[dict[str, float], set[int]]:
     watch = oomsight("watch", "--format", "ndjson", "--no-journal", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     seen: dict[int, float] = {}
     late: list[float] = []
@@ -181,7 +246,7 @@ def latency(kills: int, pause: float = 0.01) -> dict[str, float]:
     return {
         "kills": kills, "seen": sum(v in seen for v in victims), "median_ms": round(statistics.median(ms), 2),
         "p99_ms": round(ms[int(len(ms) * 0.99) - 1], 2), "max_ms": round(ms[-1], 2), "status": watch.returncode,
-    }  # fmt: skip
+    }, set(victims)  # fmt: skip
 
 
 def stored(path: str) -> dict[str, object]:
@@ -329,6 +394,7 @@ def main() -> None:
     parser.add_argument("what", choices=["latency", "burst", "crash", "idle"])
     parser.add_argument("--kills", type=int)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--load", type=int, default=0)
     options = parser.parse_args()
     missing = why_not()
     if missing:
@@ -338,7 +404,8 @@ def main() -> None:
     else:
         runs = {"latency": (latency, 200), "burst": (burst, 1000), "crash": (crash, 300)}
         call, kills = runs[options.what]
-        result = call(options.kills or kills)
+        extra = {"load": options.load} if options.what == "latency" else {}
+        result = call(options.kills or kills, **extra)
     print(json.dumps(result, indent=2))
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from oomsight.alerts.facts import facts_of
+from oomsight.daemons import own_memory
 from oomsight.daemons.config import Config, ConfigError
 from oomsight.daemons.detector import Detector, Sources, missing_words
 from oomsight.daemons.hub import Enricher, Hub, Subscriber
@@ -68,6 +69,7 @@ class Agent:
     _saved: dict[str, Any] = field(init=False, default_factory=dict)
     _saved_at: float = field(init=False, default=0.0)
     _news: bool = field(init=False, default=False)
+    _settled: bool = field(init=False, default=False)
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises :class:`StoreBusy` when another agent writes the same store."""
@@ -117,6 +119,8 @@ class Agent:
     # -----------------------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
+        if not self._settled and self.detector.quiet:
+            self._settle()
         interval = self.notifier.interval_seconds
         due = self._saved_at + POSITION_SECONDS - time.monotonic()
         wait = max(due, 0.0) if self._positions() != self._saved else None
@@ -135,6 +139,13 @@ class Agent:
         if self._reloading:
             self._reloading = False
             self._reload()
+
+    def _settle(self) -> None:
+        """The logs of the past are read: what is in memory now is what an agent needs."""
+        self._settled = True
+        own_memory.trim()
+        if self.config["agent.lock_memory"] and (why := own_memory.lock()) is not None:
+            self.say(f"its memory is not locked: {why}")
 
     def _positions(self) -> dict[str, Any]:
         return self.detector.positions() if self.writer is not None else {}

@@ -53,6 +53,9 @@ SETTINGS: Final = (
     Setting("store.keep_days", int, 400, lambda v: f"Incidents are removed after {v} days." if v else
             "Incidents are never removed for their age.", 0, 36500),
     Setting("store.max_mib", int, 256, lambda v: f"Above {v} MiB the oldest incidents are removed.", 1, 1 << 20),
+    Setting("agent.lock_memory", bool, True, _switch(
+        "Keep the agent's own memory from being swapped out or reclaimed, where it may (CAP_IPC_LOCK, LimitMEMLOCK).",
+        "Let the agent's own memory be swapped out and reclaimed.")),
 )  # fmt: skip
 
 EXTENSIONS: dict[str, str] = {

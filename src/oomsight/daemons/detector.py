@@ -137,6 +137,12 @@ class Detector:
         """Whether some kernel log can be read; without one, counters and tracepoint are all there is."""
         return self._kmsg is not None or (self._journal is not None and self._journal_at is None)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether what the logs held is read to its end and nothing of it is waited for or kept for late lines."""
+        drained = self._kmsg is None or self._kmsg.drained
+        return drained and all(merger.due_seconds() is None for merger in self._mergers.values())
+
     def positions(self) -> dict[str, Position]:
         """Return where each log must be read on from, so that nothing is lost if we die now."""
         if self._charging.holding:

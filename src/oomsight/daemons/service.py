@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oomsight.daemons.agent import Agent, Say
 from oomsight.daemons.attribution import NAMES_FILE, Attribution
 from oomsight.daemons.memory_watch import open_watch
+from oomsight.daemons.own_memory import few_arenas
 from oomsight.daemons.telling import Telling, TellingBusy, directory_for, settings_of
 from oomsight.sinks.alarm_file import path_beside
 from oomsight.sinks.store import StoreBusy, default_path
@@ -28,6 +29,7 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config], places: 
     Raises :class:`~oomsight.sinks.store.StoreBusy` when another agent works with the same files, and
     :class:`~oomsight.daemons.config.ConfigError` when a file the configuration names cannot be used.
     """
+    few_arenas()
     store = config["store.path"] or default_path()
     node = os.uname().nodename
     beside = os.path.join(os.path.dirname(os.path.abspath(store)), NAMES_FILE)

@@ -256,6 +256,7 @@ class Store:
             # WAL with NORMAL survives a crash of the program whole; a power cut may cost the last commits, and those
             # are read again from the journal.
             db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA cache_size = -256")  # KiB: rows are written once, and read by somebody else
             for number, script in enumerate(MIGRATIONS[version:], version + 1):
                 db.executescript(f"BEGIN IMMEDIATE;{script};PRAGMA user_version = {number};COMMIT;")
         except BaseException:
