@@ -21,6 +21,7 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.dockerfile.rules",
     "oomsight.audit.estimates",
     "oomsight.audit.program_rules",
+    "oomsight.audit.configs.rules",
 )
 """Modules with a table ``RULES``; loaded when the first rule is asked for."""
 

@@ -15,6 +15,7 @@ KIND_WORDS: Final[dict[str, tuple[str, str]]] = {
     "compose": ("compose service", "compose services"),
     "dockerfile": ("Dockerfile", "Dockerfiles"),
     "unit": ("systemd unit", "systemd units"),
+    "config": ("configuration file", "configuration files"),
     "container": ("container", "containers"),
     "process": ("process", "processes"),
 }

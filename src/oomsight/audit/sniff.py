@@ -6,8 +6,9 @@ import re
 from typing import Final, Literal
 
 from oomsight._lazy import lazy
+from oomsight.audit.configs.kinds import config_kind
 
-FileKind = Literal["yaml", "dockerfile", "unit", "dropin", "template"]
+FileKind = Literal["yaml", "dockerfile", "unit", "dropin", "template", "config"]
 
 HEAD_BYTES: Final = 4096
 _YAML_NAME = lazy(r".*\.(?:ya?ml|json)", re.IGNORECASE)
@@ -38,12 +39,16 @@ def kind_of(name: str, parent: str, head: bytes) -> FileKind | None:
     """
     if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return None
+    if name.endswith(".runtimeconfig.json"):
+        return "config"
     if _YAML_NAME.fullmatch(name):
         return "yaml"
     if name.endswith(".conf") and _DROPIN_DIR.fullmatch(parent):
         return "dropin"
     if _UNIT_NAME.fullmatch(name):
         return "unit" if _SECTION.search(head) else None
+    if config_kind(name, head) is not None:
+        return "config"
     if _DOCKER_NAME.fullmatch(name) and not name.endswith(_NO_DOCKER):
         return "dockerfile"
     if name.endswith((".tpl", ".j2", ".erb", ".tmpl", ".gotmpl")):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.audit.compose.read import Beside, ComposeFile, is_compose, services
 from oomsight.audit.compose.variables import read_env_file
+from oomsight.audit.configs.kinds import config_kind
+from oomsight.audit.configs.read import read_config_file
 from oomsight.audit.dockerfile.read import read_dockerfile
 from oomsight.audit.documents import (
     Auditor,
@@ -31,11 +33,11 @@ from oomsight.audit.kubernetes.read import is_object, objects
 from oomsight.audit.registry import rules
 from oomsight.audit.report import AuditReport
 from oomsight.audit.settings import Config, Ignore, matches
-from oomsight.audit.sniff import may_hold
+from oomsight.audit.sniff import HEAD_BYTES, may_hold
 from oomsight.audit.suppress import apply, suppressions
 from oomsight.audit.units.read import parse_unit
 from oomsight.naming.marked import Kind, mark
-from oomsight.pipeline.audit_beside import MAX_TEXT_BYTES, compose_beside, image_beside, text_beside
+from oomsight.pipeline.audit_beside import MAX_TEXT_BYTES, compose_beside, config_beside, image_beside, text_beside
 from oomsight.sources.audit_files import STDIN, Task, content, find
 from oomsight.sources.yaml_documents import MISSING, NoYaml, document, pieces
 
@@ -153,6 +155,8 @@ def _audit_data(data: object, name: str, task: Task, auditor: Auditor, outcome: 
             _audit_unit(task, auditor, outcome)
         case "dockerfile":
             _audit_dockerfile(_text(data), name, auditor, outcome)
+        case "config":
+            _audit_config(_text(data), name, auditor, outcome)
 
 
 def _text(data: object) -> str:
@@ -167,6 +171,15 @@ def _audit_dockerfile(text: str, name: str, auditor: Auditor, outcome: Outcome) 
         return
     outcome.seen["dockerfile"] += 1
     found = [*auditor.run("dockerfile", image), *auditor.programs([image.program()])]
+    outcome.findings += judged(found, text, 1, name, auditor)
+
+
+def _audit_config(text: str, name: str, auditor: Auditor, outcome: Outcome) -> None:
+    kind = config_kind(os.path.basename(name), text[:HEAD_BYTES].encode())
+    if kind is None:
+        return
+    outcome.seen["config"] += 1
+    found = list(auditor.run("config", read_config_file(kind, name, text)))
     outcome.findings += judged(found, text, 1, name, auditor)
 
 
@@ -189,7 +202,7 @@ def _audit_unit(task: Task, auditor: Auditor, outcome: Outcome) -> None:
 
 
 def _audit_compose(files: list[tuple[Node, str]], name: str, auditor: Auditor, outcome: Outcome) -> None:
-    beside = Beside(text_beside, compose_beside, image_beside)
+    beside = Beside(text_beside, compose_beside, image_beside, config_beside)
     variables = read_env_file(text_beside(os.path.join(os.path.dirname(name), ".env")) or "")
     found = tuple(services(files, beside, variables))
     for service in found:

@@ -7,10 +7,14 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from oomsight.audit.compose.read import is_compose
+from oomsight.audit.configs.kinds import config_kind
+from oomsight.audit.configs.read import read_config_file
 from oomsight.audit.dockerfile.read import read_dockerfile
+from oomsight.audit.sniff import HEAD_BYTES
 from oomsight.sources.yaml_documents import document, pieces
 
 if TYPE_CHECKING:
+    from oomsight.audit.configs.read import ConfigFile
     from oomsight.audit.dockerfile.read import Image
     from oomsight.audit.tree import Node
 
@@ -58,3 +62,10 @@ def image_beside(path: str) -> Image | None:
     """Return what the Dockerfile at *path* makes; ``None`` = there is none."""
     text = text_beside(path)
     return None if text is None else read_dockerfile(os.path.normpath(path), text)
+
+
+def config_beside(path: str) -> ConfigFile | None:
+    """Return the settings of the server whose configuration is at *path*; ``None`` = none, or of none known."""
+    text = text_beside(path)
+    kind = None if text is None else config_kind(os.path.basename(path), text[:HEAD_BYTES].encode())
+    return None if text is None or kind is None else read_config_file(kind, os.path.normpath(path), text)

@@ -151,23 +151,69 @@ class _Finder:
 
     def finish(self) -> None:
         """Put together what belongs together."""
-        units = {os.path.basename(task.paths[0]): task for task in self.found.tasks if task.kind == "unit"}
+        units: dict[str, list[Task]] = {}
+        for task in self.found.tasks:
+            if task.kind == "unit":
+                units.setdefault(os.path.basename(task.paths[0]), []).append(task)
         for name, dropins in self.dropins.items():
-            if name in units:
-                units[name].paths += [task.paths[0] for task in dropins]
-            else:
-                first, *more = dropins
+            left = []
+            for dropin in dropins:
+                folder = os.path.dirname(dropin.paths[0])
+                owners = [
+                    task for unit in units if _is_for(name, unit) for task in units[unit]
+                    if _beside(task.paths[0], folder)
+                ]  # fmt: skip
+                if not owners and len(units.get(name, ())) == 1:
+                    owners = units[name]
+                for owner in owners:
+                    owner.paths.append(dropin.paths[0])
+                if not owners:
+                    left.append(dropin)
+            if left:
+                first, *more = left
                 first.paths += [task.paths[0] for task in more]
                 self.found.tasks.append(first)
+        for each in self.found.tasks:
+            if each.kind == "unit":
+                each.paths[1:] = _in_order(each.paths[1:])
+            elif each.kind == "dropin":
+                each.paths[:] = _in_order(each.paths)
         by_path = {task.paths[0]: task for task in self.found.tasks}
         for path, task in list(by_path.items()):
             folder, name = os.path.split(path)
             for base in _OVERRIDES.get(name, ()):
-                owner = by_path.get(os.path.join(folder, base))
-                if owner is not None:
-                    owner.paths.append(path)
+                overridden = by_path.get(os.path.join(folder, base))
+                if overridden is not None:
+                    overridden.paths.append(path)
                     self.found.tasks.remove(task)
                     break
+
+
+def _is_for(dropins: str, unit: str) -> bool:
+    """
+    Whether the drop-ins for *dropins* are for *unit*, too: ``service.d`` is for all services, ``web-.service.d`` for
+    all whose name begins so (systemd.unit(5)).
+    """
+    stem, _, kind = unit.rpartition(".")
+    base, _, ending = dropins.rpartition(".")
+    return dropins in {unit, kind} or (ending == kind and base.endswith("-") and stem.startswith(base))
+
+
+def _beside(unit: str, dropin_directory: str) -> bool:
+    """Whether systemd reads *unit* and the drop-ins together: one directory, or directories of one search path."""
+    here, there = os.path.dirname(unit), os.path.dirname(dropin_directory)
+    if here == there:
+        return True
+    ends = [tuple(path.split(os.sep)[-2:]) for path in (here, there)]
+    return ends[0] == ends[1] and ends[0] in {("systemd", "system"), ("systemd", "user")}
+
+
+def _in_order(paths: list[str]) -> list[str]:
+    """Return drop-ins as systemd reads them: by file name; one in ``/etc`` replaces its namesake elsewhere."""
+    by_name: dict[str, str] = {}
+    for path in sorted(paths, key=lambda path: "/etc/" in f"/{path}"):
+        by_name[os.path.basename(path)] = path
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _chart_of(folder: str) -> str | None:

@@ -12,9 +12,11 @@ from oomsight.audit.compose.variables import filled, read_env_file
 from oomsight.audit.model import Where
 from oomsight.audit.program import Program, command_words
 from oomsight.audit.quantity import Size, docker_size
+from oomsight.audit.runtimes import recognise
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
+    from oomsight.audit.configs.read import ConfigFile
     from oomsight.audit.dockerfile.read import Image
     from oomsight.audit.tree import Node
 
@@ -30,6 +32,7 @@ class Beside:
     text: Callable[[str], str | None] = lambda _path: None  #: the text of a file
     compose: Callable[[str], Node | None] = lambda _path: None  #: the document of another compose file
     image: Callable[[str], Image | None] = lambda _path: None  #: what a Dockerfile makes
+    config: Callable[[str], ConfigFile | None] = lambda _path: None  #: the configuration of a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +166,26 @@ class Service:
             cores = float(cpus.text) if cpus else None
         except ValueError:
             cores = None
+        argv = command_words(words, env, "nothing")
+        config = self._mounted(recognise(argv, env, base))
         return Program(
-            self.where, self.subject, command_words(words, env, "nothing"), env, base, self.limit_bytes(),
+            self.where, self.subject, argv, env, base, self.limit_bytes(),
             limit is None and self.whole, None, None, cores, places, limit.where if limit else None,
+            config.settings if config else {}, config.path.rpartition("/")[2] if config else "configuration",
             replaces_entrypoint=bool(words),
         )  # fmt: skip
+
+    def _mounted(self, runtime: str | None) -> ConfigFile | None:
+        """Return the configuration of *runtime* that is mounted from beside the compose file."""
+        for node, path in self.entries("volumes"):
+            source = node.get("source") if node.is_mapping else None
+            text = source.text if source else "" if node.is_mapping else node.text.partition(":")[0]
+            name, known = filled(text, self.variables)
+            if known and name.startswith(("./", "../", "/")) and "." in name.rpartition("/")[2]:
+                found = self.beside.config(posixpath.join(posixpath.dirname(path), name))
+                if found is not None and found.kind.runtime == runtime:
+                    return found
+        return None
 
     def _command(self, key: str) -> list[str] | None:
         for layer, _ in self.layers:

@@ -1,8 +1,9 @@
-"""Rules about systemd units (OS201 to OS219)."""
+"""Rules about systemd units (OS201 to OS211)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
@@ -14,8 +15,29 @@ if TYPE_CHECKING:
     from oomsight.audit.units.read import Unit
 
 _SIZES: Final = ("MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax", "MemorySwapMax", "MemoryLimit", "MemoryZSwapMax")
+_LIMITS: Final = frozenset({"MemoryHigh", "MemoryMax", "MemoryLimit"})
+LEAST_BYTES: Final = 1 << 20
+"""Less is no limit anybody means: a process that does nothing at all takes about this much."""
 _SPAN = lazy(r"(\d+(?:\.\d+)?)\s*(us|ms|s|sec|min|m|h|)")
 _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "": 1, "min": 60, "m": 60, "h": 3600}
+
+
+_RESOURCE: Final = ("Service", "Slice", "Scope", "Socket", "Mount", "Swap")
+_RUNS: Final = ("Service", "Socket", "Mount", "Swap")
+SECTIONS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        ("MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax", "MemorySwapMax", "MemoryZSwapMax", "MemoryLimit",
+         "MemoryAccounting", "ManagedOOMSwap", "ManagedOOMMemoryPressure", "ManagedOOMMemoryPressureLimit",
+         "ManagedOOMPreference", "TasksMax", "TasksAccounting"), _RESOURCE),
+    "OOMScoreAdjust": _RUNS, "OOMPolicy": ("Service", "Scope"), "LimitRSS": _RUNS, "LimitAS": _RUNS,
+    "Restart": ("Service",), "RestartSec": ("Service",),
+}  # fmt: skip
+"""Which sections a setting counts in (systemd, src/core/load-fragment-gperf.gperf.in)."""
+OTHERS: Final = frozenset(
+    {"MemoryDenyWriteExecute", "MemoryKSM", "MemoryTHP", "MemoryPressureWatch", "MemoryPressureThresholdSec",
+     "MemoryZSwapWriteback", "ManagedOOMMemoryPressureDurationSec"}
+)  # fmt: skip
+"""Settings with such a name that are right where they are."""
 
 
 def _seconds(text: str) -> float | None:
@@ -49,6 +71,13 @@ def _wrong_size(unit: Unit, _: Settings) -> Iterator[Hit]:
                 f"{key}={mark(row.value, Kind.ID)} {size.problem}: systemd ignores the line, there is no limit",
                 fix=Fix(f"{key}={size.meant}", "ini") if size.meant else None,
             )  # fmt: skip
+        elif row is not None and size is not None and key in _LIMITS and 0 < (size.size_bytes or 0) < LEAST_BYTES:
+            meant = f"{key}={row.value}M" if row.value.isdecimal() else None
+            yield Hit(
+                row.where, unit.subject,
+                f"{key}={mark(row.value, Kind.ID)} is {size_words(size.size_bytes or 0)}: nothing runs in that",
+                advice=("a number without a letter is bytes",), fix=Fix(meant, "ini") if meant else None,
+            )  # fmt: skip
 
 
 def _order(unit: Unit, _: Settings) -> Iterator[Hit]:
@@ -63,8 +92,13 @@ def _order(unit: Unit, _: Settings) -> Iterator[Hit]:
         )  # fmt: skip
     for key in ("MemoryMin", "MemoryLow"):
         least, row = _size(unit, key), unit.last(key)
-        if row and most is not None and least is not None and least > most:
-            yield Hit(row.where, unit.subject, f"{key} ({size_words(least)}) protects more than MemoryMax allows ({size_words(most)})")
+        for bound, allowed in (("MemoryMax", most), ("MemoryHigh", high)):
+            if row and allowed is not None and least is not None and least > allowed:
+                yield Hit(
+                    row.where, unit.subject,
+                    f"{key} ({size_words(least)}) protects more than {bound} allows ({size_words(allowed)})",
+                )  # fmt: skip
+                break
 
 
 def _unkillable(unit: Unit, _: Settings) -> Iterator[Hit]:
@@ -173,6 +207,30 @@ def _no_limit_at_all(unit: Unit, _: Settings) -> Iterator[Hit]:
                   fix=Fix(f"MemoryMax={row.value}" if row.value.isalnum() else "MemoryMax=SIZE", "ini"))  # fmt: skip
 
 
+def _misplaced(unit: Unit, _: Settings) -> Iterator[Hit]:
+    for row in unit.settings:
+        sections = SECTIONS.get(row.key)
+        limits = row.key in _LIMITS
+        if sections is not None:
+            if row.section not in sections and not row.section.startswith("X-"):
+                right = next((name for name in sections if name.lower() == unit.name.rpartition(".")[2]), sections[0])
+                yield Hit(
+                    row.where, unit.subject,
+                    f"{row.key} stands in [{mark(row.section, Kind.ID)}], where systemd ignores it",
+                    fix=Fix(f"[{right}]\n{row.key}={row.value}", "ini") if row.value.isprintable() else None,
+                    severity=None if limits else Severity.MEDIUM,
+                )  # fmt: skip
+        elif row.section in _RESOURCE and row.key.lower().startswith(("memory", "oom", "managedoom", "tasks")):
+            near = get_close_matches(row.key, SECTIONS, 1, 0.75)
+            if near and row.key not in OTHERS:
+                yield Hit(
+                    row.where, unit.subject,
+                    f"systemd knows no {mark(row.key, Kind.ID)} and ignores the line; probably meant: {near[0]}",
+                    fix=Fix(f"{near[0]}={row.value}", "ini") if row.value.isprintable() else None,
+                    severity=None if near[0] in _LIMITS else Severity.MEDIUM,
+                )  # fmt: skip
+
+
 def _service(text: str) -> str:
     return f"[Unit]\nDescription=api\n\n[Service]\nExecStart=/usr/bin/api\n{text}"
 
@@ -185,7 +243,8 @@ _ROWS: Final = (
      "MemoryMax= from its peak plus a margin (systemctl show -p MemoryPeak).", _REF, "Restart=on-failure\n", _MAX),
     ("OS202", "Size that systemd cannot read", Severity.HIGH, _wrong_size, "a memory setting with a value that is no size: "
      "`512MB`, `512m`.", "systemd warns once in the journal and ignores the line.",
-     "the service everybody believes limited is not.", "K, M, G, T without B; a percentage; infinity.",
+     "the service everybody believes limited is not; one of 512 bytes is killed when it starts.",
+     "K, M, G, T without B; a percentage; infinity.",
      "systemd, src/basic/parse-util.c, parse_size()", "MemoryMax=512MB\n", _MAX),
     ("OS203", "Memory settings out of order", Severity.MEDIUM, _order, "MemoryHigh= not below MemoryMax=, or protection "
      "(MemoryMin=, MemoryLow=) above it.", "MemoryHigh= slows down and reclaims; it has to come first.",
@@ -219,6 +278,10 @@ _ROWS: Final = (
     ("OS210", "Limit that limits nothing", Severity.MEDIUM, _no_limit_at_all, "LimitRSS=, or MemoryLimit= alone.",
      "the first has no effect, the second is of cgroup v1.", "the service is unlimited although a limit is written.",
      "MemoryMax=.", "getrlimit(2); systemd.resource-control(5)", "LimitRSS=512M\n", _MAX),
+    ("OS211", "Memory setting that systemd does not know", Severity.HIGH, _misplaced, "MemoryMax= and its like in a "
+     "section where they do not count ([Unit], [Install]), or misspelt.", "systemd warns once in the journal and goes on.",
+     "the service everybody believes limited is not.", "[Service], [Slice], …; systemd-analyze verify finds it, too.",
+     "systemd, src/core/load-fragment-gperf.gperf.in", "MemoryMaximum=512M\n", _MAX),
 )  # fmt: skip
 
 RULES: Final[tuple[Rule, ...]] = tuple(
