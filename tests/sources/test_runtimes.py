@@ -14,7 +14,7 @@ from oomsight.attribute.model import UNLIMITED
 from oomsight.naming.cgroup_path import describe
 from oomsight.sources.errors import SourceError
 from oomsight.sources.runtimes import Places, look_up, survey
-from oomsight.sources.runtimes.cri import cgroup_path, observe_bundles, observe_crictl, subject_of_status
+from oomsight.sources.runtimes.cri import cgroup_path, observe_bundles
 from oomsight.sources.runtimes.docker import Engine, event_facts, observe_docker, observe_docker_files, subject_of
 from oomsight.sources.runtimes.machines import observe_machines
 from oomsight.sources.runtimes.places import moment
@@ -284,55 +284,6 @@ def test_observe_bundles_of_crio(tree):
 )  # fmt: skip
 def test_cgroup_path_of_what_a_bundle_writes(written, path):
     assert cgroup_path(written) == path
-
-
-@pytest.fixture
-def program(tmp_path, monkeypatch):
-    """``program(name, script)`` puts a stand-in first on PATH."""
-
-    def make(name: str, script: str) -> None:
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{path.parent}:/usr/bin:/bin")
-
-    return make
-
-
-def test_observe_crictl_containers_and_pods(tmp_path, program):
-    pods = {"items": [{"id": "s1", "metadata": {"name": "api-7d9f", "uid": UID, "namespace": "payments"},
-                       "createdAt": "1795440972000000000"}]}  # fmt: skip
-    boxes = {"containers": [{"id": ID, "podSandboxId": "s1", "metadata": {"name": "api"}, "labels": {},
-                             "image": {"image": "sha256:1", "userSpecifiedImage": "reg/api:7"}}]}  # fmt: skip
-    program("crictl", f"case \"$*\" in *pods*) echo '{json.dumps(pods)}';; *'ps -a'*) echo '{json.dumps(boxes)}';; esac")
-    (tmp_path / "c.sock").touch()
-    places = Places("/nowhere", cri_sockets=(str(tmp_path / "c.sock"),))
-    found = _names(observe_crictl(places, NOW))
-    pod = {"pod": "api-7d9f", "namespace": "payments", "pod_uid": UID}
-    assert found == {
-        ("pod", UID): Names(**pod), ("container", ID): Names(container="api", image="reg/api:7", labels=(), **pod),
-    }  # fmt: skip
-
-
-def test_observe_crictl_failing_says_its_own_complaint(tmp_path, program):
-    program("crictl", "echo 'connect: permission denied' >&2; exit 1")
-    (tmp_path / "c.sock").touch()
-    with pytest.raises(SourceError, match="permission denied; try: sudo"):
-        list(observe_crictl(Places("/nowhere", cri_sockets=(str(tmp_path / "c.sock"),)), NOW))
-
-
-def test_subject_of_crictl_inspect():
-    labels = {"io.kubernetes.pod.name": "api-7d9f", "io.kubernetes.pod.namespace": "payments", "io.kubernetes.pod.uid": UID}
-    status = {
-        "id": ID, "state": "CONTAINER_EXITED", "exitCode": 137, "reason": "OOMKilled", "labels": labels,
-        "metadata": {"name": "api", "attempt": 4}, "startedAt": "2026-11-23T13:00:00.1Z", "finishedAt": "2026-11-23T14:00:00+01:00",
-    }  # fmt: skip
-    subject = subject_of_status({"status": status, "info": {}}, "api")
-    assert subject is not None
-    assert (subject.alive, subject.exit_code, subject.oom_flag, subject.restarts) == (False, 137, True, 4)
-    assert (subject.pod, subject.container, subject.ended) == ("api-7d9f", "api", moment("2026-11-23T13:00:00Z"))
-    assert subject_of_status({}, "x") is None
 
 
 # -- names without any API --------------------------------------------------------------------------------------------

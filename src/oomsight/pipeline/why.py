@@ -22,7 +22,7 @@ from oomsight.report import Clock, parse_text
 from oomsight.report.model import EventKind
 from oomsight.sources.errors import SourceError
 from oomsight.sources.host import best_host_sources
-from oomsight.sources.runtimes import cri, docker, process, spoken, systemd
+from oomsight.sources.runtimes import cri_socket, docker, process, spoken, systemd
 from oomsight.sources.runtimes.places import Places  # noqa: TC001 - in a dataclass
 from oomsight.sources.runtimes.survey import limit_bytes, survey
 from oomsight.sources.scan import scan
@@ -132,7 +132,7 @@ def _container(asked: str, asking: Asking, resolver: Resolver) -> Subject | None
         pass
     if not known and not _looks_like_id(name):
         return None
-    return cri.subject_of(asking.places, full, asked) or _remembered(asked, known, resolver, name)
+    return cri_socket.subject_of(asking.places, full, asked) or _remembered(asked, known, resolver, name)
 
 
 def _looks_like_id(text: str) -> bool:

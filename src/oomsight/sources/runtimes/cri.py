@@ -1,5 +1,5 @@
 """
-containerd and CRI-O: ``crictl`` where it is installed, else the bundles their runtimes run from.
+containerd and CRI-O by the bundles their runtimes run from: files, no socket, no daemon.
 
 A bundle's ``config.json`` is the OCI runtime configuration: annotations with pod and container names, the cgroup path
 and the memory limit. Bundles exist while the container does; ``ctr`` and Docker containers have them, too.
@@ -15,20 +15,17 @@ from oomsight.attribute.memory import Key, Observation
 from oomsight.attribute.model import UNLIMITED, LimitBytes, Names
 from oomsight.naming.cgroup_path import describe
 from oomsight.sources.errors import SourceError
-from oomsight.sources.program import Program, find
 from oomsight.sources.runtimes.places import (
     Places,
     json_object,
     labels_of,
     listed,
-    moment,
     obj,
     read_json,
     read_text,
     text,
     whole,
 )
-from oomsight.why.evidence import Subject
 
 # Annotation of each name: containerd's CRI plugin, then what kubelet and CRI-O write.
 ANNOTATIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -138,82 +135,3 @@ def _written(path: str) -> float | None:
         return os.stat(path).st_mtime
     except OSError:
         return None
-
-
-# -- crictl -----------------------------------------------------------------------------------------------------------
-
-
-def crictl(places: Places, *args: str) -> dict[str, Any]:
-    """Return the JSON that ``crictl ARGS -o json`` prints; raises :class:`SourceError`."""
-    program = find("crictl") if places.programs else None
-    if program is None:
-        raise SourceError("crictl", "is not installed; with it (cri-tools) names also come from the CRI socket")
-    sockets = places.found(places.cri_sockets)
-    if not sockets:
-        raise SourceError("crictl", "no CRI socket here")
-    run = Program([program, "--runtime-endpoint", f"unix://{sockets[0]}", "--timeout", "3s", *args, "-o", "json"])
-    found = json_object(b"".join(run))
-    if found is None:
-        raise SourceError("crictl", run.complaint or "printed no JSON", "sudo")
-    return found
-
-
-def observe_crictl(places: Places, now: float) -> Iterator[Observation]:
-    """Yield the containers and pods the CRI socket knows, ended ones included; raises :class:`SourceError`."""
-    pods: dict[str, Names] = {}
-    for row in _objects(crictl(places, "pods").get("items")):
-        meta = obj(row, "metadata")
-        uid = text(meta.get("uid"))
-        names = Names(pod=text(meta.get("name")), namespace=text(meta.get("namespace")), pod_uid=uid)
-        pods[str(row.get("id"))] = names
-        if uid:
-            yield Observation(Key("pod", uid), names, now, moment(row.get("createdAt")))
-    for row in _objects(crictl(places, "ps", "-a").get("containers")):
-        container_id = text(row.get("id"))
-        if container_id is None:
-            continue
-        labels = obj(row, "labels")
-        image = obj(row, "image")
-        own = Names(
-            container=text(obj(row, "metadata").get("name")),
-            image=text(image.get("userSpecifiedImage")) or text(image.get("image")), labels=labels_of(labels),
-            pod=text(labels.get("io.kubernetes.pod.name")), namespace=text(labels.get("io.kubernetes.pod.namespace")),
-            pod_uid=text(labels.get("io.kubernetes.pod.uid")),
-        )  # fmt: skip
-        names = own.filled(pods.get(str(row.get("podSandboxId")), Names()))
-        yield Observation(Key("container", container_id), names, now, moment(row.get("createdAt")))
-
-
-def subject_of(places: Places, container_id: str, asked: str) -> Subject | None:
-    """Return the last state of a container by ``crictl inspect``; ``None`` = it is not known there."""
-    try:
-        found = crictl(places, "inspect", container_id)
-    except SourceError:
-        return None
-    return subject_of_status(found, asked)
-
-
-def subject_of_status(found: dict[str, Any], asked: str) -> Subject | None:
-    """Return the last state that a ``crictl inspect`` answer describes."""
-    status = obj(found, "status")
-    container_id = text(status.get("id"))
-    if container_id is None:
-        return None
-    running = status.get("state") == "CONTAINER_RUNNING"
-    labels = obj(status, "labels")
-    reason = text(status.get("reason"))
-    return Subject(
-        "container", asked, alive=running, pid=whole(obj(found, "info").get("pid")) if running else None,
-        container_id=container_id, container=text(obj(status, "metadata").get("name")),
-        pod=text(labels.get("io.kubernetes.pod.name")), namespace=text(labels.get("io.kubernetes.pod.namespace")),
-        pod_uid=text(labels.get("io.kubernetes.pod.uid")), started=moment(status.get("startedAt")),
-        cgroup=cgroup_path(text(obj(found, "info", "runtimeSpec", "linux").get("cgroupsPath"))),
-        ended=None if running else moment(status.get("finishedAt")),
-        exit_code=None if running else whole(status.get("exitCode")),
-        oom_flag=None if running or reason is None else reason == "OOMKilled",
-        restarts=whole(obj(status, "metadata").get("attempt")), runtime="containerd",
-    )  # fmt: skip
-
-
-def _objects(rows: Any) -> list[dict[str, Any]]:
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

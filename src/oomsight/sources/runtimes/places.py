@@ -23,7 +23,7 @@ class Places:
     """
     Where to look. Relative paths are below *root*.
 
-    ``programs`` says whether programs of this host (crictl, systemctl) may be asked; they know nothing of another
+    ``programs`` says whether programs of this host (systemctl) may be asked; they know nothing of another
     root. ``*_sockets`` that are absolute were given by the user (DOCKER_HOST) and stay as they are.
     """
 

@@ -11,7 +11,7 @@ from oomsight.attribute.memory import Key, Observation
 from oomsight.attribute.model import UNLIMITED, LimitBytes, Names
 from oomsight.naming.cgroup_path import Owner, split
 from oomsight.sources.errors import SourceError
-from oomsight.sources.runtimes import cri, docker, machines, podman, pods, systemd
+from oomsight.sources.runtimes import cri, cri_socket, docker, machines, podman, pods, systemd
 from oomsight.sources.runtimes.places import Places, read_text
 
 Observe = Callable[[Places, float], Iterator[Observation]]
@@ -20,7 +20,7 @@ SOURCES: Final[tuple[tuple[str, Observe], ...]] = (
     ("docker", docker.observe_docker),
     ("docker files", docker.observe_docker_files),
     ("containers/storage", podman.observe_storage),
-    ("crictl", cri.observe_crictl),
+    ("CRI", cri_socket.observe_cri),
     ("bundles", cri.observe_bundles),
     ("pod logs", pods.observe_pods),
     ("sessions", systemd.observe_sessions),
