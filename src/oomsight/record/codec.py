@@ -68,26 +68,28 @@ def take(data: bytes, at: int) -> tuple[int, int]:
 
 def event(before: Sequence[int | None] | None, now: Sequence[int | None]) -> bytes:
     """The event from *before* (``None`` = nothing yet) to *now*; empty if nothing changed."""
-    mask, bit, deltas = 0, 1, bytearray()
     if before is None:
         before = (None,) * len(now)
-    for old, new in zip(before, now, strict=True):
-        if old != new:
-            mask |= bit
-            a = 0 if old is None else old if old < 0 else old + 1
-            b = 0 if new is None else new if new < 0 else new + 1
-            d = b - a
-            d = d << 1 if d >= 0 else -d << 1 | 1
-            while d > 127:
-                deltas.append(d & 127 | 128)
-                d >>= 7
-            deltas.append(d)
-        bit <<= 1
-    if not mask:
+    elif before == now:
         return b""
+    mask, out, place = 0, bytearray(), -1
+    for old, new in zip(before, now, strict=True):
+        place += 1
+        if old == new:
+            continue
+        mask |= 1 << place
+        a = 0 if old is None else old if old < 0 else old + 1
+        b = 0 if new is None else new if new < 0 else new + 1
+        d = b - a << 1 if b >= a else a - b << 1 | 1
+        while d > 127:
+            out.append(d & 127 | 128)
+            d >>= 7
+        out.append(d)
+    if mask < 128:
+        return bytes((mask,)) + out if mask else b""
     head = bytearray()
     put(head, mask)
-    return bytes(head + deltas)
+    return bytes(head + out)
 
 
 def apply(values: list[int], data: bytes, at: int) -> tuple[bool, int]:
@@ -307,7 +309,11 @@ class ChunkBuilder:
             self._kinds[entity] = kind
             self._ends[entity] = 0
             self._firsts[entity] = row
-        put(stream, row - self._ends[entity])
+        distance = row - self._ends[entity]
+        if distance < 128:
+            stream.append(distance)
+        else:
+            put(stream, distance)
         self._ends[entity] = row
         if not data or data == b"\x00":
             stream.append(0)

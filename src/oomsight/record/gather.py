@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import main_of
+from oomsight.record.model import Change
 from oomsight.record.tiers import Tier, combine, step_of
 
 if TYPE_CHECKING:
-    from oomsight.record.model import Change, Values
+    from oomsight.record.model import Values
 
 BIG_KIB: Final = 64 << 10
 """What lives shorter than a step gets a row of its own only from this size on; sums by name hold the others."""
@@ -21,6 +22,10 @@ class TierRow(NamedTuple):
     wall_ms: int
     parts: list[tuple[int, str, Values]]  #: what differs from the row before
     gone: list[tuple[int, str]]
+
+    def change(self) -> Change:
+        """The row as the next coarser tier takes it in."""
+        return Change(rows=self.parts, gone=[entity for entity, _ in self.gone])
 
 
 class Gatherer:
@@ -70,17 +75,16 @@ class Gatherer:
         if self._step is None:
             return None
         parts = []
-        gone = [(entity, self.held.pop(entity)[0]) for entity in self._gone if entity in self.held]
+        # What ended after it was sampled is in this row with its peak, and gone in the next.
+        gone = [(entity, self.held.pop(entity)[0])
+                for entity in self._gone if entity in self.held and entity not in self._acc]  # fmt: skip
         left: dict[int, tuple[str, Values]] = {}
-        went = {entity for entity, _ in gone}
         for entity, (kind, values) in self._acc.items():
-            if entity in went:
-                continue
             if self.held.get(entity) != (kind, values):
                 parts.append((entity, kind, values))
                 self.held[entity] = (kind, values)
             newest = self._now[entity]
-            if newest != values:
+            if newest != values and entity not in self._gone:
                 left[entity] = (kind, newest)
         self._now = {entity: values for entity, (_, values) in left.items()}
         self._acc = left

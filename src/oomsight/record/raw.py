@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
 from oomsight.proc.machine import parse_meminfo, parse_vmstat
-from oomsight.proc.memcg import Limit, parse_v1_limit, parse_v2_limit
 from oomsight.proc.pressure import parse_pressure
-from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
+from oomsight.record.fields import FIELDS
 
 if TYPE_CHECKING:
     from oomsight.record.model import Values
@@ -170,102 +169,3 @@ def swap_devices(text: str) -> list[tuple[str, Values]]:
             except ValueError:
                 continue
     return found
-
-
-# -- cgroups ----------------------------------------------------------------------------------------------------------
-
-When = str
-"""``always``: every sample; ``changed``: when usage changed, and in turn; ``turn``: now and then, in turn."""
-
-
-class CgroupFile(NamedTuple):
-    """One file of a cgroup and when it is worth reading."""
-
-    name: str
-    when: When
-    kept_open: bool
-
-
-CGROUP_FILES: Final[dict[int, tuple[CgroupFile, ...]]] = {
-    2: (
-        CgroupFile("memory.current", "always", True),
-        CgroupFile("memory.stat", "changed", True),
-        CgroupFile("memory.events", "changed", False),
-        CgroupFile("memory.swap.current", "changed", False),
-        CgroupFile("memory.pressure", "changed", False),
-        CgroupFile("memory.max", "turn", False),
-        CgroupFile("memory.high", "turn", False),
-        CgroupFile("memory.peak", "turn", False),
-        CgroupFile("memory.swap.max", "turn", False),
-    ),
-    1: (
-        CgroupFile("memory.usage_in_bytes", "always", True),
-        CgroupFile("memory.stat", "changed", True),
-        CgroupFile("memory.oom_control", "turn", False),
-        CgroupFile("memory.failcnt", "changed", False),
-        CgroupFile("memory.limit_in_bytes", "turn", False),
-        CgroupFile("memory.max_usage_in_bytes", "turn", False),
-        CgroupFile("memory.kmem.usage_in_bytes", "turn", False),
-        CgroupFile("memory.memsw.limit_in_bytes", "turn", False),
-    ),
-}
-"""By version. The first is what tells whether anything happened."""
-
-
-def _kib(value: int | None) -> int | None:
-    return None if value is None else value >> 10
-
-
-def _limit_kib(limit: Limit) -> int | None:
-    return UNLIMITED if limit == "unlimited" else None if limit is None else int(limit) >> 10
-
-
-def _number(text: str | None) -> int | None:
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return None
-
-
-def cgroup_values(version: int, files: Mapping[str, str | None]) -> Values:
-    """The figures of a cgroup from the texts of its files (missing = not there)."""
-    get = files.get
-    stat = parse_vmstat(get("memory.stat") or "")
-    found: dict[str, int | None] = {}
-    if version == 2:
-        events = parse_vmstat(get("memory.events") or "")
-        stalls = parse_pressure(get("memory.pressure") or "")
-        usage = _number(get("memory.current"))
-        kernel = stat.get("kernel", stat.get("slab"))
-        limits = {name: parse_v2_limit(text) if (text := get(f"memory.{name}")) else None
-                  for name in ("max", "high", "swap.max")}  # fmt: skip
-        found = {
-            "limit_bytes": _limit_kib(limits["max"]), "high_bytes": _limit_kib(limits["high"]),
-            "swap_limit_bytes": _limit_kib(limits["swap.max"]), "peak_bytes": _kib(_number(get("memory.peak"))),
-            "swap_bytes": _kib(_number(get("memory.swap.current"))), "kernel_bytes": _kib(kernel),
-            "events_high": events.get("high"), "events_max": events.get("max"),
-            "events_oom_kill": events.get("oom_kill"),
-            "psi_some_us": stalls["some"].total_us if "some" in stalls else None,
-            "psi_full_us": stalls["full"].total_us if "full" in stalls else None,
-        }  # fmt: skip
-    else:
-        usage = _number(get("memory.usage_in_bytes"))
-        totals = {key[6:]: value for key, value in stat.items() if key.startswith("total_")} or stat
-        stat = {**totals, "anon": totals.get("rss", 0), "file": totals.get("cache", 0)} if totals else {}
-        limit, memsw = get("memory.limit_in_bytes"), get("memory.memsw.limit_in_bytes")
-        found = {
-            "limit_bytes": _limit_kib(parse_v1_limit(limit)) if limit else None,
-            "swap_limit_bytes": _limit_kib(parse_v1_limit(memsw)) if memsw else None,
-            "peak_bytes": _kib(_number(get("memory.max_usage_in_bytes"))), "swap_bytes": _kib(stat.get("swap")),
-            "kernel_bytes": _kib(_number(get("memory.kmem.usage_in_bytes"))),
-            "events_max": _number(get("memory.failcnt")),
-            "events_oom_kill": parse_vmstat(get("memory.oom_control") or "").get("oom_kill"),
-        }  # fmt: skip
-    inactive = stat.get("inactive_file")
-    working = None if usage is None or inactive is None else max(usage - inactive, 0)
-    found |= {
-        "usage_bytes": _kib(usage), "anon_bytes": _kib(stat.get("anon")), "file_bytes": _kib(stat.get("file")),
-        "shmem_bytes": _kib(stat.get("shmem")), "inactive_file_bytes": _kib(inactive),
-        "working_set_bytes": _kib(working), "floor_working_set_bytes": _kib(working),
-    }  # fmt: skip
-    return tuple(map(found.get, INDEX["cgroup"]))

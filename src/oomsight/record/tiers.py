@@ -34,21 +34,27 @@ TIERS: Final = (
 )
 """Finest first."""
 
-_RULES: Final = {kind: tuple(field.rule for field in fields) for kind, fields in FIELDS.items()}
+_HIGHEST: Final = {kind: tuple(i for i, f in enumerate(fields) if f.rule == "max") for kind, fields in FIELDS.items()}
+_LOWEST: Final = {kind: tuple(i for i, f in enumerate(fields) if f.rule == "min") for kind, fields in FIELDS.items()}
 
 
 def combine(kind: str, before: Values, now: Values) -> Values:
-    """What a step keeps of two samples: the highest, the lowest or the last, by figure."""
+    """What a step keeps of two samples: the highest, the lowest or the last, by figure. What is known counts."""
     if before == now:
         return now
-    out = []
-    for rule, a, b in zip(_RULES[kind], before, now, strict=True):
-        if rule == "last" or a is None or b is None or a < 0 or b < 0:
-            out.append(a if b is None else b)
-        elif rule == "max":
-            out.append(a if a > b else b)
-        else:
-            out.append(a if a < b else b)
+    out = list(now)
+    for i in _HIGHEST[kind]:
+        a, b = before[i], now[i]
+        if a is not None and (b is None or a > b >= 0):
+            out[i] = a
+    for i in _LOWEST[kind]:
+        a, b = before[i], now[i]
+        if a is not None and (b is None or 0 <= a < b):
+            out[i] = a
+    if None in out:
+        for i, value in enumerate(before):
+            if out[i] is None:
+                out[i] = value
     return tuple(out)
 
 

@@ -96,7 +96,13 @@ class HistoryStore:
 
     def close(self) -> None:
         """Pack what is in the journals and let go of the store."""
+        below: TierRow | None = None
         for log in self._tiers:
+            if below is not None and (row := log.gatherer.feed(below.boot_ms, below.wall_ms, below.change())):
+                log.write(row)
+            below = log.gatherer.finish() if log.tier.number else None
+            if below is not None:
+                log.write(below)
             log.close()
         os.close(self._lock)
 
@@ -107,10 +113,12 @@ class HistoryStore:
             for log in self._tiers:
                 log.described.discard(entity)
                 log.announced.discard(entity)
-        for log in self._tiers:
+        for log in self._tiers:  # each tier is made of the rows of the one below
             row = log.gatherer.feed(boot_ms, wall_ms, change)
-            if row is not None:
-                log.write(row)
+            if row is None:
+                break
+            log.write(row)
+            boot_ms, wall_ms, change = row.boot_ms, row.wall_ms, row.change()
         now = self._clock()
         if abs(now - self._pruned) >= PRUNE_SECONDS:
             self._pruned = now
@@ -333,9 +341,6 @@ class _TierLog:
         return found
 
     def close(self) -> None:
-        row = self.gatherer.finish() if self.tier.number else None
-        if row is not None:
-            self.write(row)
         self._pack()
         for fd in self.unsynced():
             with suppress(OSError):

@@ -74,7 +74,7 @@ class Sampler:
         self._host_id = 0
         self._slow: dict[tuple[str, str], tuple[int, Values]] = {}
         self._slow_at = -SLOW_SECONDS
-        self._forks = 0
+        self._swapped, self._kills = (0, 0), 0
         self._page_kib = page_kib
 
     def close(self) -> None:
@@ -89,10 +89,13 @@ class Sampler:
     def sample(self, now: float) -> Change:
         """What changed since the last sample. *now*: seconds of a clock that does not step."""
         meminfo, vmstat = self._kept("meminfo"), self._kept("vmstat")
-        swapped = _swapped(vmstat)
+        swapped = (_count_of(vmstat, "pswpin"), _count_of(vmstat, "pswpout"))
         change = self._processes.sample(now, swapped)
+        kills = _count_of(vmstat, "oom_kill")
         if self._cgroups is not None:
-            change.add(self._cgroups.sample(now))
+            swapping, killed = swapped != self._swapped, kills != self._kills
+            change.add(self._cgroups.sample(now, swapping=swapping, killed=killed))
+        self._swapped, self._kills = swapped, kills
         self._host(meminfo, vmstat, change)
         if now - self._slow_at >= SLOW_SECONDS:
             self._slow_at = now
@@ -191,14 +194,13 @@ def _zram_names(sys: str) -> list[str]:
         return []
 
 
-def _swapped(vmstat: str) -> tuple[int, int]:
-    numbers = []
-    for key in ("\npswpin ", "\npswpout "):
-        at = vmstat.find(key)
-        end = vmstat.find("\n", at + 1)
-        text = vmstat[at + len(key) : end] if at >= 0 else ""
-        numbers.append(int(text) if text.isdecimal() else 0)
-    return numbers[0], numbers[1]
+def _count_of(vmstat: str, name: str) -> int:
+    """A counter of /proc/vmstat; 0 = this kernel has none."""
+    key = f"\n{name} "
+    at = vmstat.find(key)
+    end = vmstat.find("\n", at + 1)
+    text = vmstat[at + len(key) : end] if at >= 0 else ""
+    return int(text) if text.isdecimal() else 0
 
 
 def _text(path: str) -> str | None:

@@ -1,5 +1,5 @@
 """
-Every memory cgroup, sampled by its usage; the rest of its files when usage moved, and in turn.
+Every memory cgroup, sampled by its usage; the rest of its files when usage moved by much, and in turn.
 
 Cgroups are looked for when the kernel's own count of them changes, when one has gone, and now and then.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.record.fields import INDEX
 from oomsight.record.model import Change
-from oomsight.record.raw import CGROUP_FILES, cgroup_values
+from oomsight.record.raw_cgroups import CGROUP_FILES, cgroup_values
 from oomsight.sources.cgrouptree import CgroupTree
 from oomsight.sources.errors import SourceError
 
@@ -26,19 +26,31 @@ _BLOCK: Final = 16 << 10
 TURN_SECONDS: Final = 20.0  #: every file of every cgroup is read anew within this time
 SEARCH_SECONDS: Final = 30.0  #: cgroups are looked for at least this often
 MOST_CGROUPS: Final = 5000  #: of more, only the first are recorded
+MUCH_KIB: Final = 256  #: a change of usage by this much is worth a look at memory.stat at once, …
+STAT_SECONDS: Final = 5.0  #: … a smaller one so long after the last look
+NEAR: Final = 0.9  #: share of a limit from which on its events count
 
-_USAGE, _LIMIT = INDEX["cgroup"]["working_set_bytes"], INDEX["cgroup"]["limit_bytes"]
+_WORKING, _LIMIT = INDEX["cgroup"]["working_set_bytes"], INDEX["cgroup"]["limit_bytes"]
 
 
 class _Cgroup:
-    __slots__ = ("directory", "eid", "fds", "missing", "path", "texts", "values")
+    __slots__ = ("directory", "eid", "fds", "figures", "looked", "missing", "path", "raw", "stat_at", "values")
 
     def __init__(self, path: str, directory: str, eid: int) -> None:
         self.path, self.directory, self.eid = path, directory, eid
         self.fds: dict[str, int] = {}
-        self.texts: dict[str, str | None] = {}
+        self.raw: bytes | None = None  # of the first file
+        self.figures: dict[str, int | None] = {}
+        self.looked = -STAT_SECONDS  # when memory.stat was read, …
+        self.stat_at = 0  # … and what was used then
         self.missing: set[str] = set()
         self.values: Values = ()
+
+    def near(self) -> bool:
+        """Whether usage is near one of its limits."""
+        usage = self.figures.get("usage_bytes") or 0
+        return any((limit := self.figures.get(name)) is not None and 0 <= limit * NEAR <= usage
+                   for name in ("limit_bytes", "high_bytes"))  # fmt: skip
 
 
 class CgroupSampler:
@@ -50,7 +62,7 @@ class CgroupSampler:
         """*descriptors*: how many may be kept open."""
         self._next_id, self._tree, self._free, self._proc = next_id, CgroupTree(hierarchy), descriptors, proc
         self.version = hierarchy.version
-        self._files = CGROUP_FILES[hierarchy.version]
+        self._first, *self._files = CGROUP_FILES[hierarchy.version]
         self._known: dict[str, _Cgroup] = {}
         self._count: str | None = None
         self._searched = -SEARCH_SECONDS
@@ -63,24 +75,28 @@ class CgroupSampler:
         for cgroup in self._known.values():
             self._close(cgroup)
 
-    def sample(self, now: float) -> Change:
-        """What changed since the last sample. *now*: seconds of a clock that does not step."""
+    def sample(self, now: float, *, swapping: bool = True, killed: bool = False) -> Change:
+        """
+        What changed since the last sample. *now*: seconds of a clock that does not step; *swapping*: whether the host
+        has swapped since; *killed*: whether it has counted an OOM kill since.
+        """
         change = Change()
         fresh = self._search(now, change)
         due = {cgroup.path for cgroup in fresh} | self._due(now)
-        first = self._files[0]
+        first = self._first
         for cgroup in list(self._known.values()):
-            before = cgroup.texts.get(first.name)
             try:
-                text = self._read(cgroup, first.name, first.kept_open)
+                raw = self._read(cgroup, first.name, first.kept_open)
             except OSError:
                 self._gone(cgroup, change)
                 continue
-            cgroup.texts[first.name] = text
-            whole = cgroup.path in due
-            if text != before or whole:
-                self._read_rest(cgroup, whole)
-                values = cgroup_values(self.version, cgroup.texts)
+            moved, whole = raw != cgroup.raw, killed or cgroup.path in due
+            if moved:
+                cgroup.raw = raw
+                cgroup.figures.update(first.read(raw))
+            if moved or whole:
+                self._read_rest(cgroup, now, whole=whole, swapping=swapping)
+                values = cgroup_values(cgroup.figures)
                 if values != cgroup.values:
                     cgroup.values = values
                     change.rows.append((cgroup.eid, "cgroup", values))
@@ -91,7 +107,7 @@ class CgroupSampler:
         found = None
         for cgroup in self._known.values():
             if cgroup.values:
-                used, limit = cgroup.values[_USAGE], cgroup.values[_LIMIT]
+                used, limit = cgroup.values[_WORKING], cgroup.values[_LIMIT]
                 if used is not None and limit is not None and limit > 0:
                     share = 1 - used / limit
                     found = share if found is None else min(found, share)
@@ -138,32 +154,38 @@ class CgroupSampler:
         due, self._turn = self._turn[-count:], self._turn[:-count]
         return {cgroup.path for cgroup in due}
 
-    def _read_rest(self, cgroup: _Cgroup, whole: bool) -> None:
-        for file in self._files[1:]:
-            if not (whole or file.when == "changed") or (file.name in cgroup.missing and not whole):
+    def _read_rest(self, cgroup: _Cgroup, now: float, *, whole: bool, swapping: bool) -> None:
+        usage, near = cgroup.figures.get("usage_bytes") or 0, cgroup.near()
+        stat = abs(usage - cgroup.stat_at) >= MUCH_KIB or now - cgroup.looked >= STAT_SECONDS
+        for file in self._files:
+            wanted = whole or (file.when == "moved" and (stat or near)) or (file.when == "near" and near) or (
+                file.when == "swapped" and swapping)  # fmt: skip
+            if not wanted or (file.name in cgroup.missing and not whole):
                 continue
             try:
-                cgroup.texts[file.name] = self._read(cgroup, file.name, file.kept_open)
+                cgroup.figures.update(file.read(self._read(cgroup, file.name, file.kept_open)))
             except OSError:  # this kernel or this cgroup has no such file
                 cgroup.missing.add(file.name)
-                cgroup.texts[file.name] = None
+                cgroup.figures.update(dict.fromkeys(file.fields))
+            if file.when == "moved":
+                cgroup.looked, cgroup.stat_at = now, usage
 
-    def _read(self, cgroup: _Cgroup, name: str, kept_open: bool) -> str:
+    def _read(self, cgroup: _Cgroup, name: str, kept_open: bool) -> bytes:
         fd = cgroup.fds.get(name, -1)
         if fd >= 0:
-            return os.pread(fd, _BLOCK, 0).decode("ascii", "replace")
+            return os.pread(fd, _BLOCK, 0)
         try:
             fd = os.open(f"{cgroup.directory}/{name}", _FLAGS)
         except FileNotFoundError:
-            if name == self._files[0].name and os.path.isdir(cgroup.directory):
-                return ""  # the root of version 2 has no usage of its own
+            if name == self._first.name and os.path.isdir(cgroup.directory):
+                return b""  # the root of version 2 has no usage of its own
             raise
         if kept_open and self._free > 0:
             cgroup.fds[name] = fd
             self._free -= 1
-            return os.pread(fd, _BLOCK, 0).decode("ascii", "replace")
+            return os.pread(fd, _BLOCK, 0)
         try:
-            return os.read(fd, _BLOCK).decode("ascii", "replace")
+            return os.read(fd, _BLOCK)
         finally:
             os.close(fd)
 

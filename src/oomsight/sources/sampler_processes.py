@@ -30,14 +30,14 @@ MUCH_KIB: Final = 1 << 10  #: a change of statm by this much is worth a look at 
 MOST_LOOKS: Final = 100  #: looks at ``status`` in one sample, those in turn not counted
 SUSPECTS: Final = 3  #: processes whose private memory is read, …
 SUSPECT_SECONDS: Final = 60.0  #: … this often
-SUSPECT_KIB: Final = 32 << 10  #: growth within a turn that makes one a suspect
+SUSPECT_KIB: Final = 8 << 10  #: growth within that time that makes one a suspect
 FORGOTTEN_SECONDS: Final = 10.0  #: a name nobody bears for this long is gone
 BRIEF: Final = "(short-lived)"  #: name of what has no name of its own yet
 
 
 class _Process:
     __slots__ = ("adj", "anon", "born", "cgroup", "checked", "cmdline", "comm", "eid", "fd", "file", "grown", "pid",
-                 "private", "raw", "shmem", "start", "sum", "swap", "tables")  # fmt: skip
+                 "private", "raw", "shmem", "start", "sum", "swap", "tables", "then")  # fmt: skip
 
     def __init__(self, pid: int, comm: str, start: int, born: float) -> None:
         self.pid, self.comm, self.start, self.born = pid, comm, start, born
@@ -54,6 +54,7 @@ class _Process:
         self.cmdline: str | None = None
         self.checked = 0.0
         self.grown = 0  # anon at the last full look
+        self.then = 0  # anon when suspects were last looked for
 
     def values(self) -> Values:
         return (self.anon, self.file, self.shmem, self.swap, self.tables, self.adj, self.private, self.anon)
@@ -86,7 +87,8 @@ class ProcessSampler:
         self.seen_forks = 0
         self._next_id, self._free = next_id, descriptors
         self._known: dict[int, _Process] = {}
-        self._kernel: dict[int, float] = {}  # kernel threads: pid -> when looked at
+        self._names_seen: set[str] = set()  # entries of the directory that need no look: known, kernel threads, no pids
+        self._forgotten = 0.0
         self._names: dict[str, _Name] = {}
         self._brief = _Name(BRIEF, 0.0)
         self._brief.eid = -1
@@ -180,16 +182,16 @@ class ProcessSampler:
         if newest is not None and newest == self._last_pid and now - self._listed < TURN_SECONDS / 6:
             return
         self._last_pid, self._listed = newest, now
-        pids = {int(name) for name in os.listdir(self.proc) if name.isdecimal()}
-        for pid in pids - self._known.keys():
-            looked = self._kernel.get(pid)
-            if looked is not None and now - looked < TURN_SECONDS:
-                continue
-            process = self._meet(pid, now)
-            if process is not None:
+        if now - self._forgotten >= TURN_SECONDS:  # a kernel thread's number may be in other hands
+            self._forgotten = now
+            self._names_seen = {str(pid) for pid in self._known}
+        names = set(os.listdir(self.proc))
+        self._names_seen &= names
+        for name in names - self._names_seen:
+            self._names_seen.add(name)
+            pid = int(name) if name.isdecimal() else 0
+            if pid and pid not in self._known and (process := self._meet(pid, now)) is not None:
                 touched[pid] = process
-        for pid in self._kernel.keys() - pids:
-            del self._kernel[pid]
 
     def _meet(self, pid: int, now: float) -> _Process | None:
         base = f"{self.proc}/{pid}/"
@@ -204,8 +206,6 @@ class ProcessSampler:
         stat = _read(base + "stat", 1024)
         identity = stat_identity(stat) if stat else None
         if identity is None or identity.kernel_thread:
-            if identity is not None:
-                self._kernel[pid] = now
             if fd >= 0:
                 os.close(fd)
             return None
@@ -255,6 +255,11 @@ class ProcessSampler:
         if raw is None:
             return False
         process.checked = now
+        if process.fd < 0:  # without a descriptor nothing else tells that the pid is another process's by now
+            identity = stat_identity(_read(base + "stat", 1024) or b"")
+            if identity is None or identity.start_ticks != process.start:
+                self._gone(process, change)
+                return False
         before = process.values()
         detail = status_detail(raw)
         self._take(process, detail)
@@ -289,10 +294,15 @@ class ProcessSampler:
         if now - self._suspected < SUSPECT_SECONDS:
             return
         self._suspected = now
-        grown = [p for p in touched.values() if p.eid and p.anon >= SUSPECT_KIB]
-        for process in sorted(grown, key=lambda p: -p.anon)[:SUSPECTS]:
+        grown = []
+        for process in self._known.values():
+            growth, process.then = process.anon - process.then, process.anon
+            if process.eid and growth >= SUSPECT_KIB:
+                grown.append((growth, process))
+        for _, process in sorted(grown, key=lambda one: -one[0])[:SUSPECTS]:
             raw = _read(f"{self.proc}/{process.pid}/smaps_rollup", 4096)
             process.private = rollup_private_kib(raw) if raw else None
+            touched[process.pid] = process
 
     # -- who belongs where --------------------------------------------------------------------------------------------
 
@@ -334,6 +344,7 @@ class ProcessSampler:
             change.gone.append(process.eid)
         # The next look at the list may find the pid in other hands.
         self._last_pid = None
+        self._names_seen.discard(str(process.pid))
 
     def _drop_fd(self, process: _Process) -> None:
         if process.fd >= 0:
