@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomsight.cli.main import cli
-from oomsight.record import codec
+from oomsight.record import chunk, codec
 from oomsight.record.cmdline import masked
 from oomsight.record.fields import FIELDS, UNLIMITED
 from oomsight.record.gather import Gatherer
+from oomsight.record.journal import add_row
 from oomsight.record.model import Change
 from oomsight.record.pace import Pace, Reading, decide
 from oomsight.record.tiers import TIERS, StoredFile, combine, expired
@@ -57,7 +58,7 @@ def read(path, field: str = "rss_anon_bytes"):
 
 @given(st.lists(st.tuples(*[VALUE] * PROCESS), min_size=1, max_size=20))
 def test_what_is_packed_comes_back(rows) -> None:
-    builder, before = codec.ChunkBuilder(), None
+    builder, before = chunk.ChunkBuilder(), None
     for i, row in enumerate(rows):
         builder.begin_row(i * 1000, WALL + i * 1000)
         if data := codec.event(before, row):
@@ -66,18 +67,21 @@ def test_what_is_packed_comes_back(rows) -> None:
     if not builder.entities():
         return
     body = builder.body(3)
-    head = codec.chunk_head(body[: codec.HEAD_BYTES])
-    index = codec.chunk_index(head, body)
+    head = chunk.chunk_head(body[: chunk.HEAD_BYTES])
+    times, index = chunk.chunk_front(head, body)
+    place = index.place(7)
+    start = head.streams_at + index.starts[place]
+    stream = chunk.stream_of(index, place, body[start : start + (index.lengths[place] >> 1)])
     seen: list = [(None,) * PROCESS] * len(rows)
-    for at, values in codec.events(codec.chunk_stream(head, index, body, index.place(7)), "process"):
+    for at, values in codec.events(stream, "process"):
         seen[at:] = [tuple(map(codec.plain, values[:PROCESS]))] * (len(rows) - at)
     assert seen == rows
-    assert codec.chunk_times(head, body) == [i * 1000 for i in range(len(rows))]
+    assert times == [i * 1000 for i in range(len(rows))]
 
 
 @given(st.binary(max_size=200))
 def test_damaged_bytes_raise_one_error_only(data) -> None:
-    for read_it in (codec.chunk_head, codec.decode_row, lambda d: list(codec.events(d, "process"))):
+    for read_it in (chunk.chunk_head, lambda d: add_row(chunk.ChunkBuilder(), d), lambda d: list(codec.events(d, "process"))):
         try:
             read_it(data)
         except codec.DamagedError:

@@ -31,6 +31,7 @@ EXAMPLES: Final = (
     ("oomsight history --by name --format csv > names.csv", "for a spreadsheet"),
 )
 KINDS: Final = ("host", "process", "name", "unit", "container", "cgroup")
+SEEN_POINTS: Final = 1000  #: more is not seen in a line, a table or a picture
 HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
                       "swap_free_bytes", "psi_some_pct")  # fmt: skip
 
@@ -46,7 +47,7 @@ HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_
 @click.option("--around", metavar="INCIDENT", help="The minutes before a stored kill: its id, or 'last'.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Rows of a list.")
 @click.option("--points", type=click.IntRange(2, 1_000_000), metavar="N",
-              help="At most N samples of each figure, peaks kept.  [default: all; 1,000 in pictures]")
+              help="At most N samples of each figure, peaks kept.  [default: all; for people 1,000]")
 @click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw it: FILE.svg, or FILE.png.")
 @click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
               help="The recorder's directory.  [default: this host's]")
@@ -78,7 +79,7 @@ def command(
         raise click.UsageError("--since must be before --until")
     if around is not None:
         return _around(history, around, incidents, top, show)
-    question = _Question(history, low, high, points if plot is None else points or 1000)
+    question = _Question(history, low, high, points or (SEEN_POINTS if show.for_people or plot else None))
     if who is None and kind not in {None, "host"}:
         assert kind is not None
         return _list(question, kind, fields, top, show)
@@ -154,12 +155,11 @@ class _Question:
         found = []
         for entity in entities:
             usual = HOST_FIELDS if entity.kind == "host" else (MAIN[stored_kind(entity.kind)],)
-            for field in fields or usual:
-                try:
-                    series = self.history.series(entity, field, self.since, self.until, self.points)
-                    found.append((entity, field, series))
-                except ValueError as error:
-                    raise click.UsageError(f"--field: {error}") from None
+            try:
+                several = self.history.several(entity, fields or usual, self.since, self.until, self.points)
+            except ValueError as error:
+                raise click.UsageError(f"--field: {error}") from None
+            found += [(entity, field, series) for field, series in several.items()]
         return found
 
 
@@ -211,12 +211,12 @@ def _around(history: History, wanted: str, incidents: str | None, top: int, show
     if not show.for_people:
         everything = question.host()
         for kind in ("name", "cgroup"):
-            everything += history.entities(kind, since, until)[:top]
+            everything += history.entities(kind, since, until, top)
         show.series(since, until, question.series(everything, ()))
         return Exit.OK
     blocks: list[Block] = [Heading(f"Before {row.id}, {moment_words(kill)}", 1), Paragraph(row.headline)]
     for kind, field in (("process", "rss_anon_bytes"), ("cgroup", "working_set_bytes")):
-        grown = [(s.values[-1] - s.values[0], e, s) for e in history.entities(kind, since, until)[:50]
+        grown = [(s.values[-1] - s.values[0], e, s) for e in history.entities(kind, since, until, 50)
                  if len(s := history.series(e, field, since, until, 600)) > 1]  # fmt: skip
         best = sorted((one for one in grown if one[0] >= GROWN_BYTES), key=lambda one: -one[0])[:top]
         exact = [replace(e, first_main=s.values[0], peak_main=max(s.values), last_main=s.values[-1])
@@ -225,7 +225,7 @@ def _around(history: History, wanted: str, incidents: str | None, top: int, show
         if exact:
             title = "processes" if kind == "process" else "cgroups"
             blocks += [Heading(f"Which {title} grew in the {BEFORE_SECONDS / 60:.0f} minutes before"),
-                       *table_of(exact, lines, field, len(exact))]  # fmt: skip
+                       *table_of(exact, lines, field)]  # fmt: skip
     from oomsight.sinks.history_words import picture_blocks
     from oomsight.sources.history import HistoryError
 
@@ -242,8 +242,7 @@ def _list(question: _Question, kind: str, fields: tuple[str, ...], top: int, sho
     from oomsight.sinks.blocks import Heading, Paragraph
     from oomsight.sinks.history_words import table_of
 
-    everything = question.history.entities(kind, question.since, question.until)
-    entities, field = everything[:top], MAIN[stored_kind(kind)]
+    entities, field = question.history.entities(kind, question.since, question.until, top), MAIN[stored_kind(kind)]
     if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
         show.series(question.since, question.until, question.series(entities, fields))
         return Exit.OK
@@ -259,7 +258,7 @@ def _list(question: _Question, kind: str, fields: tuple[str, ...], top: int, sho
     span = question.history.span()
     since = max(question.since, span[0] if span else 0)
     lines = [_line(question, e, since, show) for e in entities]
-    show.blocks([Heading(title, 1), *table_of(entities, lines, field, len(everything))])
+    show.blocks([Heading(title, 1), *table_of(entities, lines, field)])
     return Exit.OK
 
 
@@ -274,7 +273,7 @@ def _growth_blocks(question: _Question, since: float, top: int, show: Show) -> l
     if not grown:
         return []
     lines = [_line(question, e, since, show) for e in grown]
-    return [Heading("Who grew most, by name"), *table_of(grown, lines, "rss_anon_bytes", len(grown))]
+    return [Heading("Who grew most, by name"), *table_of(grown, lines, "rss_anon_bytes")]
 
 
 def _line(question: _Question, entity: Entity, since: float, show: Show) -> str:

@@ -66,12 +66,11 @@ def choose(held: Sequence[S], since: float, until: float, max_points: int | None
     return sorted(chosen, key=lambda one: one[0].first)
 
 
-def key_of(words: dict[str, Any], boot: str) -> str:
-    """What names an entity in every part of the history."""
-    kind = words.get("kind")
+def key_of(kind: str, ident: str, boot: str) -> str:
+    """What names an entity in every part of the history; *ident* is what tells it from others of its kind."""
     if kind == "process":
-        return f"process:{boot[:12]}:{words.get('pid')}:{words.get('start')}"
-    return "host" if kind == "host" else f"{kind}:{words.get('name')}"
+        return f"process:{boot[:12]}:{ident}"
+    return f"{kind}:{ident}" if ident else kind
 
 
 def entity_of(kind: str, key: str, words: dict[str, Any], shift_ms: int) -> Entity:

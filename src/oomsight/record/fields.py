@@ -34,10 +34,10 @@ class Field(NamedTuple):
 def _host() -> tuple[Field, ...]:
     info, vm, psi = "/proc/meminfo", "/proc/vmstat", "/proc/pressure/memory"
     return (
+        Field("anon_bytes", "max", "anonymous memory in RAM", f"{info} AnonPages"),
         Field("mem_total_bytes", "last", "RAM the kernel manages", f"{info} MemTotal"),
         Field("mem_available_bytes", "min", "what can be had without swapping, by the kernel", f"{info} MemAvailable"),
         Field("mem_free_bytes", "min", "unused RAM", f"{info} MemFree"),
-        Field("anon_bytes", "max", "anonymous memory in RAM", f"{info} AnonPages"),
         Field("file_bytes", "max", "page cache and buffers, without shmem", f"{info} Cached + Buffers - Shmem"),
         Field("shmem_bytes", "max", "shared memory and tmpfs", f"{info} Shmem"),
         Field("slab_reclaimable_bytes", "max", "kernel caches that can shrink", f"{info} SReclaimable"),
@@ -95,6 +95,7 @@ FIELDS: Final[dict[str, tuple[Field, ...]]] = {
         Field("started", "last", "processes of this name seen so far", "/proc/PID/stat"),
     ),
     "cgroup": (
+        Field("working_set_bytes", "max", "usage - inactive_file, as the kubelet counts", "both files"),
         Field("usage_bytes", "max", "what is charged", "memory.current; v1 memory.usage_in_bytes"),
         Field("limit_bytes", "last", "at which the kernel kills", "memory.max; v1 memory.limit_in_bytes"),
         Field("high_bytes", "last", "above which it is throttled (v2)", "memory.high"),
@@ -104,7 +105,6 @@ FIELDS: Final[dict[str, tuple[Field, ...]]] = {
         Field("shmem_bytes", "max", "shared memory and tmpfs", "memory.stat shmem; v1 total_shmem"),
         Field("kernel_bytes", "max", "kernel memory", "memory.stat kernel (5.18+), slab; v1 memory.kmem.*"),
         Field("inactive_file_bytes", "max", "page cache that goes first", "memory.stat inactive_file"),
-        Field("working_set_bytes", "max", "usage - inactive_file, as the kubelet counts", "both files"),
         Field("floor_working_set_bytes", "min", "the lowest working set of a step", "both files"),
         Field("swap_bytes", "max", "in swap", "memory.swap.current; v1 memory.stat total_swap"),
         Field("swap_limit_bytes", "last", "swap it may use (v1: with memory)", "memory.swap.max; v1 memory.memsw.*"),
@@ -122,18 +122,18 @@ FIELDS: Final[dict[str, tuple[Field, ...]]] = {
         Field("managed_bytes", "last", "pages of the zone", "/proc/zoneinfo managed"),
     ),
     "swap": (
-        Field("size_bytes", "last", "size of the device or file", "/proc/swaps Size"),
         Field("used_bytes", "max", "of it in use", "/proc/swaps Used"),
+        Field("size_bytes", "last", "size of the device or file", "/proc/swaps Size"),
         Field("priority", "last", "higher is used first", "/proc/swaps Priority"),
     ),
 }  # fmt: skip
-"""Kind of stored entity -> its figures. Adding a figure at the end of a kind keeps old stores readable."""
+"""Kind of stored entity -> its figures. Figures added at the end of a kind keep old stores readable."""
 
 MAIN: Final = {
     "host": "anon_bytes", "process": "rss_anon_bytes", "name": "rss_anon_bytes", "cgroup": "working_set_bytes",
     "zone": "free_bytes", "swap": "used_bytes",
 }  # fmt: skip
-"""The figure of a kind that answers "how big", shown where none is asked for."""
+"""The figure of a kind that answers "how big", shown where none is asked for; always the first of its kind."""
 
 DERIVED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "process": {"need_bytes": ("rss_anon_bytes", "rss_shmem_bytes", "swap_bytes", "pgtables_bytes"),

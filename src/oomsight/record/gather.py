@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.record.codec import main_of
 from oomsight.record.model import Change
 from oomsight.record.tiers import Tier, combine, step_of
 
@@ -60,7 +59,7 @@ class Gatherer:
                 self._gone.add(entity)
             elif entity in acc:
                 kind, values = acc[entity]
-                if kind == "process" and (main_of(kind, values) or 0) < BIG_KIB:
+                if kind == "process" and (values[0] or 0) < BIG_KIB:
                     del acc[entity], self._now[entity]
                 else:
                     self._gone.add(entity)

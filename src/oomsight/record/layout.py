@@ -64,15 +64,70 @@ def parse_begin(body: bytes) -> Begin:
         raise DamagedError("begins with another record") from None
 
 
+class Description(NamedTuple):
+    """Who an entity is, its words not yet unpacked."""
+
+    kind: str
+    ident: str  #: what tells it from others of its kind
+    text: str  #: JSON
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """Everything that is known of it."""
+        try:
+            return dict(json.loads(self.text))
+        except (ValueError, TypeError):
+            raise DamagedError("a description of another shape") from None
+
+
+Words = dict[int, Description]
+"""The descriptions of a file, by number of the entity."""
+
+
+def ident_of(words: Mapping[str, Any]) -> str:
+    """What tells an entity from others of its kind in one boot: a process's pid and start, a name, a path."""
+    if words.get("kind") == "process":
+        return f"{words.get('pid')}:{words.get('start')}"
+    if words.get("kind") == "host":  # whatever it is called
+        return ""
+    return json.dumps(str(words.get("name", "")))[1:-1]
+
+
 def entities_record(entities: Iterable[tuple[int, Mapping[str, Any]]]) -> bytes:
-    """Descriptions of entities; a later one of the same number replaces an earlier one."""
-    text = json.dumps([[number, dict(words)] for number, words in entities], separators=(",", ":"))
-    return record(ENTITIES, zlib.compress(text.encode("ascii"), 6))
+    """Descriptions of entities, a line each; a later one of the same number replaces an earlier one."""
+    lines = (
+        f"{number}\t{words.get('kind')}\t{ident_of(words)}\t{json.dumps(dict(words), separators=(',', ':'))}"
+        for number, words in entities
+    )
+    return record(ENTITIES, zlib.compress("\n".join(lines).encode("ascii"), 6))
 
 
-def parse_entities(body: bytes) -> list[tuple[int, dict[str, Any]]]:
-    """Descriptions as :func:`entities_record` wrote them. Raises :class:`DamagedError`."""
+def entities_text(body: bytes) -> str:
+    """The lines of :func:`entities_record`, each ended. Raises :class:`DamagedError`."""
     try:
-        return [(int(number), dict(words)) for number, words in json.loads(zlib.decompress(body))]
-    except (ValueError, TypeError, zlib.error):
+        return zlib.decompress(body).decode("ascii") + "\n"
+    except (ValueError, zlib.error):
         raise DamagedError("descriptions of another shape") from None
+
+
+def parse_entities(text: str) -> Words:
+    """The descriptions in such lines, a later one in place of an earlier one. Raises :class:`DamagedError`."""
+    found: Words = {}
+    try:
+        for line in text.split("\n")[:-1]:
+            number, kind, ident, rest = line.split("\t", 3)
+            found[int(number)] = Description(kind, ident, rest)
+    except ValueError:
+        raise DamagedError("descriptions of another shape") from None
+    return found
+
+
+def numbers_of(text: str, kind: str, ident: str) -> list[int]:
+    """The numbers under which one entity is described in such lines, without unpacking the others."""
+    found, needle, at = set(), f"\t{kind}\t{ident}\t", 0
+    while (at := text.find(needle, at)) >= 0:
+        begin = text.rfind("\n", 0, at) + 1
+        if text[begin:at].isdecimal():
+            found.add(int(text[begin:at]))
+        at += len(needle)
+    return sorted(found)

@@ -165,7 +165,7 @@ def swap_devices(text: str) -> list[tuple[str, Values]]:
         words = line.split()
         if len(words) >= 5:
             try:
-                found.append((words[0], (int(words[-3]), int(words[-2]), int(words[-1]))))
+                found.append((words[0], (int(words[-2]), int(words[-3]), int(words[-1]))))
             except ValueError:
                 continue
     return found

@@ -29,8 +29,8 @@ _HOUR, _DAY = 3600.0, 86400.0
 TIERS: Final = (
     Tier(0, 1, 2 * _HOUR, 120, 600, 0.35),
     Tier(1, 10, 2 * _DAY, 120, 3 * _HOUR, 0.25),
-    Tier(2, 60, 14 * _DAY, 120, _DAY, 0.25),
-    Tier(3, 600, 400 * _DAY, 72, 14 * _DAY, 0.15),
+    Tier(2, 60, 14 * _DAY, 60, _DAY, 0.25),
+    Tier(3, 600, 400 * _DAY, 24, 14 * _DAY, 0.15),
 )
 """Finest first."""
 

@@ -111,8 +111,13 @@ def csv_text(rows: Iterator[tuple[Any, ...]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
+    safe: dict[tuple[Any, ...], list[str]] = {}  # who and what repeat from row to row
     for moment, *rest, value in rows:
-        writer.writerow([iso(moment), *map(csv_cell, rest), number(value)])
+        who = tuple(rest)
+        cells = safe.get(who)
+        if cells is None:
+            cells = safe[who] = [csv_cell(one) for one in rest]
+        writer.writerow([iso(moment), *cells, number(value)])
     return out.getvalue()
 
 

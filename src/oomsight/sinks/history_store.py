@@ -17,22 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from oomsight.record.codec import (
-    CHUNK,
-    MAGIC,
-    ROW,
-    ChunkBuilder,
-    DamagedError,
-    chunk_head,
-    encode_row,
-    event,
-    kind_code,
-    main_of,
-    record,
-    records,
-)
+from oomsight.record.chunk import ChunkBuilder, chunk_head
+from oomsight.record.codec import CHUNK, MAGIC, ROW, DamagedError, coded, event, kind_code, record, records
 from oomsight.record.gather import Gatherer, TierRow
-from oomsight.record.journal import read_journal
+from oomsight.record.journal import encode_row, read_journal
 from oomsight.record.layout import (
     DIRECTORY,
     LOCK,
@@ -41,6 +29,7 @@ from oomsight.record.layout import (
     begin_record,
     entities_record,
     journal_name,
+    parse_entities,
     parse_name,
 )
 from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
@@ -238,18 +227,19 @@ class _TierLog:
             parts += [(e, kind, values) for e, (kind, values) in self.gatherer.held.items() if e not in changed]
         builder = self._builder
         builder.begin_row(row.boot_ms, row.wall_ms)
-        coded: list[tuple[int, int, bytes]] = []
+        written: list[tuple[int, int, bytes]] = []
         for entity, kind, values in parts:
             data = event(self._in_chunk.get(entity), values)
             if data:
                 self._in_chunk[entity] = values
-                builder.add(entity, kind, data, main_of(kind, values))
-                coded.append((entity, kind_code(kind), data))
+                code = kind_code(kind)
+                builder.put(entity, code, data, coded(values[0]))
+                written.append((entity, code, data))
         for entity, kind in row.gone:
             if self._in_chunk.pop(entity, None) is not None:
                 builder.add(entity, kind, b"", None)
-                coded.append((entity, kind_code(kind), b""))
-        self._journal_row(encode_row(row.boot_ms, row.wall_ms, coded), [entity for entity, _, _ in coded])
+                written.append((entity, kind_code(kind), b""))
+        self._journal_row(encode_row(row.boot_ms, row.wall_ms, written), [entity for entity, _, _ in written])
         full = len(builder) >= self.tier.chunk_rows
         if full or (builder.times[-1] - builder.times[0]) > self.tier.file_seconds * 1000:
             self._pack()
@@ -385,10 +375,12 @@ class _TierLog:
             if data:
                 raise DamagedError("it does not begin like a journal")
             return
-        begin, builder, words = read_journal(data)
-        if len(builder) and begin.journal != self._last_packed():
+        begin, text, rows = journal = read_journal(data)
+        if rows and begin.journal != self._last_packed():
+            builder, words = journal.builder(), parse_entities(text)
+
             def known(new: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
-                return [(entity, words[entity]) for entity in new if entity in words]
+                return [(entity, words[entity].words) for entity in new if entity in words]
 
             self._append_chunk(builder, known, begin.boot, begin.journal)
         # This run's chunks get a file of their own: numbers of entities begin anew with every run.

@@ -83,7 +83,7 @@ def entity_words(entity: Entity) -> str:
     return mark(entity.name, kinds.get(entity.kind, Kind.COMM))
 
 
-def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str, total: int) -> list[Block]:
+def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str) -> list[Block]:
     """Many entities at a glance: first, highest, last, and how it went."""
     columns = (
         Column("who", flexible=True), Column("first", right=True, drop=3), Column("peak", right=True),
@@ -94,8 +94,7 @@ def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str, total
              figure_words(e.last_main, field), change_words(e.first_main, e.last_main, field), line))
         for e, line in zip(entities, lines, strict=True)
     )  # fmt: skip
-    more = f"{total - len(rows):,} more; --top N shows them" if total > len(rows) else None
-    return [Table(columns, rows, more)]
+    return [Table(columns, rows)]
 
 
 def series_blocks(

@@ -9,8 +9,10 @@ down, machine suspended) is a gap in the times.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from oomsight.record.answers import (
     choose,
@@ -23,14 +25,30 @@ from oomsight.record.answers import (
     summed,
     thinned,
 )
-from oomsight.record.codec import KINDS, DamagedError, chunk_stream, events, stream_of
+from oomsight.record.codec import KINDS, DamagedError, events
 from oomsight.record.fields import FIELDS, field_names, parts_of, shown, stored_kind
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
-from oomsight.sources.history_files import Chunk, HistoryError, Shelf
+from oomsight.sources.history_files import Chunk, File, HistoryError, Shelf
 from oomsight.trend.series import Series
 
 __all__ = ["History", "HistoryError", "default_directory"]
+
+
+_LIST_POINTS: Final = 480  #: how fine the chunks are that a list is made of
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What is known of an entity of a list so far; main figures are coded."""
+
+    number: int
+    chunk: Chunk
+    first: float
+    last: float
+    first_main: int
+    peak: int
+    last_main: int
 
 
 class History:
@@ -54,46 +72,30 @@ class History:
             return None
         return min(chunk.first for chunk in self._shelf.chunks), max(chunk.last for chunk in self._shelf.chunks)
 
-    def entities(self, kind: str, since: float, until: float) -> list[Entity]:
+    def entities(self, kind: str, since: float, until: float, most: int | None = None) -> list[Entity]:
         """
-        Everything of *kind* on record in a period, biggest peak first: host, process, name, unit, container, cgroup
-        (and zone, swap). First, peak and last figures are those of the chunks that touch the period.
+        Everything of *kind* on record in a period, biggest peak first, at most *most*: host, process, name, unit,
+        container, cgroup (and zone, swap). First, peak and last figures are those of the chunks that touch the period.
         """
         stored = stored_kind(kind)
-        code = KINDS.index(stored)
-        found: dict[str, Entity] = {}
-        for chunk, low, high in choose(self._shelf.chunks, since, until, 480):
-            if not self._shelf.load(chunk) or chunk.last < low or chunk.first > high:
-                continue
-            assert chunk.index is not None
-            index, words, times = chunk.index, self._shelf.words(chunk.file), self._shelf.times(chunk)
-            sign = -1 if stored == "zone" else 1
-            for place, number in enumerate(index.entities):
-                if index.kinds[place] != code or number not in words:
-                    continue
-                first = (times[index.first_rows[place]] + chunk.shift_ms) / 1000
-                end = index.gone_rows[place]
-                last = (times[min(end, len(times)) - 1] + chunk.shift_ms) / 1000
-                if last < low or first > high:
-                    continue
-                mains = [main_figure(stored, column[place]) for column in (index.firsts, index.peaks, index.lasts)]
-                key = key_of(words[number], chunk.file.boot)
-                before = found.get(key)
-                if before is None:
-                    made = entity_of(stored, key, words[number], chunk.shift_ms)
-                    found[key] = replace(made, first=first, last=last, first_main=mains[0], peak_main=mains[1],
-                                         last_main=mains[2])  # fmt: skip
-                    continue
-                peaks = [peak for peak in (before.peak_main, mains[1]) if peak is not None]
-                found[key] = replace(
-                    entity_of(stored, key, words[number], chunk.shift_ms) if last >= (before.last or 0) else before,
-                    first=min(before.first or first, first), last=max(before.last or last, last),
-                    first_main=before.first_main if (before.first or 0) <= first else mains[0],
-                    last_main=mains[2] if last >= (before.last or 0) else before.last_main,
-                    peak_main=max(peaks, key=lambda peak: sign * peak) if peaks else None,
-                )  # fmt: skip
-        made_of = [entity for one in found.values() if (entity := looked_at_as(one, kind)) is not None]
-        return sorted(made_of, key=lambda e: -(e.peak_main or 0))
+        found: dict[str, _Sum] = {}
+        for chunk, low, high in choose(self._shelf.chunks, since, until, _LIST_POINTS):
+            if self._shelf.load(chunk) and chunk.last >= low and chunk.first <= high:
+                self._sum_up(chunk, stored, low, high, found)
+        sign = -1 if stored == "zone" else 1  # the scarcest zone first
+        ordered = sorted(found.items(), key=lambda one: -sign * one[1].peak)
+        whole: list[Entity] = []
+        for key, one in ordered:
+            words = self._shelf.words(one.chunk.file)[one.number].words
+            entity = looked_at_as(entity_of(stored, key, words, one.chunk.shift_ms), kind)
+            if entity is not None:
+                first, peak, last = (main_figure(stored, coded) for coded in (one.first_main, one.peak, one.last_main))
+                whole.append(replace(entity, first=one.first, last=one.last, first_main=first, peak_main=peak,
+                                     last_main=last))  # fmt: skip
+                if len(whole) == most:
+                    break
+        self._shelf.close()
+        return whole
 
     def series(
         self, entity: Entity, field: str, since: float, until: float, max_points: int | None = None
@@ -104,37 +106,46 @@ class History:
 
         Raises :class:`ValueError` for a field its kind does not have.
         """
-        if field not in field_names(entity.kind):
-            raise ValueError(f"{entity.kind} has no {field}; there are: {', '.join(field_names(entity.kind))}")
-        parts = parts_of(entity.kind, field)
-        stored = stored_kind(entity.kind)
-        scale = FIELDS[stored][parts[0]].scale
-        rule = FIELDS[stored][parts[0]].rule
-        rows: list[tuple[float, float]] = []
+        return self.several(entity, [field], since, until, max_points)[field]
+
+    def several(
+        self, entity: Entity, fields: Sequence[str], since: float, until: float, max_points: int | None = None
+    ) -> dict[str, Series]:
+        """As :meth:`series`, several figures at once: by field."""
+        stored, known = stored_kind(entity.kind), field_names(entity.kind)
+        for field in fields:
+            if field not in known:
+                raise ValueError(f"{entity.kind} has no {field}; there are: {', '.join(known)}")
+        parts = [parts_of(entity.kind, field) for field in fields]
+        rows: list[list[tuple[float, float]]] = [[] for _ in fields]
         restarts: list[float] = []
         went, step = False, 0.0
         for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
-            numbers = self._numbers(chunk, entity)
+            numbers = self._numbers(chunk.file, entity)
             if not numbers or not self._shelf.load(chunk):
                 continue
-            step = max(step, TIERS[chunk.file.tier].step_seconds)
-            times = self._shelf.times(chunk)
+            step = max(step, TIERS[chunk.tier].step_seconds)
+            moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
+            begin, end = bisect_left(moments, low), bisect_right(moments, high)
             for number in numbers:
-                for row, end, value in self._steps(chunk, number, stored, parts):
-                    if value is None:
-                        went = went or row < 0
+                for row, stop, values in self._stretches(chunk, number, stored, parts):
+                    if values is None:
+                        went = True
                         continue
-                    number_shown = shown(value, scale)
-                    assert number_shown is not None
-                    moments = [(moment + chunk.shift_ms) / 1000 for moment in times[row:end]]
-                    if went and moments and rows:
-                        restarts.append(moments[0])
+                    if went and rows[0]:
+                        restarts.append(moments[row])
                     went = False
-                    rows += [(moment, number_shown) for moment in moments if low <= moment <= high]
-        rows.sort(key=lambda row: row[0])
-        rows = thinned(once(rows), max_points, rule)
+                    for out, value in zip(rows, values, strict=True):
+                        if value is not None:
+                            out += [(moment, value) for moment in moments[max(row, begin) : min(stop, end)]]
+        self._shelf.close()
         kept = tuple(moment for moment in restarts if since <= moment <= until)
-        return Series([row[0] for row in rows], [row[1] for row in rows], kept, step or None)
+        answer = {}
+        for field, part, out in zip(fields, parts, rows, strict=True):
+            out.sort(key=lambda row: row[0])
+            found = thinned(once(out), max_points, FIELDS[stored][part[0]].rule)
+            answer[field] = Series([row[0] for row in found], [row[1] for row in found], kept, step or None)
+        return answer
 
     def at(self, moment: float) -> Picture:
         """The machine at the nearest sample at or before *moment*. Raises :class:`HistoryError` before the first."""
@@ -143,8 +154,8 @@ class History:
             raise HistoryError(f"{self.path}: nothing was recorded before then")
         newest = max(min(chunk.last, moment) for chunk in candidates)
         # Of those that reach as near as any (within their own step), the finest.
-        near = [c for c in candidates if min(c.last, moment) >= newest - TIERS[c.file.tier].step_seconds]
-        for chunk in sorted(near, key=lambda c: (c.file.tier, -min(c.last, moment))):
+        near = [c for c in candidates if min(c.last, moment) >= newest - TIERS[c.tier].step_seconds]
+        for chunk in sorted(near, key=lambda c: (c.tier, -min(c.last, moment))):
             if self._shelf.load(chunk):
                 return self._picture(chunk, moment)
         raise HistoryError(f"{self.path}: what was recorded then is damaged")
@@ -154,57 +165,84 @@ class History:
         found: list[float] = []
         for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
             if self._shelf.load(chunk):
-                found += [m for ms in self._shelf.times(chunk) if low <= (m := (ms + chunk.shift_ms) / 1000) <= high]
+                found += [m for ms in chunk.times if low <= (m := (ms + chunk.shift_ms) / 1000) <= high]
+        self._shelf.close()
         return sorted(set(found))
 
-    def _numbers(self, chunk: Chunk, entity: Entity) -> list[int]:
-        """Numbers that *entity* has in a chunk's file; one that went and came again has several."""
-        boot, words = chunk.file.boot, self._shelf.words(chunk.file)
-        kind = stored_kind(entity.kind)
-        return [n for n, text in words.items() if text.get("kind") == kind and key_of(text, boot) == entity.key]
+    # -----------------------------------------------------------------------------------------------------------------
 
-    def _steps(
-        self, chunk: Chunk, number: int, kind: str, parts: tuple[int, ...]
-    ) -> Iterator[tuple[int, int, int | None]]:
-        """(first row, end, sum of the parts) of each stretch of equal values; ``None`` = not known; row -1: it went."""
+    def _sum_up(self, chunk: Chunk, kind: str, low: float, high: float, found: dict[str, _Sum]) -> None:
+        """Add what a chunk says of each entity of a kind."""
+        index, words, boot = chunk.index, self._shelf.words(chunk.file), chunk.file.boot
+        assert index is not None
+        code, lowest = KINDS.index(kind), kind == "zone"
+        moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
+        for place in [place for place, one in enumerate(index.kinds) if one == code]:
+            first = moments[index.first_rows[place]]
+            last = moments[min(index.gone_rows[place], len(moments)) - 1]
+            one = words.get(number := index.entities[place])
+            if last < low or first > high or one is None:
+                continue
+            key = key_of(one.kind, one.ident, boot)
+            now = _Sum(number, chunk, first, last, index.firsts[place], index.peaks[place], index.lasts[place])
+            before = found.get(key)
+            if before is None:
+                found[key] = now
+                continue
+            if first < before.first:
+                before.first, before.first_main = first, now.first_main
+            if last >= before.last:
+                before.last, before.last_main, before.number, before.chunk = last, now.last_main, number, chunk
+            before.peak = min(before.peak, now.peak) if lowest else max(before.peak, now.peak)
+
+    def _numbers(self, file: File, entity: Entity) -> list[int]:
+        """Numbers that *entity* has in a file; one that went and came again has several."""
+        kind, _, ident = entity.key.partition(":")
+        if kind == "process":
+            boot, _, ident = ident.partition(":")
+            if not file.boot.startswith(boot):
+                return []
+        return self._shelf.numbers(file, kind, ident)
+
+    def _stretches(
+        self, chunk: Chunk, number: int, kind: str, parts: Sequence[tuple[int, ...]]
+    ) -> Iterator[tuple[int, int, list[float | None] | None]]:
+        """(first row, end, figures) of each stretch of equal values; ``None`` in place of the figures: it went."""
         assert chunk.index is not None
-        assert chunk.body is not None
         place = chunk.index.place(number)
         if place is None:
             return
+        scales = [FIELDS[kind][part[0]].scale for part in parts]
         row: int | None = None
-        value: int | None = None
+        shown_now: list[float | None] = []
         try:
-            stream = chunk_stream(chunk.head, chunk.index, chunk.body, place)
-            for now, values in events(stream, kind):
+            for now, values in events(self._shelf.stream(chunk, place), kind):
                 if row is not None:
-                    yield row, now, value
+                    yield row, now, shown_now
                 if values is None:
-                    yield -1, -1, None
+                    yield now, now, None
                     row = None
                     continue
                 row = now
-                value = summed([values[part] for part in parts])
+                shown_now = [shown(summed([values[i] for i in part]), scale)
+                             for part, scale in zip(parts, scales, strict=True)]  # fmt: skip
         except DamagedError:
             self._shelf.damaged += 1
         if row is not None:
-            yield row, chunk.head.rows, value
+            yield row, chunk.head.rows, shown_now
 
     def _picture(self, chunk: Chunk, moment: float) -> Picture:
-        assert chunk.index is not None
-        assert chunk.body is not None
-        times, index, words = self._shelf.times(chunk), chunk.index, self._shelf.words(chunk.file)
-        row = sum((ms + chunk.shift_ms) / 1000 <= moment for ms in times) - 1
+        index, words = chunk.index, self._shelf.words(chunk.file)
+        assert index is not None
+        row = sum((ms + chunk.shift_ms) / 1000 <= moment for ms in chunk.times) - 1
         found: dict[str, list[tuple[Entity, dict[str, float]]]] = {}
-        start = chunk.head.streams_at
-        for place, number in enumerate(index.entities):
-            length = index.lengths[place]
-            blob, start = chunk.body[start : start + (length >> 1)], start + (length >> 1)
-            if index.first_rows[place] > row or number not in words:
+        for place, stream in self._shelf.streams(chunk):
+            number = index.entities[place]
+            if index.first_rows[place] > row or index.gone_rows[place] <= row or number not in words:
                 continue
             kind, state = KINDS[index.kinds[place]], None
             try:
-                for now, values in events(stream_of(blob, bool(length & 1)), kind):
+                for now, values in events(stream, kind):
                     if now > row:
                         break
                     state = None if values is None else list(values)
@@ -212,14 +250,16 @@ class History:
                 self._shelf.damaged += 1
                 continue
             if state is not None:
-                key = key_of(words[number], chunk.file.boot)
-                entity = entity_of(kind, key, words[number], chunk.shift_ms)
+                one = words[number]
+                key = key_of(one.kind, one.ident, chunk.file.boot)
+                entity = entity_of(kind, key, one.words, chunk.shift_ms)
                 found.setdefault(kind, []).append((entity, figures(kind, state)))
+        self._shelf.close()
         host = found.get("host", [])
-        when = (times[row] + chunk.shift_ms) / 1000
+        when = (chunk.times[row] + chunk.shift_ms) / 1000
         others = [*found.get("zone", ()), *found.get("swap", ())]
         return Picture(
-            when, moment, TIERS[chunk.file.tier].step_seconds, host[0][1] if host else {}, found.get("process", []),
+            when, moment, TIERS[chunk.tier].step_seconds, host[0][1] if host else {}, found.get("process", []),
             found.get("name", []), found.get("cgroup", []), others,
         )  # fmt: skip
 

@@ -1,5 +1,5 @@
 """
-The files of a history, read: chunks by their heads, bodies when they are wanted, and the wall clock of each.
+The files of a history, read: chunks by their heads, the rest of them when it is wanted, and the wall clock of each.
 
 Any number of readers may be beside the one writer. What is damaged is left out and counted.
 """
@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from oomsight.record.codec import (
-    CHUNK,
-    ENTITIES,
-    HEAD_BYTES,
-    HEADER,
-    MAGIC,
-    ChunkHead,
-    DamagedError,
-    Index,
-    check,
-    chunk_head,
-    chunk_index,
-    chunk_times,
-    header,
+from oomsight.record.chunk import HEAD_BYTES, ChunkBuilder, ChunkHead, Index, chunk_front, chunk_head, stream_of
+from oomsight.record.codec import CHUNK, ENTITIES, HEADER, MAGIC, DamagedError, check, header
+from oomsight.record.journal import Journal, read_journal, row_times
+from oomsight.record.layout import (
+    Words,
+    entities_text,
+    journal_name,
+    numbers_of,
+    parse_begin,
+    parse_entities,
+    parse_name,
 )
-from oomsight.record.journal import read_journal
-from oomsight.record.layout import journal_name, parse_begin, parse_entities, parse_name
 from oomsight.record.tiers import TIERS
 
 
@@ -42,23 +36,23 @@ class File:
     path: str
     tier: int
     boot: str
-    words: dict[int, dict[str, Any]] | None = None
-    spots: list[tuple[int, int, int]] | None = None  #: of descriptions: (where, length, sum)
+    spots: list[tuple[int, int, int]] = field(default_factory=list)  #: of descriptions: (where, length, sum)
+    journal: Journal | None = None
+    text: str | None = None  #: lines of descriptions
+    words: Words | None = None
 
 
 @dataclass(slots=True)
 class Chunk:
-    """One chunk. Body, times and index are there once it is loaded (:meth:`Shelf.load`)."""
+    """One chunk. Times and index are there once it is loaded (:meth:`Shelf.load`)."""
 
     file: File
     start: int  #: of the body in the file
-    length: int
-    crc: int
     head: ChunkHead
     shift_ms: int = 0  #: what makes time since boot wall clock
-    body: bytes | None = None
-    times: list[int] | None = None
+    times: list[int] = field(default_factory=list)  #: milliseconds since boot
     index: Index | None = None
+    builder: ChunkBuilder | None = None  #: of a journal
 
     @property
     def tier(self) -> int:
@@ -82,7 +76,8 @@ class Shelf:
     def __init__(self, path: str) -> None:
         """Raises :class:`HistoryError` where there is nothing to read."""
         self.path = path
-        self.damaged = 0  #: chunks whose sum is wrong; they are left out
+        self.damaged = 0  #: parts that are left out
+        self._fds: dict[str, int] = {}
         try:
             names = os.listdir(self.path)
         except FileNotFoundError:
@@ -92,12 +87,81 @@ class Shelf:
         # Journals first: what is packed in the meantime is then seen twice, and known by its number, never missed.
         journals = [found for tier in TIERS if (found := self._journal(journal_name(tier.number)))]
         self.chunks: list[Chunk] = []
-        for name in sorted(filter(None, map(parse_name, [*names, *os.listdir(self.path)]))):
-            if not self.chunks or self.chunks[-1].file.path != os.path.join(self.path, str(name)):
-                self.chunks += self._scan(str(name), name.tier)
+        for name in sorted(set(filter(None, map(parse_name, [*names, *os.listdir(self.path)])))):
+            self.chunks += self._scan(str(name), name.tier)
         packed = {chunk.head.journal for chunk in self.chunks}
         self.chunks += [chunk for chunk in journals if chunk.head.journal not in packed]
         self._date()
+
+    def close(self) -> None:
+        """Give the open files back; what is asked for later opens them again."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
+
+    def load(self, chunk: Chunk) -> bool:
+        """Read the times and the index of a chunk; ``False`` = it is damaged or gone, and is not asked again."""
+        if chunk.index is not None:
+            return True
+        try:
+            if chunk.file.journal is not None:
+                chunk.builder = chunk.file.journal.builder()
+                chunk.times, chunk.index = chunk.builder.times, chunk.builder.index()
+            else:
+                front = self._piece(chunk.file.path, chunk.start, chunk.head.streams_at)
+                chunk.times, chunk.index = chunk_front(chunk.head, front)
+        except (OSError, DamagedError):
+            self.damaged += 1
+            self.chunks = [one for one in self.chunks if one is not chunk]
+            return False
+        return True
+
+    def stream(self, chunk: Chunk, place: int) -> bytes:
+        """The stream at *place* of a loaded chunk; empty = it is damaged."""
+        index = chunk.index
+        assert index is not None
+        if chunk.builder is not None:
+            return chunk.builder.stream(index.entities[place])
+        start = chunk.start + chunk.head.streams_at + index.starts[place]
+        try:
+            return stream_of(index, place, self._piece(chunk.file.path, start, index.lengths[place] >> 1))
+        except (OSError, DamagedError):
+            self.damaged += 1
+            return b""
+
+    def streams(self, chunk: Chunk) -> Iterator[tuple[int, bytes]]:
+        """(place, stream) of everything in a loaded chunk."""
+        index = chunk.index
+        assert index is not None
+        if chunk.builder is not None:
+            yield from ((place, chunk.builder.stream(entity)) for place, entity in enumerate(index.entities))
+            return
+        try:
+            data = self._piece(chunk.file.path, chunk.start + chunk.head.streams_at, index.starts[-1])
+        except OSError:
+            self.damaged += 1
+            return
+        for place, start in enumerate(index.starts[:-1]):
+            try:
+                yield place, stream_of(index, place, data[start : start + (index.lengths[place] >> 1)])
+            except DamagedError:
+                self.damaged += 1
+
+    def words(self, file: File) -> Words:
+        """Number -> description of every entity in a file."""
+        if file.words is None:
+            try:
+                file.words = parse_entities(self._text(file))
+            except DamagedError:
+                self.damaged += 1
+                file.words = {}
+        return file.words
+
+    def numbers(self, file: File, kind: str, ident: str) -> list[int]:
+        """Numbers that an entity has in a file: one that went and came again has several."""
+        return numbers_of(self._text(file), kind, ident)
+
+    # -----------------------------------------------------------------------------------------------------------------
 
     def _journal(self, name: str) -> Chunk | None:
         path = os.path.join(self.path, name)
@@ -106,18 +170,33 @@ class Shelf:
                 data = file.read()
         except OSError:
             return None
-        if not _ours(path, data):
+        if not data or not _ours(path, data):
             return None
         try:
-            begin, builder, words = read_journal(data)
-            if not len(builder):
+            journal = read_journal(data)
+            if not journal.rows:
                 return None
-            body = builder.body(begin.journal)
-            file_ = File(path, begin.tier, begin.boot, words)
-            return Chunk(file_, 0, len(body), 0, chunk_head(body), body=body)
+            first, (last, wall) = row_times(journal.rows[0])[0], row_times(journal.rows[-1])
         except DamagedError:
             self.damaged += 1
             return None
+        begin = journal.begin
+        head = ChunkHead(begin.journal, wall, first, last, len(journal.rows), 0, 0, 0, 0, 0)
+        return Chunk(File(path, begin.tier, begin.boot, journal=journal, text=journal.text), 0, head)
+
+    def _text(self, file: File) -> str:
+        if file.text is None:
+            parts = []
+            for start, length, crc in file.spots:
+                try:
+                    body = self._piece(file.path, start, length)
+                    if not check(ENTITIES, body, crc):
+                        raise DamagedError("sum")
+                    parts.append(entities_text(body))
+                except (OSError, DamagedError):
+                    self.damaged += 1
+            file.text = "".join(parts)
+        return file.text
 
     def _scan(self, name: str, tier: int) -> Iterator[Chunk]:
         """The chunks of a file, their heads only."""
@@ -133,7 +212,7 @@ class Shelf:
             if not _ours(path, os.pread(fd, len(MAGIC), 0)):
                 self.damaged += size > 0
                 return
-            file = File(path, tier, "", spots=[])
+            file = File(path, tier, "")
             at = len(MAGIC)
             while at + HEADER.size <= size:
                 head = os.pread(fd, HEADER.size + HEAD_BYTES, at)
@@ -142,9 +221,8 @@ class Shelf:
                 if at > size:
                     return
                 if kind == CHUNK:
-                    yield Chunk(file, start, length, crc, chunk_head(head[HEADER.size :]))
+                    yield Chunk(file, start, chunk_head(head[HEADER.size :]))
                 elif kind == ENTITIES:
-                    assert file.spots is not None
                     file.spots.append((start, length, crc))
                 else:
                     file.boot = parse_begin(os.pread(fd, length, start)).boot
@@ -154,6 +232,7 @@ class Shelf:
             os.close(fd)
 
     def _date(self) -> None:
+        """All rows of a boot by the newest comparison of its clock with the wall clock."""
         newest: dict[str, tuple[int, int]] = {}
         for chunk in self.chunks:
             head = chunk.head
@@ -163,44 +242,13 @@ class Shelf:
             chunk.shift_ms = newest[chunk.file.boot][1]
         self.chunks.sort(key=lambda chunk: chunk.first)
 
-    def load(self, chunk: Chunk) -> bool:
-        """Read a chunk; ``False`` = it is damaged or gone."""
-        if chunk.index is not None:
-            return True
-        try:
-            if chunk.body is None:
-                chunk.body = _piece(chunk.file.path, chunk.start, chunk.length)
-                if not check(CHUNK, chunk.body, chunk.crc):
-                    raise DamagedError("sum")
-            chunk.index = chunk_index(chunk.head, chunk.body)
-            chunk.times = chunk_times(chunk.head, chunk.body)
-        except (OSError, DamagedError):
-            self.damaged += 1
-            self.chunks = [one for one in self.chunks if one is not chunk]
-            chunk.body = chunk.index = None
-            return False
-        return True
-
-    @staticmethod
-    def times(chunk: Chunk) -> list[int]:
-        """The milliseconds since boot of a loaded chunk's rows."""
-        if chunk.times is None:
-            assert chunk.body is not None
-            chunk.times = chunk_times(chunk.head, chunk.body)
-        return chunk.times
-
-    def words(self, file: File) -> dict[int, dict[str, Any]]:
-        """Number -> description of every entity in a file."""
-        if file.words is None:
-            file.words = {}
-            for start, length, crc in file.spots or ():
-                try:
-                    body = _piece(file.path, start, length)
-                    if check(ENTITIES, body, crc):
-                        file.words.update(parse_entities(body))
-                except (OSError, DamagedError):
-                    self.damaged += 1
-        return file.words
+    def _piece(self, path: str, start: int, length: int) -> bytes:
+        fd = self._fds.get(path)
+        if fd is None:
+            if len(self._fds) >= 64:
+                self.close()
+            fd = self._fds[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(fd, length, start)
 
 
 def _ours(path: str, data: bytes) -> bool:
@@ -210,11 +258,3 @@ def _ours(path: str, data: bytes) -> bool:
     if data[:4] == MAGIC[:4] and len(data) >= len(MAGIC) and data[5 : len(MAGIC)] == MAGIC[5:]:
         raise HistoryError(f"{path}: made by a newer oomsight (format {data[4]})")
     return False
-
-
-def _piece(path: str, start: int, length: int) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.pread(fd, length, start)
-    finally:
-        os.close(fd)

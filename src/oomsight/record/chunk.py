@@ -1,0 +1,238 @@
+"""
+Chunks: a tier's rows of one period, by entity.
+
+A chunk is a head, the times of its rows, an index (a column for each of entity, kind, length, sum, first and last row,
+and the main figure at first, highest and last), and one stream of events for each entity. A reader takes the head,
+times and index, which have a sum of their own, and only the streams it wants.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from bisect import bisect_left
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from oomsight.record.codec import KINDS, DamagedError, coded, column, column_of, kind_code, put, take
+
+MAX_ROWS: Final = 4096  #: in one chunk; no writer makes that many
+MAX_ENTITIES: Final = 1 << 24
+HEAD_BYTES: Final = 90  #: no head is longer
+_COLUMNS: Final = 39  # bytes of an index for each entity
+_PACK_FROM: Final = 48  # shorter streams do not get smaller
+
+
+class Index(NamedTuple):
+    """The entities of a chunk, column by column, ascending by number. Main figures are coded."""
+
+    entities: array[int]
+    kinds: bytes  #: places in :data:`~oomsight.record.codec.KINDS`
+    lengths: array[int]  #: of the stream, in bytes; twice that, plus one if it is packed
+    sums: array[int]  #: CRC-32 of the stream as it is stored, its lower half
+    first_rows: array[int]
+    gone_rows: array[int]  #: first row in which it is not there any more
+    firsts: array[int]  #: main figure at first, …
+    peaks: array[int]  #: … at its highest, …
+    lasts: array[int]  #: … and at last
+    starts: tuple[int, ...] = ()  #: of the streams, from the first on
+
+    def place(self, entity: int) -> int | None:
+        """Where *entity* is in the columns; ``None`` = not in this chunk."""
+        at = bisect_left(self.entities, entity)
+        return at if at < len(self.entities) and self.entities[at] == entity else None
+
+
+class ChunkHead(NamedTuple):
+    """What a chunk is about; the streams are not looked at."""
+
+    journal: int  #: which journal it was made of
+    wall_ms: int  #: wall clock at the last row
+    first_ms: int  #: since boot, suspended time included
+    last_ms: int
+    rows: int
+    entities: int
+    sum: int  #: CRC-32 of times and index
+    times_at: int  #: where the times are in the body, …
+    index_at: int  #: … the index, …
+    streams_at: int  #: … and the streams
+
+
+class ChunkBuilder:
+    """The rows of one chunk, gathered. A row costs what changed in it."""
+
+    __slots__ = ("_ends", "_firsts", "_kinds", "_lasts", "_marks", "_streams", "times", "wall_ms")
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.wall_ms = 0
+        self._streams: dict[int, bytearray] = {}
+        self._kinds: dict[int, int] = {}
+        self._ends: dict[int, int] = {}  # row of the last event
+        self._firsts: dict[int, int] = {}
+        self._marks: dict[int, list[int]] = {}  # coded main figure: first, peak, last
+        self._lasts: dict[int, int] = {}  # row at which it went
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def entities(self) -> list[int]:
+        """Every entity that has a stream."""
+        return list(self._streams)
+
+    def begin_row(self, boot_ms: int, wall_ms: int) -> None:
+        """A new row, later than the one before."""
+        self.times.append(boot_ms)
+        self.wall_ms = wall_ms
+
+    def add(self, entity: int, kind: str, data: bytes, main: int | None) -> None:
+        """An event in the current row; empty *data* = gone. *main*: the main figure now."""
+        self.put(entity, kind_code(kind), data, coded(main))
+
+    def main(self, entity: int) -> int:
+        """The coded main figure of *entity* now; 0 = it is not there."""
+        marks = self._marks.get(entity)
+        return 0 if marks is None or entity in self._lasts else marks[2]
+
+    def put(self, entity: int, kind: int, data: bytes, main: int) -> None:
+        """As :meth:`add`, with kind and main figure as codes."""
+        row = len(self.times) - 1
+        stream = self._streams.get(entity)
+        if stream is None:
+            if not data or data == b"\x00":
+                return
+            stream = self._streams[entity] = bytearray()
+            self._kinds[entity] = kind
+            self._ends[entity] = 0
+            self._firsts[entity] = row
+            self._marks[entity] = [main, main, main]
+        distance = row - self._ends[entity]
+        if distance < 128:
+            stream.append(distance)
+        else:
+            put(stream, distance)
+        self._ends[entity] = row
+        if not data or data == b"\x00":
+            stream.append(0)
+            self._lasts[entity] = row
+            return
+        if self._lasts:
+            self._lasts.pop(entity, None)
+        stream += data
+        marks = self._marks[entity]
+        marks[1] = max(marks[1], main)
+        marks[2] = main
+
+    def stream(self, entity: int) -> bytes:
+        """The stream of *entity* so far."""
+        return bytes(self._streams[entity])
+
+    def index(self) -> Index:
+        """The index so far; lengths and sums are left out."""
+        entities, end = sorted(self._streams), len(self.times)
+        marks = [self._marks[entity] for entity in entities]
+        nothing: array[int] = array("H")
+        return Index(
+            array("I", entities), bytes(self._kinds[entity] for entity in entities), nothing, nothing,
+            array("H", [self._firsts[entity] for entity in entities]),
+            array("H", [self._lasts.get(entity, end) for entity in entities]),
+            array("q", [mark[0] for mark in marks]), array("q", [mark[1] for mark in marks]),
+            array("q", [mark[2] for mark in marks]),
+        )  # fmt: skip
+
+    def body(self, journal: int) -> bytes:
+        """The chunk as a record's body."""
+        index = self.index()
+        blobs, lengths = [], []
+        for entity in index.entities:
+            stream, packed = bytes(self._streams[entity]), 0
+            if len(stream) >= _PACK_FROM:
+                small = _deflate(stream)
+                if len(small) < len(stream):
+                    stream, packed = small, 1
+            lengths.append(len(stream) << 1 | packed)
+            blobs.append(stream)
+        columns = zlib.compress(b"".join((
+            column("I", index.entities), column("I", lengths),
+            column("H", [zlib.crc32(blob) & 0xFFFF for blob in blobs]),
+            column("H", index.first_rows), column("H", index.gone_rows),
+            column("q", index.firsts), column("q", index.peaks), column("q", index.lasts),
+            index.kinds,
+        )), 6)  # fmt: skip
+        times, then = bytearray(), self.times[0]
+        for moment in self.times:
+            put(times, moment - then)
+            then = moment
+        packed_times, head = zlib.compress(bytes(times), 6), bytearray()
+        for number in (
+            journal, self.wall_ms, self.times[0], self.times[-1], len(self.times), len(index.entities),
+            zlib.crc32(columns, zlib.crc32(packed_times)), len(packed_times), len(columns),
+        ):  # fmt: skip
+            put(head, number)
+        return b"".join((head, packed_times, columns, *blobs))
+
+
+def _deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, -12, 6)
+    return packer.compress(data) + packer.flush()
+
+
+def chunk_head(body: bytes) -> ChunkHead:
+    """The head of a chunk; the first :data:`HEAD_BYTES` are enough. Raises :class:`DamagedError`."""
+    at, numbers = 0, []
+    for _ in range(9):
+        number, at = take(body, at)
+        numbers.append(number)
+    journal, wall_ms, first_ms, last_ms, rows, entities, crc, long_times, long_index = numbers
+    if not 0 < rows <= MAX_ROWS or entities > MAX_ENTITIES:
+        raise DamagedError("more rows than any chunk has")
+    index_at = at + long_times
+    return ChunkHead(
+        journal, wall_ms, first_ms, last_ms, rows, entities, crc, at, index_at, index_at + long_index
+    )
+
+
+def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
+    """
+    Time of each row, in milliseconds since boot, and the index; *front* is the body up to its streams.
+
+    Raises :class:`DamagedError`.
+    """
+    if len(front) < head.streams_at or zlib.crc32(front[head.times_at : head.streams_at]) != head.sum:
+        raise DamagedError("the sum of an index is wrong")
+    try:
+        text = zlib.decompress(front[head.times_at : head.index_at])
+        columns = zlib.decompress(front[head.index_at : head.streams_at])
+    except zlib.error as error:
+        raise DamagedError(str(error)) from None
+    times, then, spot = [], head.first_ms, 0
+    for _ in range(head.rows):
+        step, spot = take(text, spot)
+        then += step
+        times.append(then)
+    n, at = head.entities, 0
+    if len(columns) != n * _COLUMNS:
+        raise DamagedError("index of another length")
+    found: list[array[int]] = []
+    for code in ("I", "I", "H", "H", "H", "q", "q", "q"):
+        size = array(code).itemsize * n
+        found.append(column_of(code, columns[at : at + size]))
+        at += size
+    kinds = columns[at:]
+    if any(kind >= len(KINDS) for kind in set(kinds)):
+        raise DamagedError("index with a kind that is none")
+    entities, lengths, sums, first_rows, gone_rows, firsts, peaks, lasts = found
+    starts = tuple(accumulate((length >> 1 for length in lengths), initial=0))
+    return times, Index(entities, kinds, lengths, sums, first_rows, gone_rows, firsts, peaks, lasts, starts)
+
+
+def stream_of(index: Index, place: int, data: bytes) -> bytes:
+    """The stream at *place* of the index, from its bytes in the body. Raises :class:`DamagedError`."""
+    if zlib.crc32(data) & 0xFFFF != index.sums[place]:
+        raise DamagedError("the sum of a stream is wrong")
+    if not index.lengths[place] & 1:
+        return data
+    try:
+        return zlib.decompress(data, -12)
+    except zlib.error as error:
+        raise DamagedError(str(error)) from None
