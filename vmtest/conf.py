@@ -46,6 +46,7 @@ class Scenario:
     kind: str | None = None  #: of an incident that ``explain`` must find, as its JSON spells it
     logs: tuple[str, ...] = ("kmsg", "dmesg")  #: logs that can tell; a text without facilities cannot tell who wrote it
     domain: str | None = None  #: cgroup (path below the cgroup root) whose limit will be hit; ``None`` = the machine's
+    alarms: tuple[tuple[str, str, str], ...] = ()  #: (code, cgroup or ``host``, culprit) the agent must tell in time
     predict: bool = True  #: whether the victim can be told before the trigger
 
 
@@ -101,7 +102,10 @@ def parse_scenario(name: str, text: str) -> Scenario:
         raise ConfError(f"{fields.place}: no DESC")
     if expect not in get_args(Ending) or predict not in {"yes", "no"}:
         raise ConfError(f"{fields.place}: EXPECT {expect!r}, PREDICT {predict!r}")
-    victims, logs = fields.text("VICTIMS"), fields.text("LOGS")
+    victims, logs, alarms = fields.text("VICTIMS"), fields.text("LOGS"), fields.text("ALARMS")
+    told = tuple(tuple(part.split(maxsplit=2)) for part in alarms.split("|")) if alarms else ()
+    if any(len(one) != 3 for one in told):
+        raise ConfError(f"{fields.place}: ALARMS wants 'code cgroup-or-host culprit' and | between: {alarms!r}")
     scenario = Scenario(
         name=name,
         desc=desc,
@@ -117,6 +121,7 @@ def parse_scenario(name: str, text: str) -> Scenario:
         kind=fields.text("KIND"),
         logs=tuple(logs.split()) if logs else ("kmsg", "dmesg"),
         domain=fields.text("DOMAIN"),
+        alarms=tuple((code, subject, culprit.strip()) for code, subject, culprit in told),
         predict=predict == "yes",
     )
     if fields.found:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from vmtest import told
+
 if TYPE_CHECKING:
     from vmtest.conf import Scenario
     from vmtest.machine import Run
@@ -243,6 +245,8 @@ def judge(scenario: Scenario, run: Run, console_explained: Explained | None) -> 
         check(Check("scenario_constraint", same, scenario.constraint, what.constraint))
     _judge_explain(verdict, scenario, run, console_explained)
     _judge_prediction(verdict, scenario, run)
+    if scenario.alarms and "agent_told.txt" in run.files:
+        _judge_alarms(verdict, scenario, run)
     return verdict
 
 
@@ -291,6 +295,28 @@ def _judge_prediction(verdict: Verdict, scenario: Scenario, run: Run) -> None:
         after = processes(run.files.get("after.json"))
         alive = tuple(item for item in verdict.predicted_silently if item.pid in after and _alive(after[item.pid]))
         verdict.checks.append(Check("predicted_silently", not alive, [], alive))
+
+
+def _judge_alarms(verdict: Verdict, scenario: Scenario, run: Run) -> None:
+    said = list(told.messages(run.files["agent_told.txt"]))
+    killed_us: dict[str, int] = {}
+    for us, text in kernel_records(run.files.get("kmsg.txt", b"")):
+        kill = _KILL.search(text)
+        if kill is not None:
+            killed_us.setdefault(kill[2], us)
+    for wanted in (told.Expectation(*alarm) for alarm in scenario.alarms):
+        found = told.first_told(said, wanted)
+        killed = killed_us.get(wanted.culprit)
+        expected = f"{wanted.culprit} named before {killed / 1e6:.1f} s" if killed else f"{wanted.culprit} named"
+        answer = f"{sorted(told.named(found.event))} at {found.uptime_seconds:.1f} s" if found else "not told"
+        in_time = found is not None and (killed is None or found.uptime_seconds < killed / 1e6)
+        ok = in_time and found is not None and wanted.culprit in told.named(found.event)
+        verdict.checks.append(Check(f"alarm_{wanted.code}", ok, expected, answer))
+    pids = [kill.pid for kill in verdict.killed]
+    victims = told.victims_told(said)
+    verdict.checks.append(Check("kills_told", sorted(victims) == sorted(pids), pids, victims))
+    left = run.files.get("agent.exit", b"").strip()
+    verdict.checks.append(Check("agent_ended", left == b"0", "0", left.decode(errors="replace")))
 
 
 def document(scenario: Scenario, kernel: str, run: Run, verdict: Verdict, product: str | None) -> dict[str, object]:

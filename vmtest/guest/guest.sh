@@ -124,6 +124,45 @@ explain() { # what happened? from the live kernel log, and from what dmesg print
 	chroot /mnt /usr/bin/dmesg | product explain_dmesg explain --format json -
 }
 
+agent_start() { # [ALARM=PERCENT...]: the agent as a service would run it; what it tells goes to /tmp/told, with the uptime
+	[ -n "$PRODUCT" ] || return
+	{
+		printf '[store]\npath = "/tmp/agent/incidents.db"\n'
+		for alarm in "$@"; do
+			printf '[alerts.memory.%s]\nraise = %s\nfor_seconds = 5\n' "${alarm%=*}" "${alarm#*=}"
+		done
+		printf '[[alerts.channel]]\nname = "told"\ntype = "exec"\n'
+		printf 'command = ["/usr/bin/python3", "-S", "/tmp/told.py"]\n'
+		printf '[[alerts.rule]]\nname = "everything"\nrepeat_seconds = 1\n'
+	} >/tmp/agent.toml
+	cat >/tmp/told.py <<-'TOLD'
+		import sys
+		line = sys.stdin.read().strip()
+		with open("/proc/uptime") as clock, open("/tmp/told", "a") as told:
+		    told.write(clock.read().split()[0] + " " + line + "\n")
+	TOLD
+	mkdir -p /tmp/agent
+	: >/tmp/told
+	PYTHONPATH=/product PYTHONDONTWRITEBYTECODE=1 HOME=/tmp chroot /mnt /usr/bin/python3 -m oomsight.cli.main agent \
+		--config /tmp/agent.toml >/tmp/agent/log 2>&1 &
+	AGENT=$!
+	for _ in $(seq 100); do                    # it is up when it has made its store
+		[ -e /tmp/agent/incidents.db ] && break
+		usleep 200000
+	done
+	sleep 5
+}
+
+agent_stop() { # what it told and said go home
+	[ -n "${AGENT:-}" ] || return
+	sleep 8                                   # the last kill is told, too
+	kill -TERM "$AGENT"
+	wait "$AGENT"
+	echo "$?" >/out/agent.exit
+	cp /tmp/told /out/agent_told.txt
+	cp /tmp/agent/log /out/agent_log.txt
+}
+
 # ---- the frame of a run, called by /init ---------------------------------------------------------------------------
 
 before() {

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 CALM_SECONDS: Final = 5.0  #: between two readings while nothing is wrong
 DENSE_SECONDS: Final = 1.0  #: while something is suspected
-CALM_SHARE: Final = 0.0008  #: of a core that calm readings may take
-DENSE_SHARE: Final = 0.02  #: and dense ones
+CALM_SHARE: Final = 0.0008  #: of a core that calm readings may take …
+DENSE_SHARE: Final = 0.02  #: … and dense ones; beyond it they come later, …
+CALM_MOST_SECONDS: Final = 20.0  #: … but no later than this, however slow the machine: a leak may have a minute to live
+DENSE_MOST_SECONDS: Final = 5.0
 PRESSED_SECONDS: Final = 10.0  #: dense for so long after the kernel reported pressure, or a cgroup leaped
 STILL_SECONDS: Final = 600.0
 SAVE_SECONDS: Final = 60.0  #: so that who reads the file knows that we live
@@ -221,8 +223,8 @@ class MemoryWatch:
         cost = time.thread_time() - begin
         dense = bool(self.feed.suspects) or time.monotonic() < self._pressed
         if dense:
-            return max(DENSE_SECONDS, cost / DENSE_SHARE)
-        return max(CALM_SECONDS, cost / CALM_SHARE)
+            return min(max(DENSE_SECONDS, cost / DENSE_SHARE), DENSE_MOST_SECONDS)
+        return min(max(CALM_SECONDS, cost / CALM_SHARE), CALM_MOST_SECONDS)
 
     def _run(self) -> None:
         poll, stop = select.poll(), select.poll()
