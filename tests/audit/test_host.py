@@ -28,7 +28,11 @@ def _found(text: str) -> list:
 
 def _command(*args: str, **rest) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(Path(sys.executable).with_name("oomsight")), "audit", *args], capture_output=True, text=True, check=False, **rest
+        [str(Path(sys.executable).with_name("oomsight")), "audit", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        **rest,
     )
 
 
@@ -48,7 +52,7 @@ def test_rule_is_silent_on_its_passing_sample(row) -> None:
 def test_every_file_a_sample_needs_is_read_from_real_hosts() -> None:
     for row in HOST:
         for path in [line[2:] for line in row.failing.splitlines() if line.startswith("# /")]:
-            assert path in FILES or path in {"/processes", "/var/log/journal"}, (row.id, path)
+            assert path in FILES or path in {"/processes", "/pids", "/var/log/journal"}, (row.id, path)
 
 
 def test_protection_says_who_dies_instead() -> None:
@@ -117,3 +121,34 @@ def test_this_host_without_rights() -> None:
     assert "Looked at" in done.stdout.partition("again")[2]
     assert "Traceback" not in done.stderr
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if not line.startswith("        "))
+
+
+def test_tasks_nearly_used_up_and_stacks_past_ram() -> None:
+    text = "# /proc/sys/kernel/pid_max\n1000\n# /proc/sys/kernel/threads-max\n50000\n# /processes\n9 a 10 0 /a max {}\n"
+    assert [row.severity for row in _found(text.format(960)) if row.rule == "OS117"] == [Severity.HIGH]
+    assert [row.severity for row in _found(text.format(810)) if row.rule == "OS117"] == [Severity.MEDIUM]
+    assert [row.severity for row in _found(text.format(790)) if row.rule == "OS117"] == []
+    text = "# /proc/sys/kernel/pid_max\n4194304\n# /proc/sys/kernel/threads-max\n{}\n"
+    assert [row.severity for row in _found(text.format(400_000)) if row.rule == "OS117"] == [Severity.LOW]
+    assert [row.severity for row in _found(text.format(62_500)) if row.rule == "OS117"] == []
+
+
+def test_default_tasks_max_without_a_bound() -> None:
+    text = "# /etc/systemd/system.conf\n[Manager]\n{}DefaultTasksMax=infinity\n"
+    assert [row.where.key for row in _found(text.format("")) if row.rule == "OS117"] == ["DefaultTasksMax"]
+    assert [row for row in _found(text.format("#")) if row.rule == "OS117"] == []
+
+
+def test_limits_of_tasks_are_read_from_either_hierarchy(tmp_path) -> None:
+    for version, place in ((2, "sys/fs/cgroup"), (1, "sys/fs/cgroup/pids")):
+        root = tmp_path / str(version)
+        folder = root / place / "web.service"
+        folder.mkdir(parents=True)
+        (folder / "pids.max").write_text("100\n")
+        (folder / "pids.current").write_text("99\n")
+        (root / "proc/1").mkdir(parents=True)
+        (root / "proc/meminfo").write_text("MemTotal: 8000000 kB\n")
+        kind, options = ("cgroup2", "rw") if version == 2 else ("cgroup", "rw,pids")
+        (root / "proc/1/mountinfo").write_text(f"1 0 0:1 / /{place} rw - {kind} {kind} {options}\n")
+        found = list(audit_host(Config(select=("OS117",)), root=str(root)).findings)
+        assert [row.where.key for row in found] == ["/web.service"], version

@@ -16,6 +16,7 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.kubernetes.cluster",
     "oomsight.audit.host.kernel",
     "oomsight.audit.host.people",
+    "oomsight.audit.host.bounds",
     "oomsight.audit.compose.rules",
     "oomsight.audit.units.rules",
     "oomsight.audit.dockerfile.rules",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.audit.model import Severity
 from oomsight.audit.registry import rule
 from oomsight.audit.report import counted
-from oomsight.naming.marked import Kind, mark
+from oomsight.naming.marked import Kind, mark, unmark
 from oomsight.sinks.blocks import Block, Bullets, Code, Heading, Item, Paragraph, Tone
 from oomsight.sinks.words import sentence
 
@@ -81,10 +81,8 @@ def _item(finding: Finding) -> Item:
     if finding.fix is not None:
         below.append(Code(finding.fix.text.rstrip("\n"), finding.fix.language))
     place = place_words(finding.where)
-    text = f"{finding.rule} {finding.subject}: {finding.message}" if finding.subject != place else (
-        f"{finding.rule} {finding.message}"
-    )  # fmt: skip
-    if place:
+    text = f"{finding.rule} {finding.subject}: {finding.message}"
+    if place and unmark(place) != unmark(finding.subject):
         below.insert(0, Paragraph(place, "dim"))
     return Item(text, TONES[finding.severity], tuple(below))
 

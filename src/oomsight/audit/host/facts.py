@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from oomsight.proc.machine import MemInfo, Mount, parse_meminfo, parse_mountinfo
 from oomsight.proc.memcg import Limit, Memcg
@@ -27,14 +27,21 @@ FILES: Final = (
         "panic_on_oom", "oom_kill_allocating_task", "oom_dump_tasks", "zone_reclaim_mode", "max_map_count",
         "nr_overcommit_hugepages",
     )),
-    "/proc/sys/kernel/panic", "/proc/sys/kernel/pid_max", "/sys/kernel/mm/transparent_hugepage/enabled",
+    "/proc/sys/kernel/panic", "/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max", "/proc/cgroups", "/sys/kernel/mm/transparent_hugepage/enabled",
     "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", "/sys/module/zswap/parameters/enabled",
-    "/etc/systemd/journald.conf",
+    "/etc/systemd/journald.conf", "/etc/systemd/system.conf",
 )  # fmt: skip
 """Files that are read whole."""
 
 PLACES: Final = ("/var/log/journal", "/var/log/kern.log", "/var/log/messages", "/var/log/syslog")
 """Places of which it only matters whether they are there."""
+
+
+class Pids(NamedTuple):
+    """Number of tasks in a cgroup, and its limit."""
+
+    current: int | None
+    limit: Limit  #: pids.max
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class HostFacts:
     texts: Mapping[str, str] = field(default_factory=dict)  #: of :data:`FILES`
     places: frozenset[str] = frozenset()  #: those of :data:`PLACES` that are there
     snapshot: Snapshot | None = None  #: processes and cgroups
+    pids: Mapping[str, Pids] = field(default_factory=dict)  #: by cgroup: those with a limit of tasks
+    log_buffer_bytes: int | None = None  #: the kernel's ring buffer; ``None`` = not known
     unseen: tuple[str, ...] = ()  #: what could not be seen and what would show it, marked
 
     @cached_property
@@ -96,17 +105,23 @@ def parse_host(text: str) -> HostFacts:
         texts.update(zip(parts[1::2], parts[2::2], strict=True))
     texts = {path: body for path, body in texts.items() if body.strip() != "(gone)"}
     rows = [line.split() for line in texts.pop("/processes", "").splitlines()]
+    tasks = [line.split() for line in texts.pop("/pids", "").splitlines()]
+    pids = {path: Pids(int(now), int(most)) for path, now, most in tasks}
     places = frozenset(path for path in PLACES if path in texts)
-    return HostFacts(texts, places, _snapshot(rows, texts) if rows else None)
+    return HostFacts(texts, places, _snapshot(rows, texts) if rows else None, pids)
 
 
 def _snapshot(rows: list[list[str]], texts: Mapping[str, str]) -> Snapshot:
-    """Processes of a sample: ``pid comm rss_mib oom_score_adj cgroup limit_mib`` (``max`` = no limit)."""
+    """
+    Processes of a sample: ``pid comm rss_mib oom_score_adj cgroup limit_mib`` (``max`` = no limit), and the number of
+    threads where it is not 1.
+    """
     memory = parse_meminfo(texts.get("/proc/meminfo", ""))
     processes, cgroups = [], {}
-    for pid, comm, rss, adj, cgroup, limit in rows:
+    for pid, comm, rss, adj, cgroup, limit, *threads in rows:
         pages = int(rss) << 8
-        stat = Stat(int(pid), comm, "S", 1, 0, 0, 0, 0, 1, int(pid), pages << 13, pages)
+        count = int(threads[0]) if threads else 1
+        stat = Stat(int(pid), comm, "S", 1, 0, 0, 0, 0, count, int(pid), pages << 13, pages)
         status = Status(uid=0, vm_rss_kib=pages << 2, rss_anon_kib=pages << 2, rss_file_kib=0, rss_shmem_kib=0)
         processes.append(Process(stat, status, int(adj), None, cgroup))
         size: Limit = "unlimited" if limit == "max" else int(limit) << 20

@@ -52,12 +52,13 @@ def _small_ring(host: HostFacts, _: Settings) -> Iterator[Hit]:
         return
     given = re.search(r"\blog_buf_len=(\d+)([KMG]?)", host.texts.get("/proc/cmdline", ""))
     size = int(given[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[given[2]] if given else DEFAULT_LOG_BYTES
+    size = host.log_buffer_bytes or size
     count = sum(1 for process in host.snapshot.processes if process.stat.vsize_bytes)
     need = REPORT_BYTES + count * ROW_BYTES
     if need > size:
         words = f"one OOM report needs about {need >> 10} KiB and the ring buffer holds {size >> 10}: its head is lost"
         yield Hit(Where(key="log_buf_len"), "log_buf_len", words, (f"{count} processes with memory",),
-                  fix=Fix("log_buf_len=1M on the kernel command line"))  # fmt: skip
+                  fix=Fix(f"log_buf_len={1 if need < 1 << 20 else 4}M on the kernel command line"))  # fmt: skip
 
 
 def _competing(host: HostFacts, _: Settings) -> Iterator[Hit]:
