@@ -5,11 +5,11 @@ VENV ?= .venv
 export VENV PYTHON JOBS
 BIN = $(VENV)/bin
 .DEFAULT_GOAL = help
-.PHONY: help run test lint bench pyz man docs golden clean venv dev
+.PHONY: help run test lint bench leaks-eval pyz man docs golden clean venv dev
 .NOTPARALLEL:
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: venv ## explain the OOM kills of this host (a bundled real one where there were none)
 	@ARGS='$(ARGS)' scripts/run.sh
@@ -23,6 +23,9 @@ lint: dev ## ruff and mypy --strict
 
 bench: dev ## measure speed and memory (some minutes)
 	@$(BIN)/python bench/run.py $(ARGS)
+
+leaks-eval: dev ## how good the verdicts on leaks and the forecasts are, on the labelled corpus
+	@$(BIN)/python bench/leaks/evaluate.py $(ARGS)
 
 pyz: venv ## build dist/oomsight.pyz: one file that runs with python3 anywhere
 	@$(BIN)/python tools/make_pyz.py dist/oomsight.pyz

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING
 
-from oomsight.trend.robust import mann_kendall, theil_sen
-from oomsight.trend.series import Series, buckets
+from oomsight.trend.shape import Shape, shape
 
-BUCKETS: Final = 60
-FEWEST_BUCKETS: Final = 8  #: below that no test of a trend means anything
+if TYPE_CHECKING:
+    from oomsight.trend.series import Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,6 @@ class Growth:
     grown_bytes: float  #: along the line, from ``since`` to ``until``
     level_bytes: float  #: of the line at ``until``
     p: float  #: Mann-Kendall: probability of such a trend in values that have none
-    basis: str  #: "level" = medians; "trough" = low points, the live set of a heap after its collections
 
     @property
     def significant(self) -> bool:
@@ -34,16 +32,14 @@ class Growth:
 
 def growth(series: Series, now: float) -> Growth | None:
     """Return the rate at which *series* grows at *now*, since its last restart; ``None`` with too few samples."""
-    parts = buckets(series.life(now), BUCKETS)
-    if len(parts) < FEWEST_BUCKETS:
-        return None
-    times, values = [part.time for part in parts], [part.middle for part in parts]
-    line = theil_sen(times, values)
-    if line is None:
-        return None
-    since, until = times[0], times[-1]
+    found = shape(series, None, now)
+    return None if found is None else growth_of(found)
+
+
+def growth_of(found: Shape) -> Growth:
+    """Return the rate of a curve's low points."""
+    line = found.line
     return Growth(
         bytes_per_second=line.slope, low_bytes_per_second=line.low_slope, high_bytes_per_second=line.high_slope,
-        since=since, until=until, grown_bytes=line.slope * (until - since), level_bytes=line.at(until),
-        p=mann_kendall(values).p, basis="level",
+        since=found.since, until=found.parts[-1].time, grown_bytes=found.grown, level_bytes=found.level, p=found.p,
     )  # fmt: skip

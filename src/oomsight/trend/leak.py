@@ -1,15 +1,35 @@
-"""What the shape of a memory curve says: a leak, or one of the many things that look like one."""
+"""
+What the shape of a memory curve says: a leak, or one of the many things that look like one.
+
+The question "is it a leak?" is answered by a weighted sum of the numbers of :mod:`oomsight.trend.shape` (logistic
+regression; the weights are fitted on the training split of the labelled corpus and stand in a table). What it is
+otherwise is named by the first rule that fits. docs/explanation/leaks.md tells it in words.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from math import exp
+from typing import TYPE_CHECKING, Final
 
-from oomsight.trend.growth import Growth, growth
+from oomsight.trend.growth import Growth, growth_of
+from oomsight.trend.periods import Rhythm, rhythm
+from oomsight.trend.robust import median
+from oomsight.trend.shape import DAY, Shape, features, shape
+from oomsight.trend.weights import BIAS, WEIGHTS
+from oomsight.trend.words import rate, share, size, span
 
 if TYPE_CHECKING:
     from oomsight.trend.series import Series
+
+SURE: Final = 0.9
+"""Confidence from which growth is called a leak. It, CHANCE and LEAST_TAU were chosen on the training split."""
+
+CHANCE: Final = 0.01  #: Mann-Kendall: such a trend would come by chance in one of a hundred level curves
+LEAST_TAU: Final = 0.5
+LEAST_SHARE: Final = 0.1  #: of the free memory; what took less need not wake anybody yet
 
 
 class Verdict(StrEnum):
@@ -20,11 +40,26 @@ class Verdict(StrEnum):
     WARM_UP = "warm_up"  #: grows since its start, ever slower
     LEVEL = "level"  #: goes nowhere
     SAWTOOTH = "sawtooth"  #: a collected heap: up, down, low points level
-    DAILY = "daily"  #: follows the day, or another period
+    DAILY = "daily"  #: follows the day
     RESTART = "restart"  #: started anew a moment ago; nothing to say yet
     BATCH = "batch"  #: comes and goes with jobs
     CACHE = "cache"  #: grew, and levels off
-    UNKNOWN = "unknown"  #: too few samples
+    UNKNOWN = "unknown"  #: too few samples, or too early to say
+
+
+MORE_MEMORY_HELPS: Final[dict[Verdict, bool | None]] = {
+    Verdict.LEAK: False,  # it only comes later
+    Verdict.STEP: True,
+    Verdict.WARM_UP: True,
+    Verdict.CACHE: True,
+    Verdict.SAWTOOTH: True,
+    Verdict.DAILY: True,
+    Verdict.BATCH: True,
+    Verdict.LEVEL: None,  # it needs none
+    Verdict.RESTART: None,
+    Verdict.UNKNOWN: None,
+}
+"""Whether a higher limit would end the trouble, by verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +69,9 @@ class Finding:
     verdict: Verdict
     confidence: float  #: 0 … 1
     growth: Growth | None  #: the rate that counts for the verdict; ``None`` = not measured
-    more_memory_helps: bool | None  #: ``None`` = cannot be said
+    more_memory_helps: bool | None  #: ``None`` = it needs none, or cannot be said
     evidence: tuple[str, ...] = ()  #: one sentence each, numbers in them
-    line: tuple[tuple[float, float], ...] = ()  #: (time, value): what the rate was measured on, for plots
+    line: tuple[tuple[float, float], ...] = ()  #: (time, value): the low points the rate was measured on, for plots
 
     @property
     def is_leak(self) -> bool:
@@ -46,10 +81,86 @@ class Finding:
 
 def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     """Say what the curve of *series* is at *now*; *limit_bytes*, where known, tells what growth matters."""
-    _ = limit_bytes
-    rate = growth(series, now)
-    if rate is None:
-        return Finding(Verdict.UNKNOWN, 0.0, None, None, ("too few samples",))
-    if not rate.significant or rate.bytes_per_second <= 0:
-        return Finding(Verdict.LEVEL, 0.5, rate, None, ("no trend",))
-    return Finding(Verdict.LEAK, 0.5, rate, False, ("a steady trend",))
+    found = shape(series, limit_bytes, now)
+    if found is None:
+        started = [moment for moment in series.restarts if moment <= now]
+        if started:
+            words = f"started anew {span(now - started[-1])} ago; too few samples since then"
+            return Finding(Verdict.RESTART, 1.0, None, None, (words,))
+        return Finding(Verdict.UNKNOWN, 1.0, None, None, ("too few samples",))
+    leaking = probability(found)
+    growth = growth_of(found)
+    line = tuple((part.time, part.low) for part in found.parts[found.bend :])
+    if leaking >= SURE and _grows(found):
+        return Finding(Verdict.LEAK, leaking, growth, False, _why_leak(found), line)
+    beat = rhythm(found.parts)
+    verdict = _otherwise(found, beat)
+    return Finding(
+        verdict,
+        1 - leaking if _grows(found) else 1.0,
+        growth,
+        MORE_MEMORY_HELPS[verdict],
+        _why_not(found, beat, verdict),
+        line,
+    )
+
+
+def probability(found: Shape) -> float:
+    """Return how likely such a curve is a leak, by the corpus; 0 … 1."""
+    z = BIAS + sum(weight * value for weight, value in zip(WEIGHTS, features(found), strict=True))
+    return 1 / (1 + exp(-max(-30.0, min(30.0, z))))
+
+
+def _grows(found: Shape) -> bool:
+    return found.line.slope > 0 and found.p < CHANCE and found.tau >= LEAST_TAU and found.size >= LEAST_SHARE
+
+
+def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
+    if found.life_days > 1.4 and beat.daily >= 0.5 and beat.teeth >= 1:
+        return Verdict.DAILY
+    if beat.teeth >= 2 and beat.swing >= 0.08:
+        return Verdict.BATCH if beat.idle >= 0.5 else Verdict.SAWTOOTH
+    lows = [part.low for part in found.parts]
+    now = median(lows[-max(3, len(lows) // 6) :])
+    risen = now - lows[0]
+    if risen < 0.1 * now:
+        return Verdict.LEVEL
+    # A jump has a "before": what comes in the first stretches is a start.
+    if max(b - a for a, b in pairwise(lows[3:])) >= 0.6 * risen:
+        return Verdict.STEP
+    there = next(i for i, low in enumerate(lows) if low >= lows[0] + 0.8 * risen)
+    reached = (found.parts[there].time - found.parts[0].time) / DAY
+    if reached <= 0.35 * found.life_days:
+        return Verdict.WARM_UP if reached < 0.5 else Verdict.CACHE
+    return Verdict.UNKNOWN if _grows(found) else Verdict.CACHE if found.slowing >= 0.5 else Verdict.LEVEL
+
+
+def _why_leak(found: Shape) -> tuple[str, ...]:
+    words = [
+        f"the low points rose by {size(found.grown)} in {span(found.days * DAY)}, {rate(found.line.slope)}, and none "
+        f"of it was given back (Kendall's tau {found.tau:.2f})"
+    ]
+    if found.slowing < 0.3:
+        words.append("it does not slow down, as a warm-up or a cache that fills would")
+    if found.earlier_days > 0.02:
+        words.append(f"earlier rises came back: the longest took {span(found.earlier_days * DAY)}")
+    if found.since_yesterday is not None and found.since_yesterday > 0.3:
+        words.append("it is above the same time of yesterday, so the day does not explain it")
+    if found.above_before > 0:
+        words.append("its low points are now above every earlier peak")
+    return tuple(words)
+
+
+def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> tuple[str, ...]:
+    level = f"low points at {size(found.level)}"
+    words = {
+        Verdict.DAILY: f"the same curve every day: correlation with the day before {beat.daily:.2f}",
+        Verdict.STEP: f"most of the growth came in one jump; {level} since then",
+        Verdict.SAWTOOTH: f"goes up and down {beat.teeth} times; {level}",
+        Verdict.BATCH: f"{beat.teeth} peaks; between them at {share(beat.idle)} of the time near its lowest",
+        Verdict.WARM_UP: f"rose at its start and stays; {level}",
+        Verdict.CACHE: f"rose ever more slowly and levels off; {level}",
+        Verdict.LEVEL: f"no trend; {level}",
+        Verdict.UNKNOWN: "it grows, but not for long enough to tell a leak from a cache that fills",
+    }
+    return (words[verdict],)
