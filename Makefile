@@ -5,7 +5,7 @@ VENV ?= .venv
 export VENV PYTHON JOBS
 BIN = $(VENV)/bin
 .DEFAULT_GOAL = help
-.PHONY: help run test lint bench leaks-eval pyz man docs golden clean venv dev
+.PHONY: help run test lint bench leaks pyz man docs golden clean venv dev
 .NOTPARALLEL:
 
 help: ## show this
@@ -24,7 +24,7 @@ lint: dev ## ruff and mypy --strict
 bench: dev ## measure speed and memory (some minutes)
 	@$(BIN)/python bench/run.py $(ARGS)
 
-leaks-eval: dev ## how good the verdicts on leaks and the forecasts are, on the labelled corpus
+leaks: dev ## how good the verdicts on leaks and the forecasts are, on the labelled corpus
 	@$(BIN)/python bench/leaks/evaluate.py $(ARGS)
 
 pyz: venv ## build dist/oomsight.pyz: one file that runs with python3 anywhere
