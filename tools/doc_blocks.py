@@ -112,6 +112,10 @@ def blocks(path: Path) -> Iterator[Block]:
         raise ValueError(f"{path.relative_to(ROOT)}:{start[0]}: this block has no end")
 
 
+STORE = "incidents.db"
+STORED_US = 1_795_424_740_000_000
+
+
 class Bench:
     """A directory with the captures, and the environment in which the commands run."""
 
@@ -131,6 +135,12 @@ class Bench:
             "LC_ALL": "C.UTF-8", "TZ": "UTC", "COLUMNS": "80", "NO_COLOR": "1",
         }  # fmt: skip
 
+    def make_store(self) -> None:
+        """Put an incident store of made-up days beside the captures, as an agent with Docker would have filled it."""
+        path = self.folder / STORE
+        if not path.exists():
+            fill_store(path)
+
     def run(self, text: str) -> tuple[int, list[str]]:
         """Run one command line; return its status and the lines of both its outputs."""
         done = subprocess.run(
@@ -138,6 +148,33 @@ class Bench:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=SECONDS,
         )  # fmt: skip
         return done.returncode, done.stdout.decode("utf-8").rstrip("\n").splitlines()
+
+
+def fill_store(path: Path) -> None:
+    """Write a store of the captures, the first one twice more."""
+    from oomsight.diagnose.explain import explain_report
+    from oomsight.live.events import Kill, LiveEvent, Stage, kill_id, weigh
+    from oomsight.report import parse_text
+    from oomsight.sinks.live_event import event_dict
+    from oomsight.sinks.store import Batch, Store
+
+    store = Store(str(path), clock=lambda: STORED_US / 1e6)
+    batch = Batch()
+    captures = [capture.name for capture in CAPTURES]
+    for number, name in enumerate([captures[0], *captures, captures[0]]):
+        raw = read_capture(name).encode()
+        victim = parse_text(raw)[0].victims[0]
+        raw = re.sub(rb"\b%d\b" % victim.pid, b"%d" % (victim.pid + 1000 * number), raw)
+        report = parse_text(raw, "/dev/kmsg")[0]
+        incident, us = explain_report(report), 5_000_000 + number
+        kills = tuple(Kill(kill_id(None, us, v.pid), v.pid, v.comm, us) for v in report.victims)
+        event_id = kills[0].kill_id if kills else kill_id(None, us, None)
+        event = LiveEvent(event_id, Stage.COMPLETE, incident, kills, None, us, "/dev/kmsg", raw, weigh(incident))
+        named = {"attribution": {"name": "payments/api-7d9f:api", "level": "container"}} if "pod" in name else None
+        document = event_dict(event, "2026-11-23T11:05:40+00:00", named)
+        batch.events.append((event, document, STORED_US + number * 7_200_000_000))
+    store.write(batch)
+    store.close()
 
 
 def missing_programs(block: Block) -> list[str]:
@@ -151,6 +188,8 @@ def run_block(block: Block, bench: Bench) -> tuple[list[str], list[str]]:
     """Run the commands of *block*; return its lines as they should be, and what went wrong."""
     wrong: list[str] = []
     lines: list[str] = []
+    if any(STORE in command.text for command in block.commands()):
+        bench.make_store()
     for command in block.commands():
         status, output = bench.run(command.text)
         if status != (block.word("status") or 0):

@@ -111,7 +111,12 @@ def cli_page() -> Iterator[str]:
         assert command is not None
         yield f"## {PROGRAM} {name}"
         yield ""
-        yield from _help(_context(command, name, top))
+        here = _context(command, name, top)
+        yield from _help(here)
+        for inner in command.list_commands(here) if isinstance(command, click.Group) else ():
+            yield f"### {PROGRAM} {name} {inner}"
+            yield ""
+            yield from _help(_context(command.get_command(here, inner), inner, here))
     yield "## Environment"
     yield ""
     yield from table(

@@ -16,6 +16,7 @@ from test_store import NOW_US, batch, events
 from oomsight.cli.exits import Exit
 from oomsight.cli.main import run
 from oomsight.live.counters import Finding
+from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.store import Store
 
 HOSTILE = "=cmd|' /C"
@@ -111,3 +112,82 @@ def test_export_gives_every_incident_oldest_first(store, capsys) -> None:
 def test_incidents_without_a_store_says_what_to_do(tmp_path, capsys) -> None:
     assert run(["incidents", "--store", str(tmp_path / "none.db")]) == Exit.INPUT
     assert "start `oomsight agent`" in capsys.readouterr().err
+
+
+# -- whose it was, and without names ----------------------------------------------------------------------------------
+
+POD = {"name": "payments/api-7d9f:api", "level": "container", "path": "/kubepods/pod1/acme-box", "image": "reg.acme/api:7",
+       "labels": {"team": "acme"}, "node": "acme-node-1", "words": "container api of acme", "host": None,
+       "limit_bytes": 8 << 20}  # fmt: skip
+
+
+@pytest.fixture
+def attributed(tmp_path):
+    path = str(tmp_path / "named.db")
+    db = Store(path, clock=lambda: NOW_US / 1e6)
+    event = events(7, comm="acme-billing")[1][0]
+    written = batch(event)
+    written.events[0][1]["enrichment"] = {"attribution": POD, "main_process_survived": True}
+    db.write(written)
+    db.write(batch(notes=[(Finding("counted_kill", f"{mark('/acme-box', Kind.CGROUP)} ended"), NOW_US, None)]))
+    db.close()
+    return path, [event]
+
+
+def test_list_and_show_say_whose_it_was_as_the_runtime_named_it(attributed, capsys) -> None:
+    out = _run(capsys, attributed, "list", "--width", "200").out
+    assert "payments/api-7d9f:api" in out
+    assert json.loads(_run(capsys, attributed, "list", "--format", "json").out)[0]["place"] == "payments/api-7d9f:api"
+    assert json.loads(_run(capsys, attributed, "list", "--name", "api-7d9f", "--format", "json").out)
+    shown = _run(capsys, attributed, "show", "--width", "200").out
+    for words in ("payments/api-7d9f:api", "reg.acme/api:7", "8.0 MiB", "another one: it lived on"):
+        assert words in shown
+    rows = json.loads(_run(capsys, attributed, "compare", "last", "last", "--format", "json").out)
+    assert {r["what"]: r["first"] for r in rows}["ran in"] == "payments/api-7d9f:api"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("list",), ("list", "--group"), ("list", "--format", "json"), ("list", "--format", "csv"),
+        ("list", "--format", "markdown"), ("show",), ("show", "--evidence"), ("show", "--format", "json"),
+        ("show", "--raw"), ("stats",), ("stats", "--format", "json"), ("compare", "last", "last"),
+        ("compare", "last", "last", "--format", "json"), ("export",), ("export", "--format", "json"),
+        ("export", "--format", "csv"), ("export", "--format", "markdown"),
+    ],
+)  # fmt: skip
+def test_redact_leaves_no_name_anywhere(attributed, capsysbinary, args) -> None:
+    def out(*more: str) -> str:
+        assert run(["incidents", "--store", attributed[0], *args, *more]) == Exit.OK
+        return capsysbinary.readouterr().out.decode()
+
+    names = ("acme", "payments", "api-7d9f")
+    assert any(name in out() for name in names)
+    redacted = out("--redact", "--redact-key", "demo")
+    assert [name for name in names if name in redacted] == []
+    assert redacted == out("--redact", "--redact-key", "demo")
+
+
+def test_redacted_document_keeps_its_verdict_and_its_numbers(attributed, capsys) -> None:
+    plain, hidden = (
+        json.loads(_run(capsys, attributed, "show", "--format", "json", *more).out) for more in ((), ("--redact",))
+    )
+    assert hidden["incident"]["causes"][0]["code"] == plain["incident"]["causes"][0]["code"]
+    assert hidden["incident"]["victims"][0]["anon_rss_kib"] == plain["incident"]["victims"][0]["anon_rss_kib"]
+    assert hidden["kills"][0]["pid"] == plain["kills"][0]["pid"]
+    assert hidden["kills"][0]["comm"] == hidden["incident"]["victims"][0]["comm"]
+    assert hidden["enrichment"]["attribution"]["limit_bytes"] == 8 << 20
+
+
+def test_redact_of_an_event_without_lines(tmp_path, capsys) -> None:
+    from oomsight.live.counters import CgroupChange
+    from oomsight.live.silent import event_of_count
+
+    path = str(tmp_path / "counted.db")
+    db = Store(path, clock=lambda: NOW_US / 1e6)
+    change = CgroupChange("/acme.slice/acme-billing.service", 2, {"oom_kill": 1, "oom": 1}, {"oom_kill": 1}, True)
+    db.write(batch(event_of_count(change, "ab" * 16, "2026-11-23T12:00:00+00:00", 10**7)))
+    db.close()
+    for args in (("list",), ("show",), ("show", "--format", "json"), ("export",)):
+        assert "acme" in _run(capsys, (path, []), *args).out
+        assert "acme" not in _run(capsys, (path, []), *args, "--redact").out

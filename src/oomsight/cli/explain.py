@@ -19,6 +19,8 @@ from oomsight.cli.options import (
     color_option,
     exit_code_option,
     format_option,
+    pseudonyms_of,
+    redact_options,
     remark,
     renderer,
     root_option,
@@ -60,8 +62,7 @@ EXAMPLES: Final = (
 @click.option("--brief", is_flag=True, help="A few lines for each event.")
 @click.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
 @click.option("--full", is_flag=True, help=f"Tell every event in full, not only the newest {FULL}.")
-@click.option("--redact", is_flag=True, help="Replace names of hosts, users, programs, cgroups and files.")
-@click.option("--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key: same key, same pseudonyms.")
+@redact_options
 @width_option
 @color_option
 @click.option(
@@ -85,7 +86,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     now = datetime.now().astimezone()
     query = _query(now, since, until, last, pid, comm, cgroup)
     sources, failed, about = _sources(paths, root)
-    pseudonyms = _pseudonyms(redact, redact_key)
+    pseudonyms = pseudonyms_of(redact, redact_key)
     to_json = output_format in {"json", "ndjson"}
     from oomsight.pipeline.run import explain_sources
     from oomsight.sinks.progress import Progress
@@ -208,14 +209,6 @@ def _clock(source: Source, now: datetime) -> Clock:
         except OSError:
             pass
     return Clock(reference=now.replace(tzinfo=None))
-
-
-def _pseudonyms(redact: bool, key: str | None) -> Pseudonyms | None:
-    if not redact:
-        return None
-    from oomsight.naming.redact import Pseudonyms
-
-    return Pseudonyms(key.encode("utf-8", "surrogateescape") if key else os.urandom(16))
 
 
 # -- what to print --------------------------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ from oomsight.cli.speak import answer, remark, renderer, stdout_surface
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from oomsight.naming.redact import Pseudonyms
+
 __all__ = [
-    "Command", "answer", "color_option", "exit_code_option", "format_option", "remark", "renderer", "root_option",
-    "stdout_surface", "width_option", "write_examples", "write_exit_statuses",
+    "Command", "answer", "color_option", "exit_code_option", "format_option", "pseudonyms_of", "redact_options",
+    "remark", "renderer", "root_option", "stdout_surface", "width_option", "write_examples", "write_exit_statuses",
 ]  # fmt: skip
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -77,6 +79,26 @@ def color_option(function: F) -> F:
 def exit_code_option(function: F) -> F:
     """``--exit-code``: status 3 when something was found."""
     return click.option("--exit-code", is_flag=True, help="Exit with status 3 if something was found.")(function)
+
+
+def redact_options(function: F) -> F:
+    """``--redact`` and ``--redact-key``: names replaced by pseudonyms (:func:`pseudonyms_of`)."""
+    key = click.option(
+        "--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key: same key, same pseudonyms."
+    )
+    what = "Replace names of hosts, users, programs, cgroups and files."
+    return click.option("--redact", is_flag=True, help=what)(key(function))
+
+
+def pseudonyms_of(redact: bool, key: str | None) -> Pseudonyms | None:
+    """Return what stands for names with ``--redact``; ``None`` = they are shown."""
+    if not redact:
+        return None
+    import os
+
+    from oomsight.naming.redact import Pseudonyms
+
+    return Pseudonyms(key.encode("utf-8", "surrogateescape") if key else os.urandom(16))
 
 
 def root_option(function: F) -> F:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from oomsight.attribute.model import UNLIMITED
+from oomsight.attribute.model import UNKNOWN, UNLIMITED
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import human_kib
 from oomsight.sinks.schema import INT, NUMBER, SENTENCE, TEXT, Record, Type, field, mapping, optional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from oomsight.attribute.model import Attribution, LimitBytes
 
@@ -77,3 +77,25 @@ def attribution_facts(attribution: Attribution) -> Iterator[tuple[str, str]]:
         shown = [f"{mark(f'{key}={value}', Kind.OWNER)}" for key, value in attribution.labels[:MAX_LABELS_SHOWN]]
         more = len(attribution.labels) - len(shown)
         yield "Labels", ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def name_of(enrichment: Mapping[str, Any] | None) -> str | None:
+    """Return the marked name people use for the victim's place, as the runtimes told it; ``None`` = not known."""
+    name = ((enrichment or {}).get("attribution") or {}).get("name")
+    return mark(name, Kind.OWNER) if name and name != UNKNOWN else None
+
+
+def facts_of(enrichment: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Yield (label, marked text) of whose the victim was, for a list of facts."""
+    found = (enrichment or {}).get("attribution") or {}
+    if found.get("name") in {None, UNKNOWN}:
+        return
+    yield "Ran in", mark(found["name"], Kind.OWNER)
+    for label, key in (("Image", "image"), ("Host", "node")):
+        if found.get(key):
+            yield label, mark(found[key], Kind.OWNER)
+    if limit := limit_words(found.get("limit_bytes")):
+        yield "Its memory limit", limit
+    survived = (enrichment or {}).get("main_process_survived")
+    if survived is not None and found.get("level") == "container":
+        yield "Main process", "another one: it lived on" if survived else "the victim itself"

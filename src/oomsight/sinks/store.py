@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._lazy import lazy
+from oomsight.sinks.attribution import name_of
 from oomsight.sinks.store_path import FILE_NAME, default_path
 from oomsight.sinks.store_schema import APPLICATION_ID, COLUMNS, MIGRATIONS, UPSERT
 
@@ -370,7 +371,7 @@ def incident_row(event: LiveEvent, document: dict[str, Any], wall_us: int) -> tu
         "event_id": event.event_id, "id": event.incident.id, "boot_id": event.boot_id, "time_us": event.time_us,
         "wall_us": _wall_us(report.when.time, wall_us), "time": report.when.time, "kind": report.kind.value,
         "cause": cause, "name": _text(name), "pid": dead.pid if dead is not None else None, "cgroup": _text(cgroup),
-        "place": _text(owner.short) if owner is not None else None,
+        "place": _text(name_of(enrichment) or (owner.short if owner is not None else None)),
         "fingerprint": fingerprint(report.kind.value, name, cgroup, cause), "headline": _text(incident["headline"]),
         "kills": len(report.victims), "weight": event.weight, "stage": stage, "source": event.source,
         "stored_us": wall_us, "document": _pack({**document, "enrichment": None}),
