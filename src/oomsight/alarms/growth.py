@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
+from oomsight._named import NamedTuple
 from oomsight.trend.robust import theil_sen
 
 WINDOW_SECONDS: Final = 600.0

@@ -10,8 +10,9 @@ story when most of the memory is the same.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.alarms.growth import add_point, pace_of
 from oomsight.alarms.reading import headroom_kib, need_kib
 from oomsight.alarms.state import HOST, MOST_SUBJECTS, Subject, Track

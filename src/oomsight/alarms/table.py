@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from oomsight._named import NamedTuple
 
 Scope = Literal["host", "cgroup"]
 Unit = Literal["pct", "seconds", "per_minute"]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from oomsight._named import NamedTuple
 from oomsight._version import __version__
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import Command, answer, remark, write_examples, write_exit_statuses

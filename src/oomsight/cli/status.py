@@ -6,10 +6,11 @@ import os
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from oomsight._named import NamedTuple
 from oomsight.cli.exits import Exit
 from oomsight.cli.options import (
     Command,

@@ -8,7 +8,9 @@ ran in a scripted scenario. Names of programs, units and pods are the scenario's
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Final, NamedTuple
+from typing import Final
+
+from oomsight._named import NamedTuple
 
 
 class Capture(NamedTuple):

@@ -8,8 +8,9 @@ counter explains is the item ``unaccounted``; counters that add up to more than 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.diagnose.model import Accounting, Item
 from oomsight.kernel.balance import balance
 from oomsight.naming.marked import Kind, mark

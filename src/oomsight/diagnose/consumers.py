@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.diagnose.accounting import (
     UNACCOUNTED,
     account,

@@ -7,8 +7,9 @@ the outcome is put into words.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.diagnose.accounting import allowed_nodes, page_kib_of
 from oomsight.diagnose.model import GfpWords, ZoneCheck
 from oomsight.diagnose.wording import size

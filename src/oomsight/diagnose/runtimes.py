@@ -6,8 +6,9 @@ A name is a hint, never proof of what runs: texts say "by its name", and causes 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
+from oomsight._named import NamedTuple
 from oomsight.diagnose.model import Advice
 from oomsight.diagnose.wording import size
 from oomsight.naming.marked import mark

@@ -7,8 +7,9 @@ report is matched with them, and every difference between the recomputed and the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight._rows import Rows
 from oomsight.diagnose.accounting import allowed_nodes, in_memcg, managed_kib, page_kib_of
 from oomsight.diagnose.model import RankedTask, Selection

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.diagnose.model import Advice, Answers, Cause, Confidence, Evidence
 from oomsight.diagnose.wording import count, listing, process, sentence, size
 from oomsight.naming.marked import Kind, mark

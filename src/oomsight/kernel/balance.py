@@ -9,7 +9,8 @@ the total itself is not believed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from oomsight._named import NamedTuple
 
 
 class Balance(NamedTuple):

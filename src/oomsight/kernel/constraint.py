@@ -11,8 +11,9 @@ mm/memcontrol.c (2.6.36 … 6.19).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.release import in_range
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ Sources: SPLIT_RSS in mm/memory.c (2.6.34-6.1); lib/percpu_counter.c, include/li
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.release import in_range
 
 if TYPE_CHECKING:

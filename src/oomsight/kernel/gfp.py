@@ -11,7 +11,9 @@ Sources: include/linux/gfp.h (2.6.24 … 6.0), include/linux/gfp_types.h (6.1+),
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
+
+from oomsight._named import NamedTuple
 
 if TYPE_CHECKING:
     from oomsight.kernel.release import Release

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.badness import OOM_DISABLE, OOM_SCORE_ADJ_MIN, Points, Rule, TaskFacts, badness
 from oomsight.kernel.release import NEWEST, Release, in_range
 

@@ -11,7 +11,9 @@ Sources: __zone_watermark_ok() and __zone_watermark_unusable_free() in mm/page_a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from oomsight._named import NamedTuple
 
 BuddyLine = Sequence[tuple[int, int, str]]
 """(free blocks, KiB of one block, migrate-type letters) per order, as in ``3*4kB (UM)``."""

@@ -15,9 +15,10 @@ name). :data:`SECRET` lists the groups that pseudonyms replace; text outside the
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 
 OwnerKind = Literal["pod", "container", "unit", "user_session", "user", "machine", "slice", "root", "cgroup"]
 

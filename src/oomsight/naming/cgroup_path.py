@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 from oomsight.naming.cgroup_layouts import ELIDED, ROWS, RUNTIMES, Layout, OwnerKind
 from oomsight.naming.marked import Kind, mark, unmark
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight._record import Record
 from oomsight.naming.marked import Kind, mark
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from oomsight._named import NamedTuple
 from oomsight.diagnose.explain import explain_report
 from oomsight.pipeline.entries import Entry, entry_of
 from oomsight.pipeline.query import Query, moment, wanted

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 
 if TYPE_CHECKING:
     from oomsight.report.model import OomReport

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 
 _FIELD: Final = lazy(r"^(?:Node\s+\d+\s+)?([\w()]+):\s*(\d{1,20})(?: kB)?\s*$", re.MULTILINE | re.ASCII)
 _COUNT: Final = lazy(r"^(\S+) (-?\d{1,20})$", re.MULTILINE | re.ASCII)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.proc.machine import parse_vmstat
 from oomsight.proc.process import parse_int
 

@@ -7,7 +7,9 @@ Source: kernel/sched/psi.c psi_show(), 4.20+; cpu has a ``full`` line since 5.13
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+from oomsight._named import NamedTuple
 
 RESOURCES: Final = ("memory", "io", "cpu")
 

@@ -8,9 +8,10 @@ and kernel/cgroup/cgroup-v1.c (cgroup) of 2.6.36 … 7.3.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 from oomsight.proc import fields
 from oomsight.proc.fields import stat_fields, status_fields
 

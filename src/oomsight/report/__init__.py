@@ -7,9 +7,9 @@ Kernel log text to OOM reports.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 from oomsight.report.assemble import Assembler
 from oomsight.report.build import build_report
 from oomsight.report.carriers import Lines, find_layers, strip_lines

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 from oomsight._record import Record
 
 

@@ -9,9 +9,9 @@ are found by :data:`INNER_RULES`.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 
 
 class LineRule(NamedTuple):

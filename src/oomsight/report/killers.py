@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 from oomsight.report.model import EventKind, Killed, Note, OomReport, Span
 from oomsight.report.times import Clock, when
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import NamedTuple
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 from oomsight.report.model import Task
 from oomsight.report.unwrap import unescape_name
 

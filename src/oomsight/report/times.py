@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from oomsight._lazy import lazy
+from oomsight._named import NamedTuple
 from oomsight.report.carriers import LAYERS, kind_of
 from oomsight.report.model import When
 

@@ -5,8 +5,9 @@ One process, factor by factor: what its points are made of, and what oom_score_a
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.badness import OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, badness, oom_score, per_mille
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import scan_rule

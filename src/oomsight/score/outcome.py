@@ -6,8 +6,9 @@ The last steps are played by the full engine, on those few processes the choice 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import Candidate, Outcome, Scene, inside, scan_rule, select
 from oomsight.naming.marked import Kind as NameKind

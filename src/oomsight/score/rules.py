@@ -8,8 +8,9 @@ tests hold both against each other for every rule.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.badness import (
     BADNESS_RULES,
     OOM_SCORE_ADJ_MIN,

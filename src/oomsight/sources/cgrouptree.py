@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.proc.memcg import MARKER_FILES, MEMCG_FILES, Memcg, ancestors, parse_memcg
 from oomsight.sources.errors import SourceError
 from oomsight.sources.procread import read_if_there

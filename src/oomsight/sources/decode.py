@@ -11,8 +11,9 @@ import codecs
 from collections.abc import Callable, Iterator
 from itertools import chain
 from shlex import quote
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
+from oomsight._named import NamedTuple
 from oomsight.sources.errors import NotText, SourceError
 from oomsight.sources.program import Program, find
 

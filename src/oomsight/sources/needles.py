@@ -8,7 +8,9 @@ searched at several times the speed of one of three. A hit is only a reason to l
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
+
+from oomsight._named import NamedTuple
 
 
 class Role(IntEnum):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.alarms.culprit import holder_of
 from oomsight.proc.process import Process  # noqa: TC001 - read at run time by NamedTuple
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.proc.machine import MemInfo  # noqa: TC001 - read at run time by dataclass
 
 Weight = Literal["bad", "warn", "note"]

@@ -8,8 +8,9 @@ Source: fs/proc/meminfo.c meminfo_proc_show(). Its lines overlap (``Cached`` hol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.balance import balance
 
 if TYPE_CHECKING:

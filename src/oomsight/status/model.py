@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from oomsight._named import NamedTuple
 
 if TYPE_CHECKING:
     from oomsight.proc.machine import MemInfo

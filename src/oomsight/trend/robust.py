@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import erfc, sqrt
-from typing import Final, NamedTuple
+from typing import Final
+
+from oomsight._named import NamedTuple
 
 Z80: Final = 1.2815515655446004
 """Standard normal quantile of 0.9: the half width of an 80 % interval."""

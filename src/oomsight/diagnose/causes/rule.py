@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
+
+from oomsight._named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
