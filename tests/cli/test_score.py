@@ -9,8 +9,10 @@ import os
 
 import pytest
 
+from oomsight.cli import score_run
 from oomsight.cli.exits import Exit
 from oomsight.cli.main import run
+from oomsight.sources import procread
 
 from ..sources.proc_files import add_process, make_host, write
 
@@ -139,3 +141,39 @@ def test_score_of_this_very_host(capsys):
     (detail,) = json.loads(capsys.readouterr().out)["details"]
     assert detail["pid"] == os.getpid()
     assert detail["ooms"][0]["rank"] >= 1
+
+
+def test_score_of_many_reads_the_first_few_and_says_so(tmp_path, monkeypatch, capsys):
+    host = make_host(tmp_path)
+    total = 262144 + 2048
+    for pid in range(100, 140):
+        pages = 2000 + 50 * (pid - 100)
+        add_process(host / "proc", pid, rss=pages, score=(1000 + (pages + 12) * 1000 // total) * 2 // 3)
+    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procread, "ranks_like_oom_score", lambda _release: True)
+    here = score_run.Host("/", str(host / "proc"), str(host / "sys"), None)
+    whole = here.ask(score_run.Wanted((), None, False, False, 5))
+    monkeypatch.setattr(score_run, "OWN_PROC", ("/", str(host / "proc")))
+    few = here.ask(score_run.Wanted((), None, False, False, 5, few=True))
+    assert 0 < len(few.snapshot.processes) < len(whole.snapshot.processes) / 2
+    assert [(row.process.pid, row.rank, row.points) for row in few.ranking.rows[:5]] == [
+        (row.process.pid, row.rank, row.points) for row in whole.ranking.rows[:5]
+    ]
+    shown = score_run.rendered(few, "text", 150, "never", compact=False)
+    assert "37 more with fewer points" in shown
+    assert f"that of {few.snapshot.passed_over} others is lower, which is enough to know of them" in " ".join(shown.split())
+
+
+def test_score_reads_everything_where_the_first_few_do_not_settle_it(tmp_path, monkeypatch):
+    host = make_host(tmp_path)
+    for pid in range(100, 140):
+        add_process(host / "proc", pid, score=900)  # /proc shows another machine's scores: the rules do not fit
+    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procread, "ranks_like_oom_score", lambda _release: True)
+    monkeypatch.setattr(score_run, "OWN_PROC", ("/", str(host / "proc")))
+    write(host / "proc/139", {"oom_score": "950\n"})
+    write(host / "proc/138", {"oom_score": "950\n"})
+    found = score_run.Host("/", str(host / "proc"), str(host / "sys"), None).ask(
+        score_run.Wanted((), None, False, False, 2, few=True)
+    )
+    assert (found.snapshot.passed_over, len(found.snapshot.processes), found.rules.compared) == (0, 45, 44)

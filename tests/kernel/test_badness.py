@@ -12,6 +12,7 @@ from oomsight.kernel.badness import (
     badness,
     badness_modern,
     oom_score,
+    pages_below_score,
     printed_score,
     rule_by_name,
     rule_for_release,
@@ -288,3 +289,13 @@ def test_rule_for_shape_always_answers(columns, line, kill, gfp, release):
     rule, words = rule_for_shape(columns, line, kill, gfp, release)
     assert rule in BADNESS_RULES
     assert words
+
+
+@pytest.mark.parametrize("total_pages", [999, 4096, 6_171_023])
+def test_pages_below_score_bounds_every_lower_score(total_pages):
+    rule = rule_for_release((6, 12))
+    for points in range(-total_pages, 2 * total_pages, max(total_pages // 997, 1)):
+        shown = oom_score(rule, points, total_pages)
+        assert points <= pages_below_score(shown + 1, total_pages)
+        # … and not by much: a step of oom_score is one and a half thousandths of all
+        assert points + 4 * total_pages // 1000 + 4 >= pages_below_score(shown + 1, total_pages)

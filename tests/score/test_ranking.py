@@ -8,7 +8,7 @@ from oomsight.kernel.badness import BADNESS_RULES, badness
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import Candidate, Scene, select
 from oomsight.proc.memcg import Memcg
-from oomsight.score.ranking import cgroup_members, cgroup_total, rank_cgroup, rank_host
+from oomsight.score.ranking import cgroup_members, cgroup_total, rank_cgroup, rank_host, settled
 from oomsight.score.rules import facts, memory_reader, recognise
 
 from .captured import load, ranking_for, verdict
@@ -160,3 +160,20 @@ def test_ranking_equals_the_full_engine(subjects, release, in_cgroup, total_page
         left = [p for p in left if p.pid != row.process.pid]
     for row in ranking.exempt:
         assert badness(rules.rule, facts(row.process, read(row.process), shot.machine), total_pages, 4096) is None
+
+
+def test_settled_unless_a_counter_could_lift_one_that_was_passed_over():
+    # T = 1,000,000 pages: oom_score 667 begins at 1,000 pages; counters of 6.12 err by 4 times 32 pages on one CPU
+    on = machine(ram=1_000_000)
+    for rss, score, settled_so in ((1_100, 667, False), (2_000, 668, True)):
+        shot = snapshot(process(1, rss, score=score), process(2, 1_050, score=667), on=on)._replace(
+            passed_over=9, lowest_score=667
+        )
+        rules = recognise(shot.machine, shot.processes)
+        assert settled(rank_host(shot, rules), shot) is settled_so
+        assert settled(rank_host(shot, rules), shot._replace(passed_over=0))
+
+
+def test_not_settled_by_rules_that_do_not_fit():
+    shot = snapshot(process(1, 200_000, score=5), on=machine(ram=1_000_000))._replace(passed_over=9, lowest_score=5)
+    assert not settled(rank_host(shot, recognise(shot.machine, shot.processes)), shot)

@@ -172,3 +172,79 @@ def test_cgroups_are_read_when_they_are_wanted(host):
     assert {p.cgroup for p in shot.processes} == {None}
     late = tree(host).with_cgroups(shot.processes, [30])
     assert [p.cgroup for p in late if p.cgroup] == ["/app.slice/big.service"]
+
+
+@pytest.fixture
+def crowd(host, monkeypatch):
+    """The little host with 40 processes that only differ in what their oom_score tells, read by the short way."""
+    for pid in range(100, 140):
+        add_process(host / "proc", pid, rss=pid, score=670 + pid - 100)
+    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procread, "ranks_like_oom_score", lambda _release: True)
+    return host
+
+
+@pytest.mark.parametrize("helper", [False, True])
+def test_first_few_are_read_and_the_others_counted(crowd, helper):
+    found = ProcTree(str(crowd / "proc"), str(crowd / "sys"), helper=helper)
+    shot = found.snapshot(top=3)
+    # java has 818; init, the kernel thread and the protected shell have 0: their files tell why
+    assert {p.pid for p in shot.processes} == {1, 2, 30, 138, 139, 40}
+    assert (shot.passed_over, shot.lowest_score) == (39, 708)
+    assert next(p for p in shot.processes if p.pid == 139).oom_score == 709
+    whole = found.snapshot()
+    assert (len(whole.processes), whole.passed_over) == (45, 0)
+
+
+def test_equals_of_the_last_of_the_first_few_are_read_too(crowd):
+    for pid in (100, 101):
+        write(crowd / "proc" / str(pid), {"oom_score": "708\n"})
+    shot = tree(crowd).snapshot(top=3)
+    assert {p.pid for p in shot.processes} == {1, 2, 30, 40, 100, 101, 138, 139}
+
+
+def test_short_way_is_not_taken_where_it_would_leave_out_little(crowd):
+    assert tree(crowd).snapshot(top=30).passed_over == 0
+    assert len(tree(crowd).snapshot(top=30).processes) == 45
+
+
+def test_short_way_reads_the_parent_whose_memory_a_process_borrows(crowd, monkeypatch):
+    monkeypatch.setattr(proctree, "same_memory", lambda pid, other: True)
+    add_process(crowd / "proc", 70, "parent", rss=900, state="D", score=668)
+    add_process(crowd / "proc", 71, "child", rss=900, ppid=70, score=0)  # the kernel says 0 of those inside vfork
+    shot = tree(crowd).snapshot(top=3)
+    assert [(p.pid, p.in_vfork) for p in shot.processes if p.pid in {70, 71}] == [(70, False), (71, True)]
+    assert shot.passed_over == 39
+
+
+def test_short_way_counts_what_is_denied(crowd, monkeypatch):
+    real = os.open
+
+    def refuse(path, flags, **more):
+        if "/100/" in path:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, flags, **more)
+
+    monkeypatch.setattr(procread.os, "open", refuse)
+    assert tree(crowd).snapshot(top=3).unseen == (Unseen("1 processes could not be read", "root"),)
+
+
+def test_helper_that_dies_before_it_has_chosen_is_done_without(crowd, monkeypatch):
+    monkeypatch.setattr(procread.marshal, "dump", lambda *_: os._exit(9))
+    begun = procread.Reading(str(crowd / "proc"), top=3)
+    found = ProcTree(str(crowd / "proc"), str(crowd / "sys"), begun=begun).processes()
+    assert [p.pid for p in found] == [1, 2, 138, 139, 30, 40]
+
+
+@pytest.mark.parametrize(("release", "so"), [("6.2.0", True), ("6.12.9-amd64", True), ("6.1.0-13", False), ("odd", False)])
+def test_oom_score_is_enough_to_know_on_newer_kernels(release, so):
+    assert procread.ranks_like_oom_score(release) is so
+
+
+def test_helper_that_dies_with_its_share_is_made_up_for(crowd, monkeypatch):
+    real, calls = procread.marshal.dump, []
+    monkeypatch.setattr(procread.marshal, "dump", lambda *what: calls.append(1) or (os._exit(9) if len(calls) > 1 else real(*what)))
+    begun = procread.Reading(str(crowd / "proc"), top=3)
+    os.waitid(os.P_PID, begun._child, os.WEXITED | os.WNOWAIT)
+    found = ProcTree(str(crowd / "proc"), str(crowd / "sys"), begun=begun).processes()
+    assert [p.pid for p in found] == [1, 2, 138, 139, 30, 40]

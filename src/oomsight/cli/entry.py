@@ -12,6 +12,8 @@ import sys
 
 from oomsight.sources.procread import Reading
 
+FIRST_ROWS = 20  #: processes shown to people, unless --limit says otherwise
+
 
 def run(args: list[str]) -> int:
     """Run the command line *args* and return the exit status; never raises."""
@@ -20,7 +22,7 @@ def run(args: list[str]) -> int:
 
         return whole(args)
     try:
-        begun = Reading(cgroups=False)
+        begun = Reading(cgroups=False, top=FIRST_ROWS)
     except OSError:
         begun = None  # no /proc: said by whoever tries again
     try:

@@ -53,10 +53,11 @@ def command(  # noqa: PLR0917 - one parameter per option
         raise click.UsageError("PID, --cgroup and --all-cgroups are different questions; ask one at a time")
     if count is not None and watch is None:
         raise click.UsageError("--count goes with --watch")
+    for_people = output_format in {"text", "markdown"}
     if limit is None:
-        limit = ROWS if output_format in {"text", "markdown"} else None
+        limit = ROWS if for_people else None
     return show(
         Host(root, proc, sys_, cgroup_root),
-        Wanted(pids, cgroup, all_cgroups, pss, limit or None),
+        Wanted(pids, cgroup, all_cgroups, pss, limit or None, few=bool(limit) and for_people),
         Shown(output_format, width, color, watch, count),
     )

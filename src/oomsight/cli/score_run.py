@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight._version import __version__
+from oomsight.cli.entry import FIRST_ROWS
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.speak import answer, remark, renderer
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from oomsight.sources.procread import Reading
     from oomsight.sources.proctree import ProcTree
 
-ROWS: Final = 20  #: processes shown to people, unless --limit says otherwise
+ROWS: Final = FIRST_ROWS
+OWN_PROC: Final = ("/", "/proc")  # of the kernel this runs on
 
 
 class Wanted(NamedTuple):
@@ -35,6 +38,7 @@ class Wanted(NamedTuple):
     all_cgroups: bool
     pss: bool
     limit: int | None
+    few: bool = False  #: who is shown matters, not everybody who is ranked
 
 
 class Shown(NamedTuple):
@@ -49,7 +53,7 @@ class Shown(NamedTuple):
 
 def alone(begun: Reading | None) -> int:
     """``oomsight score`` with nothing else on the command line. ``begun``: its processes are being read already."""
-    return show(Host("/", None, None, None, begun), Wanted((), None, False, False, ROWS), Shown())
+    return show(Host("/", None, None, None, begun), Wanted((), None, False, False, ROWS, few=True), Shown())
 
 
 def show(host: Host, wanted: Wanted, shown: Shown) -> int:
@@ -117,7 +121,8 @@ class Host:
         begun, self._begun = self._begun, None
         tree = ProcTree(self.proc, self.sys, helper=True, begun=begun)
         whole = bool(wanted.pids) or wanted.cgroup is not None or wanted.all_cgroups  # every process's cgroup decides
-        snapshot = tree.snapshot(cgroups=whole)
+        few = wanted.few and not whole and (self.root, self.proc) == OWN_PROC
+        snapshot = tree.snapshot(cgroups=whole, top=max(wanted.limit or 0, 2) if few else 0)
         rules = recognise(snapshot.machine, snapshot.processes)
         found = Answer(snapshot=snapshot, rules=rules, limit=wanted.limit, unseen=snapshot.unseen)
         if wanted.pids:
@@ -134,19 +139,27 @@ class Host:
 
     def _ranking(self, found: Answer, tree: ProcTree) -> Answer:
         from oomsight.score.outcome import predict
-        from oomsight.score.ranking import rank_host
+        from oomsight.score.ranking import rank_host, settled
+        from oomsight.score.rules import recognise
 
         snapshot, rules = found.snapshot, found.rules
         ranking = rank_host(snapshot, rules)
+        if not settled(ranking, snapshot):
+            snapshot = tree.snapshot(cgroups=False)
+            rules = recognise(snapshot.machine, snapshot.processes)
+            ranking = rank_host(snapshot, rules)
         shown = {row.process.pid for row in (*ranking.rows[: found.limit], *ranking.exempt[: found.limit])}
         ranking = _in_cgroups(ranking, tree, shown)
         snapshot = _sharing(snapshot, ranking)
         if ranking.victim is not None and self._dies_with_others(tree, ranking.victim.process.cgroup):
-            snapshot = snapshot._replace(
-                processes=tree.with_cgroups(snapshot.processes, [process.pid for process in snapshot.processes]),
-                cgroups=self._needed_tree(tree).chain(ranking.victim.process.cgroup or "/"),
+            chain = self._needed_tree(tree).chain(ranking.victim.process.cgroup or "/")
+            everybody = tree.snapshot().processes if snapshot.passed_over else tree.with_cgroups(
+                snapshot.processes, [process.pid for process in snapshot.processes]
             )
-        return found._replace(snapshot=snapshot, ranking=ranking, prediction=predict(ranking, snapshot))
+            snapshot = _sharing(snapshot._replace(processes=everybody, cgroups=chain), ranking)
+        return found._replace(
+            snapshot=snapshot, rules=rules, ranking=ranking, prediction=predict(ranking, snapshot)
+        )
 
     def _dies_with_others(self, tree: ProcTree, cgroup: str | None) -> bool:
         """Whether memory.oom.group, which is of version 2, may widen the kill of a process in ``cgroup``."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import isqrt
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.release import NEWEST, Release, in_range, overlaps, parse_release, release_text
 
 OOM_SCORE_ADJ_MIN: Final = -1000
@@ -359,6 +360,11 @@ def oom_score(rule: Rule, points: int | None, total_pages: int) -> int:
     if rule.score == "share":
         return points * 1000 // max(total_pages, 1)
     return _quot((1000 + per_mille(points, total_pages)) * 2, 3)
+
+
+def pages_below_score(score: int, total_pages: int) -> int:
+    """A number of points that no task whose oom_score is below ``score`` has, on kernels since 5.9."""
+    return ((3 * score + 1) // 2 - 1000) * total_pages // 1000
 
 
 def per_mille(points: int, total_pages: int) -> int:

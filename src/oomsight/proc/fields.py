@@ -7,6 +7,8 @@ this is the quick half of :mod:`oomsight.proc.process`, which gives the fields t
 
 from __future__ import annotations
 
+from _operator import itemgetter  # as operator gives it, and loaded already
+
 PF_KTHREAD = 0x00200000  #: include/linux/sched.h, 2.6.27+
 
 MEMORY_KEYS = (
@@ -16,8 +18,12 @@ MEMORY_KEYS = (
 
 NO_SIZES: tuple[int | None, ...] = (None,) * len(MEMORY_KEYS)
 _NO_SIZES = list(NO_SIZES)
-_LINES = tuple(f"\n{key}" for key in MEMORY_KEYS)
-_MEMORY_CHARACTERS = 800  # 20 lines as the kernel pads them
+
+_USUAL_LINES = [  # of 4.15 and later, between the first and the last that are kept
+    "VmLck:", "VmPin:", "VmHWM:", "VmRSS:", "RssAnon:", "RssFile:", "RssShmem:", "VmData:", "VmStk:", "VmExe:",
+    "VmLib:", "VmPTE:", "VmSwap:", "HugetlbPages:",
+]  # fmt: skip
+_usual_sizes = itemgetter(*(3 * _USUAL_LINES.index(key) + 1 for key in MEMORY_KEYS if key in _USUAL_LINES))
 
 StatFields = tuple[int, str, str, int, int, int, int, int, int, int, int, int]
 """pid, comm, state, ppid, flags, utime, stime, nice, threads, starttime, vsize in bytes, rss in pages."""
@@ -47,12 +53,18 @@ def status_fields(text: str) -> StatusFields:
     sizes: list[int | None] = _NO_SIZES
     if block >= 0:
         sizes = []
-        for key in _LINES:
-            at = text.find(key, block, block + _MEMORY_CHARACTERS) + len(key)
-            try:  # "\nVmRSS:\t    4096 kB": a number of at least 8 columns
-                sizes.append(int(text[at : text.find(" ", at + 8)]) if at >= len(key) else None)
-            except ValueError:
-                sizes.append(number_after(text, key))
+        last = text.find("\nHugetlbPages:", block)
+        if last < 0:  # until 4.3, or a kernel without huge pages
+            last = text.find("\nVmSwap:", block)
+        words = text[block : text.find("\n", last + 1)].split() if last >= 0 else []
+        try:  # "VmRSS:\t    4096 kB": three words a line
+            if words[::3] == _USUAL_LINES:
+                lck, rss, anon, file, shmem, pte, swap, huge = _usual_sizes(words)
+                sizes = [int(lck), int(rss), int(anon), int(file), int(shmem), int(pte), None, int(swap), int(huge)]
+        except ValueError:
+            pass
+        if not sizes:
+            sizes = [number_after(text, f"\n{key}") for key in MEMORY_KEYS]
     return number_after(text, "\nUid:"), *sizes, number_after(text, "\nCapEff:", 16)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._named import NamedTuple
 from oomsight.kernel.constraint import t_global
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Snapshot(NamedTuple):
     processes: tuple[Process, ...]  #: thread-group leaders in the order of the kernel's list, which is fork order
     cgroups: Mapping[str, Memcg] = NO_CGROUPS  #: parents first, siblings by age; may be partial
     unseen: tuple[Unseen, ...] = ()
+    passed_over: int = 0  #: processes left out, as /proc/PID/oom_score ranks each of them below all that are here
+    lowest_score: int = 0  #: the lowest oom_score, but 0, of those that are here, if some were passed over
 
 
 class Rules(NamedTuple):

@@ -4,9 +4,11 @@ The ranking: every process's badness, in the order the kernel would choose, for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from oomsight.kernel.badness import pages_below_score
 from oomsight.kernel.constraint import memcg_era, t_memcg
+from oomsight.kernel.counters import counter_error_pages
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import inside, rank, scan_rule
 from oomsight.score.model import Ranked, Ranking
@@ -21,9 +23,27 @@ if TYPE_CHECKING:
     from oomsight.score.model import Machine, Rules, Snapshot
 
 
+_COUNTERS: Final = 4  # anonymous, file, shared memory and swap, each with an error of its own
+
+
 def rank_host(snapshot: Snapshot, rules: Rules) -> Ranking:
     """Who would die if the whole host ran out of memory (CONSTRAINT_NONE)."""
     return _ranking(None, snapshot.machine.total, snapshot.processes, snapshot.machine, rules)
+
+
+def settled(ranking: Ranking, snapshot: Snapshot) -> bool:
+    """
+    Whether the processes passed over (:attr:`~oomsight.score.model.Snapshot.passed_over`) cannot matter: the rules are
+    those of this kernel, and within the error of its counters none of them could be chosen.
+    """
+    if not snapshot.passed_over:
+        return True
+    victim, rules = ranking.victim, ranking.rules
+    if victim is None or not rules.trusted:
+        return False
+    one = counter_error_pages(rules.era, cpus=snapshot.machine.cpus or 1)
+    most = pages_below_score(snapshot.lowest_score, ranking.total.pages)
+    return one is not None and most + _COUNTERS * one < victim.low
 
 
 def rank_cgroup(snapshot: Snapshot, rules: Rules, path: str, members: Sequence[Process] | None = None) -> Ranking:
@@ -86,20 +106,25 @@ def _ranking(
     rule, pages, page_size = rules.rule, total.pages, machine.page_size
     read, error = memory_reader(machine, rules.era), error_reader(machine, rules.era)
     scale = pages // 1000 if rule.unit == "pages" else 1
-    rows: list[Ranked] = []
+    rows: list[tuple[Process, int, int, int, int, int, int | None, int, str | None]] = []
     exempt: list[Ranked] = []
+    scored: list[int] = []
     for place, process in enumerate(processes):
         skipped = exemption(process)
         if skipped == "kernel thread":
             continue
         memory = read(process)
         points = score_points(rule, process, memory, pages, machine) if skipped is None else None
-        row = Ranked(
+        row = (
             process, place, memory.rss_pages, memory.swap_pages, memory.pgtables_bytes // page_size,
             (process.oom_score_adj or 0) * scale, points, error(process), skipped,
         )  # fmt: skip
-        (rows if skipped is None else exempt).append(row)
-    order = rank([row.points for row in rows], scan_rule(rule, path is not None, rules.release))
-    ranked = tuple(rows[at]._replace(rank=number) for number, at in enumerate(order, 1))
+        if points is None:
+            exempt.append(Ranked(*row))
+        else:
+            rows.append(row)
+            scored.append(points)
+    order = rank(scored, scan_rule(rule, path is not None, rules.release))
+    ranked = tuple(Ranked(*rows[at], number) for number, at in enumerate(order, 1))
     exempt.sort(key=lambda row: -(row.rss_pages + row.swap_pages))
     return Ranking("host" if path is None else "cgroup", path or "/", total, rules, ranked, tuple(exempt))

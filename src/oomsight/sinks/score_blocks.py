@@ -209,7 +209,7 @@ def _table(answer: Answer, ranking: Ranking) -> Table:
             cells.append(kib_words(answer.pss[pid].pss_kib) if pid in answer.pss else "")
         tone: Tone = "bad" if pid in killed else "plain"
         rows.append(Row(tuple(cells), tone))
-    more = len(ranking.rows) - len(shown)
+    more = len(ranking.rows) - len(shown) + answer.snapshot.passed_over
     return Table(tuple(columns), tuple(rows), f"{more:,} more with fewer points" if more > 0 else None)
 
 
@@ -393,7 +393,10 @@ def _basis(answer: Answer) -> Iterator[Block]:
     yield Paragraph(words, "dim")
     if rules.compared:
         checked = f"It reproduces /proc/PID/oom_score for {rules.matched:,} of {rules.compared:,} processes"
-        if rules.trusted:
+        if rules.trusted and answer.snapshot.passed_over:
+            lower = f"that of {answer.snapshot.passed_over:,} others is lower, which is enough to know of them"
+            yield Paragraph(f"{checked}; {lower}.", "dim")
+        elif rules.trusted:
             yield Paragraph(f"{checked}.", "dim")
         else:
             doubt = "do not trust the points. Does /proc/meminfo show the host's memory, or a container's (lxcfs)?"

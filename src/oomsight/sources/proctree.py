@@ -38,6 +38,7 @@ class ProcTree:
         self.proc, self.sys = proc, sys
         self.helper = helper
         self.denied = 0
+        self.passed_over = self.lowest = 0
         self._begun = begun
 
     def pids(self) -> list[int]:
@@ -61,17 +62,20 @@ class ProcTree:
         text = read_if_there(f"{self.proc}/{pid}/cgroup")
         return memory_cgroup(text) if text else None
 
-    def processes(self, *, cgroups: bool = True) -> tuple[Process, ...]:
+    def processes(self, *, cgroups: bool = True, top: int = 0) -> tuple[Process, ...]:
         """
         All processes in fork order, which is the order of the kernel's list. ``cgroups``: with the cgroup of each;
-        without, :meth:`with_cgroups` reads those that matter: it takes a fifth of the time.
+        without, :meth:`with_cgroups` reads those that matter: it takes a fifth of the time. ``top``: those suffice that
+        may be among so many first to die; then ``passed_over`` and ``lowest`` tell of the others.
         """
         reading, self._begun = self._begun, None
         try:
-            rows, denied = (reading or Reading(self.proc, helper=self.helper, cgroups=cgroups)).rows()
+            reading = reading or Reading(self.proc, helper=self.helper, cgroups=cgroups, top=top)
+            rows, denied = reading.rows()
         except OSError as error:
             raise from_os_error(self.proc, error) from error
         self.denied += denied
+        self.passed_over, self.lowest = reading.passed_over, reading.lowest
         return _with_borrowers([_process(row) for row in sorted(rows, key=_birth)])
 
     def in_cgroup(self, process: Process) -> Process:
@@ -136,10 +140,13 @@ class ProcTree:
         """The mounts ``pid`` sees; empty = not known."""
         return parse_mountinfo(read_if_there(f"{self.proc}/{pid}/mountinfo") or "")
 
-    def snapshot(self, *, cgroups: bool = True) -> Snapshot:
-        """Machine and processes (``cgroups``: as in :meth:`processes`); the cgroups' state is another reader's."""
-        processes = self.processes(cgroups=cgroups)
-        return Snapshot(machine=self.machine(), processes=processes, unseen=tuple(self._unseen(processes)))
+    def snapshot(self, *, cgroups: bool = True, top: int = 0) -> Snapshot:
+        """Machine and processes (``cgroups``, ``top``: as in :meth:`processes`); cgroups' state is another reader's."""
+        processes = self.processes(cgroups=cgroups, top=top)
+        return Snapshot(
+            machine=self.machine(), processes=processes, unseen=tuple(self._unseen(processes)),
+            passed_over=self.passed_over, lowest_score=self.lowest,
+        )  # fmt: skip
 
     def _unseen(self, processes: Sequence[Process]) -> Iterator[Unseen]:
         if self.denied:
