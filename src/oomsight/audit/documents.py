@@ -61,10 +61,15 @@ class Auditor:
     rules: Sequence[Rule]
     settings: Settings
     cluster: Cluster
+    _by_scope: dict[str, list[Rule]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for rule in self.rules:
+            self._by_scope.setdefault(rule.scope, []).append(rule)
 
     def run(self, scope: str, subject: object) -> Iterator[Finding]:
         """Yield what the rules for *scope* find."""
-        return run(self.rules, scope, subject, self.settings)
+        return run(self._by_scope.get(scope, ()), scope, subject, self.settings)
 
     def programs(self, programs: Iterable[Program]) -> Iterator[Finding]:
         """Yield what the runtime rules find about *programs*."""

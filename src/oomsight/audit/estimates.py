@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 _NAMES: Final = {row.key: row.name for row in RUNTIMES}
 _ASSUMED: Final = "(assumed)"
+LEAST_BYTES: Final = 4 << 20  #: a smaller limit is a slip of its own (OS202, OS302, OS406)
 
 
-def inputs_of(program: Program, settings: Settings) -> Inputs:
-    """Return *program* as the estimates want it."""
+def inputs_of(program: Program, settings: Settings, runtime: str | None) -> Inputs:
+    """Return *program*, which is one of *runtime*, as the estimates want it."""
     return Inputs(
         argv=program.argv, env=program.env, config=program.config, config_name=program.config_name,
         limit_bytes=program.limit_bytes, ram_bytes=program.ram_bytes or settings.ram_bytes,
-        cpus=max(1, round(program.cpus)) if program.cpus else None, version=image_release(program.image),
+        cpus=max(1, round(program.cpus)) if program.cpus else None, version=image_release(program.image, runtime),
     )  # fmt: skip
 
 
@@ -39,13 +40,13 @@ def _sure_bytes(found: Estimate) -> int:
 
 
 def _exceeds(program: Program, settings: Settings) -> Iterator[Hit]:
-    if program.limit_bytes is None:
+    if program.limit_bytes is None or program.limit_bytes < LEAST_BYTES:
         return
     runtime = recognise(program.argv, program.env, program.image)
     if runtime is None:
         return
     limit = program.limit_bytes
-    found = estimate(runtime, inputs_of(program, settings))
+    found = estimate(runtime, inputs_of(program, settings, runtime))
     if found.likely_bytes <= limit and found.low_bytes <= limit:
         return
     sure = _sure_bytes(found)

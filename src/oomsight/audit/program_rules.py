@@ -44,7 +44,7 @@ def _blind(program: Program, settings: Settings) -> Iterator[Hit]:
     runtime = _runtime(program)
     if runtime not in {"jvm", "node"} or not _bounded(program):
         return
-    inputs = inputs_of(program, settings)
+    inputs = inputs_of(program, settings, runtime)
     if runtime == "jvm":
         # Of no known image: of a release with support, so only a flag can take that away.
         from dataclasses import replace
@@ -121,7 +121,7 @@ def _whole_share(program: Program, settings: Settings) -> Iterator[Hit]:
         return
     from dataclasses import replace
 
-    options = jvm.Options(replace(inputs_of(program, settings), argv=program_words(program.argv)))
+    options = jvm.Options(replace(inputs_of(program, settings, "jvm"), argv=program_words(program.argv)))
     if options.size("MaxHeapSize") is not None:
         return
     share, fraction = options.number("MaxRAMPercentage"), options.number("MaxRAMFraction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from typing import Final, Literal
 
@@ -72,6 +73,32 @@ def by_content(head: bytes) -> FileKind | None:
     return None
 
 
+def may_hold_any(data: bytes | mmap.mmap) -> bool:
+    """Whether any document of a YAML file can hold anything to audit: spares looking for its documents."""
+    return data.find(b"kind") >= 0 or data.find(b"services") >= 0
+
+
 def may_hold(data: bytes) -> bool:
-    """Whether YAML *data* can hold anything to audit: saves composing translation files and CI pipelines."""
-    return (b"kind" in data and (b"apiVersion" in data or b"items" in data)) or b"services" in data
+    """
+    Whether the YAML document *data* can hold anything to audit: saves composing translation files, CI pipelines, and
+    those objects of Kubernetes itself that run nothing.
+    """
+    if b"kind" in data and (b"apiVersion" in data or b"items" in data):
+        group, kind = _GROUP.search(data), _WHICH.search(data)
+        return group is None or kind is None or kind[1] not in RUN_NOTHING.get(group[1] or b"", ())
+    return b"services" in data
+
+
+_GROUP = lazy(rb"^apiVersion:[ \t]*(?:([\w.-]+)/)?v\d\w*[ \t]*\r?$", re.MULTILINE)
+_WHICH = lazy(rb"^kind:[ \t]*(\w+)[ \t]*\r?$", re.MULTILINE)
+RUN_NOTHING: Final[dict[bytes, frozenset[bytes]]] = {
+    b"": frozenset({b"Service", b"ConfigMap", b"Secret", b"ServiceAccount", b"Namespace", b"PersistentVolume",
+                    b"PersistentVolumeClaim", b"Endpoints", b"Event", b"Node"}),
+    b"rbac.authorization.k8s.io": frozenset({b"Role", b"RoleBinding", b"ClusterRole", b"ClusterRoleBinding"}),
+    b"networking.k8s.io": frozenset({b"Ingress", b"IngressClass", b"NetworkPolicy"}),
+    b"apiextensions.k8s.io": frozenset({b"CustomResourceDefinition"}),
+    b"policy": frozenset({b"PodDisruptionBudget"}), b"storage.k8s.io": frozenset({b"StorageClass"}),
+    b"autoscaling": frozenset({b"HorizontalPodAutoscaler"}),
+    b"discovery.k8s.io": frozenset({b"EndpointSlice"}), b"coordination.k8s.io": frozenset({b"Lease"}),
+}  # fmt: skip
+"""Objects without a program, by API group; one that is broken is no gap in the audit."""

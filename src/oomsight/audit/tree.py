@@ -35,10 +35,10 @@ class Node:
 
     __slots__ = ("_keys", "first_line", "raw")
 
-    def __init__(self, raw: Any, first_line: int = 1) -> None:
+    def __init__(self, raw: Any, first_line: int = 1, keys: dict[int, dict[str, tuple[Any, Any]]] | None = None) -> None:
         self.raw = raw  #: what the composer made: ``id``, ``value``, ``tag``, ``style``, ``start_mark``
         self.first_line = first_line  #: number of the document's first line in its file
-        self._keys: dict[str, tuple[Any, Any]] | None = None
+        self._keys = {} if keys is None else keys  # of every mapping looked into, by its id; shared by the document
 
     @property
     def place(self) -> Place:
@@ -64,7 +64,7 @@ class Node:
     @property
     def plain(self) -> bool:
         """Whether it is written without quotes: then YAML decides its type."""
-        return self.is_scalar and self.raw.style is None
+        return self.is_scalar and not self.raw.style  # None; "" of the loader in C
 
     @property
     def is_null(self) -> bool:
@@ -75,21 +75,27 @@ class Node:
 
     def keys(self) -> dict[str, tuple[Any, Any]]:
         """Return key node and value node by key, merged fragments (``<<``) included; the last of equal keys wins."""
-        if self._keys is None:
-            self._keys = {}
-            if self.is_mapping:
-                _collect(self.raw, self._keys, set())
-        return self._keys
+        raw = self.raw
+        found = self._keys.get(id(raw))
+        if found is None:
+            found = self._keys[id(raw)] = {}
+            if raw.id == "mapping":
+                _collect(raw, found, set())
+        return found
 
     def get(self, *path: str) -> Node | None:
         """Return the value at *path* below this mapping, ``None`` where a key is missing or null."""
-        node = self
+        known, raw = self._keys, self.raw
         for key in path:
-            found = node.keys().get(key)
+            keys = known.get(id(raw))
+            if keys is None:
+                keys = Node(raw, self.first_line, known).keys()
+            found = keys.get(key)
             if found is None:
                 return None
-            node = Node(found[1], self.first_line)
-        return None if node.is_null else node
+            raw = found[1]
+        node = Node(raw, self.first_line, known)
+        return None if raw.id == "scalar" and node.is_null else node
 
     def has(self, key: str) -> bool:
         """Whether *key* is written, null included."""
@@ -100,12 +106,12 @@ class Node:
         found = self.keys().get(key)
         if found is None:
             return self.place
-        return Node(found[0], self.first_line).place
+        return Node(found[0], self.first_line, self._keys).place
 
     def pairs(self) -> Iterator[tuple[str, Node]]:
         """Yield key and value of a mapping."""
         for key, (_, value) in self.keys().items():
-            yield key, Node(value, self.first_line)
+            yield key, Node(value, self.first_line, self._keys)
 
     # -- sequences
 
@@ -113,7 +119,7 @@ class Node:
         """Yield the values of a sequence."""
         if self.is_sequence:
             for raw in self.raw.value:
-                yield Node(raw, self.first_line)
+                yield Node(raw, self.first_line, self._keys)
 
     # -- scalars
 
@@ -160,7 +166,7 @@ def _collect(raw: Any, into: dict[str, tuple[Any, Any]], open_: set[int]) -> Non
     for key, value in raw.value:
         if key.id != "scalar":
             continue
-        if key.value == MERGE and key.style is None:
+        if key.value == MERGE and not key.style:
             parts = value.value if value.id == "sequence" else [value]
             for part in parts[:100]:
                 if part.id == "mapping":

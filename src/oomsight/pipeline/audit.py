@@ -33,7 +33,7 @@ from oomsight.audit.kubernetes.read import is_object, objects
 from oomsight.audit.registry import rules
 from oomsight.audit.report import AuditReport
 from oomsight.audit.settings import Config, Ignore, matches
-from oomsight.audit.sniff import HEAD_BYTES, may_hold
+from oomsight.audit.sniff import HEAD_BYTES, may_hold, may_hold_any
 from oomsight.audit.suppress import apply, suppressions
 from oomsight.audit.units.read import parse_unit
 from oomsight.naming.marked import Kind, mark
@@ -145,6 +145,13 @@ def audit_task(task: Task, auditor: Auditor) -> Outcome:
     return outcome
 
 
+def audit_data(name: str, data: bytes, auditor: Auditor) -> Outcome:
+    """Audit YAML *data*, called *name*, alone."""
+    outcome = Outcome()
+    _audit_yaml(data, name, auditor, outcome, [])
+    return outcome
+
+
 def _audit_data(data: object, name: str, task: Task, auditor: Auditor, outcome: Outcome) -> None:
     match task.kind:
         case "yaml":
@@ -153,16 +160,28 @@ def _audit_data(data: object, name: str, task: Task, auditor: Auditor, outcome: 
             outcome.templates.append((name, 1))
         case "unit" | "dropin":
             _audit_unit(task, auditor, outcome)
+            return
         case "dockerfile":
             _audit_dockerfile(_text(data), name, auditor, outcome)
         case "config":
             _audit_config(_text(data), name, auditor, outcome)
+    if task.kind in {"dockerfile", "config"}:
+        outcome.findings += _too_long(data, name, auditor)
 
 
 def _text(data: object) -> str:
     """Return the beginning of a file that is read as a whole; bytes that are no text are shown as such."""
     assert isinstance(data, bytes) or hasattr(data, "find")
     return bytes(data[:MAX_TEXT_BYTES]).decode("utf-8", "replace")  # type: ignore[index]
+
+
+def _too_long(data: object, name: str, auditor: Auditor) -> list[Finding]:
+    assert isinstance(data, bytes) or hasattr(data, "find")
+    if len(data) <= MAX_TEXT_BYTES:  # type: ignore[arg-type]
+        return []
+    line = bytes(data[:MAX_TEXT_BYTES]).count(b"\n") + 1  # type: ignore[index]
+    words = f"only its first {MAX_TEXT_BYTES >> 20} MiB are read, up to this line"
+    return auditor.unread(name, line, words, "large")
 
 
 def _audit_dockerfile(text: str, name: str, auditor: Auditor, outcome: Outcome) -> None:
@@ -188,6 +207,7 @@ def _audit_unit(task: Task, auditor: Auditor, outcome: Outcome) -> None:
     for path in task.paths:
         with content(path) as data:
             texts.append((path, _text(data)))
+            outcome.findings += _too_long(data, path, auditor)
     whole = task.kind == "unit"
     place = task.paths[0] if whole else os.path.dirname(task.paths[0]).removesuffix(".d")
     unit = parse_unit(os.path.basename(place), texts, whole)
@@ -225,6 +245,8 @@ def _audit_yaml(
     data: object, name: str, auditor: Auditor, outcome: Outcome, overrides: list[tuple[Node, str]]
 ) -> None:
     assert isinstance(data, bytes) or hasattr(data, "find")
+    if not may_hold_any(data):  # type: ignore[arg-type]
+        return
     for line, piece in pieces(data):  # type: ignore[arg-type]
         if isinstance(piece, bytes) and not may_hold(piece):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.audit.runtimes import databases, jvm, node, servers
@@ -20,7 +21,7 @@ class Runtime(NamedTuple):
     key: str
     name: str
     argv: str  #: pattern for the program's name or, with ``python -m`` and the like, for the words after it
-    images: str  #: pattern for the last part of an image's name without tag; empty = none
+    images: str  #: pattern for the last part of an image's name, without or with its tag; empty = none
     env: tuple[str, ...]  #: variables that only it reads
     estimate: Callable[[Inputs], Estimate]
 
@@ -35,7 +36,7 @@ RUNTIMES: Final[tuple[Runtime, ...]] = (
     Runtime("mysql", "MySQL or MariaDB", r"mysqld|mariadbd|mysqld_safe", r"mysql|mariadb|percona(?:-server)?", (),
             databases.mysql),
     Runtime("redis", "Redis", r"(?:redis|valkey)-server", r"redis|valkey", (), databases.redis),
-    Runtime("php-fpm", "PHP-FPM", r"php-fpm[\d.]*", r"php-fpm|wordpress|nextcloud", (), servers.php_fpm),
+    Runtime("php-fpm", "PHP-FPM", r"php-fpm[\d.]*", r"php-fpm(?::.*)?|(?:php|wordpress|nextcloud):.*fpm.*", (), servers.php_fpm),
     Runtime("nginx", "nginx", r"nginx", r"nginx|openresty", (), servers.nginx),
     Runtime("jvm", "Java", r"java",
             r"openjdk|eclipse-temurin|amazoncorretto|tomcat|.*-jre|.*-jdk|kafka|cassandra|zookeeper",
@@ -50,21 +51,28 @@ RUNTIMES: Final[tuple[Runtime, ...]] = (
 """Every runtime; the first that matches wins."""
 
 _SERVERS: Final = frozenset({"elasticsearch", "postgres", "mysql", "redis", "php-fpm", "nginx"})
+_TELLING: Final = frozenset(name for row in RUNTIMES for name in row.env)
 _SCRIPT: Final = re.compile(r"\.sh$|entrypoint|start|run", re.IGNORECASE)
 
 
 def recognise(argv: Sequence[str] = (), env: Mapping[str, str] | None = None, image: str | None = None) -> str | None:
     """The runtime's key by command line, then by variables only it reads, then by image; ``None`` = none known."""
+    telling = tuple(name for name in env if name in _TELLING) if env else ()
+    return _recognised(tuple(argv), telling, image)
+
+
+@lru_cache(1024)  # several rules ask about the same program, and many containers are alike
+def _recognised(argv: tuple[str, ...], variables: tuple[str, ...], image: str | None) -> str | None:
     found = _by_command(argv)
     if found is not None:
         return found[0]
     for row in RUNTIMES:
-        if any(name in (env or {}) for name in row.env):
+        if any(name in variables for name in row.env):
             return row.key
     name = _image_name(image)
     other = _runs_something_else(argv)
     for row in RUNTIMES:
-        if name and row.images and not (other and row.key in _SERVERS) and re.fullmatch(row.images, name):
+        if name and not (other and row.key in _SERVERS) and _is_image(row, name):
             return row.key
     return None
 
@@ -77,11 +85,12 @@ def _runs_something_else(argv: Sequence[str]) -> bool:
 
 def program_words(argv: Sequence[str]) -> tuple[str, ...]:
     """The words of *argv* from the runtime's program on, wrappers and shells left out; all where none is known."""
-    found = _by_command(argv)
+    found = _by_command(tuple(argv))
     return tuple(argv) if found is None else found[1]
 
 
-def _by_command(argv: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
+@lru_cache(1024)
+def _by_command(argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
     for command in commands(argv):
         for name in names(command):
             for row in RUNTIMES:
@@ -91,7 +100,11 @@ def _by_command(argv: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
 
 
 def _image_name(image: str | None) -> str:
-    return (image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    return (image or "").partition("@")[0].rpartition("/")[2].lower()
+
+
+def _is_image(row: Runtime, name: str) -> bool:
+    return bool(row.images and (re.fullmatch(row.images, name.partition(":")[0]) or re.fullmatch(row.images, name)))
 
 
 def _ordered(term: Term) -> Term:
