@@ -28,7 +28,7 @@ def test_parse_config_values_change_the_sentences() -> None:
     [
         ("[store]\n\nkeep_day = 3\n", "f: line 3: there is no setting 'keep_day' in [store]; did you mean 'keep_days'?"),
         ("# x\n[stor]\nx = 1\n", "f: line 2: there is no section [stor]; did you mean 'store'?"),
-        ("[zzz]\n", "f: line 1: there is no section [zzz]; there are: agent, sources, store"),
+        ("[zzz]\n", "f: line 1: there is no section [zzz]; there are: agent, record, sources, store"),
         ("store.max_mb = 3\n", "f: line 1: there is no setting 'max_mb' in [store]; did you mean 'max_mib'?"),
         ("[store]\nkeep_days = true\n", "f: line 2: store.keep_days must be a whole number, not True"),
         ("[store]\nmax_mib = 0\n", "f: line 2: store.max_mib must be at least 1, not 0"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from oomsight.naming.redact import Pseudonyms
     from oomsight.pipeline.entries import Entry
     from oomsight.pipeline.query import Query
+    from oomsight.pipeline.remembered import Remembered
     from oomsight.pipeline.run import Run, SourceResult
     from oomsight.report import Clock
     from oomsight.sources.source import Source
@@ -62,6 +63,8 @@ EXAMPLES: Final = (
 @click.option("--brief", is_flag=True, help="A few lines for each event.")
 @click.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
 @click.option("--full", is_flag=True, help=f"Tell every event in full, not only the newest {FULL}.")
+@click.option("--history", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
+              help="The recorder's directory, for why it grew.  [default: this host's]")
 @redact_options
 @width_option
 @color_option
@@ -72,8 +75,8 @@ EXAMPLES: Final = (
 @exit_code_option
 def command(  # noqa: PLR0917 - one parameter per option
     paths: tuple[str, ...], output_format: str, since: str | None, until: str | None, last: int | None, pid: int | None,
-    comm: str | None, cgroup: str | None, brief: bool, evidence: bool, full: bool, redact: bool, redact_key: str | None,
-    width: int | None, color: str, jobs: int | None, root: str, exit_code: bool,
+    comm: str | None, cgroup: str | None, brief: bool, evidence: bool, full: bool, history: str | None, redact: bool,
+    redact_key: str | None, width: int | None, color: str, jobs: int | None, root: str, exit_code: bool,
 ) -> int:  # fmt: skip
     """
     Find every OOM event in logs and say what was killed, why memory ran out, why the kernel chose this process, what
@@ -87,6 +90,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     query = _query(now, since, until, last, pid, comm, cgroup)
     sources, failed, about = _sources(paths, root)
     pseudonyms = pseudonyms_of(redact, redact_key)
+    recorded = _recorded(history)
     to_json = output_format in {"json", "ndjson"}
     from oomsight.pipeline.run import explain_sources
     from oomsight.sinks.progress import Progress
@@ -96,7 +100,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     with Progress(sys.stderr, total) as progress:
         run = explain_sources(
             sources, query, now=now, clock_of=lambda s: _clock(s, now), progress=progress, jobs=jobs,
-            render=_JsonOf(pseudonyms) if to_json else None,
+            render=_JsonOf(pseudonyms, recorded) if to_json else None,
         )
     with run:
         for result in run.sources:
@@ -111,7 +115,7 @@ def command(  # noqa: PLR0917 - one parameter per option
             _write_json(run, output_format, pseudonyms)
         elif run.entries:
             level = "brief" if brief else "evidence" if evidence else "normal"
-            _write_stories(run, output_format, level, full, width, color, pseudonyms)
+            _write_stories(run, output_format, level, full, width, color, pseudonyms, recorded)
         elif not all(r.error is not None for r in run.sources):
             for line in _nothing(run, query, about):
                 answer(line + "\n")
@@ -217,13 +221,37 @@ def _clock(source: Source, now: datetime) -> Clock:
 class _JsonOf:
     """Makes the JSON text of an incident; a class, so that worker processes can get it."""
 
-    def __init__(self, pseudonyms: Pseudonyms | None) -> None:
-        self.pseudonyms = pseudonyms
+    def __init__(self, pseudonyms: Pseudonyms | None, recorded: str | None) -> None:
+        self.pseudonyms, self.recorded = pseudonyms, recorded
 
     def __call__(self, incident: Incident) -> str:
         from oomsight.sinks.document import incident_json
 
+        _remember(incident, self.recorded)
         return incident_json(_redacted(incident, self.pseudonyms))
+
+
+def _recorded(history: str | None) -> str | None:
+    """The recorder's directory, if there is one: without it nothing has to be loaded to ask it."""
+    if history is None:
+        from oomsight.sinks.store_path import default_path, history_beside
+
+        history = history_beside(default_path())
+    return history if os.path.isdir(history) else None
+
+
+_MEMORIES: Final[dict[str, Remembered]] = {}
+
+
+def _remember(incident: Incident, recorded: str | None) -> None:
+    """Add what the recorder saw before the kill, if it was this host's and is still on record."""
+    if recorded is None:
+        return
+    if recorded not in _MEMORIES:
+        from oomsight.pipeline.remembered import Remembered
+
+        _MEMORIES[recorded] = Remembered(recorded)
+    _MEMORIES[recorded].add_to(incident)
 
 
 def _redacted(incident: Incident, pseudonyms: Pseudonyms | None) -> Incident:
@@ -298,7 +326,7 @@ def _write_json(run: Run, output_format: str, pseudonyms: Pseudonyms | None) -> 
 
 def _write_stories(  # noqa: PLR0917
     run: Run, output_format: str, level: Any, full: bool, width: int | None, color: str,
-    pseudonyms: Pseudonyms | None,
+    pseudonyms: Pseudonyms | None, recorded: str | None,
 ) -> None:  # fmt: skip
     from oomsight.pipeline.entries import recurrences
     from oomsight.pipeline.run import incident_of
@@ -310,7 +338,9 @@ def _write_stories(  # noqa: PLR0917
     listed = len(run.entries) if full else FULL + BRIEF
 
     def tell(entry: Entry, how: Any) -> str:
-        incident = _redacted(incident_of(entry, run), pseudonyms)
+        incident = incident_of(entry, run)
+        _remember(incident, recorded)
+        incident = _redacted(incident, pseudonyms)
         sentence = _recurrence(counts[id(entry)], entry)
         if sentence is not None:
             incident.recurrence = pseudonyms.redact_marked(sentence) if pseudonyms else sentence

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from oomsight.naming.redact import Pseudonyms
     from oomsight.sinks.store import Reader, Row
+    from oomsight.sinks.stored_incident import Remember
 
 EXAMPLES: Final = (
     ("oomsight incidents", "what was killed, newest first"),
@@ -49,6 +50,9 @@ EXAMPLES: Final = (
     ("oomsight incidents show last --redact --format markdown > ticket.md", "for a ticket, without names"),
 )
 
+HISTORY: Final = "oomsight.history"  #: key of the recorder's directory in click's context
+
+
 class _Group(click.Group, Command):
     """A group whose help ends like that of a command; alone it lists."""
 
@@ -56,12 +60,15 @@ class _Group(click.Group, Command):
 @click.group("incidents", cls=_Group, examples=EXAMPLES, invoke_without_command=True)
 @click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
               help="Incident store.  [default: the agent's]")
+@click.option("--history", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
+              help="The recorder's directory, for why it grew.  [default: history/ beside the store]")
 @click.pass_context
-def command(ctx: click.Context, store: str | None) -> Any:
+def command(ctx: click.Context, store: str | None, history: str | None) -> Any:
     """List, show, count, compare and export the OOM kills that `oomsight agent` has stored."""
-    from oomsight.sinks.store import default_path
+    from oomsight.sinks.store_path import default_path, history_beside
 
     ctx.obj = store or default_path()
+    ctx.meta[HISTORY] = history or history_beside(ctx.obj)
     if ctx.invoked_subcommand is not None:
         return None
     with list_command.make_context("list", [], parent=ctx) as inner:
@@ -133,12 +140,13 @@ def show_command(
             sys.stdout.flush()
             sys.stdout.buffer.write(lines)
         elif output_format == "json":
-            answer(json.dumps(_document(reader, row, names), indent=2) + "\n")
+            answer(json.dumps(_document(reader, row, names, _remember(ctx)), indent=2) + "\n")
         else:
             places = places_of(reader.rows())
             document, lines = reader.document(row.event_id), reader.raw(row.event_id)
             (row,) = _hidden(reader, [row], names)
-            told = blocks(row, document, lines, places[row.event_id], evidence=evidence, names=names)
+            place, remember = places[row.event_id], _remember(ctx)
+            told = blocks(row, document, lines, place, evidence=evidence, names=names, remember=remember)
             write(told, output_format, width, color)
     return Exit.OK
 
@@ -227,7 +235,8 @@ def export_command(
             for row in rows:
                 document, raw = reader.document(row.event_id), reader.raw(row.event_id)
                 (shown,) = _hidden(reader, [row], names)
-                write(blocks(shown, document, raw, places[row.event_id], names=names), "markdown", None, "never")
+                told = blocks(shown, document, raw, places[row.event_id], names=names, remember=_remember(ctx))
+                write(told, "markdown", None, "never")
         elif output_format == "ndjson":
             for row in rows:
                 answer(json.dumps(_document(reader, row, names), separators=(",", ":")) + "\n")
@@ -254,13 +263,26 @@ def _wanted(rows: Sequence[Row], since: str | None, until: str | None, name: str
     ]  # fmt: skip
 
 
-def _document(reader: Reader, row: Row, names: Pseudonyms | None) -> dict[str, Any]:
-    document = reader.document(row.event_id)
-    if names is None:
-        return document
-    from oomsight.sinks.stored_incident import hidden
+def _remember(ctx: click.Context) -> Remember | None:
+    """What adds the recorder's history to an incident; ``None`` = there is none."""
+    import os
 
-    return hidden(document, reader.raw(row.event_id), names)
+    if not os.path.isdir(ctx.meta[HISTORY]):
+        return None
+    from oomsight.pipeline.remembered import Remembered
+
+    return Remembered(ctx.meta[HISTORY]).add_to
+
+
+def _document(
+    reader: Reader, row: Row, names: Pseudonyms | None, remember: Remember | None = None
+) -> dict[str, Any]:
+    document = reader.document(row.event_id)
+    from oomsight.sinks.stored_incident import hidden, remembered
+
+    if names is not None:
+        return hidden(document, reader.raw(row.event_id), names, remember)
+    return document if remember is None else remembered(document, reader.raw(row.event_id), remember)
 
 
 def _hidden(reader: Reader, rows: Sequence[Row], names: Pseudonyms | None) -> list[Row]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oomsight.naming.redact import Pseudonyms
     from oomsight.sinks.blocks import Block
     from oomsight.sinks.store import Row
+    from oomsight.sinks.stored_incident import Remember
 
 TOP: Final = 10  #: names in each list of ``stats``
 
@@ -50,9 +51,9 @@ def write(blocks: list[Block], output_format: str, width: int | None, color: str
 
 def blocks(
     row: Row, document: Mapping[str, Any], raw: bytes, place: Place, *, evidence: bool = False,
-    names: Pseudonyms | None = None,
+    names: Pseudonyms | None = None, remember: Remember | None = None,
 ) -> list[Block]:  # fmt: skip
-    """The story, told anew from the stored lines; without lines (counters, tracepoint) from the document."""
+    """The story, told anew from the stored lines and what *remember* adds; without lines from the document."""
     from oomsight.live.recurrence import sentence
     from oomsight.naming.marked import mark
     from oomsight.sinks.attribution import facts_of
@@ -60,7 +61,7 @@ def blocks(
     from oomsight.sinks.stored_incident import explained, hidden
     from oomsight.sinks.story import story
 
-    incident = explained(document, raw)
+    incident = explained(document, raw, remember)
     shown = hidden(document, raw, names) if names is not None else document
     if incident is not None and names is not None:
         from oomsight.diagnose.redact import redact

@@ -44,7 +44,7 @@ def command(
     Runs in the foreground. Slow when all is calm, dense when memory gets short, so that the minutes before every kill
     are on record. `oomsight history` shows what was recorded; `oomsight agent` runs one of these by itself.
     """
-    from oomsight.daemons.recorder import Recorder
+    from oomsight.daemons.recorder import BUSY_STATUS, Recorder
     from oomsight.record.pace import CALM_SECONDS, DENSE_SECONDS
     from oomsight.sinks.history_store import HistoryBusy, HistoryStore, HistoryStoreError, default_directory
     from oomsight.sources.sampler import Places, Sampler
@@ -61,6 +61,8 @@ def command(
     try:
         history = HistoryStore(path, sampler.boot_id, max_bytes=max_mib << 20)
     except HistoryBusy as error:
+        if child_of is not None:  # its parent says it, and tries again
+            return BUSY_STATUS
         hint = "it is recorded already: oomsight history shows it; or give another --store"
         raise CommandError(str(error), Exit.FAILED, hint) from None
     except HistoryStoreError as error:

@@ -53,6 +53,13 @@ SETTINGS: Final = (
     Setting("store.keep_days", int, 400, lambda v: f"Incidents are removed after {v} days." if v else
             "Incidents are never removed for their age.", 0, 36500),
     Setting("store.max_mib", int, 256, lambda v: f"Above {v} MiB the oldest incidents are removed.", 1, 1 << 20),
+    Setting("record.enabled", bool, True, _switch(
+        "Record the memory of the host, its processes and cgroups (oomsight history).",
+        "Do not record memory: why something grew is not known.")),
+    Setting("record.path", str, None, lambda v: f"The history is {f'in {v}' if v else 'beside the store'}."),
+    Setting("record.max_mib", int, 512, lambda v: f"Above {v} MiB the oldest history is removed.", 1, 1 << 20),
+    Setting("record.interval_seconds", int, 0, lambda v: f"A sample every {v} s." if v else
+            "A sample every 5 s, and every second when memory gets short.", 0, 3600),
     Setting("agent.lock_memory", bool, True, _switch(
         "Keep the agent's own memory from being swapped out or reclaimed, where it may (CAP_IPC_LOCK, LimitMEMLOCK).",
         "Let the agent's own memory be swapped out and reclaimed.")),

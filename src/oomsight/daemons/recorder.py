@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from oomsight.sinks.history_store import HistoryStore
     from oomsight.sources.sampler import Sampler
 
+BUSY_STATUS: Final = 75
+"""Exit status of an agent's child while another recorder writes the history (EX_TEMPFAIL of sysexits.h)."""
 SYNC_CALM_SECONDS: Final = 30.0  #: what a power cut may cost when calm, …
 SYNC_DENSE_SECONDS: Final = 5.0  #: … and when memory is short
 

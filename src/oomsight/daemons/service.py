@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from oomsight.daemons.agent import Agent, Say
+from oomsight.daemons.agent import Agent, Beside, Say
 from oomsight.daemons.attribution import NAMES_FILE, Attribution
 from oomsight.daemons.memory_watch import open_watch
 from oomsight.daemons.own_memory import few_arenas
 from oomsight.daemons.telling import Telling, TellingBusy, directory_for, settings_of
 from oomsight.sinks.alarm_file import path_beside
 from oomsight.sinks.store import StoreBusy, default_path
+from oomsight.sinks.store_path import history_beside
 
 if TYPE_CHECKING:
     from oomsight.daemons.config import Config
@@ -51,7 +52,8 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config], places: 
         )  # fmt: skip
         agent = Agent(
             config, say, reload=reload, subscribers=subscribers, enrichers=(names,), refine=names.settle,
-            on_reload=(telling.reload, lambda fresh: watch.reload(settings_of(fresh).memory)), beside=(watch,),
+            on_reload=(telling.reload, lambda fresh: watch.reload(settings_of(fresh).memory)),
+            beside=(watch, *_recorder(config, say, store)),
         )  # fmt: skip
         names.start()
         if telemetry is not None:
@@ -63,6 +65,16 @@ def run_service(config: Config, say: Say, reload: Callable[[], Config], places: 
             telemetry.close()
         telling.close()
         names.close()
+
+
+def _recorder(config: Config, say: Say, store: str) -> tuple[Beside, ...]:
+    if not config["record.enabled"] or not (config["store.enabled"] or config["record.path"]):
+        return ()
+    from oomsight.daemons.recorder_child import RecorderChild
+
+    directory = config["record.path"] or history_beside(os.path.abspath(store))
+    interval = config["record.interval_seconds"] or None
+    return (RecorderChild(directory, say, max_mib=config["record.max_mib"], interval_seconds=interval),)
 
 
 def _telemetry(config: Config, say: Say, store: str, names: Attribution) -> Telemetry | None:

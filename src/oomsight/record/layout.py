@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 
 from oomsight.record.codec import BEGIN, ENTITIES, VERSION, DamagedError, record
 
-DIRECTORY: Final = "history"
 LOCK: Final = "lock"
 _FILE: Final = re.compile(r"t(\d)-(\d{8})\.hist", re.ASCII)
 

@@ -22,7 +22,6 @@ from oomsight.record.codec import CHUNK, MAGIC, ROW, DamagedError, coded, event,
 from oomsight.record.gather import Gatherer, TierRow
 from oomsight.record.journal import encode_row, read_journal
 from oomsight.record.layout import (
-    DIRECTORY,
     LOCK,
     Begin,
     FileName,
@@ -33,7 +32,7 @@ from oomsight.record.layout import (
     parse_name,
 )
 from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
-from oomsight.sinks.store import default_path
+from oomsight.sinks.store_path import default_path, history_beside
 
 if TYPE_CHECKING:
     from oomsight.record.model import Change, Values
@@ -52,7 +51,7 @@ class HistoryBusy(HistoryStoreError):  # noqa: N818  # the same thing with a cau
 
 def default_directory() -> str:
     """Where the history is: beside the agent's incidents."""
-    return os.path.join(os.path.dirname(default_path()), DIRECTORY)
+    return history_beside(default_path())
 
 
 class HistoryStore:

@@ -6,6 +6,7 @@ import os
 from typing import Any, Final
 
 FILE_NAME: Final = "incidents.db"
+HISTORY: Final = "history"  #: the recorder's directory, beside the incident store
 
 
 def default_path(environ: Any = os.environ, uid: int | None = None) -> str:
@@ -16,3 +17,8 @@ def default_path(environ: Any = os.environ, uid: int | None = None) -> str:
         return f"/var/lib/oomsight/{FILE_NAME}"
     home = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or "/", ".local/state")
     return os.path.join(home, "oomsight", FILE_NAME)
+
+
+def history_beside(store: str) -> str:
+    """Return the recorder's directory that belongs to the incident store at *store*."""
+    return os.path.join(os.path.dirname(store), HISTORY)

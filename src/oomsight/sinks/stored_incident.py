@@ -8,7 +8,7 @@ fields that hold them, and replaced wherever they stand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,8 +39,19 @@ _ATTRIBUTED: Final = {
 """What is replaced in an attribution; labels and sentences are left out, because nobody marked what they name."""
 
 
-def explained(document: Mapping[str, Any], raw: bytes) -> Incident | None:
+Remember = Callable[["Incident"], object]
+"""Adds to an incident what is known from elsewhere: the recorder's history."""
+
+
+def explained(document: Mapping[str, Any], raw: bytes, remember: Remember | None = None) -> Incident | None:
     """Return the incident of a stored event, told anew from its lines; ``None`` = there are none."""
+    incident = _from_lines(document, raw)
+    if incident is not None and remember is not None:
+        remember(incident)
+    return incident
+
+
+def _from_lines(document: Mapping[str, Any], raw: bytes) -> Incident | None:
     stored = document["incident"]
     for report in parse_text(raw, stored["source"]["name"]):
         incident = explain_report(report)
@@ -62,9 +73,20 @@ def hidden_row(row: Row, shown: Mapping[str, Any], names: Pseudonyms) -> Row:
     )  # fmt: skip
 
 
-def hidden(document: Mapping[str, Any], raw: bytes, names: Pseudonyms) -> dict[str, Any]:
+def remembered(document: dict[str, Any], raw: bytes, remember: Remember) -> dict[str, Any]:
+    """Return the stored event *document* with the answers that *remember* completes."""
+    incident = explained(document, raw, remember)
+    if incident is not None:
+        fresh = incident_dict(incident)
+        document["incident"] |= {key: fresh[key] for key in ("answers", "causes")}
+    return document
+
+
+def hidden(
+    document: Mapping[str, Any], raw: bytes, names: Pseudonyms, remember: Remember | None = None
+) -> dict[str, Any]:
     """Return the stored event *document* with pseudonyms for all names."""
-    incident = explained(document, raw)
+    incident = explained(document, raw, remember)
     known = dict(known_names(document))
     shown: dict[str, Any] = _hidden(dict(document), known, names)
     if incident is not None:
