@@ -25,7 +25,7 @@ def test_unit_what_was_asked_for_is_set() -> None:
     assert found["Type"] == "notify"
     assert found["Restart"] == "always"
     assert -1000 < int(found["OOMScoreAdjust"]) <= -500
-    assert found["MemoryMin"] == "48M"
+    assert found["MemoryMin"] == "96M"  # the agent and its recorder
     assert found["LimitMEMLOCK"] == "infinity"  # what oomsight.daemons.own_memory asks for
     assert int(found["Nice"]) < 0
     assert found["OOMPolicy"] == "continue"
