@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from oomsight.alarms.table import ALARMS
 from oomsight.diagnose.causes import CAUSES
 from oomsight.metrics.table import BY_NAME, Metric
 from oomsight.proc.pressure import RESOURCES
@@ -27,6 +28,7 @@ NAME: Final = "Linux OOM by oomsight"
 GROUP: Final = "Templates/oomsight"
 UNITS: Final = {"bytes": "B", "seconds": "s", "ratio": "", "": ""}
 CLOSED: Final = {
+    "alarm": [alarm.code for alarm in ALARMS],
     "cause": [rule.code for rule in CAUSES],
     "kind": [kind.value for kind in EventKind],
     "resource": list(RESOURCES),
@@ -62,6 +64,15 @@ TRIGGERS: Final = {
     "oomsight.agent_records_lost[{#SOURCE}]": [
         ("change(/{T}/{K})>0", "Messages of {#SOURCE} were overwritten unread", "WARNING")
     ],
+} | {
+    f"oomsight.alerts_held[{alarm.code}]": [
+        (
+            "last(/{T}/{K})>0",
+            ("Host: " if alarm.scope == "host" else "A cgroup: ") + alarm.title,
+            "HIGH" if alarm.critical_at is not None else "WARNING",
+        )
+    ]
+    for alarm in ALARMS
 }  # fmt: skip
 
 

@@ -50,5 +50,5 @@ def test_dashboard_panels_have_ids_titles_places_and_a_source() -> None:
 
 def test_dashboard_shows_what_was_asked_for() -> None:
     titles = " ".join(panel["title"] for panel in PANELS).lower()
-    for word in ("kills by cause", "top victims", "headroom", "memory", "swap", "pressure", "would be killed", "sources", "queues"):
+    for word in ("kills by cause", "top victims", "headroom", "memory", "swap", "pressure", "would be killed", "sources", "queues", "alerts held", "alarms over time"):
         assert word in titles

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from oomsight.alarms.table import ALARMS
 from oomsight.daemons.http import Answer, Endpoint, json_answer
 from oomsight.metrics.family import family
 from oomsight.sinks.zabbix import DISCOVERY, known_keys
@@ -58,7 +59,7 @@ def test_template_triggers_name_items_that_exist() -> None:
     rows = [*found["items"], *(row for rule in found["discovery_rules"] for row in rule["item_prototypes"])]
     keys = {row["key"] for row in rows}
     triggers = [t for row in rows for t in (*row.get("triggers", ()), *row.get("trigger_prototypes", ()))]
-    assert len(triggers) == 9
+    assert len(triggers) == 9 + len(ALARMS)
     for trigger in triggers:
         for key in re.findall(rf"/{found['template']}/(oomsight\.[a-z_.]+(?:\[[^\]]*\])?)", trigger["expression"]):
             assert key in keys, trigger["name"]

@@ -29,7 +29,7 @@ PURE = {
     "alarms": {"naming", "proc", "trend"},
     "status": {"alarms", "kernel", "naming", "proc", "score", "trend"},
     "drill": {"alerts", "naming", "proc"},
-    "metrics": {"diagnose", "naming", "proc", "report", "score"},
+    "metrics": {"alarms", "diagnose", "naming", "proc", "report", "score"},
     "why": {"attribute", "diagnose", "kernel", "naming", "report"},
     "trend": {"kernel", "naming", "proc"},
     "record": {"naming", "proc"},

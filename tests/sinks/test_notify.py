@@ -483,6 +483,14 @@ def test_kubernetes_event_is_posted_with_the_token_over_tls(tmp_path, authority)
     assert (value["firstTimestamp"], value["lastTimestamp"]) == ("2026-11-23T14:48:20Z", "2026-11-23T14:48:21Z")
 
 
+def test_kubernetes_container_known_by_its_id_alone_is_no_field_of_the_pod(tmp_path, authority) -> None:
+    context, ca = authority
+    subject = {**message()["subject"], "container": "5f" * 32}
+    with server(context=context) as (url, got):
+        assert _kubernetes(tmp_path, url, ca).send(message(subject=subject))
+    assert "fieldPath" not in got[0][2]["involvedObject"]
+
+
 def test_kubernetes_event_that_is_there_already_was_told(tmp_path, authority) -> None:
     context, ca = authority
     with server([409], context=context) as (url, _):

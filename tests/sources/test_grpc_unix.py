@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import threading
@@ -12,7 +13,7 @@ import pytest
 from oomsight.attribute.cri_messages import encode
 from oomsight.sources.errors import SourceError
 from oomsight.sources.runtimes import grpc_unix
-from oomsight.sources.runtimes.cri_socket import Runtime, observe_cri, subject_of
+from oomsight.sources.runtimes.cri_socket import Runtime, look_up, observe_cri, subject_of
 from oomsight.sources.runtimes.grpc_unix import RefusedError, call
 from oomsight.sources.runtimes.places import Places
 
@@ -154,6 +155,32 @@ def test_subject_of_a_container_that_was_killed(tmp_path) -> None:
     assert subject is not None
     assert (subject.alive, subject.exit_code, subject.oom_flag, subject.restarts) == (False, 137, True, 4)
     assert (subject.container, subject.ended, subject.runtime) == ("api", 1_795_445_000.0, "containerd")
+
+
+def test_look_up_asks_for_one_container_alone(tmp_path) -> None:
+    labels = {"io.kubernetes.pod.name": "api-7d9f", "io.kubernetes.pod.namespace": "payments", "io.kubernetes.pod.uid": UID}
+    info = {"pid": 77, "runtimeSpec": {"linux": {
+        "cgroupsPath": "kubepods-x.slice:cri-containerd:abc", "resources": {"memory": {"limit": 33554432}}}}}  # fmt: skip
+    status = encode((1, ID), (2, encode((1, "api"))), (3, 1), *((12, encode((1, k), (2, v))) for k, v in labels.items()))
+    body = encode((1, status), (2, encode((1, "info"), (2, json.dumps(info)))))
+
+    def answer(method: str) -> bytes:
+        return message(body) if method.endswith("/ContainerStatus") else message(encode((2, "containerd")))
+
+    with server(tmp_path / "s", answer) as asked:
+        container, cgroup = look_up(_places(tmp_path / "s"), ID, NOW)
+    assert tuple(container.key) == ("container", ID)
+    assert tuple(cgroup.key) == ("cgroup", "/kubepods.slice/kubepods-x.slice/cri-containerd-abc.scope")
+    names = container.names
+    assert (names.container, names.pod, names.namespace, names.pod_uid) == ("api", "api-7d9f", "payments", UID)
+    assert (names.limit_bytes, names.main_pid, names.runtime) == (33554432, 77, "containerd")
+    assert [method.rpartition("/")[2] for method in asked] == ["Version", "ContainerStatus"]
+
+
+def test_look_up_where_nobody_knows_it_is_empty(tmp_path) -> None:
+    with server(tmp_path / "s", _old_runtime):
+        assert look_up(_places(tmp_path / "s"), ID, NOW) == []
+    assert look_up(Places("/nowhere"), ID, NOW) == []
 
 
 def test_subject_of_unknown_container_is_none(tmp_path) -> None:

@@ -96,7 +96,10 @@ def _asking(root: str, logs: tuple[str, ...]) -> Asking:
 
 
 def host_places(root: str, environ: Mapping[str, str]) -> Places:
-    """Return where to look below *root*; DOCKER_HOST and CONTAINER_HOST name sockets of this host, as for docker(1)."""
+    """
+    Return where to look below *root*. DOCKER_HOST, CONTAINER_HOST and CONTAINER_RUNTIME_ENDPOINT name sockets of this
+    host, as for docker(1), podman(1) and crictl.
+    """
     from oomsight.sources.runtimes.places import Places
 
     if os.path.realpath(root) != "/":
@@ -104,9 +107,11 @@ def host_places(root: str, environ: Mapping[str, str]) -> Places:
     plain = Places()
     docker = _socket(environ.get("DOCKER_HOST"))
     podman = _socket(environ.get("CONTAINER_HOST"))
+    cri = _socket(environ.get("CONTAINER_RUNTIME_ENDPOINT"))
     return Places(
         docker_sockets=(docker, *plain.docker_sockets) if docker else plain.docker_sockets,
         podman_sockets=(podman, *plain.podman_sockets) if podman else plain.podman_sockets,
+        cri_sockets=(cri, *plain.cri_sockets) if cri else plain.cri_sockets,
     )
 
 

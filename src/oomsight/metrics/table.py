@@ -149,6 +149,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("oomsight_alert_active", "gauge",
            "1 = the agent holds this memory alert (reference/alarms.md); no cgroup = the host.", "memory alarms",
            ("alarm", "severity", *_CGROUP), "max"),
+    Metric("oomsight_alerts_held", "gauge",
+           "Cgroups that hold this alarm (1 for the host); 0 = none, every alarm is there.", "memory alarms",
+           ("alarm",)),
     # -- the agent itself
     Metric("oomsight_build_info", "info", "Version of the agent.", "the agent", ("version",)),
     Metric("oomsight_agent_start_time_seconds", "gauge", "When it was started.", "the agent"),

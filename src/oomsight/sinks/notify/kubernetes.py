@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ MAX_MESSAGE_CHARS: Final = 1024  #: of an Event's message (the API server cuts l
 RIGHT: Final = "create on events (core group) in the namespaces of the pods"
 """What the service account needs."""
 
+_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TOLD: Final = frozenset({"firing", "repeat"})
 _EXISTS: Final = frozenset({409})  # the name is the message's id: it was told before
 _GONE: Final = frozenset({403, 404, 422})  # also of a namespace that is being removed: it must not hold up the others
@@ -81,7 +83,7 @@ def event_of(message: Message) -> dict[str, Any]:
     involved = {"apiVersion": "v1", "kind": "Pod", "namespace": subject["namespace"], "name": subject["pod"]}
     if subject.get("pod_uid"):
         involved["uid"] = subject["pod_uid"]
-    if subject.get("container"):
+    if subject.get("container") and not _ID.fullmatch(subject["container"]):  # a name, as the pod's manifest has it
         involved["fieldPath"] = f"spec.containers{{{subject['container']}}}"
     node = subject.get("node") or ""
     return {

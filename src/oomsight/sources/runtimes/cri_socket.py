@@ -21,6 +21,9 @@ from oomsight.why.evidence import Subject
 
 APIS: Final = ("runtime.v1", "runtime.v1alpha2")  #: the second one until containerd 1.5 and CRI-O 1.19
 
+POD_NAME, POD_NAMESPACE, POD_UID = (f"io.kubernetes.pod.{what}" for what in ("name", "namespace", "uid"))
+"""Labels that kubelet gives every container (pkg/kubelet/types/labels.go)."""
+
 
 class Runtime:
     """One CRI socket. Raises :class:`SourceError` when nobody answers, or one who speaks no CRI."""
@@ -97,10 +100,40 @@ def _observe(runtime: Runtime, now: float) -> Iterator[Observation]:
             container=text(obj(row, "metadata").get("name")), runtime=runtime.name,
             image=text(image.get("userSpecifiedImage")) or text(image.get("image")),
             labels=labels_of({**dict(pod.labels or ()), **labels}),  # kubelet gives the pod's own to the sandbox only
-            pod=text(labels.get("io.kubernetes.pod.name")), namespace=text(labels.get("io.kubernetes.pod.namespace")),
-            pod_uid=text(labels.get("io.kubernetes.pod.uid")),
+            pod=text(labels.get(POD_NAME)), namespace=text(labels.get(POD_NAMESPACE)),
+            pod_uid=text(labels.get(POD_UID)),
         )  # fmt: skip
         yield Observation(Key("container", container_id), own.filled(pod), now, moment(row["createdAt"]))
+
+
+def look_up(places: Places, container_id: str, now: float) -> list[Observation]:
+    """Return what the runtimes say about one container, asked for alone; empty = nothing. Never raises."""
+    try:
+        found = runtimes(places)
+    except SourceError:
+        return []
+    for runtime in found:
+        try:
+            answer = runtime.status(container_id)
+        except SourceError:
+            continue
+        status = obj(answer or {}, "status")
+        if not text(status.get("id")):
+            continue
+        labels, image, spec = obj(status, "labels"), obj(status, "image"), obj(answer, "info", "runtimeSpec", "linux")
+        limit = whole(obj(spec, "resources", "memory").get("limit"))
+        names = Names(
+            container=text(obj(status, "metadata").get("name")), runtime=runtime.name, labels=labels_of(labels),
+            image=text(image.get("userSpecifiedImage")) or text(image.get("image")),
+            pod=text(labels.get(POD_NAME)), namespace=text(labels.get(POD_NAMESPACE)),
+            pod_uid=text(labels.get(POD_UID)), limit_bytes=limit if limit is not None and limit > 0 else None,
+            main_pid=whole(obj(answer, "info").get("pid")) or None,
+        )  # fmt: skip
+        since = moment(status.get("createdAt"))
+        seen = [Observation(Key("container", container_id), names, now, since)]
+        path = cgroup_path(text(spec.get("cgroupsPath")))
+        return [*seen, Observation(Key("cgroup", path), names, now, since)] if path is not None else seen
+    return []
 
 
 def subject_of(places: Places, container_id: str, asked: str) -> Subject | None:
@@ -131,8 +164,8 @@ def subject_of_status(found: dict[str, Any], asked: str, runtime: str) -> Subjec
     return Subject(
         "container", asked, alive=running, pid=whole(obj(found, "info").get("pid")) if running else None,
         container_id=container_id, container=text(obj(status, "metadata").get("name")),
-        pod=text(labels.get("io.kubernetes.pod.name")), namespace=text(labels.get("io.kubernetes.pod.namespace")),
-        pod_uid=text(labels.get("io.kubernetes.pod.uid")), started=moment(status.get("startedAt")),
+        pod=text(labels.get(POD_NAME)), namespace=text(labels.get(POD_NAMESPACE)),
+        pod_uid=text(labels.get(POD_UID)), started=moment(status.get("startedAt")),
         cgroup=cgroup_path(text(obj(found, "info", "runtimeSpec", "linux").get("cgroupsPath"))),
         ended=None if running else moment(status.get("finishedAt")),
         exit_code=None if running else whole(status.get("exitCode")),

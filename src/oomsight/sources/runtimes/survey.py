@@ -71,6 +71,8 @@ def look_up(places: Places, owner: Owner, now: float) -> list[Observation]:
                 continue
             if answer is not None:
                 found.append(docker.observation(answer, engine.runtime, now))
+        if not found:
+            found += cri_socket.look_up(places, owner.container_id, now)
     quick: list[Observe] = []
     if not found and (owner.container_id or owner.pod_uid):
         quick += [cri.observe_bundles, pods.observe_pods]
