@@ -26,7 +26,9 @@ def inputs_of(program: Program, settings: Settings, runtime: str | None) -> Inpu
     return Inputs(
         argv=program.argv, env=program.env, config=program.config, config_name=program.config_name,
         limit_bytes=program.limit_bytes, ram_bytes=program.ram_bytes or settings.ram_bytes,
-        cpus=max(1, round(program.cpus)) if program.cpus else None, version=image_release(program.image, runtime),
+        cpus=max(1, round(program.cpus)) if program.cpus else None,
+        version=program.release or image_release(program.image, runtime), cgroup_version=program.cgroup_version,
+        counts=program.counts,
     )  # fmt: skip
 
 

@@ -43,6 +43,9 @@ class Program:
     limit_where: Where | None = None
     config: Mapping[str, str] = field(default_factory=dict)  #: settings of its configuration file, where that is known
     config_name: str = "configuration"
+    release: str | None = None  #: of the runtime, as it says itself; ``None`` = what the image's tag says
+    cgroup_version: Literal[1, 2] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)  #: seen while it runs: threads, worker_bytes, …
     image_only: bool = False  #: this is an image: who runs it may add a limit, variables and arguments
     replaces_entrypoint: bool = False  #: argv is all that runs; unset: the image may put a program of its own before it
 

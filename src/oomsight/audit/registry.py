@@ -19,10 +19,13 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.host.bounds",
     "oomsight.audit.compose.rules",
     "oomsight.audit.units.rules",
+    "oomsight.audit.units.live",
+    "oomsight.audit.containers.rules",
     "oomsight.audit.dockerfile.rules",
     "oomsight.audit.estimates",
     "oomsight.audit.program_rules",
     "oomsight.audit.configs.rules",
+    "oomsight.audit.live",
 )
 """Modules with a table ``RULES``; loaded when the first rule is asked for."""
 

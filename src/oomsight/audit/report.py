@@ -18,6 +18,7 @@ KIND_WORDS: Final[dict[str, tuple[str, str]]] = {
     "config": ("configuration file", "configuration files"),
     "container": ("container", "containers"),
     "process": ("process", "processes"),
+    "program": ("program of a known runtime", "programs of known runtimes"),
 }
 """Kinds of things an audit counts, one and many."""
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from oomsight.audit.model import Finding
     from oomsight.audit.tree import Node
+    from oomsight.audit.units.read import Unit
 
 INLINE_TASKS: Final = 300
 """Tasks done in this process before others are started: starting costs as much as these."""
@@ -210,7 +211,11 @@ def _audit_unit(task: Task, auditor: Auditor, outcome: Outcome) -> None:
             outcome.findings += _too_long(data, path, auditor)
     whole = task.kind == "unit"
     place = task.paths[0] if whole else os.path.dirname(task.paths[0]).removesuffix(".d")
-    unit = parse_unit(os.path.basename(place), texts, whole)
+    audit_unit(parse_unit(os.path.basename(place), texts, whole), texts, auditor, outcome)
+
+
+def audit_unit(unit: Unit, texts: list[tuple[str, str]], auditor: Auditor, outcome: Outcome) -> None:
+    """Add what is found about *unit*, made of *texts* (path and text), and about what it runs."""
     outcome.seen["unit"] += 1
     found = list(auditor.run("unit", unit))
     program = unit.program()

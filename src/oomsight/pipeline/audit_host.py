@@ -12,6 +12,7 @@ from oomsight.sources.host_facts import read_host
 
 if TYPE_CHECKING:
     from oomsight.audit.host.facts import HostFacts
+    from oomsight.audit.model import Finding
     from oomsight.audit.settings import Config
 
 
@@ -21,7 +22,17 @@ def audit_host(config: Config, ignore: tuple[str, ...] = (), root: str = "/") ->
 
     :raises SourceError: no host is there
     """
-    return audit_facts(read_host(root), config, ignore, root)
+    from oomsight.pipeline.audit_live import audit_live
+
+    host = read_host(root)
+    report = audit_facts(host, config, ignore, root)
+    if host.snapshot is not None:
+        outcome, unseen = audit_live(host.snapshot, chosen(rules(), config.select, ignore), config, root)
+        report.findings += [_accepted(finding, config) for finding in outcome.findings]
+        report.seen += outcome.seen
+        report.remarks += [f"not seen: {line}" for line in unseen]
+        report.sort()
+    return report
 
 
 def audit_facts(host: HostFacts, config: Config, ignore: tuple[str, ...] = (), root: str = "/") -> AuditReport:
@@ -31,7 +42,14 @@ def audit_facts(host: HostFacts, config: Config, ignore: tuple[str, ...] = (), r
     if host.snapshot is not None:
         report.seen["process"] = len(host.snapshot.processes)
     for finding in run(chosen(rules(), config.select, ignore), "host", host, config.settings):
-        reason = next((row.reason for row in config.ignore if row.covers(finding)), None)
-        report.findings.append(finding if reason is None else finding.because(reason))
+        report.findings.append(_accepted(finding, config))
     report.sort()
     return report
+
+
+def _accepted(finding: Finding, config: Config) -> Finding:
+    if finding.suppressed is None:
+        reason = next((row.reason for row in config.ignore if row.covers(finding)), None)
+        if reason is not None:
+            return finding.because(reason)
+    return finding

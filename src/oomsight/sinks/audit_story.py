@@ -49,7 +49,8 @@ def audit_story(report: AuditReport, *, everything: bool = False) -> list[Block]
     if hidden:
         blocks.append(Paragraph(f"{hidden} suppressed with a reason (--format json lists them).", "dim"))
     if report.remarks:
-        blocks += [Heading("Not seen"), Bullets(tuple(Item(sentence(line), "dim") for line in report.remarks))]
+        lines = [sentence(line.removeprefix("not seen: ")) for line in report.remarks]
+        blocks += [Heading("Not seen"), Bullets(tuple(Item(line, "dim") for line in lines))]
     if found:
         blocks.append(Paragraph("What a rule means and where it comes from: oomsight audit --explain OS…", "dim"))
     return blocks

@@ -160,7 +160,7 @@ class _Finder:
             for dropin in dropins:
                 folder = os.path.dirname(dropin.paths[0])
                 owners = [
-                    task for unit in units if _is_for(name, unit) for task in units[unit]
+                    task for unit in units if is_for(name, unit) for task in units[unit]
                     if _beside(task.paths[0], folder)
                 ]  # fmt: skip
                 if not owners and len(units.get(name, ())) == 1:
@@ -175,9 +175,9 @@ class _Finder:
                 self.found.tasks.append(first)
         for each in self.found.tasks:
             if each.kind == "unit":
-                each.paths[1:] = _in_order(each.paths[1:])
+                each.paths[1:] = in_order(each.paths[1:])
             elif each.kind == "dropin":
-                each.paths[:] = _in_order(each.paths)
+                each.paths[:] = in_order(each.paths)
         by_path = {task.paths[0]: task for task in self.found.tasks}
         for path, task in list(by_path.items()):
             folder, name = os.path.split(path)
@@ -189,7 +189,7 @@ class _Finder:
                     break
 
 
-def _is_for(dropins: str, unit: str) -> bool:
+def is_for(dropins: str, unit: str) -> bool:
     """
     Whether the drop-ins for *dropins* are for *unit*, too: ``service.d`` is for all services, ``web-.service.d`` for
     all whose name begins so (systemd.unit(5)).
@@ -208,7 +208,7 @@ def _beside(unit: str, dropin_directory: str) -> bool:
     return ends[0] == ends[1] and ends[0] in {("systemd", "system"), ("systemd", "user")}
 
 
-def _in_order(paths: list[str]) -> list[str]:
+def in_order(paths: list[str]) -> list[str]:
     """Return drop-ins as systemd reads them: by file name; one in ``/etc`` replaces its namesake elsewhere."""
     by_name: dict[str, str] = {}
     for path in sorted(paths, key=lambda path: "/etc/" in f"/{path}"):
