@@ -6,7 +6,7 @@ import re
 from time import process_time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oomsight.report import parse_text
@@ -90,6 +90,7 @@ paths = st.text(st.characters(min_codepoint=32, exclude_characters="\x7f", exclu
 
 
 @settings(max_examples=120, deadline=None)
+@example(victim="0", trigger=" 0", pid=301, uid=100000, adj=0, rss=65)  # a wide uid moves a name by as much as its blank
 @given(victim=comms | odd_bytes, trigger=comms | odd_bytes, pid=st.integers(301, 4194304), uid=st.integers(0, 4294967294),
        adj=st.integers(-999, 1000), rss=st.integers(65, 2**28))  # fmt: skip
 def test_any_names_and_numbers_come_back_from_kmsg(  # noqa: PLR0917 - one argument a strategy
@@ -99,6 +100,7 @@ def test_any_names_and_numbers_come_back_from_kmsg(  # noqa: PLR0917 - one argum
 
 
 @settings(max_examples=80, deadline=None)
+@example(["a\\x00"], 1)  # looks like an escaped byte, and is none
 @given(st.lists(paths.map(lambda p: p.replace("/", "_")), min_size=1, max_size=3), st.integers(1, 3))
 def test_any_cgroup_comes_back_from_kmsg(parts: list[str], depth: int) -> None:
     path = "/" + "/".join(p.strip() or "_" for p in parts)

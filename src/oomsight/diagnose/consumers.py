@@ -7,9 +7,8 @@ definition: it is whatever held the biggest part of the memory that ran out.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from operator import itemgetter
-from typing import TYPE_CHECKING, Final, Literal
+from operator import add, itemgetter
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from oomsight._named import NamedTuple
 from oomsight.diagnose.accounting import (
@@ -24,9 +23,10 @@ from oomsight.diagnose.accounting import (
 )
 from oomsight.diagnose.model import Accounting, Consumer
 from oomsight.naming.marked import Kind, mark
+from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from oomsight.report.model import OomReport
 
@@ -45,6 +45,7 @@ _CAPPED: Final = "processes share pages; cut to what all processes together can 
 
 _KILL_LINE: Final = "known from the kill line only: the text has no task table to compare it with"
 
+_Key = TypeVar("_Key")
 _Kind = Literal["process", "name", "user", "cgroup", "kernel", "shared"]
 
 
@@ -139,7 +140,7 @@ def _scope(report: OomReport, accountings: Sequence[Accounting]) -> Accounting |
 
 def _pct(kib: int, base: int | None) -> float | None:
     # A process may map pages that are charged elsewhere, so more than all is possible.
-    return min(100.0, round(kib * 100 / base, 1)) if base else None
+    return (100.0 if kib >= base else round(kib * 100 / base, 1)) if base else None
 
 
 def _held_by_processes_kib(report: OomReport, scope: Accounting | None) -> int | None:
@@ -164,12 +165,14 @@ def _mapped_kib(report: OomReport) -> int:
     return report.meminfo.pages.get("mapped", 0) * page_kib_of(report) if report.meminfo else 0
 
 
-def _victim_ids(report: OomReport) -> frozenset[int]:
-    return frozenset(i for v in report.victims for i in (v.pid, v.tgid) if i is not None)
+def _victim_ids(report: OomReport) -> set[int]:
+    return {i for v in report.victims for i in (v.pid, v.tgid) if i is not None}
 
 
 def _stem(comm: str) -> str:
     """Name of the pool *comm* belongs to: ``worker-12`` and ``worker-3`` are ``worker-*``, ``python3`` is itself."""
+    if not comm[-1:].isdigit():
+        return comm
     stem = comm.rstrip("0123456789")
     return f"{stem}*" if stem != comm and len(stem) > 1 and stem[-1] in "-_/:#. " else comm
 
@@ -180,72 +183,98 @@ class _Bounds(NamedTuple):
     base_kib: int | None  #: the memory that ran out plus the swap in use
     held_kib: int | None  #: what all processes together can hold
     victims: frozenset[int]  #: pids and tgids the kernel killed
-    exact: bool  #: the table tells anonymous from shared memory (6.8+)
 
 
-_Row = tuple[int, int, int, int, str]
-"""One process: KiB in all, KiB of its own, KiB of shared memory, tgid, comm."""
-_total, _own, _shared, _tgid = itemgetter(0), itemgetter(1), itemgetter(2), itemgetter(3)
+class _Held(NamedTuple):
+    """What every process of the table holds, by row."""
+
+    own_kib: list[int]  #: anonymous memory, swap and page tables
+    shared_kib: list[int] | None  #: shared memory; ``None`` = in the memory of its own, as the table has no column
+    tgids: list[int]
+    names: Sequence[str]
 
 
 def _by_process(report: OomReport, base: int | None, held: int | None) -> list[Consumer]:
-    """Consumers of kinds process, name and user. One tight loop: tables have hundreds of rows."""
+    """Consumers of kinds process, name and user. Whole columns at a time: tables have hundreds of rows."""
     page_kib = page_kib_of(report)
-    victims = set(_victim_ids(report))
-    seen: set[int] = set()
-    rows: list[_Row] = []
-    names: defaultdict[str, list[_Row]] = defaultdict(list)
-    users: defaultdict[int, list[_Row]] = defaultdict(list)
-    exact = report.tasks[0].rss_anon_pages is not None
-    for task in report.tasks:
-        tgid = task.tgid
-        if tgid in seen:  # another thread that holds the same mm
-            continue
-        seen.add(tgid)
-        if task.pid != tgid and task.pid in victims:
-            victims.add(tgid)
-        tables = task.pgtables_bytes
-        own = tables >> 10 if tables is not None else ((task.nr_ptes or 0) + (task.nr_pmds or 0)) * page_kib
-        anon = task.rss_anon_pages
-        shared = 0
-        if anon is None:
-            own += (task.rss_pages + (task.swapents_pages or 0)) * page_kib
-        else:
-            own += (anon + (task.swapents_pages or 0)) * page_kib
-            shared = (task.rss_shmem_pages or 0) * page_kib
-        comm = task.comm
-        row = (own + shared, own, shared, tgid, comm)
-        rows.append(row)
-        if comm[-1:].isdigit():
-            comm = _stem(comm)
-        names[comm].append(row)
-        users[task.uid].append(row)
-    bounds = _Bounds(base, held, frozenset(victims), exact)
-    rows.sort(key=_total, reverse=True)
-    out = _groups("process", [(row[4], [row]) for row in rows[:_TOP_PROCESSES]], bounds)
-    out += _groups("name", [(name, group) for name, group in names.items() if len(group) > 1], bounds)
-    if len(users) > 1:
-        out += _groups("user", [(str(uid), group) for uid, group in users.items()], bounds)
+    table = TaskRows.of(report.tasks)
+    victims = _victim_ids(report)
+    tgids, swap = table.numbers("tgid"), table.numbers("swapents_pages")
+    anon = table.column("rss_anon_pages")
+    resident = table.numbers("rss_pages") if anon is None else anon
+    tables = table.column("pgtables_bytes")
+    if tables is not None:
+        own = [(r + s) * page_kib + (t >> 10) for r, s, t in zip(resident, swap, tables, strict=True)]
+    else:
+        counts = zip(resident, swap, table.numbers("nr_ptes"), table.numbers("nr_pmds"), strict=True)
+        own = [sum(pages) * page_kib for pages in counts]
+    shared = None if anon is None else [pages * page_kib for pages in table.numbers("rss_shmem_pages")]
+    if not table.same("pid", "tgid"):
+        for pid, tgid in zip(table.numbers("pid"), tgids, strict=True):
+            if pid in victims:
+                victims.add(tgid)
+    rows: Sequence[int] = range(len(table))
+    if table.distinct("tgid") != len(table):  # another thread that holds the same mm
+        first = {tgid: row for row, tgid in reversed(list(enumerate(tgids)))}
+        rows = sorted(first.values())
+    everything = _Held(own, shared, tgids, table.names)
+    bounds = _Bounds(base, held, frozenset(victims))
+    total = own if shared is None else list(map(add, own, shared))
+    note = _RSS_SHARED if shared is None else None
+    top = sorted(rows, key=total.__getitem__, reverse=True)[:_TOP_PROCESSES]
+    out = []
+    for row in top:
+        kib, tgid = total[row], tgids[row]
+        if kib > 0:
+            share = _pct(kib, base)
+            out.append(Consumer("process", table.names[row], kib, share, 1, (tgid,), tgid in victims, note))
+    stem_of = {name: _stem(name) for name in set(table.names)}
+    out += _groups("name", [pair for pair in _grouped(map(stem_of.__getitem__, table.names), rows) if len(pair[1]) > 1],
+                   everything, bounds)  # fmt: skip
+    if table.distinct("uid") > 1:
+        users = list(_grouped(table.numbers("uid"), rows))
+        if len(users) > 1:
+            out += _groups("user", [(str(uid), group) for uid, group in users], everything, bounds)
     return out
 
 
-def _groups(kind: _Kind, groups: list[tuple[str, list[_Row]]], bounds: _Bounds) -> list[Consumer]:
+def _grouped(keys: Iterable[_Key], rows: Sequence[int]) -> Iterable[tuple[_Key, list[int]]]:
+    """Those of *rows* that have the same key, together, by key; *keys* has one for each row of the table."""
+    groups: dict[_Key, list[int]] = {}
+    if isinstance(rows, range):  # all of them
+        for row, key in enumerate(keys):
+            if key in groups:
+                groups[key].append(row)
+            else:
+                groups[key] = [row]
+    else:
+        key_of = list(keys)
+        for row in rows:
+            groups.setdefault(key_of[row], []).append(row)
+    return groups.items()
+
+
+def _groups(kind: _Kind, groups: list[tuple[str, list[int]]], held: _Held, bounds: _Bounds) -> list[Consumer]:
     """Consumers of *groups* of rows, biggest first; shared memory of a group is that of its biggest member."""
-    sums = [(sum(map(_own, rows)), max(map(_shared, rows)), name, rows) for name, rows in groups]
+    own_of, names, shared_kib = held.own_kib.__getitem__, held.names, held.shared_kib
+    if shared_kib is None:
+        sums = [(sum(map(own_of, rows)), 0, name, rows) for name, rows in groups]
+    else:
+        sums = [(sum(map(own_of, rows)), max(map(shared_kib.__getitem__, rows)), name, rows) for name, rows in groups]
     sums.sort(key=lambda s: -(s[0] + s[1]))
     out = []
-    for own, shared, stem, rows in sums[: _TOP_PROCESSES if kind == "process" else _TOP_GROUPS]:
+    for own, shared, stem, rows in sums[:_TOP_GROUPS]:
         kib = own + shared
-        note = None if bounds.exact else _RSS_SHARED
+        note = _RSS_SHARED if shared_kib is None else None
         name = stem
         if len(rows) > 1:
             note = note or (_SHARED_ONCE if shared else None)
             if bounds.held_kib is not None and kib > bounds.held_kib:
                 kib, note = bounds.held_kib, _CAPPED
-            if kind == "name" and stem[-1:] == "*" and len({r[4] for r in rows}) == 1:
-                name = rows[0][4]
+            if kind == "name" and stem[-1:] == "*" and len({names[row] for row in rows}) == 1:
+                name = names[rows[0]]
         if kib > 0:
-            tgids = tuple(map(_tgid, rows))
+            tgids = tuple(map(held.tgids.__getitem__, rows))
             killed = not bounds.victims.isdisjoint(tgids)
             out.append(Consumer(kind, name, kib, _pct(kib, bounds.base_kib), len(rows), tgids, killed, note))
     return out

@@ -21,10 +21,9 @@ from oomsight.kernel.gfp import layout_of
 from oomsight.kernel.release import NEWEST, Release, parse_release
 from oomsight.kernel.selection import Tie, rank, scan_rule
 from oomsight.report.model import EventKind
+from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from oomsight.report.model import LimitKib, OomReport, Task
 
 _KINDS: Final = frozenset({
@@ -97,7 +96,7 @@ def selection(report: OomReport) -> Selection | None:
     rule, rule_why = _rule(report)
     total = _total(report, rule, release, page_size)
     scan = scan_rule(rule, in_memcg(report), release)
-    base, points, skipped = _score(report.tasks, rule, total.pages, page_size)
+    base, points, skipped = _score(TaskRows.of(report.tasks), rule, total.pages, page_size)
     order = rank(points, scan)
     scene = _Scene(report, rule, release, total, page_size >> 10, scan.tie, base, points, skipped, order)
     ranking = Rows(len(report.tasks), lambda: _ranking(scene))
@@ -177,21 +176,21 @@ def _total(report: OomReport, rule: Rule, release: Release | None, page_size: in
 
 
 def _score(
-    tasks: Sequence[Task], rule: Rule, total: int | None, page_size: int
+    tasks: TaskRows, rule: Rule, total: int | None, page_size: int
 ) -> tuple[list[int], list[int | None], dict[int, str]]:
-    """Base pages and points of every row, and why rows are exempt. One tight loop: tables have hundreds of rows."""
+    """Base pages and points of every row, and why rows are exempt. Whole columns: tables have hundreds of rows."""
     legacy = rule.unit == "points"
     # Without T oom_score_adj cannot be scaled: the rows are then compared by memory alone.
     modern = rule.unit == "pages" or (rule.unit == "per_mille" and total is None)
     scale = total or 0
-    base = [task.total_vm_pages for task in tasks] if legacy else _held_pages(tasks, page_size)
+    base = tasks.numbers("total_vm_pages") if legacy else _held_pages(tasks, page_size)
     skipped = _exempt(tasks, legacy)
     if modern and rule.root == "none":
         thousandth, floor = scale // 1000, rule.floor
-        points: list[int | None] = [
-            held + task.oom_score_adj * thousandth if task.oom_score_adj else held
-            for held, task in zip(base, tasks, strict=True)
-        ]
+        points: list[int | None] = list(base)
+        if not tasks.is_zero("oom_score_adj"):
+            adj = tasks.numbers("oom_score_adj")
+            points = [held + by * thousandth if by else held for held, by in zip(base, adj, strict=True)]
         if floor is not None:
             points = [floor if value is None or value < floor else value for value in points]
         for index in skipped:
@@ -205,8 +204,8 @@ def _score(
         if index in skipped:
             points.append(None)
         elif modern and task.uid != 0:
-            adj, swap = task.oom_score_adj or 0, task.swapents_pages or 0
-            points.append(badness_modern(task.rss_pages, swap, tables, adj, scale, page_size, rule.floor))
+            by, swap = task.oom_score_adj or 0, task.swapents_pages or 0
+            points.append(badness_modern(task.rss_pages, swap, tables, by, scale, page_size, rule.floor))
         else:
             # CAP_SYS_ADMIN is not printed; uid 0 is the best guess there is.
             facts = TaskFacts(
@@ -219,22 +218,24 @@ def _score(
     return base, points, skipped
 
 
-def _held_pages(tasks: Sequence[Task], page_size: int) -> list[int]:
+def _held_pages(tasks: TaskRows, page_size: int) -> list[int]:
     """Resident memory, swap and page tables of every row, in pages."""
-    if tasks[0].pgtables_bytes is not None:
-        return [t.rss_pages + (t.swapents_pages or 0) + (t.pgtables_bytes or 0) // page_size for t in tasks]
-    return [t.rss_pages + (t.swapents_pages or 0) + (t.nr_ptes or 0) + (t.nr_pmds or 0) for t in tasks]
+    rss, swap, tables = tasks.numbers("rss_pages"), tasks.numbers("swapents_pages"), tasks.column("pgtables_bytes")
+    if tables is not None:
+        return [r + s + t // page_size for r, s, t in zip(rss, swap, tables, strict=True)]
+    return list(map(sum, zip(rss, swap, tasks.numbers("nr_ptes"), tasks.numbers("nr_pmds"), strict=True)))
 
 
-def _exempt(tasks: Sequence[Task], legacy: bool) -> dict[int, str]:
+def _exempt(tasks: TaskRows, legacy: bool) -> dict[int, str]:
     """Why rows cannot be chosen, by index."""
-    if legacy:
-        found = {i: "oom_adj -17" for i, task in enumerate(tasks) if task.oom_adj == -17}
-    else:
-        found = {i: "oom_score_adj -1000" for i, task in enumerate(tasks) if task.oom_score_adj == -1000}
-    for index, task in enumerate(tasks):
-        if task.tgid == 1 and index not in found:
-            found[index] = "init"
+    field, least = ("oom_adj", -17) if legacy else ("oom_score_adj", -1000)
+    found = {}
+    if not tasks.is_zero(field):
+        found = {index: f"{field} {least}" for index, adj in enumerate(tasks.numbers(field)) if adj == least}
+    if tasks.find(1, "tgid") is not None:
+        for index, tgid in enumerate(tasks.numbers("tgid")):
+            if tgid == 1:
+                found.setdefault(index, "init")
     return dict(sorted(found.items()))
 
 
@@ -282,13 +283,9 @@ def _chosen(report: OomReport) -> int | None:
         ids = (report.selected.pid,)
     elif report.victims and report.victims[0].role == "selected":
         ids = (report.victims[0].tgid, report.victims[0].pid)
-    for wanted in ids:
-        if wanted is not None:
-            for index, task in enumerate(report.tasks):
-                # A leader that has exited is printed as the first thread that still has the memory.
-                if wanted in (task.tgid, task.pid):
-                    return index
-    return None
+    rows = TaskRows.of(report.tasks)
+    # A leader that has exited is printed as the first thread that still has the memory.
+    return next((index for wanted in ids if (index := rows.find(wanted, "tgid", "pid")) is not None), None)
 
 
 def _margin(scene: _Scene, chosen: int) -> int | None:

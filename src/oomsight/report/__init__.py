@@ -17,7 +17,7 @@ from oomsight.report.draft import SECTION, Draft
 from oomsight.report.grammar import classify
 from oomsight.report.killers import find_killers
 from oomsight.report.model import EventKind, Note, OomReport
-from oomsight.report.moments import UPTIME
+from oomsight.report.moments import stamp
 from oomsight.report.times import NO_CLOCK, Clock
 from oomsight.report.unwrap import decode, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
 
@@ -229,7 +229,7 @@ def _variants(numbered: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
 def _reversed(numbered: list[tuple[int, str]]) -> bool:
     """Newest line first (journalctl -r, some log viewers): clocks fall, or sections of the report run backwards."""
     probe = strip_lines(s for _, s in numbered)
-    stamps = [float(m[1]) for raw in probe.raws if (m := UPTIME.search(raw[:160])) and m[1]]
+    stamps = [float(m[1]) for raw in probe.raws if (m := stamp(raw)) and m[1]]
     pairs = list(pairwise(stamps))
     if len(pairs) > 3:
         return sum(b < a for a, b in pairs) > sum(b > a for a, b in pairs)

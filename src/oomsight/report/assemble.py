@@ -10,6 +10,7 @@ reaper lines, a late ``oom-kill:``). A line goes to the draft it fits; a kill ne
 from __future__ import annotations
 
 import re
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from oomsight.report.carriers import Lines
 
 _ONCE = frozenset({"cpu", "pid_comm", "meminfo", "header", "table", "oom_kill", "hardware"})
+_AFTER_SLAB = frozenset({"stat", "usage"})
 _STARTS_HEADLESS = frozenset(
     {"usage", "memcg_stats", "task_in", "meminfo", "counters", "node", "zone", "header", "row", "oom_kill", "pages",
      "swap", "buddy", "table", "hugepages", "protection", "slab_header"}
@@ -91,18 +93,12 @@ class Assembler:
     @staticmethod
     def _rows(i: int, texts: list[str]) -> int:
         """Index behind the last of the rows that begin at line *i*."""
-        match, end = _ROW_START.match, len(texts)
-        while i < end and match(texts[i]):
-            i += 1
-        return i
+        return i + len(list(takewhile(_ROW_START.match, islice(texts, i, None))))
 
     @staticmethod
     def _frames(i: int, texts: list[str]) -> int:
         """Index behind the last of the stack frames that begin at line *i*."""
-        match, end = FRAME.match, len(texts)
-        while i < end and match(texts[i]):
-            i += 1
-        return i
+        return i + len(list(takewhile(FRAME.match, islice(texts, i, None))))
 
     # -- filing -------------------------------------------------------------------------------------------------
 
@@ -111,7 +107,8 @@ class Assembler:
         if handler is not None:
             handler(self, i, text)
             return
-        draft = self._fitting(kind, i)
+        section = SECTION.get(kind, 0)
+        draft = self._fitting(kind, i, section)
         if draft is None:
             if kind not in _STARTS_HEADLESS:
                 return
@@ -121,9 +118,13 @@ class Assembler:
                 return
         elif kind == "memcg_stats":
             draft.in_stats = True
-        elif SECTION.get(kind, 0) > 4:
+        elif section > 4:
             draft.in_stats = False
-        draft.add(kind, i)
+        if kind in draft.parts:
+            draft.parts[kind].append(i)
+            draft.last = i
+        else:
+            draft.add(kind, i)
         self.current = draft
 
     def _new(self, i: int) -> Draft:
@@ -142,7 +143,7 @@ class Assembler:
         if draft not in self.done:
             self.done.append(draft)
 
-    def _fitting(self, kind: str, i: int) -> Draft | None:
+    def _fitting(self, kind: str, i: int, section: int) -> Draft | None:
         """The open draft a body line belongs to: same caller if printed, else the latest whose sections allow it."""
         if self.lines.has_callers:
             caller = self.lines.caller(i)
@@ -150,7 +151,6 @@ class Assembler:
                 if draft.caller == caller or draft.caller is None or caller is None:
                     return draft
             return None
-        section = SECTION.get(kind, 0)
         current = self.current
         if current is not None and not current.closed and self._allows(current, kind, section):
             return current
@@ -169,9 +169,9 @@ class Assembler:
 
     @staticmethod
     def _allows(draft: Draft, kind: str, section: int) -> bool:
-        if draft.section > section and not (kind in {"stat", "usage"} and draft.section == 4):
+        if draft.section > section and not (draft.section == 4 and kind in _AFTER_SLAB):
             return False
-        return not (kind in _ONCE and kind in draft.parts)
+        return kind not in _ONCE or kind not in draft.parts
 
     # -- lines that decide --------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from oomsight.report.model import (
 from oomsight.report.page_size import infer_page_size
 from oomsight.report.summary import read_summary
 from oomsight.report.table import build_tasks, guess_columns, header_columns, row_pattern
+from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import Clock, when
 from oomsight.report.trigger import read_trigger
 from oomsight.report.unwrap import unescape_name
@@ -139,10 +140,12 @@ def _two_tables(report: OomReport) -> bool:
     lines), and what stands above the second table's rows is not about this kill. Keeps the rows of the second.
     """
     tasks = report.tasks
-    if len({t.pid for t in tasks}) == len(tasks):
+    rows = TaskRows.of(tasks)
+    if rows.distinct("pid") == len(rows):
         return False
-    last_at = {t.pid: i for i, t in enumerate(tasks)}
-    again = min(last_at[t.pid] for i, t in enumerate(tasks) if last_at[t.pid] != i)
+    pids = rows.numbers("pid")
+    last_at = {pid: i for i, pid in enumerate(pids)}
+    again = min(last_at[pid] for i, pid in enumerate(pids) if last_at[pid] != i)
     # The tear is where a line is missing or unreadable, if there is such a place before the repetition.
     tear = next((i for i in range(again, 0, -1) if tasks[i].line - tasks[i - 1].line > 1), again)
     rest = tasks[tear:]
@@ -212,7 +215,7 @@ def _memcg_paths(report: OomReport, parts: dict[str, list[Numbered]]) -> None:
 
 
 def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> None:
-    rows = {t.pid: t for t in report.tasks}
+    rows = TaskRows.of(report.tasks)
     announce = draft.announce
     if announce is not None:
         report.selected = Selected(announce.pid, announce.comm, None, announce.score, announce.line)
@@ -226,8 +229,9 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
             reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix, line=kill.line,
             time=when(lines.raws[kill.index], clock),
         )
-        row = rows.get(kill.pid)
-        if row is not None:
+        at = rows.find(kill.pid, "pid")
+        if at is not None:
+            row = rows[at]
             victim.tgid = row.tgid
             victim.uid = row.uid if victim.uid is None else victim.uid
             if victim.oom_score_adj is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import compress
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
@@ -138,10 +139,12 @@ _ORDER = {layer.name: i for i, layer in enumerate(LAYERS)}
 _CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
 # Where a line could start with a layer at all (a test holds it against :data:`LAYERS`): a bare kernel message mostly
 # cannot, and skips the table. A task-table row or header behind nothing is no printk clock (that has a dot).
+# Each alternative begins with a character or a set of them: a line that begins otherwise passes it over at once.
 _COULD = lazy(
-    r"[ \t]*+(?:[>|#/*;<&]|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])|[A-Z][a-z]{2}[ \t.]"
-    r"|\d++(?:[\-,.:]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|[^\W\d]{2,4}+\.? \d{4}-"
-    r"|\w++[ \t]*+:[a-z]++[ \t]*+:|[\w.\-]++(?:[ \t]++\|[ \t]|\[\d++\]:)|(?:" + _TAGS + r")(?:\[\d+\])?:)"
+    r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])|[A-Z][a-z]{2}[ \t]++\d"
+    r"|\d\d*+(?:[\-,.:]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|[^\W\d][^\W\d]{1,3}+\.? \d{4}-"
+    r"|\w\w*+[ \t]*+:[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
+    r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")"
 )
 _ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
 
@@ -168,6 +171,11 @@ def kind_of(char: str) -> str:
     if char.isdigit():
         return "0"
     return "a" if char.isalpha() or char == "_" else " " if char in " \t" else char
+
+
+def may_be_carried(line: str) -> bool:
+    """Whether *line* could begin with a layer; a bare kernel message mostly cannot."""
+    return _COULD.match(line) is not None
 
 
 def find_layers(line: str) -> tuple[int, tuple[str, ...]]:
@@ -250,20 +258,26 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     # the lines they did not fit one by one.
     names: tuple[str, ...] = ()
     looked_at: dict[str, tuple[int, tuple[str, ...]]] = {}
-    for line in filter(_COULD.match, rows[:_SAMPLE]):
+    could = list(map(_COULD.match, rows[:_SAMPLE]))
+    for line in compress(rows, could):
         found = looked_at[line] = find_layers(line)
         if _is_record(found[1]):
             names = _commonest(rows, found[1])
             break
     out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
+    maybe = rows
     if names:
         match = _joined(names).match
         out.texts = [line[m.end() :] if (m := match(line)) else None for line in rows]  # type: ignore[misc]
     else:
-        out.texts = [None if m else line.lstrip() for line, m in zip(rows, map(_COULD.match, rows), strict=True)]  # type: ignore[misc]
+        could += map(_COULD.match, rows[_SAMPLE:])
+        out.texts = list(map(str.lstrip, rows))
+        maybe = list(compress(rows, could))
+        if maybe:
+            out.texts = [None if m else text for text, m in zip(out.texts, could, strict=True)]  # type: ignore[misc]
     if None in out.texts or "" in out.texts:
         _strip_rest(out, names, looked_at)
-    _find_untrusted(out)
+    _find_untrusted(out, maybe)
     return out
 
 
@@ -316,18 +330,18 @@ def _is_record(names: tuple[str, ...]) -> bool:
     return bool(names) and not {"indent", "quote"}.issuperset(names)
 
 
-def _find_untrusted(out: Lines) -> None:
+def _find_untrusted(out: Lines, carried: list[str]) -> None:
     """
-    Note lines that user space wrote. /dev/kmsg and syslog priorities hold facility * 8 + level; the kernel's own
-    facility is 0 and it forces another one on anything written through /dev/kmsg, so facility != 0 is not the kernel
-    (kernel/printk/printk.c devkmsg_write()).
+    Note lines that user space wrote, where a sample of *carried*, the lines that may have a carrier, shows priorities.
+
+    /dev/kmsg and syslog priorities hold facility * 8 + level; the kernel's own facility is 0 and it forces another one
+    on anything written through /dev/kmsg, so facility != 0 is not the kernel (kernel/printk/printk.c devkmsg_write()).
     """
-    raws = out.raws
-    sample = raws[:: max(1, len(raws) // 16)]
+    sample = carried[:: max(1, len(carried) // 16)]
     out.has_callers = any(_CALLER.search(r, 0, 72) for r in sample[:8])
     if not any(_USER_PRIO.match(r) or _LEVEL.match(r) for r in sample):
         return
-    for i, raw in enumerate(raws):
+    for i, raw in enumerate(out.raws):
         m = _USER_PRIO.match(raw)
         if m:
             if int(m[1] or m[2]) >> 3 and not _SYSLOG_KERNEL.match(raw):

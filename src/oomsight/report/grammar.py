@@ -18,13 +18,36 @@ class LineRule(NamedTuple):
     """One shape of one line of a report."""
 
     name: str
-    start: str  #: regex the line (carriers removed, left-stripped) starts with
+    start: str  #: what the line (carriers removed, left-stripped) starts with: regexes, divided by bars
     since: str  #: oldest tree read that prints it
     source: str  #: file and function that prints it
     sample: str  #: a line of this shape; a test matches every row against its own sample
 
 
-_ZONE = r"(?:DMA|DMA32|Normal|HighMem|Movable|Device)"
+def _words(words: str) -> str:
+    """
+    Regex of one of *words*, beginning with the set of their first characters (see :data:`_START`). It also matches one
+    word's first character before another's rest, which no line of a kernel begins with.
+    """
+    firsts, rests = "".join({word[0]: "" for word in words.split()}), "|".join(word[1:] for word in words.split())
+    return f"[{firsts}](?:{rests})"
+
+
+_ZONES = "DMA DMA32 Normal HighMem Movable Device"
+
+
+def _of_zone(rest: str) -> str:
+    """Regexes of a line about one zone, of kernels with and without NUMA."""
+    return rf"Node \d{{1,6}} {_words(_ZONES)}{rest}|{_words(_ZONES)}{rest}"
+
+
+_FRAME = r"[\w.$][\w.$]*+\+0x[0-9a-f]+/0x[0-9a-f]+"
+_PAGES = r"(?:total pagecache pages|pages? |reserved pages|bounce buffer pages)"
+_BY_HAND = "(?:Manual OOM execution|OOM request ignored)"
+_COUNTERS = (
+    "active_anon active_file isolated_anon unevictable slab_reclaimable mapped sec_pagetables kernel_misc_reclaimable"
+    " free Active active bounce free_pcp inactive dirty"
+)
 
 LINE_RULES: tuple[LineRule, ...] = (
     LineRule("header", r"\[[ \t]*pid[ \t]*\][ \t]+uid\b", "2.6.32", "mm/oom_kill.c dump_tasks()",
@@ -33,33 +56,34 @@ LINE_RULES: tuple[LineRule, ...] = (
     LineRule("row", r"\[[ \t]*\d+\][ \t]+-?\d+[ \t]+\d+[ \t]+\d+", "2.6.32", "mm/oom_kill.c dump_task()",
              "[    155]  1000   155    14118    13905    13824        0        81   151552        0"
              "             0 a-idle"),
-    LineRule("frame", r"(?:\[<[0-9a-f]+>\][ \t]*)?(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+", "2.6.11",
+    LineRule("frame", rf"{_FRAME}|\? {_FRAME}|\[<[0-9a-f]+>\][ \t]*(?:\? )?{_FRAME}", "2.6.11",
              "kernel/kallsyms.c %pS", "out_of_memory+0x219/0x4b0"),
     LineRule("stat", r"[a-z][a-z0-9_]* \d{1,20}$", "5.3", "mm/memcontrol.c memory_stat_format()", "anon 100442112"),
-    LineRule("regs", r"(?:R(?:IP|SP|AX|DX|BP|1\d|0[89])|Code|EIP|EAX|ESI|DS|CS|FS|CR2|PKRU|pc|lr|sp|x\d+) ?:", "2.6.11",
-             "arch show_regs()", "RIP: 0033:0x401a97"),
+    LineRule("regs", _words(r"RIP RSP RAX RDX RBP R1\d R0[89] Code EIP EAX ESI DS CS FS CR2 PKRU pc lr sp x\d+")
+             + r" ?:", "2.6.11", "arch show_regs()", "RIP: 0033:0x401a97"),
     LineRule("trace", r"</?TASK>|Call [Tt]race:|<(?:IRQ|EOI|/IRQ)>", "2.6.11", "dump_stack()", "Call Trace:"),
-    LineRule("zone", r"(?:Node \d{1,6} )?" + _ZONE + r" free:\d", "2.6.11", "mm/show_mem.c show_free_areas()",
+    LineRule("zone", _of_zone(r" free:\d"), "2.6.11", "mm/show_mem.c show_free_areas()",
              "Node 0 DMA32 free:612kB boost:0kB min:1948kB low:2432kB high:2916kB"),
     LineRule("node", r"Node \d{1,6} active_anon:\d", "4.8", "mm/show_mem.c show_free_areas()",
              "Node 0 active_anon:2956kB inactive_anon:242124kB all_unreclaimable? no"),
-    LineRule("counters", r"(?:active_anon|active_file|isolated_anon|unevictable|slab_reclaimable|mapped|sec_pagetables"
-             r"|kernel_misc_reclaimable|free|Active|active|bounce|free_pcp|inactive|dirty):\d+(?=[ \t]|$)", "2.6.11",
+    LineRule("counters", _words(_COUNTERS) + r":\d+(?=[ \t]|$)", "2.6.11",
              "mm/show_mem.c show_free_areas()", "active_anon:739 inactive_anon:60531 isolated_anon:0"),
-    LineRule("reserve", r"(?:lowmem_reserve|protections)\[\]:", "2.6.11", "mm/show_mem.c show_free_areas()",
+    LineRule("reserve", r"lowmem_reserve\[\]:|protections\[\]:", "2.6.11", "mm/show_mem.c show_free_areas()",
              "lowmem_reserve[]: 0 259 259 259 259"),
-    LineRule("buddy", r"(?:Node \d{1,6} )?" + _ZONE + r": (?:\d+\*\d+kB|empty)", "2.6.11",
+    LineRule("buddy", _of_zone(r": (?:\d+\*\d+kB|empty)"), "2.6.11",
              "mm/show_mem.c show_free_areas()",
              "Node 0 DMA: 1*4kB (M) 0*8kB 2*256kB (UM) = 516kB"),
-    LineRule("hugepages", r"(?:Node \d{1,6} )?hugepages_total=\d+", "3.10", "mm/hugetlb.c hugetlb_show_meminfo_node()",
+    LineRule("hugepages", r"Node \d{1,6} hugepages_total=\d+|hugepages_total=\d+", "3.10",
+             "mm/hugetlb.c hugetlb_show_meminfo_node()",
              "Node 0 hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size=2048kB"),
-    LineRule("pages", r"\d{1,18} (?:total pagecache pages|pages? |reserved pages|bounce buffer pages)", "2.6.11",
+    LineRule("pages", rf"\d\d{{0,17}}+ {_PAGES}", "2.6.11",
              "lib/show_mem.c show_mem()", "81781 pages RAM"),
-    LineRule("swap", r"(?:Free swap|Total swap)[ \t]*[=:][ \t]*\d", "2.6.11", "mm/swap_state.c show_swap_cache_info()",
+    LineRule("swap", _words("Free Total") + r" swap[ \t]*[=:][ \t]*\d", "2.6.11",
+             "mm/swap_state.c show_swap_cache_info()",
              "Free swap  = 98044kB"),
     LineRule("swapcache", r"Swap cache", "2.6.11", "mm/swap_state.c show_swap_cache_info()",
              "Swap cache stats: add 12819103, delete 12798054, find 3188096/4634617"),
-    LineRule("usage", r"(?:memory|memory\+swap|kmem|swap): usage \d+", "2.6.32",
+    LineRule("usage", _words(r"memory memory\+swap kmem swap") + r": usage \d+", "2.6.32",
              "mm/memcontrol.c mem_cgroup_print_oom_meminfo()", "memory: usage 98304kB, limit 98304kB, failcnt 23"),
     LineRule("memcg_stats", r"Memory cgroup stats", "3.9", "mm/memcontrol.c mem_cgroup_print_oom_meminfo()",
              "Memory cgroup stats for /app.slice:"),
@@ -93,31 +117,46 @@ LINE_RULES: tuple[LineRule, ...] = (
     LineRule("slab_header", r"Unreclaimable slab info:|Name +Used +Total", "4.15",
              "mm/slab_common.c dump_unreclaimable_slab()",
              "Unreclaimable slab info:"),
-    LineRule("slab", r"[\w\-:().,/]+[ \t]+\d+KB[ \t]+\d+KB", "4.15", "mm/slab_common.c dump_unreclaimable_slab()",
+    LineRule("slab", r"[\w\-:().,/][\w\-:().,/]*+[ \t]+\d+KB[ \t]+\d+KB", "4.15",
+             "mm/slab_common.c dump_unreclaimable_slab()",
              "btrfs_extent_map     3207098KB    3375622KB"),
     LineRule("allocs_header", r"Memory allocations", "6.10", "mm/show_mem.c __show_mem()", "Memory allocations:"),
-    LineRule("allocs", r"[\d.]+ ?[KMGTkB]?i?B? +\d+ \S+:\d+ (?:\[\S+\] )?func:", "6.10", "mm/show_mem.c __show_mem()",
+    LineRule("allocs", r"[\d.][\d.]*+ ?[KMGTkB]?i?B? +\d+ \S+:\d+ (?:\[\S+\] )?func:", "6.10",
+             "mm/show_mem.c __show_mem()",
              "48.2 MiB  12345 mm/slub.c:2420 func:alloc_slab_page"),
-    LineRule("sysrq", r"(?:sysrq: )?(?:SysRq ?: ?)?(?:Manual OOM execution|OOM request ignored)", "2.6.11",
+    LineRule("sysrq", "|".join([*_BY_HAND.strip("(?:)").split("|"), rf"sysrq: (?:SysRq ?: ?)?{_BY_HAND}",
+                                rf"SysRq ?: ?{_BY_HAND}"]), "2.6.11",
              "drivers/tty/sysrq.c moom_callback()", "sysrq: Manual OOM execution"),
-    LineRule("suppressed", r"(?:\w+: )?\d+ callbacks suppressed", "2.6.27", "lib/ratelimit.c ___ratelimit()",
+    LineRule("suppressed", r"\d\d*+ callbacks suppressed|\w\w*+: \d+ callbacks suppressed", "2.6.27",
+             "lib/ratelimit.c ___ratelimit()",
              "oom_kill_process: 15 callbacks suppressed"),
-    LineRule("exiting", r"(?:.*: )?OOM victim \d+ \(", "5.9", "mm/oom_kill.c oom_kill_process()",
+    LineRule("exiting", r"OOM victim \d+ \(|.*: OOM victim \d+ \(", "5.9", "mm/oom_kill.c oom_kill_process()",
              "Memory cgroup out of memory: OOM victim 12 (a) is already exiting. Skip killing the task"),
     LineRule("sharing", r"Kill process \d+ \(.*\) sharing same memory", "2.6.37", "mm/oom_kill.c oom_kill_process()",
              "Kill process 33 (worker) sharing same memory"),
     LineRule("pinned", r"oom killer \d+ \(.*\) has mm pinned by", "4.8", "mm/oom_kill.c __oom_kill_process()",
              "oom killer 12 (a) has mm pinned by 1 (init)"),
-    LineRule("percpu", r"(?:Node \d{1,6} )?" + _ZONE + r" per-cpu:|(?:CPU|cpu) +\d+:? *(?:hi|hot|cold)|Free pages: ",
+    LineRule("percpu", _of_zone(" per-cpu:") + "|" + r"[Cc](?:PU|pu) +\d+:? *(?:hi|hot|cold)" + "|Free pages: ",
              "2.6.11", "mm/page_alloc.c show_free_areas()", "DMA per-cpu:"),
-    LineRule("path", r"(?:oom_memcg|task_memcg)=\S", "5.0", "mm/oom_kill.c dump_oom_summary(), cut out by hand",
+    LineRule("path", r"oom_memcg=\S|task_memcg=\S", "5.0", "mm/oom_kill.c dump_oom_summary(), cut out by hand",
              "oom_memcg=/app.slice/run-p1.scope"),
     LineRule("compaction", r"COMPACTION is disabled!!!", "4.9", "mm/oom_kill.c dump_header()",
              "COMPACTION is disabled!!!"),
 )
 
-_RULE_NAMES = tuple(rule.name for rule in LINE_RULES)
-_START = lazy("|".join(f"(?P<{rule.name}>{rule.start})" for rule in LINE_RULES))
+_BAR = lazy(r"((?:\\.|\[(?:\\.|[^\]\\])*\]|\((?:\\.|\[(?:\\.|[^\]\\])*\]|[^()\\]|\([^()]*\))*\)|[^|\\(\[])+)(?:\||$)")
+
+
+def alternatives(start: str) -> list[str]:
+    """The regexes of :attr:`LineRule.start`, split at the bars that stand in no bracket."""
+    return _BAR.findall(start)
+
+
+# One group for each regex, empty and behind it: an alternative that begins with a character or a set, not with a group
+# or a repetition, is passed over at once where the line begins with another character.
+_STARTS = tuple((rule.name, start) for rule in LINE_RULES for start in alternatives(rule.start))
+_NAME_OF = ("", *(name for name, _ in _STARTS))
+_START = lazy("|".join(f"{start}()" for _, start in _STARTS))
 
 FRAME = lazy(next(rule.start for rule in LINE_RULES if rule.name == "frame"))
 """A stack frame, for runs of them; no row before it in the table has a shape in common with it."""
@@ -147,15 +186,15 @@ _HEAD_OF_NAME = lazy(r"(?:[^\\]|\\(?:x[0-9a-f]{2})?){0,15}? invoked oom-killer: 
 
 def _starts_with_name(text: str) -> bool:
     # The other way round, cgroup names ("/ invoked oom-killer: gfp_mask=0x0") stand behind words of the kernel's.
-    return "invoked oom-killer" in text and _HEAD_OF_NAME.match(text) is not None and " killed" not in text
+    return _HEAD_OF_NAME.match(text) is not None and " killed" not in text
 
 
 def classify(text: str) -> str | None:
     """Name the shape of one line (carriers removed, left-stripped); ``None`` for anything that is not a report line."""
     m = _START.match(text)
     if m is not None:
-        name = m.lastgroup
-        if name not in _NAMED or not _starts_with_name(text):
+        name = _NAME_OF[m.lastindex or 0]
+        if name not in _NAMED or "invoked oom-killer" not in text or not _starts_with_name(text):
             return name
     if "oom-killer" in text and HEAD.search(text):
         return "head"
@@ -174,8 +213,8 @@ def classify(text: str) -> str | None:
 
 
 def key_values(text: str) -> dict[str, str]:
-    """``name=value`` pairs of a head line; values end at a comma, a blank or the end."""
+    """The numbers of a head line by name (order and the adjustments); values end at a comma, a blank or the end."""
     return dict(_PAIR.findall(text))
 
 
-_PAIR = lazy(r"\b([a-z]\w{0,40})=([^\s,]*)")
+_PAIR = lazy(r"(o(?<!\wo)(?:rder|om_score_adj|om_adj|omkilladj))=([^\s,]*)")

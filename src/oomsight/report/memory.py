@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from oomsight._lazy import lazy
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
@@ -21,6 +22,8 @@ _BLOCK = ("counters", "node", "zone", "buddy", "pages", "swap", "hugepages", "sl
 # Names are bounded and begin at a letter: megabytes without a blank must not take quadratic time.
 _PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)")
 _KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B")
+_NUMBER = lazy(r"(?<!\d)\d{1,18}(?!\d)")
+_TOO_LONG = 21  # characters of a number of 19 digits with its unit
 _PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)")
 _BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?")
 _HUGE = lazy(
@@ -79,12 +82,13 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
             if m is None:
                 continue
             last = Zone(int(m[1]) if m[1] else None, m[2], _kib_fields(text), line=no)
-            scanned = _PLAIN.search(text)
-            last.pages_scanned = int(scanned[2]) if scanned else None
+            if "pages_scanned" in text:
+                scanned = _PLAIN.search(text)
+                last.pages_scanned = int(scanned[2]) if scanned else None
             last.all_unreclaimable = _unreclaimable(text)
             zones.setdefault((last.node, last.name), last)
         elif last is not None and last.lowmem_reserve_pages is None:
-            last.lowmem_reserve_pages = tuple(map(int, re.findall(r"(?<!\d)\d{1,18}(?!\d)", text)))
+            last.lowmem_reserve_pages = _numbers(text)
     for no, text in parts.get("buddy", ()):
         m = _NODE_ZONE.match(text)
         if m is None:
@@ -129,7 +133,20 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
 
 
 def _kib_fields(text: str) -> dict[str, int]:
+    # As the kernel prints it: pairs of a name and a number of kB, up to the end. Anything else is read one by one.
+    pairs, _, rest = text[text.rfind(" ", 0, text.find(":")) + 1 :].partition(" all_unreclaimable?")
+    words = pairs.replace(":", " ").split()
+    values = words[1::2]
+    paired = ":" not in rest and 2 * (pairs.count("kB") + pairs.count("KB")) == len(words)
+    if paired and max(map(len, values), default=_TOO_LONG) < _TOO_LONG:
+        with suppress(ValueError):
+            return dict(zip(words[::2], [int(value[:-2]) for value in values], strict=True))
     return {name: int(value) for name, value in _KIB.findall(text)}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The numbers behind the colon of a ``lowmem_reserve[]:`` line."""
+    return tuple(map(int, _NUMBER.findall(text)))
 
 
 def _unreclaimable(text: str) -> bool | None:

@@ -8,6 +8,7 @@ Names (comm, cgroup paths) hold raw bytes as UTF-8 with ``surrogateescape``; sin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
@@ -268,7 +269,7 @@ class OomReport(Record):
     group_memcg: str | None = None  #: cgroup killed as a whole (memory.oom.group)
     memcg: Memcg | None = None
     meminfo: MemInfo | None = None
-    tasks: list[Task] = field(default_factory=list)
+    tasks: Sequence[Task] = field(default_factory=list)  #: rows are made when asked for
     table_columns: tuple[str, ...] | None = None  #: header words of the task table; ``None`` when no header was seen
     page_size: int | None = None  #: bytes, inferred from the report; ``None`` = could not be inferred
     page_size_from: str | None = None  #: evidence of the inference

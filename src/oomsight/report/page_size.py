@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oomsight.report.task_rows import TaskRows
+
 if TYPE_CHECKING:
     from oomsight.report.model import MemInfo, OomReport
 
@@ -20,8 +22,10 @@ def infer_page_size(report: OomReport) -> None:
         if size:
             report.page_size, report.page_size_from = size, "node lines in KiB against global counters in pages"
             return
+    rows = TaskRows.of(report.tasks)
     for victim in report.victims:
-        row = next((t for t in report.tasks if t.pid == victim.pid), None)
+        at = rows.find(victim.pid, "pid")
+        row = None if at is None else rows[at]
         kib = (victim.anon_rss_kib or 0) + (victim.file_rss_kib or 0) + (victim.shmem_rss_kib or 0)
         if row is not None and row.total_vm_pages and victim.total_vm_kib:
             ratio = victim.total_vm_kib / row.total_vm_pages
@@ -34,7 +38,7 @@ def infer_page_size(report: OomReport) -> None:
                 report.page_size, report.page_size_from = size, "victim's row in pages against its kill line in KiB"
                 return
     if memcg is not None:
-        pages = [t.pgtables_bytes for t in report.tasks if t.pgtables_bytes]
+        pages = [size for size in rows.column("pgtables_bytes") or () if size]
         if pages and any(b % 65536 for b in pages) and any(b % 16384 for b in pages):
             report.page_size, report.page_size_from = 4096, "page-table sizes are multiples of 4 KiB only"
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from oomsight._lazy import lazy
 from oomsight.report.grammar import classify
 from oomsight.report.model import Note, Selected
+from oomsight.report.task_rows import TaskRows
 from oomsight.report.trigger import MAX_COMM, to_int
 from oomsight.report.unwrap import unescape_name
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from oomsight.report.carriers import Lines
     from oomsight.report.draft import Draft
     from oomsight.report.model import OomReport
@@ -48,9 +51,8 @@ def read_summary(report: OomReport, draft: Draft, lines: Lines) -> None:
             report.trigger.nodemask = m["nodemask"]
         if m["cpuset"] is not None:
             report.trigger.cpuset, report.trigger.mems_allowed = unescape_name(m["cpuset"]), m["mems"]
-    oom, task_memcg, task, pid, uid = split_summary(
-        m["rest"], {k.comm for k in draft.kills} | {t.comm for t in report.tasks[-2000:]}
-    )
+    names = [*(kill.comm for kill in draft.kills), *TaskRows.of(report.tasks).names[-2000:]]
+    oom, task_memcg, task, pid, uid = split_summary(m["rest"], names)
     report.oom_memcg = unescape_name(oom) if oom else None
     report.task_memcg = unescape_name(task_memcg) if task_memcg else None
     if pid is not None or task is not None:
@@ -73,7 +75,9 @@ def _drop_foreign_block(report: OomReport, rest: str, line: int) -> None:
     report.notes.append(Note("reports_mixed", line, mixed))
 
 
-def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, str | None, int | None, int | None]:
+def split_summary(
+    rest: str, names: Collection[str]
+) -> tuple[str | None, str | None, str | None, int | None, int | None]:
     """
     Split ``,oom_memcg=A,task_memcg=B,task=C,pid=P,uid=U`` although A, B and C may hold commas and equal signs.
 
@@ -94,7 +98,8 @@ def split_summary(rest: str, names: set[str]) -> tuple[str | None, str | None, s
     if not splits:
         at = middle.rfind(",task=")
         splits = [(middle[:at], middle[at + 6 :])] if at >= 0 else [(middle, None)]
-    splits.sort(key=lambda s: (s[1] is None or unescape_name(s[1]) not in names, len(s[0])))
+    if len(splits) > 1:
+        splits.sort(key=lambda s: (s[1] is None or unescape_name(s[1]) not in names, len(s[0])))
     for paths, comm in splits:
         oom, task_memcg, consistent = _split_paths(paths)
         if consistent:

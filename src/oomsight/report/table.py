@@ -8,13 +8,17 @@ Units: ``total_vm``, ``rss*`` and ``swapents`` in pages, ``nr_ptes``/``nr_pmds``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Sequence
+from operator import itemgetter, sub
+from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
-from oomsight.report.model import Task
-from oomsight.report.unwrap import unescape_name
+from oomsight.report.task_rows import TaskRows
+from oomsight.report.unwrap import may_be_escaped, unescape_name
+
+if TYPE_CHECKING:
+    from oomsight.report.model import Task
 
 
 class Layout(NamedTuple):
@@ -37,10 +41,18 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
 )
 
-# Task fields in order, with the column that fills each; lists of constants where a layout lacks the column.
-_FIELDS = ("uid", "tgid", "total_vm", "rss", "rss_anon", "rss_file", "rss_shmem", "pgtables_bytes", "nr_ptes",
-           "nr_pmds", "swapents", "oom_score_adj", "oom_adj")
-_KNOWN = frozenset(_FIELDS) | {"cpu", "name", "nr_puds"}
+_FIELD_OF: Final = {
+    "total_vm": "total_vm_pages", "rss": "rss_pages", "rss_anon": "rss_anon_pages", "rss_file": "rss_file_pages",
+    "rss_shmem": "rss_shmem_pages", "swapents": "swapents_pages",
+}  # fmt: skip
+"""Fields of :class:`~oomsight.report.model.Task` whose name is not that of the column they come from."""
+_KNOWN = frozenset({
+    "uid", "tgid", "total_vm", "rss", "rss_anon", "rss_file", "rss_shmem", "pgtables_bytes", "nr_ptes", "nr_pmds",
+    "nr_puds", "swapents", "oom_score_adj", "oom_adj", "cpu", "name",
+})  # fmt: skip
+_NUMBER = lazy(r"-?[0-9]{1,18}")
+_BLANKS = frozenset(" \t")
+_last_char = itemgetter(-1)
 _MAX_DIGITS = 18  # longer numbers are damage: no counter of the kernel's is that large
 _ROW_CACHE: dict[int, re.Pattern[str]] = {}
 
@@ -98,33 +110,59 @@ _LEADING = lazy(r"(?:[ \t]*-?\d+(?=[ \t]|$))*")
 
 def build_tasks(
     texts: Sequence[str], nos: Sequence[int], columns: tuple[str, ...], tails: dict[int, str]
-) -> tuple[list[Task], list[int]]:
+) -> tuple[Sequence[Task], list[int]]:
     """
     Parse rows in bulk. *tails* holds, by line number, text that continued a row's name on the next line.
 
     Returns the tasks and the line numbers of rows that do not have the shape.
     """
     found = _split_rows(texts, len(columns))
-    bad: list[int] = []
     if found is not None:
         try:
-            return _make(found, nos, columns, tails), bad
+            return _make(found, nos, columns, tails), []
         except ValueError:
             pass  # a word where a number should be: some row is damaged, read all of them by the exact pattern
     pattern = row_pattern(len(columns))
     matches = [pattern.match(text) for text in texts]
     bad = [no for m, no in zip(matches, nos, strict=True) if m is None]
     kept = [no for m, no in zip(matches, nos, strict=True) if m is not None]
-    return _make([m.groups("") for m in matches if m is not None], kept, columns, tails), bad
+    if not kept:
+        return [], bad
+    cells = list(zip(*[m.groups("") for m in matches if m is not None], strict=True))
+    return _make(cells, kept, columns, tails), bad
 
 
 def _split_rows(texts: Sequence[str], columns: int) -> list[Sequence[str]] | None:
     """
-    Split rows into pid, columns and name, or return ``None`` when some row wants the exact pattern.
+    Split rows into the columns pid, numbers and name, or return ``None`` when some row wants the exact pattern.
 
-    ``str.split`` is three times as fast as a regex but eats blanks before a name, so a row whose name does not begin
-    where the row before's did is looked at.
+    One ``str.split`` of all rows is much faster than a regex for each, but eats blanks, so that a name with blanks in
+    or around it makes the count of words, the place of the opening brackets or the ends of the rows differ.
     """
+    joined = "\n".join(texts)
+    rows, width = len(texts), columns + 3
+    if joined.count("[") != rows or joined.count("]") != rows or not _BLANKS.isdisjoint(map(_last_char, texts)):
+        return _split_each(texts, columns)
+    words = joined.replace("[", "[ ").replace("]", " ").split()
+    if len(words) != rows * width or words[::width].count("[") != rows:
+        return _split_each(texts, columns)
+    cells: list[Sequence[str]] = [words[i::width] for i in range(1, width)]
+    lengths = list(map(len, cells[-1]))
+    before = "".join(map(str.__getitem__, texts, map((-2).__sub__, lengths)))  # one blank stands before a name
+    if not before.isdigit():
+        return None
+    begins = list(map(sub, map(len, texts), lengths))
+    usual = begins[rows // 2]
+    for row, begin in enumerate(begins) if begins.count(usual) < rows else ((0, usual),):
+        if row and begin == usual:
+            continue  # rows of one width have numbers of one width, near enough
+        if max(map(len, words[row * width + 1 : row * width + width - 1])) > _MAX_DIGITS:
+            return None
+    return cells
+
+
+def _split_each(texts: Sequence[str], columns: int) -> list[Sequence[str]] | None:
+    """Split rows one by one: names may hold blanks and brackets, but not begin with a blank."""
     found: list[Sequence[str]] = []
     width = None
     for text in texts:
@@ -132,39 +170,29 @@ def _split_rows(texts: Sequence[str], columns: int) -> list[Sequence[str]] | Non
         if len(fields) != columns + 2:
             return None
         begin = len(text) - len(fields[-1])
-        if begin != width:
-            if text[begin - 2].isspace() or max(map(len, fields[:-1])) > _MAX_DIGITS:
-                return None
-            width = begin
+        if text[begin - 2].isspace() or (begin != width and max(map(len, fields[:-1])) > _MAX_DIGITS):
+            return None
+        width = begin
         found.append(fields)
-    return found
+    return list(zip(*found, strict=True))
 
 
 def _make(
-    found: list[Sequence[str]], nos: Sequence[int], columns: tuple[str, ...], tails: dict[int, str]
-) -> list[Task]:
-    if not found:
-        return []
-    numbers = list(zip(*found, strict=True))
-    at = {name: i for i, name in enumerate(columns, 1)}
-
-    def column(name: str) -> Iterable[int | None]:
-        return map(int, numbers[at[name]]) if name in at else repeat(None)
-
-    pmds: Iterable[int | None] = column("nr_pmds")
-    if "nr_puds" in at:
-        pmds = [a + b for a, b in zip(map(int, numbers[at["nr_pmds"]]), map(int, numbers[at["nr_puds"]]), strict=True)]
-    names: Sequence[str] = numbers[-1]
-    if "\\" in "".join(names):
+    cells: Sequence[Sequence[str]], nos: Sequence[int], columns: tuple[str, ...], tails: dict[int, str]
+) -> TaskRows:
+    """Table of *cells*, by column: pid, those of *columns*, name. ``ValueError`` where a number is none."""
+    by_field = {_FIELD_OF.get(name, name): column for name, column in zip(("pid", *columns), cells, strict=False)}
+    puds = by_field.pop("nr_puds", None)
+    if puds is not None and "nr_pmds" in by_field:
+        by_field["nr_pmds"] = [str(int(a) + int(b)) for a, b in zip(by_field["nr_pmds"], puds, strict=True)]
+    for field, column in by_field.items():
+        together = "".join(column)
+        if not (together.isdecimal() and together.isascii()) and not all(map(_NUMBER.fullmatch, column)):
+            raise ValueError(field)
+    names: list[str] = list(cells[-1])
+    if may_be_escaped("".join(names)):
         names = [unescape_name(n) for n in names]
-    tasks = list(
-        map(
-            Task, map(int, numbers[0]), column("uid"), column("tgid"), column("total_vm"), column("rss"),
-            column("rss_anon"), column("rss_file"), column("rss_shmem"), column("pgtables_bytes"), column("nr_ptes"),
-            pmds, column("swapents"), column("oom_score_adj"), column("oom_adj"), names, nos, column("cpu"),
-        )
-    )
-    for task in tasks if tails else ():
-        if task.line in tails:
-            task.comm += unescape_name(tails[task.line])
-    return tasks
+    for index, no in enumerate(nos) if tails else ():
+        if no in tails:
+            names[index] += unescape_name(tails[no])
+    return TaskRows(by_field, names, nos)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
-from oomsight.report.carriers import LAYERS, kind_of
+from oomsight.report.carriers import LAYERS, kind_of, may_be_carried
 from oomsight.report.model import When
 
 _LAYER = {layer.name: lazy(layer.pattern) for layer in LAYERS}
@@ -39,6 +39,8 @@ def when(raw: str, clock: Clock = NO_CLOCK) -> When:
     ``clock.reference``; without a reference it stays ``None``.
     """
     out = When()
+    if not may_be_carried(raw):
+        return out
     pos = 0
     texts: list[str] = []
     for _ in range(8):

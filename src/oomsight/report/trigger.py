@@ -11,6 +11,8 @@ from oomsight.report.model import Trigger
 from oomsight.report.unwrap import unescape_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from oomsight.report.carriers import Lines
     from oomsight.report.draft import Draft
     from oomsight.report.memory import Numbered
@@ -81,9 +83,18 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
         trigger.hardware = t[15:].strip()
     for _no, t in parts.get("workqueue", ())[:1]:
         trigger.workqueue = t[11:].strip()
-    frames = (_FRAME.match(t) for _, t in parts.get("frame", ()) if not t.startswith("? ") and "] ? " not in t[:24])
-    trigger.frames = tuple(m[1] for m in frames if m)
+    trigger.frames = tuple(_frames(parts.get("frame", ())))
     report.trigger = trigger
+
+
+def _frames(lines: Iterable[Numbered]) -> Iterator[str]:
+    """Names of the stack frames, without those the unwinder doubts."""
+    for _no, text in lines:
+        if text[0] != "[":  # 4.9 on; before, the address stands in front
+            if text[0] != "?":
+                yield text.partition("+0x")[0]
+        elif "] ? " not in text[:24] and (m := _FRAME.match(text)):
+            yield m[1]
 
 
 def _cpu_line(trigger: Trigger, text: str) -> None:

@@ -7,12 +7,14 @@ The rules are many and small; each reading the report itself would walk the task
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import add
 from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight.diagnose.accounting import swap_in_use_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
 from oomsight.diagnose.wording import percent, size
 from oomsight.report.model import EventKind, LimitKib, OomReport, Task, Victim
+from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,29 +158,27 @@ def _read_memcg(case: Case) -> None:
 
 
 def _read_tasks(case: Case) -> None:
-    """Find the rows the rules ask for, in one pass."""
-    victim, page_kib = case.victim, case.page_kib
-    wanted = None if victim is None else (victim.tgid if victim.tgid is not None else victim.pid)
-    best, best_tables, shmem, adjusted = -1, 0, 0, 0
-    has_shmem = False
-    for task in case.report.tasks:
-        pages = task.rss_pages + (task.swapents_pages or 0)
-        if pages > best:
-            best, case.biggest = pages, task
-        tables = task.pgtables_bytes
-        if tables is not None and tables > best_tables:
-            best_tables, case.pgtables_row = tables, task
-        if task.rss_shmem_pages is not None:
-            has_shmem = True
-            shmem += task.rss_shmem_pages
-        if task.oom_score_adj and task.oom_score_adj != -1000:
-            adjusted += 1
-        if wanted is not None and wanted in (task.pid, task.tgid) and case.victim_row is None:
-            case.victim_row = task
-    case.biggest_kib = max(best, 0) * page_kib
-    case.pgtables_kib = best_tables >> 10
-    case.adj_rows = adjusted
-    case.mapped_shmem_kib = shmem * page_kib if has_shmem else None
+    """Find the rows the rules ask for."""
+    rows = TaskRows.of(case.report.tasks)
+    if not rows:
+        return
+    pages = rows.numbers("rss_pages")
+    if not rows.is_zero("swapents_pages"):
+        pages = list(map(add, pages, rows.numbers("swapents_pages")))
+    biggest = max(pages)
+    case.biggest, case.biggest_kib = rows[pages.index(biggest)], biggest * case.page_kib
+    tables = rows.column("pgtables_bytes")
+    if tables is not None and (most := max(tables)) > 0:
+        case.pgtables_row, case.pgtables_kib = rows[tables.index(most)], most >> 10
+    shmem = rows.column("rss_shmem_pages")
+    case.mapped_shmem_kib = None if shmem is None else sum(shmem) * case.page_kib
+    if not rows.is_zero("oom_score_adj"):
+        adj = rows.numbers("oom_score_adj")
+        case.adj_rows = len(adj) - adj.count(0) - adj.count(-1000)
+    victim = case.victim
+    if victim is not None:
+        at = rows.find(victim.tgid if victim.tgid is not None else victim.pid, "pid", "tgid")
+        case.victim_row = None if at is None else rows[at]
 
 
 def _victim_kib(case: Case) -> int | None:
