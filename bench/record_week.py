@@ -27,7 +27,7 @@ import measure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from oomsight.record import codec
-from oomsight.record.fields import FIELDS, INDEX
+from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
 from oomsight.record.model import Change
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.history_files import Shelf
@@ -64,8 +64,8 @@ class Machine:
             change.new.append((number, {"kind": "name", "name": f"service-{i}"}))
         for i in range(200):
             number, size = self.number(), self.chance.randrange(1 << 18)
-            known = {"limit_bytes": 1 << 20, "high_bytes": -2, "swap_limit_bytes": -2, "psi_some_us": None,
-                     "psi_full_us": None, "swap_bytes": 0, "events_high": 0, "events_max": 0,
+            known = {"limit_bytes": 1 << 20, "high_bytes": UNLIMITED, "swap_limit_bytes": UNLIMITED,
+                     "psi_some_us": None, "psi_full_us": None, "swap_bytes": 0, "events_high": 0, "events_max": 0,
                      "events_oom_kill": 0}  # fmt: skip
             self.cgroups[number] = [known.get(name, size) for name in INDEX["cgroup"]]
             change.new.append((number, {"kind": "cgroup", "name": f"/system.slice/service-{i}.service"}))

@@ -207,6 +207,66 @@ def test_kill_9_loses_nothing_written(tmp_path) -> None:
     assert history.at(before[-1]).processes
 
 
+def test_killed_again_and_again_at_random_moments(tmp_path) -> None:
+    chance, before = random.Random(11), 0
+    command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", "record", "--interval", "0.1",
+               "--store", str(tmp_path)]  # fmt: skip
+    for _ in range(5):
+        child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 30
+            while moments(tmp_path) <= before and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0, 0.7))  # this is the moment, not a wait for anything
+        finally:
+            child.kill()
+            child.wait()
+        history = History(str(tmp_path))
+        found = history.hours(0, 1e11)
+        assert history.damaged == 0
+        assert len(found) > before
+        before = len(found)
+        for entity in history.entities("name", *history.span())[:5]:
+            series = history.series(entity, "rss_anon_bytes", *history.span())
+            assert list(series.times) == sorted(set(series.times))
+
+
+def moments(path) -> int:
+    try:
+        return len(History(str(path)).hours(0, 1e11))
+    except HistoryError:
+        return 0
+
+
+def test_cut_anywhere_the_rest_is_whole_and_recording_goes_on(tmp_path) -> None:
+    """A crash may end a file at any byte: what is before it is read, nothing is read wrong, the next run goes on."""
+    whole = tmp_path / "whole"
+    store = HistoryStore(str(whole), "b" * 32)
+    fill(store, 150)
+    files = {file.name: file.read_bytes() for file in whole.iterdir()}
+    store.close()
+    truth = {i + 1: (1000 + i) * 1024 for i in range(150)}
+    chance = random.Random(3)
+    cuts = [(name, chance.randrange(len(files[name]) + 1)) for name in files for _ in range(25) if files[name]]
+    for number, (name, cut) in enumerate(cuts):
+        place = tmp_path / str(number)
+        place.mkdir()
+        for other, data in files.items():
+            (place / other).write_bytes(data[:cut] if other == name else data)
+        for _ in range(2):  # as it was left, and after a run has taken it up
+            history = History(str(place))
+            span = history.span()
+            if span is not None:
+                for entity in history.entities("process", *span):
+                    series = history.series(entity, "rss_anon_bytes", *span)
+                    for moment, value in zip(series.times, series.values, strict=True):
+                        assert truth[round(moment - WALL / 1000)] == value, (name, cut)
+            HistoryStore(str(place), "c" * 32).close()
+        if name.endswith("journal"):
+            (again,) = read(place)[1]
+            assert len(again) >= 120  # what was packed does not depend on the journal
+
+
 def test_full_disk_is_a_gap_and_no_damage(tmp_path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: mounts a small tmpfs")

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, NamedTuple
 
-UNLIMITED: Final = -2
-"""Stored in place of a limit that does not limit; a series shows it as infinity."""
+UNLIMITED: Final = -(1 << 40)
+"""Stored in place of a limit that does not limit; a series shows it as infinity. No priority or adj is that low."""
 
 Rule = Literal["max", "min", "last"]
 
