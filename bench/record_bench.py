@@ -56,6 +56,16 @@ class Cost:
     rss_mib: float
 
 
+def why_not() -> str | None:
+    """Why nothing can be measured here; ``None`` = it can."""
+    if os.geteuid() != 0:
+        return "only root may make the cgroups"
+    if shutil.which("cc") is None:
+        return "there is no C compiler"
+    places = (Path("/sys/fs/cgroup/cgroup.controllers"), Path("/sys/fs/cgroup/memory/cgroup.procs"))
+    return None if any(place.exists() for place in places) else "there is no memory cgroup controller"
+
+
 @contextmanager
 def crowd(size: Size) -> Iterator[None]:
     """The processes and cgroups to look at, taken away afterwards."""
@@ -144,6 +154,9 @@ def main() -> int:
     parser.add_argument("--active", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60)
     wanted = parser.parse_args()
+    if why := why_not():
+        print(f"record_bench: {why}")
+        return 5
     with tempfile.TemporaryDirectory() as folder:
         store = os.path.join(folder, "history")
         env = measure.environment(Path(folder) / "pyc")

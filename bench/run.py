@@ -6,7 +6,7 @@ Measures speed and memory of ``oomsight explain`` and writes the table in docs/b
 Everything is measured in this run, side by side with what it is compared with (the programs take turns, so that a busy
 machine slows all alike). Logs are made from a seed in a temporary directory, about 1.3 GiB, removed at the end. --quick
 uses a tenth of the sizes and writes nothing; --dry measures all and writes nothing. PART: start, inside, large, packed,
-many, memory.
+many, memory, record.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pathlib import Path
 
 import logs
 import measure
+import record_bench
 from measure import Process, Series
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,8 +218,27 @@ def _write(pipe: int, block: bytes) -> None:
         view = view[os.write(pipe, view) :]
 
 
+def record(bench: Bench) -> None:
+    """The recorder beside top and psutil, in one crowd of processes."""
+    if why := record_bench.why_not():
+        print(f"record: left out, {why}")
+        return
+    size = record_bench.Size(seconds=15 if bench.quick else 60)
+    costs = record_bench.measured(size, str(bench.work / "history"), bench.env)
+    own = costs["oomsight"]
+    what = f"`record --interval 1`, {size.processes:,} processes ({size.active} active), {size.cgroups} cgroups"
+    bench.add(what, f"{own.core_pct:.2f} % of a core", "goal: 4 %")
+    bench.add("the same: peak resident memory", f"{own.rss_mib:.1f} MiB", "goal: 45 MiB")
+    words = {"top": "`top -b -d 1` at the same time", "psutil": "psutil at the same time, once a second"}
+    for name, cost in costs.items():
+        if name in words:
+            ratio = f"{cost.core_pct / own.core_pct:.1f} × the recorder"
+            bench.add(words[name], f"{cost.core_pct:.2f} % of a core", ratio)
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "start": start, "inside": inside, "large": large, "packed": packed, "many": many, "memory": memory,
+    "record": record,
 }  # fmt: skip
 
 

@@ -151,7 +151,7 @@ def test_processes_with_everything_and_secrets_masked(tmp_path, look) -> None:
     assert (words["pid"], words["cgroup"], words["cmd"]) == (77, "/a", "/usr/bin/db --password ***")
     assert "private_bytes" not in db  # nobody's smaps_rollup is read without a reason
     machine.process(77, "db", anon_mib=60, cgroup="/a")
-    seen.at(1061)
+    seen.at(1121)
     assert seen.of("process", "db")["private_bytes"] == 60 * MIB + 8192
 
 
@@ -163,7 +163,7 @@ def test_private_memory_is_read_for_few_only(tmp_path, look) -> None:
     seen.at(1000)
     for pid in range(100, 120):
         machine.process(pid, f"p{pid}", anon_mib=pid)
-    seen.at(1061)
+    seen.at(1121)
     known = [pid for pid in range(100, 120) if "private_bytes" in seen.of("process", f"p{pid}")]
     assert known == [117, 118, 119]
 
@@ -199,7 +199,7 @@ def test_a_pid_in_other_hands_is_another_process(tmp_path, descriptors) -> None:
     machine.process(42, "new", start=100_000, anon_mib=7)
     machine.pids(43)
     gone, fresh = [], []
-    for now in (1001, 1002, 1062, 1063):
+    for now in (1001, 1002, 1122, 1123):
         change = sampler.sample(now)
         gone += change.gone
         fresh += [w for _, w in change.new if w["kind"] == "process"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -23,6 +24,8 @@ BUSY_STATUS: Final = 75
 """Exit status of an agent's child while another recorder writes the history (EX_TEMPFAIL of sysexits.h)."""
 SYNC_CALM_SECONDS: Final = 30.0  #: what a power cut may cost when calm, …
 SYNC_DENSE_SECONDS: Final = 5.0  #: … and when memory is short
+
+TIDY_SECONDS: Final = 600.0
 
 Say = Callable[[str], None]
 
@@ -53,10 +56,11 @@ class Recorder:
         for line in self.sampler.remarks:
             self.say(line)
         syncer = _Syncer()
-        synced = time.monotonic()
+        synced = tidied = time.monotonic()
         due = time.monotonic()
         self.notifier.send("READY=1")
         told: str | None = None
+        gc.disable()  # next to nothing here refers to itself in a circle: looking for that all the time is dear
         try:
             while True:
                 pace = self.turn()
@@ -68,6 +72,9 @@ class Recorder:
                 if now - synced >= (SYNC_CALM_SECONDS if pace.reason is None else SYNC_DENSE_SECONDS):
                     synced = now
                     syncer.give(self.store.sync())
+                if now - tidied >= TIDY_SECONDS:
+                    tidied = now
+                    gc.collect()
                 done = self.most_samples is not None and self.samples >= self.most_samples
                 if self._stopping or done or (self.parent is not None and os.getppid() != self.parent):
                     return
@@ -76,6 +83,7 @@ class Recorder:
                 if self._stopping:
                     return
         finally:
+            gc.enable()
             self.notifier.send("STOPPING=1")
             syncer.close()
             self.store.close()

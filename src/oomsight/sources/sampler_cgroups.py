@@ -90,12 +90,12 @@ class CgroupSampler:
             except OSError:
                 self._gone(cgroup, change)
                 continue
-            moved, whole = raw != cgroup.raw, killed or cgroup.path in due
+            moved, whole = raw != cgroup.raw, cgroup.path in due
             if moved:
                 cgroup.raw = raw
                 cgroup.figures.update(first.read(raw))
-            if moved or whole:
-                self._read_rest(cgroup, now, whole=whole, swapping=swapping)
+            if moved or whole or killed:
+                self._read_rest(cgroup, now, whole=whole, swapping=swapping and moved, killed=killed)
                 values = cgroup_values(cgroup.figures)
                 if values != cgroup.values:
                     cgroup.values = values
@@ -154,11 +154,12 @@ class CgroupSampler:
         due, self._turn = self._turn[-count:], self._turn[:-count]
         return {cgroup.path for cgroup in due}
 
-    def _read_rest(self, cgroup: _Cgroup, now: float, *, whole: bool, swapping: bool) -> None:
+    def _read_rest(self, cgroup: _Cgroup, now: float, *, whole: bool, swapping: bool, killed: bool) -> None:
         usage, near = cgroup.figures.get("usage_bytes") or 0, cgroup.near()
+        events = near or killed
         stat = abs(usage - cgroup.stat_at) >= MUCH_KIB or now - cgroup.looked >= STAT_SECONDS
         for file in self._files:
-            wanted = whole or (file.when == "moved" and (stat or near)) or (file.when == "near" and near) or (
+            wanted = whole or (file.when == "moved" and (stat or near)) or (file.when == "near" and events) or (
                 file.when == "swapped" and swapping)  # fmt: skip
             if not wanted or (file.name in cgroup.missing and not whole):
                 continue

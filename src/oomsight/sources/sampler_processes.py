@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
 SETTLED_SECONDS: Final = 3.0  #: a process this old gets a row of its own; younger ones are summed by name
 BIG_KIB: Final = 64 << 10  #: … and at once if it is this big
-TURN_SECONDS: Final = 60.0  #: everything about every process is read anew within this time
+TURN_SECONDS: Final = 120.0  #: everything about every process is read anew within this time
+LIST_SECONDS: Final = 10.0  #: processes are looked for at least this often
 MUCH_KIB: Final = 1 << 10  #: a change of statm by this much is worth a look at ``status``
 MOST_LOOKS: Final = 100  #: looks at ``status`` in one sample, those in turn not counted
 SUSPECTS: Final = 3  #: processes whose private memory is read, …
@@ -179,7 +180,7 @@ class ProcessSampler:
         """Processes that were not there; looked for only if the kernel has handed out a pid since."""
         last = (_read(f"{self.proc}/loadavg", 80) or b"").rsplit(None, 1)[-1:]
         newest = last[0].decode("ascii", "replace") if last else None
-        if newest is not None and newest == self._last_pid and now - self._listed < TURN_SECONDS / 6:
+        if newest is not None and newest == self._last_pid and now - self._listed < LIST_SECONDS:
             return
         self._last_pid, self._listed = newest, now
         if now - self._forgotten >= TURN_SECONDS:  # a kernel thread's number may be in other hands
@@ -233,7 +234,7 @@ class ProcessSampler:
             if much and looks < MOST_LOOKS and now - process.checked >= 1:
                 looks += 1
                 self._look_at(process, now, change, whole=process.checked == 0)
-        for process in self._in_turn(now, 3 if swapping else 1):
+        for process in self._in_turn(now, 6 if swapping else 1):
             if self._known.get(process.pid) is process and self._look_at(process, now, change, whole=True):
                 touched[process.pid] = process
 
