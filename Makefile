@@ -23,6 +23,7 @@ lint: dev ## ruff and mypy --strict
 
 bench: dev ## measure speed and memory (some minutes)
 	@$(BIN)/python bench/run.py $(ARGS)
+	@test -n '$(ARGS)' || $(BIN)/python bench/audit_bench.py
 
 leaks: dev ## how good the verdicts on leaks and the forecasts are, on the labelled corpus
 	@$(BIN)/python bench/leaks/evaluate.py $(ARGS)

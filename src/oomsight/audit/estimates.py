@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from oomsight._lazy import lazy
 from oomsight.audit.images import image_release
 from oomsight.audit.kubernetes.samples import pod
 from oomsight.audit.model import Hit, Rule, Settings, Severity
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _NAMES: Final = {row.key: row.name for row in RUNTIMES}
 _ASSUMED: Final = "(assumed)"
+_PLAIN = lazy(r"(?!.*www\.)[\w.,:;%×()+='’–-]+|\d+/\d+[.,;]?")
 LEAST_BYTES: Final = 4 << 20  #: a smaller limit is a slip of its own (OS202, OS302, OS406)
 
 
@@ -30,6 +32,16 @@ def inputs_of(program: Program, settings: Settings, runtime: str | None) -> Inpu
         version=program.release or image_release(program.image, runtime), cgroup_version=program.cgroup_version,
         counts=program.counts,
     )  # fmt: skip
+
+
+def term_words(term: Term, size_bytes: int) -> str:
+    """Return one addend: ``1 GiB heap: -Xmx1g (command line)``; marked text."""
+    return f"{size_words(size_bytes)} {term.name}: {shown(term.source)}"
+
+
+def shown(text: str) -> str:
+    """Return *text* of an estimate, which repeats what a file says: words that could be more than words are marked."""
+    return " ".join(word if _PLAIN.fullmatch(word) else mark(word, Kind.ID) for word in text.split())
 
 
 def _guessed(term: Term) -> bool:
@@ -61,10 +73,7 @@ def _exceeds(program: Program, settings: Settings) -> Iterator[Hit]:
         program.limit_where or program.where, program.subject,
         f"its settings ({_NAMES[runtime]}) let it need {size_words(found.likely_bytes)}; its memory limit is "
         f"{size_words(limit)}",
-        evidence=(
-            *(f"{term.name} {size_words(term.likely)}: {mark(term.source, Kind.ID)}" for term in terms),
-            *(mark(note, Kind.ID) for note in found.notes),
-        ),
+        evidence=(*(term_words(term, term.likely) for term in terms), *(shown(note) for note in found.notes)),
         advice=(f"lower {largest.name}, or raise the limit above {size_words(found.likely_bytes)}",),
         severity=(
             Severity.HIGH if alone or found.low_bytes > limit else Severity.LOW if sure <= limit else Severity.MEDIUM

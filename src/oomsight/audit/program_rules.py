@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
-from oomsight.audit.estimates import inputs_of
+from oomsight.audit.estimates import inputs_of, shown
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity
 from oomsight.audit.program_samples import OF_PROGRAMS
 from oomsight.audit.quantity import size_words
@@ -93,7 +93,10 @@ def _unheard(program: Program, _: Settings) -> Iterator[Hit]:
                     program.env_places.get(variable, program.where), program.subject,
                     f"nobody reads {variable}: java is started directly, so {mark(found[0], Kind.ID)} does nothing",
                     advice=("call it JAVA_TOOL_OPTIONS, which the JVM itself reads",),
-                    fix=Fix(f"JAVA_TOOL_OPTIONS={program.env[variable]}", "text"),
+                    fix=(
+                        Fix(f"JAVA_TOOL_OPTIONS={value}", "text") if (value := program.env[variable]).isprintable()
+                        else None
+                    ),
                 )  # fmt: skip
         own = len(jvm.command_options(argv)) + 1
         yield from _behind(program, argv[own:], _HEAP_WORD, "the jar or main class")
@@ -130,7 +133,7 @@ def _whole_share(program: Program, settings: Settings) -> Iterator[Hit]:
         yield Hit(
             program.place_of(source.split(" ", 1)[0]), program.subject,
             f"its heap may take {percent:.0f} % of the limit; metaspace, threads and buffers come on top",
-            evidence=(mark(source, Kind.ID),),
+            evidence=(shown(source),),
             advice=("75 % and less; the smaller the limit, the smaller the share",),
             fix=Fix("-XX:MaxRAMPercentage=75", "text"),
             severity=Severity.HIGH if percent >= 100 else None,
@@ -173,7 +176,7 @@ def _go(program: Program, _: Settings) -> Iterator[Hit]:
 # -- OS506 ------------------------------------------------------------------------------------------------------------
 
 _BY_CPUS = lazy(
-    r"\$\(+ *nproc|`nproc|cpu_count\(|--(?:workers|processes|concurrency)[= ](?:auto|%k)|"
+    r"\$\(nproc[^)]*\)|`nproc[^`]*`|nproc\b|cpu_count\(|--(?:workers|processes|concurrency)[= ](?:auto|%k)|"
     r"-w[= ]?auto|pm2(?:-runtime)?\b.* (?:-i|--instances)[= ](?:max|0|-1)\b"
 )
 
@@ -197,7 +200,7 @@ def _by_cpus(program: Program, _: Settings) -> Iterator[Hit]:
             program.where, program.subject,
             f"the number of its processes follows the CPUs of the host ({mark(said, Kind.ID)}), its memory limit does not",
             evidence=(
-                ("each is held by a limit of " + size_words(program.limit_bytes) + " together",)
+                (f"all of them share {size_words(program.limit_bytes)}",)
                 if program.limit_bytes is not None else ()
             ),
             advice=("give a number that fits the limit: a CPU quota does not change what the program counts",),

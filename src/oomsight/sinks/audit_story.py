@@ -77,8 +77,8 @@ def _looked_at(report: AuditReport) -> str:
 def _item(finding: Finding) -> Item:
     below: list[Block] = []
     if finding.evidence:
-        below += [Paragraph(sentence(line), "dim") for line in finding.evidence]
-    below += [Paragraph(sentence(line)) for line in finding.advice]
+        below += [Paragraph(_sentence(line), "dim") for line in finding.evidence]
+    below += [Paragraph(_sentence(line)) for line in finding.advice]
     if finding.fix is not None:
         below.append(Code(finding.fix.text.rstrip("\n"), finding.fix.language))
     place = place_words(finding.where)
@@ -86,6 +86,13 @@ def _item(finding: Finding) -> Item:
     if place and unmark(place) != unmark(finding.subject):
         below.insert(0, Paragraph(place, "dim"))
     return Item(text, TONES[finding.severity], tuple(below))
+
+
+def _sentence(text: str) -> str:
+    """Return *text* as a sentence; a setting at its start (``sizeLimit``, ``oom_score_adj``) stays as it is written."""
+    first = text.split(" ", 1)[0]
+    is_name = "_" in first or "." in first[:-1] or first[1:] != first[1:].lower()
+    return first[:1] + sentence(text)[1:] if is_name else sentence(text)
 
 
 def place_words(where: Where) -> str:

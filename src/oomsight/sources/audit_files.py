@@ -125,7 +125,7 @@ class _Finder:
             todo.extend(reversed(below))
 
     def file(self, path: str, info: os.stat_result, asked: bool = False) -> None:
-        if (info.st_dev, info.st_ino) in self.seen and not asked:
+        if (info.st_dev, info.st_ino) in self.seen:
             return
         self.seen.add((info.st_dev, info.st_ino))
         self.found.files += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight.audit.estimates import term_words
 from oomsight.audit.model import Hit, Rule, Settings, Severity
 from oomsight.audit.quantity import size_words
 from oomsight.audit.runtimes import RUNTIMES, Inputs, estimate
@@ -37,8 +38,7 @@ def _past_ram(file: ConfigFile, settings: Settings) -> Iterator[Hit]:
         f"its settings ({_NAMES[runtime]}) let it need {size_words(needs)}"
         + ("" if over else " at worst") + f"; the machine has {size_words(ram)}",
         evidence=tuple(
-            f"{term.name} {size_words(size)}: {mark(term.source, Kind.ID)}"
-            for term in rows if (size := term.likely if over else term.bytes_high or 0)
+            term_words(term, size) for term in rows if (size := term.likely if over else term.bytes_high or 0)
         ),
         advice=(f"lower {rows[0].name}",), severity=Severity.MEDIUM if over else Severity.LOW,
     )  # fmt: skip

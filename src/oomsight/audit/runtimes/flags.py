@@ -16,6 +16,8 @@ class Flag(NamedTuple):
 
 def words(text: str) -> list[str]:
     """Split a variable's value as a shell does; text whose quotes do not close is split at its spaces."""
+    if not text:
+        return []
     try:
         return shlex.split(text)
     except ValueError:

@@ -165,8 +165,9 @@ def elasticsearch(inputs: Inputs) -> Estimate:
     argv = (*(inputs.argv[:1] or ("java",)), *extra, "-XX:+AlwaysPreTouch", *inputs.argv[1:])
     text = " ".join(part for part in (config.get("ES_JAVA_OPTS", ""), inputs.config.get("jvm.options", "")) if part)
     settings = {"jvm.options": text} if text else {}
+    name = "ES_JAVA_OPTS" if "ES_JAVA_OPTS" in config and "jvm.options" not in inputs.config else inputs.config_name
     same = Inputs(
-        argv=argv, env=config, config=settings, config_name=inputs.config_name, limit_bytes=inputs.limit_bytes,
+        argv=argv, env=config, config=settings, config_name=name, limit_bytes=inputs.limit_bytes,
         ram_bytes=inputs.ram_bytes, cpus=inputs.cpus, version=inputs.version, cgroup_version=inputs.cgroup_version,
         counts=inputs.counts,
     )  # fmt: skip
