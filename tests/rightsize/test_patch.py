@@ -25,6 +25,68 @@ def advice(container="web", workload="shop", *, kind="container", name="x", limi
                   margin_pct=15, settings=tuple(settings), candidates=(), headline="")  # fmt: skip
 
 
+JAVA = """\
+kind: Deployment
+metadata: {name: shop, namespace: prod}
+spec:
+  template:
+    spec:
+      containers:
+        - name: web
+          command: [java, %s, -jar, app.jar]
+          env:
+            - name: JAVA_TOOL_OPTIONS
+              value: "%s"
+            - {name: GOMEMLIMIT, value: "%s"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("flag", "option", "go", "changed"),
+    [
+        ("-Xmx1g", "-Dx=y", "off", ["-Xmx"]),
+        ("-Xmx64m", "-Dx=y", "off", []),  # fits: its owner's business
+        ("-Xss1m", "-Dx=y -Xmx2g", "off", ["-Xmx"]),
+        ("-Xss1m", "-Dx=y", "1GiB", ["GOMEMLIMIT"]),
+        ("-Xss1m", "-Dx=y", "100MiB", []),
+    ],
+)
+def test_a_heap_that_does_not_fit_the_new_limit_is_lowered(flag, option, go, changed) -> None:
+    text = JAVA % (flag, option, go)
+    result = patch_manifest(text, parse_trees(text), [advice()])
+    (root,) = yaml.safe_load_all(result.text)
+    container = root["spec"]["template"]["spec"]["containers"][0]
+    words = [*container["command"], *(row["value"] for row in container["env"])]
+    before = ["java", flag, "-jar", "app.jar", option, go]
+    different = [new for old, new in zip(before, words, strict=True) if old != new]
+    assert len(different) == len(changed)
+    for new in different:
+        size = int("".join(sign for sign in new.rpartition("-Xmx")[2] if sign.isdigit()))
+        assert 100 < size < 384  # MiB, below the limit of 384
+        assert "Dx=y" in new or not option.endswith("2g")
+    assert len(result.notes) == len(changed)
+
+
+@pytest.mark.parametrize("value", ["&x -Xmx1g", "|\n                -Xmx1g", "!!str -Xmx1g"])
+def test_a_heap_written_in_an_odd_way_is_told_and_left(value) -> None:
+    text = JAVA.replace('"%s"', value, 1) % ("-Xss1m", "off")
+    result = patch_manifest(text, parse_trees(text), [advice()])
+    yaml.safe_load(result.text)
+    assert "-Xmx1g" in result.text
+    assert any("takes a hand" in note for note in result.notes)
+
+
+def test_heaps_of_compose_and_units() -> None:
+    text = "services:\n  web:\n    image: a\n    command: node --max-old-space-size=4096 app.js\n"
+    result = patch_manifest(text, parse_trees(text), [advice(container="x-web-1", workload=None)])
+    assert "--max-old-space-size=4096" not in result.text
+    assert yaml.safe_load(result.text)["services"]["web"]["command"].endswith(" app.js")
+    text = "[Service]\nExecStart=/usr/bin/java -Xmx4g -jar a.jar\nMemoryMax=4G\n"
+    result = patch_unit(text, "web.service", [advice(kind="unit", name="web.service")])
+    assert "-Xmx4g" not in result.text
+    assert "-jar a.jar\nMemoryMax=384M\n" in result.text
+
+
 DEPLOYMENT = """\
 apiVersion: apps/v1
 kind: Deployment

@@ -24,6 +24,8 @@ EXAMPLES: Final = (
     ("oomsight rightsize", "everything the recorder has seen on this host"),
     ("oomsight rightsize nginx.service", "one unit, with what each possible limit means"),
     ("oomsight rightsize --prometheus http://prometheus:9090 'shop/*'", "containers of a namespace, from Prometheus"),
+    ("oomsight rightsize --per process postgres", "all processes of a name, as if they had a unit of their own"),
+    ("oomsight rightsize 'this host'", "how much swap this host should have"),
     ("oomsight rightsize --from incidents", "from the OOM kills the agent has stored"),
     ("oomsight rightsize --prometheus http://prometheus:9090 --patch k8s/*.yaml > limits.patch",
      "the manifests with what should be set, as a patch"),
@@ -38,6 +40,8 @@ EXAMPLES: Final = (
 @click.option("--token-file", type=click.Path(dir_okay=False), metavar="FILE", help="Bearer token for it.")
 @click.option("--match", "matchers", multiple=True, metavar="LABEL=VALUE",
               help="Only series with this label: namespace=shop; may be repeated.")
+@click.option("--per", type=click.Choice(["unit", "process"]), default="unit", show_default=True,
+              help="What gets a row of the recorder's history: units, containers and cgroups, or processes by name.")
 @click.option("--history", metavar="DIR", type=click.Path(), help="The recorder's store.  [default: this host's]")
 @click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
               help="Incident store.  [default: the agent's]")
@@ -58,7 +62,7 @@ EXAMPLES: Final = (
 @color_option
 def command(  # noqa: PLR0917 - one parameter per option
     names: tuple[str, ...], origin: str | None, prometheus: str | None, token_file: str | None,
-    matchers: tuple[str, ...], history: str | None, store: str | None, since: str | None, until: str | None,
+    matchers: tuple[str, ...], per: str, history: str | None, store: str | None, since: str | None, until: str | None,
     margin: float, percentile: float, risk: float, patched: tuple[str, ...], limit: int, output_format: str,
     width: int | None, color: str,
 ) -> int:  # fmt: skip
@@ -66,7 +70,8 @@ def command(  # noqa: PLR0917 - one parameter per option
     Recommend request, limit, memory.high, swap limit and oom_score_adj for containers, units and cgroups from what
     they needed: the highest need plus a stated margin, and at least the limit that is exceeded with the accepted risk.
 
-    NAME picks subjects: a unit, a container, a workload (namespace/name:container), a cgroup; * and ? stand for more.
+    NAME picks subjects: a unit, a container, a workload (namespace/name:container), a cgroup, a process; * and ? stand
+    for more; 'this host' is about its swap.
     Page cache is not need; kernel memory and tmpfs are. What leaks gets a date, not more memory.
     """
     from oomsight.rightsize.recommend import Policy, recommend
@@ -80,7 +85,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     elif origin == "incidents":
         usages, source = _from_incidents(store, first if since else None, last if until else None)
     else:
-        usages, source = _from_history(history, store, first, last)
+        usages, source = _from_history(history, store, first, last, per)
     chosen = _chosen(usages, names)
     policy = Policy(margin_pct=margin, request_percentile=percentile, probability=risk / 100)
     advices = [recommend(usage, policy) for usage in chosen]
@@ -177,7 +182,9 @@ def _from_incidents(store: str | None, since: float | None, until: float | None)
     return usages(events, unix_seconds), f"incidents in {mark(store or default_path(), Kind.FILE)}"
 
 
-def _from_history(history: str | None, store: str | None, since: float, until: float) -> tuple[list[Usage], str]:
+def _from_history(
+    history: str | None, store: str | None, since: float, until: float, per: str
+) -> tuple[list[Usage], str]:
     from oomsight.pipeline.rightsize import from_history
 
     kills: list[Usage] = []
@@ -186,7 +193,7 @@ def _from_history(history: str | None, store: str | None, since: float, until: f
     except CommandError:
         if store is not None:
             raise
-    usages, source = from_history(history, since, until, kills)
+    usages, source = from_history(history, since, until, kills, "process" if per == "process" else "cgroup")
     return [_judged(usage, until) for usage in usages], source
 
 

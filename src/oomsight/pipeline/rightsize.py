@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from oomsight.audit.runtimes.table import RUNTIMES, recognise
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.proc.process import parse_statm
+from oomsight.record.fields import field_names
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
@@ -21,17 +22,21 @@ from oomsight.trend.series import Series
 if TYPE_CHECKING:
     from oomsight.rightsize.need import Basis
 
+Per = Literal["cgroup", "process"]
+"""What gets a row: a cgroup (unit, container), or all processes of one name."""
+
 MOST_PIDS: Final = 1000  #: of one cgroup, looked at for the biggest
 MOST_POINTS: Final = 20_000  #: of one series
 _WORTH_BYTES: Final = 8 << 20  #: smaller ones are not worth a limit of their own, unless they have one
 
 
 def from_history(
-    path: str | None, since: float, until: float, kills: Sequence[Usage] = ()
+    path: str | None, since: float, until: float, kills: Sequence[Usage] = (), per: Per = "cgroup"
 ) -> tuple[list[Usage], str]:
     """
     Return the usages the recorder's store at *path* (``None`` = the default one) holds, biggest first, and its name
-    (marked). Kills of *kills* are joined by subject. Raises :class:`~oomsight.sources.errors.SourceError`.
+    (marked); the host itself, whose swap has a size, comes last. Kills of *kills* are joined by
+    subject. Raises :class:`~oomsight.sources.errors.SourceError`.
     """
     from importlib import import_module
 
@@ -49,49 +54,94 @@ def from_history(
     cgroups = CgroupTree(hierarchy) if hierarchy is not None else None
     known = {usage.subject.name: usage for usage in kills}
     found = []
-    for entity in history.entities("cgroup", since, until):
-        usage = _usage(history, entity, since, until, cgroups)
+    for entity in history.entities("name" if per == "process" else "cgroup", since, until):
+        columns = _columns(history, entity, since, until)
+        usage = _of_name(entity, columns) if per == "process" else _of_cgroup(entity, columns, cgroups)
         if usage is None:
             continue
         if (stored := known.pop(usage.subject.name, None)) is not None:
             usage = replace(usage, kills=stored.kills, kill_count=max(stored.kill_count, usage.kill_count))
         found.append(usage)
     found.sort(key=lambda usage: -max(max(series.values) for series in usage.needs))
-    return [*found, *known.values()], f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
+    whole = [_of_host(_columns(history, entity, since, until)) for entity in history.entities("host", since, until)]
+    hosts = [usage for usage in whole if usage is not None]
+    return [*found, *known.values(), *hosts], f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
 
 
-def _usage(
-    history: Any, entity: Any, since: float, until: float, cgroups: CgroupTree | None
-) -> Usage | None:
+Columns = dict[str, Series]
+"""Figures over time by the recorder's names; those without a sample are left out."""
+
+
+def _columns(history: Any, entity: Any, since: float, until: float) -> Columns:
+    answers = history.several(entity, field_names(entity.kind), since, until, MOST_POINTS)
+    return {name: series for name, series in answers.items() if len(series.times)}
+
+
+def _of_cgroup(entity: Any, columns: Columns, cgroups: CgroupTree | None) -> Usage | None:
     path = str(entity.cgroup)
     if path == "/":
         return None
-
-    def series(name: str) -> Series | None:
-        one: Series = history.series(entity, name, since, until, MOST_POINTS)
-        return one if len(one.times) else None
-
     runtime, argv, environ = _program(path, cgroups)
-    limit = series("limit_bytes")
+    limit, swap_limit = columns.get("limit_bytes"), columns.get("swap_limit_bytes")
     limit_now = limit.values[-1] if limit is not None and isfinite(limit.values[-1]) else None
-    for basis in BASES:
-        need = _need(basis, series)
-        if need is not None:
-            break
-    else:
-        return None
+    basis, need = _best(columns)
     # A parent without a limit of its own only sums its children.
-    if limit_now is None and (max(need.values) < _WORTH_BYTES or path.endswith(".slice")):
+    if need is None or (limit_now is None and (max(need.values) < _WORTH_BYTES or path.endswith(".slice"))):
         return None
-    usage, swap, kills = (series(name) for name in ("usage_bytes", "swap_bytes", "events_oom_kill"))
-    swapped = int(max(swap.values)) if swap is not None else 0
+    kills = columns.get("events_oom_kill")
+    swap_most = swap_limit.values[-1] if swap_limit is not None and isfinite(swap_limit.values[-1]) else None
     return Usage(
         subject=subject_of(path), source="", needs=(need,), basis=basis,
         limit_bytes="unlimited" if limit_now is None else int(limit_now),
-        cache_peak_bytes=int(max(usage.values)) if usage is not None else None, swap_peak_bytes=swapped or None,
+        swap_limit_bytes=None if swap_most is None else int(swap_most),
+        cache_peak_bytes=_highest(columns, "usage_bytes"), swap_peak_bytes=_highest(columns, "swap_bytes"),
         kill_count=round(kills.values[-1] - kills.values[0]) if kills is not None else 0,
         runtime=runtime, command_line=argv, environment=environ,
     )  # fmt: skip
+
+
+def _of_name(entity: Any, columns: Columns) -> Usage | None:
+    """All processes of one name together: what a unit of their own would have to allow."""
+    basis, need = _best(columns)
+    if need is None or max(need.values) < _WORTH_BYTES or entity.name.startswith("("):  # a sum of many, no name
+        return None
+    adj = columns.get("oom_score_adj")
+    return Usage(
+        subject=Subject(kind="name", name=str(entity.name)), source="", needs=(need,), basis=basis,
+        swap_peak_bytes=_highest(columns, "swap_bytes"), oom_score_adj=int(adj.values[-1]) if adj is not None else None,
+    )  # fmt: skip
+
+
+def _of_host(columns: Columns) -> Usage | None:
+    """The host: what is in use without what reclaim can take, and swap; held against RAM and swap."""
+    total, available = columns.get("mem_total_bytes"), columns.get("mem_available_bytes")
+    if total is None or available is None:
+        return None
+    ram = int(total.values[-1])
+    sizes, free = columns.get("swap_total_bytes"), columns.get("swap_free_bytes")
+    swap = int(sizes.values[-1]) if sizes is not None else 0
+    free_at = dict(zip(free.times, free.values, strict=True)) if free is not None else {}
+    used = {time: max(swap - left, 0.0) for time, left in free_at.items()}
+    values = [ram - left + used.get(time, 0.0) for time, left in zip(available.times, available.values, strict=True)]
+    return Usage(
+        subject=Subject(kind="host", name="this host"), source="",
+        needs=(Series(available.times, values, available.restarts, available.step_seconds),),
+        ram_bytes=ram, limit_bytes=ram + swap, swap_peak_bytes=int(max(used.values(), default=0.0)) or None,
+    )  # fmt: skip
+
+
+def _best(columns: Columns) -> tuple[Basis | None, Series | None]:
+    """The most exact sum that stands for need, over time."""
+    for basis in BASES:
+        need = _need(basis, columns)
+        if need is not None:
+            return basis, need
+    return None, None
+
+
+def _highest(columns: Columns, name: str) -> int | None:
+    series = columns.get(name)
+    return (int(max(series.values)) or None) if series is not None else None
 
 
 def _program(
@@ -112,13 +162,10 @@ def _program(
     return recognise(argv, dict(environ)), argv, environ
 
 
-def _need(basis: Basis, series: Any) -> Series | None:
-    columns = {}
-    for name in (*basis.plus, *basis.minus):
-        if (one := series(name)) is None:
-            return None
-        columns[name] = one
-    columns |= {name: one for name in basis.optional if (one := series(name)) is not None}
+def _need(basis: Basis, known: Columns) -> Series | None:
+    if not all(name in known for name in (*basis.plus, *basis.minus)):
+        return None
+    columns = {name: known[name] for name in (*basis.plus, *basis.minus, *basis.optional) if name in known}
     first = columns[basis.plus[0]]
     by_time = {name: dict(zip(one.times, one.values, strict=True)) for name, one in columns.items()}
     points = [

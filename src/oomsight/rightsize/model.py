@@ -68,6 +68,7 @@ class Usage:
     needs: tuple[Series, ...] = ()  #: need over time, one series per replica; peaks kept
     basis: Basis | None = None
     limit_bytes: Limit = None
+    ram_bytes: int | None = None  #: of a host; its limit is RAM and swap together
     request_bytes: int | None = None
     high_bytes: Limit = None
     swap_limit_bytes: Limit = None

@@ -7,46 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight.rightsize.heap_patch import heap_edits, heap_in_line
+from oomsight.rightsize.tree import Edit, Tree
 from oomsight.rightsize.words import kubernetes_words, systemd_size
 
 if TYPE_CHECKING:
     from oomsight.rightsize.model import Advice
-
-
-@dataclass(slots=True)
-class Tree:
-    """One YAML node and its place in the text."""
-
-    kind: Literal["map", "list", "text"]
-    start: int  #: offset of its first character
-    end: int  #: offset behind its last one
-    line: int  #: from 0
-    column: int  #: from 0
-    flow: bool = False
-    text: str = ""
-    quoted: bool = False
-    pairs: list[tuple[Tree, Tree]] = field(default_factory=list)
-    items: list[Tree] = field(default_factory=list)
-
-    def get(self, *path: str) -> Tree | None:
-        """Return the value at *path* of mappings; ``None`` = not there."""
-        node: Tree | None = self
-        for name in path:
-            if node is None or node.kind != "map":
-                return None
-            node = next((value for key, value in node.pairs if key.text == name), None)
-        return node
-
-
-class Edit(NamedTuple):
-    """Replace ``text[start:end]``."""
-
-    start: int
-    end: int
-    text: str
 
 
 class Patched(NamedTuple):
@@ -79,6 +47,9 @@ def patch_manifest(text: str, roots: Sequence[Tree], advices: Sequence[Advice]) 
             done.append(name)
             try:
                 edits += _set(text, container, values)
+                more, said = heap_edits(text, container, advice)
+                edits += more
+                notes += (f"{name}: {words}" for words in said)
             except ValueError as error:
                 notes.append(f"{name}: {error}")
     for edit in sorted(set(edits), reverse=True):
@@ -260,6 +231,8 @@ def patch_unit(text: str, name: str, advices: Sequence[Advice]) -> Patched:
         if stripped:
             last_of_section = number
         key, equals, _ = stripped.partition("=")
+        if key.strip() in {"ExecStart", "Environment"} and (heap := heap_in_line(line, advice)) is not None:
+            lines[number] = heap
         if equals and key.strip() in values:
             lines[number] = f"{key.strip()}={values.pop(key.strip())}"
     new = [f"{key}={value}" for key, value in values.items()]

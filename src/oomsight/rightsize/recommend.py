@@ -23,10 +23,12 @@ from oomsight.rightsize.words import duration_words, limit_words, rate_words, si
 if TYPE_CHECKING:
     from oomsight.rightsize.tail import Tail
 
+GIB: Final = 1 << 30
 MIB: Final = 1 << 20
 KILLED_FACTOR: Final = 1.25  #: above the demand at a kill: what was refused is the least that was needed
 LONG_SECONDS: Final = 14 * 86400.0  #: history that deserves the plain margin (two weeks hold two of each weekday)
 SHORT_MARGIN_PCT: Final = 25.0  #: added to the margin without any history, falling to 0 at LONG_SECONDS
+LOWER_SECONDS: Final = 86400.0  #: of history before a limit is lowered: a day has its nightly jobs and its rush
 SMALLEST_LIMIT: Final = 16 * MIB  #: below it a shell in the container is killed
 RESTART_SHARE: Final = 0.8  #: of the headroom a leak may use before a planned restart
 
@@ -42,23 +44,35 @@ class Policy:
 
 
 def recommend(usage: Usage, policy: Policy = Policy()) -> Advice:
-    """Return what to set for *usage*."""
+    """Return what to set for *usage*; for a host: how much swap."""
+    if usage.subject.kind == "host":
+        from oomsight.rightsize.swap import recommend_swap
+
+        return recommend_swap(usage, policy)
     values = sorted(value for series in usage.needs for value in series.values)
-    span = max((series.times[-1] - series.times[0] for series in usage.needs if len(series.times) > 1), default=0.0)
-    tail = _tail(usage, span)
+    span = span_of(usage)
+    tail = tail_of(usage, span)
     peak = values[-1] if values else None
-    margin = policy.margin_pct + SHORT_MARGIN_PCT * max(0.0, 1 - span / LONG_SECONDS)
+    margin = margin_of(policy, span)
     percentiles = {f"p{p:g}": int(percentile(values, p)) for p in (50.0, 95.0, 99.0)} if values else {}
     demands = [kill.demand_bytes for kill in usage.kills if kill.demand_bytes and kill.role == "limit"]
     demand = max(demands, default=None)
     leaking = usage.leak.growth == "leak"
     limit, why = (None, "") if leaking else _limit(policy, (peak, demand), margin, tail)
-    settings = tuple(_settings(usage, policy, values, (limit, why), margin))
+    now = usage.limit_bytes
+    kept = limit is not None and isinstance(now, int) and limit < now and span < LOWER_SECONDS
+    if kept:
+        assert isinstance(now, int)
+        limit, why = now, f"{duration_words(span)} of history are too short to lower it"
+    settings = tuple(
+        one for one in _settings(usage, policy, values, (limit, why), margin)
+        if not (kept and one.key == "high")  # a throttle far below the limit would lower it all the same
+    )  # fmt: skip
     candidates = tuple(_candidates(usage, policy, values, limit, tail))
     return Advice(
         usage=usage, peak_bytes=None if peak is None else int(peak), percentiles=percentiles, span_seconds=span,
         tail=tail, margin_pct=margin, settings=settings, candidates=candidates,
-        headline=_headline(usage, limit), notes=tuple(_notes(usage, span, demand, peak, tail)),
+        headline=_headline(usage, limit, kept=kept), notes=tuple(_notes(usage, span, demand, peak, tail)),
     )  # fmt: skip
 
 
@@ -74,7 +88,18 @@ def round_up(size: float) -> int:
     return int(-(-size // step) * step)
 
 
-def _tail(usage: Usage, span: float) -> Tail | None:
+def span_of(usage: Usage) -> float:
+    """Return the length of the history of *usage* in seconds."""
+    return max((series.times[-1] - series.times[0] for series in usage.needs if len(series.times) > 1), default=0.0)
+
+
+def margin_of(policy: Policy, span: float) -> float:
+    """Return the margin in percent after *span* seconds of history."""
+    return policy.margin_pct + SHORT_MARGIN_PCT * max(0.0, 1 - span / LONG_SECONDS)
+
+
+def tail_of(usage: Usage, span: float) -> Tail | None:
+    """Return the distribution of the highest need of a block of time; ``None`` = too little history."""
     block = block_length(span)
     if block is None:
         return None
@@ -110,12 +135,10 @@ def _settings(
     if usage.leak.growth == "leak":
         yield from _for_a_leak(usage, values)
     if limit is not None:
-        if values and usage.subject.kind != "host":
+        if values:
             request = min(round_up(percentile(values, policy.request_percentile)), limit)
             words = f"need was below it {policy.request_percentile:g} % of the time"
             yield Setting(key="request", value=size_words(request), bytes=request, why=words)
-        if usage.subject.kind == "host":
-            return
         yield Setting(key="limit", value=size_words(limit), bytes=limit, why=why)
         high = round_up((max(values) if values else limit / (1 + margin / 100)) * (1 + margin / 200))
         if high < limit:
@@ -173,7 +196,7 @@ def _times(count: int) -> str:
 def _candidates(
     usage: Usage, policy: Policy, values: Sequence[float], limit: int | None, tail: Tail | None
 ) -> Iterator[Candidate]:
-    if usage.subject.kind == "host" or not values:
+    if not values:
         return
     now = usage.limit_bytes if isinstance(usage.limit_bytes, int) else None
     base = limit or now or round_up(values[-1])
@@ -200,7 +223,7 @@ def _candidates(
         yield Candidate(name=name, limit_bytes=size, probability=probability, seconds_to_limit=seconds, cost_bytes=cost)
 
 
-def _headline(usage: Usage, limit: int | None) -> str:
+def _headline(usage: Usage, limit: int | None, *, kept: bool) -> str:
     name = mark(usage.subject.full_name, Kind.OWNER)
     if usage.leak.growth == "leak":
         rate = usage.leak.rate_bytes_per_second
@@ -212,6 +235,8 @@ def _headline(usage: Usage, limit: int | None) -> str:
     if not isinstance(now, int):
         had = "it has none" if now == "unlimited" else "the present one is not known"
         return f"{name}: give it a limit of {size_words(limit)} ({had})"
+    if kept:
+        return f"{name}: keep its limit of {size_words(now)}; history is too short to lower it"
     if abs(limit - now) <= 0.05 * now:
         return f"{name}: its limit of {size_words(now)} fits"
     word = "raise" if limit > now else "lower"
@@ -236,5 +261,5 @@ def _notes(
         yield f"{usage.kill_count} OOM kills were counted in that time."
     if usage.needs and tail is None:
         yield f"History is {duration_words(span)}: too short to tell a probability."
-    if isinstance(usage.limit_bytes, str) and usage.subject.kind != "host":
+    if isinstance(usage.limit_bytes, str):
         yield f"Its limit now: {limit_words(usage.limit_bytes)}: only the host, or a limit above it, stops it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight.naming.marked import Kind, mark
@@ -10,9 +11,10 @@ from oomsight.rightsize.words import duration_words, limit_words, size_words
 from oomsight.sinks import schema
 from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, Paragraph, Row, Table
 from oomsight.sinks.schema import INT, NUMBER, SENTENCE, TEXT, Record, array, constant, field, mapping, optional
+from oomsight.sinks.words import sentence
 
 if TYPE_CHECKING:
-    from oomsight.rightsize.model import Advice, Candidate
+    from oomsight.rightsize.model import Advice, Candidate, Usage
 
 SCHEMA_ID: Final = "oomsight.rightsize/1"
 
@@ -31,6 +33,9 @@ def rightsize_blocks(advices: Sequence[Advice], source: str, asked: int | None =
     if len(advices) > 3:
         yield Heading("What each should be allowed", 1)
         yield _overview(advices, asked)
+        for advice in advices:
+            if advice.usage.subject.kind == "host":
+                yield Paragraph(sentence(advice.headline))
         yield Paragraph(f"Source: {source}. One in full: oomsight rightsize NAME.", "dim")
         return
     for advice in advices:
@@ -47,6 +52,8 @@ def _overview(advices: Sequence[Advice], asked: int | None) -> Table:
     rows = []
     for advice in advices:
         usage, limit = advice.usage, advice.setting("limit")
+        if usage.subject.kind == "host":
+            continue  # a limit of swap is another column; its own answer says it
         leaks = usage.leak.growth == "leak"
         now = usage.limit_bytes
         change = "leaks" if leaks else "unknown" if limit is None else _change(now, limit.bytes)
@@ -73,20 +80,31 @@ def advice_blocks(advice: Advice) -> Iterator[Block]:
         replicas = f", {usage.replicas} replicas" if usage.replicas > 1 else ""
         yield Paragraph(
             f"Need over {duration_words(advice.span_seconds)}{replicas}: {shares},"
-            f" highest {size_words(advice.peak_bytes)}. Limit now: {limit_words(usage.limit_bytes)}"
+            f" highest {size_words(advice.peak_bytes)}. {_now_words(usage)}"
             + (f"; request now: {size_words(usage.request_bytes)}." if usage.request_bytes else ".")
         )  # fmt: skip
     if advice.settings:
         yield Heading("Set")
-        yield Bullets(tuple(Item(f"{_KEYS[one.key]} {one.value}: {one.why}.") for one in advice.settings))
+        yield Bullets(tuple(Item(f"{_key(advice, one.key)} {one.value}: {one.why}.") for one in advice.settings))
     if advice.candidates:
-        yield Heading("What each limit means")
+        yield Heading("What each limit means" if usage.ram_bytes is None else "What each size means")
         yield _candidates(advice)
     if advice.notes:
         yield Bullets(tuple(Item(note if note.endswith((".", "?")) else f"{note}.", "dim") for note in advice.notes))
     if (snippet := snippet_of(advice)) is not None:
         yield Heading("To copy")
         yield snippet
+
+
+def _key(advice: Advice, key: str) -> str:
+    return "swap" if key == "swap" and advice.usage.subject.kind == "host" else _KEYS[key]
+
+
+def _now_words(usage: Usage) -> str:
+    if usage.ram_bytes is None:
+        return f"Limit now: {limit_words(usage.limit_bytes)}"
+    swap = usage.limit_bytes - usage.ram_bytes if isinstance(usage.limit_bytes, int) else 0
+    return f"RAM: {size_words(usage.ram_bytes)}, swap: {size_words(swap) if swap > 0 else 'none'}"
 
 
 def _candidates(advice: Advice) -> Table:
@@ -97,9 +115,14 @@ def _candidates(advice: Advice) -> Table:
     )  # fmt: skip
     if leaking:
         columns = (columns[0], Column("reached after", right=True), *columns[1:])
+    ram = advice.usage.ram_bytes
+    if ram is not None:
+        columns = (Column("swap", right=True), Column("need above RAM and swap in 30 days", right=True),
+                   Column("disk", right=True, drop=1), columns[-1])  # fmt: skip
     rows = []
     for one in advice.candidates:
-        cells = [size_words(one.limit_bytes), chance_words(one.probability), _cost(one), one.name]
+        size = one.limit_bytes - (ram or 0)
+        cells = [size_words(size) if size else "none", chance_words(one.probability), _cost(one), one.name]
         if leaking:
             after = one.seconds_to_limit
             cells.insert(1, "" if after is None else duration_words(after))
@@ -151,11 +174,24 @@ def snippet_of(advice: Advice) -> Code | None:
         if "request" in sizes:
             lines.append(f"mem_reservation: {systemd_size(sizes['request']).lower()}")
         return Code("\n".join(lines), "yaml") if lines else None
-    if subject.kind in {"unit", "cgroup"}:
+    if subject.kind == "host":
+        size = sizes["swap"] >> 20
+        lines = [f"fallocate -l {size}M /swapfile && chmod 600 /swapfile", "mkswap /swapfile && swapon /swapfile"]
+        return Code("\n".join(lines), "sh")
+    if subject.kind == "cgroup":
+        files = (("high", "memory.high"), ("limit", "memory.max"), ("swap", "memory.swap.max"))
+        place = quote(f"/sys/fs/cgroup{subject.cgroup or subject.name}")
+        lines = [f"echo {systemd_size(sizes[key])} > {place}/{name}" for key, name in files if key in sizes]
+        return Code("\n".join(lines), "sh") if lines and place.isprintable() else None
+    if subject.kind == "name":
+        keys = (("limit", "MemoryMax"), ("high", "MemoryHigh"), ("swap", "MemorySwapMax"))
+        words = [f"-p {name}={systemd_size(sizes[key])}" for key, name in keys if key in sizes]
+        return Code(" ".join(["systemd-run --scope", *words, "COMMAND"]), "sh") if words else None
+    if subject.kind == "unit":
         keys = (("limit", "MemoryMax"), ("high", "MemoryHigh"), ("swap", "MemorySwapMax"))
         lines = [f"{name}={systemd_size(sizes[key])}" for key, name in keys if key in sizes]
         adj = advice.setting("oom_score_adj")
-        lines += [f"OOMScoreAdjust={adj.value}"] if adj is not None and subject.kind == "unit" else []
+        lines += [f"OOMScoreAdjust={adj.value}"] if adj is not None else []
         return Code("\n".join(["[Service]", *lines]), "ini") if lines else None
     return None
 
@@ -163,7 +199,7 @@ def snippet_of(advice: Advice) -> Code | None:
 SUBJECT: Final = Record(
     "subject",
     "Whose memory it is; names are raw.",
-    field("kind", TEXT, "container, unit, cgroup, name or host."),
+    field("kind", TEXT, "container, unit, cgroup, name (all processes of it) or host (its swap)."),
     field("name", TEXT, "Its name.", lambda s: s.full_name),
     field("namespace", optional(TEXT), "Kubernetes namespace."),
     field("workload", optional(TEXT), "Deployment, StatefulSet, … as the pod's name tells."),
@@ -184,10 +220,10 @@ CANDIDATE: Final = Record(
     "candidate",
     "One possible limit.",
     field("name", TEXT, "Why it is in the list."),
-    field("limit_bytes", INT, "The limit."),
+    field("limit_bytes", INT, "The limit; of a host: RAM and swap together."),
     field("probability", optional(NUMBER), "Of need above it within 30 days; null = not known."),
     field("seconds_to_limit", optional(NUMBER), "From a fresh start, when it leaks; else null."),
-    field("cost_bytes", optional(INT), "Set aside more than now by all replicas; null = no limit now."),
+    field("cost_bytes", optional(INT), "Set aside more than now by all replicas (host: disk); null = no limit now."),
 )
 
 LEAK: Final = Record(

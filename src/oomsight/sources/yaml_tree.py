@@ -7,7 +7,7 @@ Composed, never constructed: no tags are executed, aliases are shared nodes and 
 
 from __future__ import annotations
 
-from oomsight.rightsize.patch import Tree
+from oomsight.rightsize.tree import Tree
 from oomsight.sources.yaml_documents import NoYaml, loader
 
 
