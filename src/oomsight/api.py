@@ -39,6 +39,7 @@ class _Text:
     """Text in memory as a source."""
 
     kind: Kind = "stdin"
+    follows: str | None = None
 
     def __init__(self, data: bytes, name: str) -> None:
         self.name, self.size_bytes, self.notes = name, len(data), list[str]()

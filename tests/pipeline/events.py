@@ -77,6 +77,7 @@ class Text:
     absent: bool = False
     block: int = 65_536
     kind: str = "file"
+    follows: str | None = None
     notes: list[str] = field(default_factory=list)
 
     @property

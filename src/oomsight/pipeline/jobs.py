@@ -10,6 +10,7 @@ from oomsight._named import NamedTuple
 from oomsight.diagnose.explain import explain_report
 from oomsight.pipeline.entries import Entry, entry_of
 from oomsight.pipeline.query import Query, moment, wanted
+from oomsight.pipeline.seams import noted
 from oomsight.report import Clock, parse_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Job(NamedTuple):
     query: Query
     now: datetime
     render: Callable[[Incident], str] | None  #: makes the text to keep of each incident; ``None`` = keep the window
+    seam: str | None = None  #: that the window is of two files, in words
 
 
 class Found(NamedTuple):
@@ -50,7 +52,7 @@ def work(job: Job) -> Done:
     for index, (first_line, data) in enumerate(job.windows):
         entries: list[Entry] = []
         texts: list[bytes] = []
-        for report in parse_text(data, job.name, first_line=first_line, clock=job.clock):
+        for report in noted(parse_text(data, job.name, first_line=first_line, clock=job.clock), job.seam):
             if not wanted(report, job.query, job.now):
                 left_out += 1
                 continue

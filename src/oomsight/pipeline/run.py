@@ -20,6 +20,7 @@ from oomsight._record import Record
 from oomsight.diagnose.explain import explain_report
 from oomsight.pipeline.entries import Entry, Ledger, Place, Spool
 from oomsight.pipeline.jobs import Done, Job
+from oomsight.pipeline.seams import Origin, Seams, noted
 from oomsight.pipeline.workers import Workers
 from oomsight.report import Clock, parse_text
 from oomsight.report.times import when
@@ -64,6 +65,7 @@ class Run(Record):
     spool: Spool
     clocks: dict[str, Clock]
     kept: Kept
+    seams: dict[str, str] = field(default_factory=dict)  #: by name of two files: where an event goes on, in words
     left_out: int = 0  #: incidents that did not pass the filters
     undated: int = 0  #: kept although a time filter was asked and they have no date
 
@@ -126,6 +128,7 @@ def explain_sources(
     ledger = Ledger()
     run = Run([], [], Spool(), {}, Kept())
     workers = Workers(cores)
+    seams = Seams()
     boots: dict[int, tuple[int, float]] = {}
 
     def take(job: Job, done: Done) -> None:
@@ -154,8 +157,14 @@ def explain_sources(
                 clock = run.clocks[source.name] = clock_of(source)
                 edges = _Edges()
                 scanner = scan(edges.watch(_readable(source, _offset(progress, base) if progress else None, result)))
-                for batch in _batches(scanner, result):
-                    for job, done in workers.submit(Job(index, source.name, clock, batch, query, now, render)):
+                goes_on = index + 1 < len(sources) and sources[index + 1].follows == source.name
+                origin = Origin(index, source.name, clock)
+                pieces = seams.through(origin, _batches(scanner, result), scanner, keep_last=goes_on)
+                for of, batch in pieces:
+                    if of.seam is not None:
+                        run.clocks[of.name], run.seams[of.name] = of.clock, of.seam
+                    given = Job(of.source, of.name, of.clock, batch, query, now, render, of.seam)
+                    for job, done in workers.submit(given):
                         take(job, done)
                 result.lines, result.bytes = scanner.lines, scanner.bytes
                 result.first_time, result.last_time = edges.period(clock)
@@ -208,7 +217,8 @@ def incident_of(entry: Entry, run: Run) -> Incident:
 
     def parse() -> list[OomReport]:
         clock = run.clocks.get(entry.source, Clock())
-        return parse_text(run.spool.get(place), entry.source, first_line=place.first_line, clock=clock)
+        found = parse_text(run.spool.get(place), entry.source, first_line=place.first_line, clock=clock)
+        return noted(found, run.seams.get(entry.source))
 
     found = [r for r in run.kept.reports(place, parse) if r.source.first_line == entry.first_line]
     # Two events may begin in one line (several records joined by a relay).

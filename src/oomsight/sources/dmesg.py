@@ -27,6 +27,7 @@ class DmesgSource:
     name: str = field(default="dmesg", init=False)
     kind: Kind = field(default="dmesg", init=False)
     size_bytes: int | None = field(default=None, init=False)
+    follows: str | None = field(default=None, init=False)
 
     def blocks(self, progress: Progress | None = None) -> Iterator[bytes]:
         """Yield its output."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO, RawIOBase
+from itertools import pairwise
 from shlex import quote
 from typing import Final
 
@@ -41,6 +42,7 @@ class FileRef(Record):
     kind: Kind
     paths: tuple[str, ...]  #: one path; several for journal files, which journalctl merges; none for stdin
     size_bytes: int | None = None  #: on disk; ``None`` = not known (pipe, device)
+    follows: str | None = None  #: name of the file that a rotation left and this one goes on from, if it is there too
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -61,6 +63,10 @@ class FileSource(Record):
     @property
     def size_bytes(self) -> int | None:
         return self.ref.size_bytes
+
+    @property
+    def follows(self) -> str | None:
+        return self.ref.follows
 
     def blocks(self, progress: Progress | None = None) -> Iterator[bytes]:
         """Yield the text of the file; see :func:`open_blocks`."""
@@ -185,7 +191,22 @@ def _by_age(refs: list[FileRef]) -> list[FileRef]:
             # Within one log: by date, by descending number, and the file still written to at the end.
             (order.setdefault(stem, len(order)), not (date or number), date or "", -int(number or 0))
         )
-    return [ref for _, ref in sorted(zip(keys, refs, strict=True), key=lambda pair: pair[0])]
+    found = sorted(zip(keys, refs, strict=True), key=lambda pair: pair[0])
+    for (older, before), (newer, ref) in pairwise(found):
+        if older[0] == newer[0] and before.kind == ref.kind == "file" and _goes_on(older[1:], newer[1:]):
+            ref.follows = before.name
+    return [ref for _, ref in found]
+
+
+def _goes_on(older: tuple[bool, str, int], newer: tuple[bool, str, int]) -> bool:
+    """Whether one rotation goes on from another, by (written to, date, negative number): none between is missing."""
+    if older[0] or older == newer:
+        return False  # two copies of one file
+    if newer[0] and older[1]:
+        return True
+    # .1 (or .0) goes on in the file without a number; dates have no rhythm to tell what is missing.
+    step = newer[2] - older[2]
+    return step in {0, 1} if newer[0] else (bool(older[1]) and older[1] != newer[1]) or step == 1
 
 
 def open_blocks(

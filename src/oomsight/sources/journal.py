@@ -110,6 +110,7 @@ class JournalSource:
 
     kind: Kind = field(default="journal", init=False)
     size_bytes: int | None = field(default=None, init=False)
+    follows: str | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:

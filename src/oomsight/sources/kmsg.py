@@ -60,6 +60,7 @@ class KmsgSource:
 
     kind: Kind = field(default="kmsg", init=False)
     size_bytes: int | None = field(default=None, init=False)
+    follows: str | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:

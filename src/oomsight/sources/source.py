@@ -36,6 +36,10 @@ class Source(Protocol):
         """Bytes to be consumed in total, in the unit :data:`Progress` counts; ``None`` = not known."""
 
     @property
+    def follows(self) -> str | None:
+        """Name of the source this one goes on from (an older file of a rotated log); ``None`` = it begins anew."""
+
+    @property
     def notes(self) -> list[str]:
         """What went wrong or was left out while reading, complete once the blocks are used up."""
 
