@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series
+from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series, draw, plain_name
 from oomsight.cli.options import Command, answer, color_option, format_option, remark, width_option
 from oomsight.cli.stored import one_incident, open_store
 
@@ -77,14 +77,22 @@ def command(
         return _at(history, _when("--at", moment, now), top, show)
     if low >= high:
         raise click.UsageError("--since must be before --until")
+    if plot is not None and not plot.endswith((".svg", ".png")):
+        raise click.UsageError(f"--plot: '{plot}' must end in .svg or .png")
     if around is not None:
-        return _around(history, around, incidents, top, show)
+        return _around(history, around, incidents, top, show, plot)
+    from oomsight.record.fields import stored_kind
+
     question = _Question(history, low, high, points or (SEEN_POINTS if show.for_people or plot else None))
     if who is None and kind not in {None, "host"}:
         assert kind is not None
-        return _list(question, kind, fields, top, show)
+        return _list(question, kind, fields, top, show, plot)
     entities = question.find(who, kind) if who is not None else question.host()
     found = question.series(entities[:top], fields)
+    if plot is not None:
+        limited = question.series(entities[:1], ["limit_bytes"]) if stored_kind(entities[0].kind) == "cgroup" else []
+        title = who or plain_name(entities[0])
+        draw(plot, title, question.seen(), [*found, *(limited if len(entities) == 1 else [])])
     if not show.for_people:
         show.series(low, high, found)
     else:
@@ -121,6 +129,11 @@ class _Question:
 
     def __init__(self, history: History, since: float, until: float, points: int | None) -> None:
         self.history, self.since, self.until, self.points = history, since, until, points
+
+    def seen(self) -> tuple[float, float]:
+        """The part of the period that is on record at all, for pictures."""
+        first, last = self.history.span() or (self.since, self.until)
+        return max(self.since, first), min(self.until, max(last, first + 1))
 
     def host(self) -> list[Entity]:
         """The host, as a list of one."""
@@ -198,7 +211,9 @@ BEFORE_SECONDS: Final = 600.0  #: how much of the time before a kill ``--around`
 GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
 
 
-def _around(history: History, wanted: str, incidents: str | None, top: int, show: Show) -> int:
+def _around(  # noqa: PLR0917
+    history: History, wanted: str, incidents: str | None, top: int, show: Show, plot: str | None
+) -> int:
     """The minutes before a stored kill: who grew, and the machine just before."""
     from oomsight.sinks.blocks import Heading, Paragraph
     from oomsight.sinks.history_words import moment_words, sparkline, table_of
@@ -214,11 +229,13 @@ def _around(history: History, wanted: str, incidents: str | None, top: int, show
             everything += history.entities(kind, since, until, top)
         show.series(since, until, question.series(everything, ()))
         return Exit.OK
+    drawn: list[tuple[Entity, str, Series]] = []
     blocks: list[Block] = [Heading(f"Before {row.id}, {moment_words(kill)}", 1), Paragraph(row.headline)]
     for kind, field in (("process", "rss_anon_bytes"), ("cgroup", "working_set_bytes")):
         grown = [(s.values[-1] - s.values[0], e, s) for e in history.entities(kind, since, until, 50)
                  if len(s := history.series(e, field, since, until, 600)) > 1]  # fmt: skip
         best = sorted((one for one in grown if one[0] >= GROWN_BYTES), key=lambda one: -one[0])[:top]
+        drawn += [(e, field, s) for _, e, s in best]
         exact = [replace(e, first_main=s.values[0], peak_main=max(s.values), last_main=s.values[-1])
                  for _, e, s in best]  # fmt: skip
         lines = [sparkline(s, 20, since, until, unicode=show.surface.unicode) for _, _, s in best]
@@ -234,15 +251,22 @@ def _around(history: History, wanted: str, incidents: str | None, top: int, show
     except HistoryError as error:
         blocks.append(Paragraph(str(error), "warn"))
     show.blocks(blocks)
+    if plot is not None:
+        draw(plot, f"Before {row.id}", (since, until + 5), drawn, [(kill, "killed")])
     return Exit.OK
 
 
-def _list(question: _Question, kind: str, fields: tuple[str, ...], top: int, show: Show) -> int:
+def _list(  # noqa: PLR0917
+    question: _Question, kind: str, fields: tuple[str, ...], top: int, show: Show, plot: str | None
+) -> int:
     from oomsight.record.fields import MAIN, stored_kind
     from oomsight.sinks.blocks import Heading, Paragraph
     from oomsight.sinks.history_words import table_of
 
     entities, field = question.history.entities(kind, question.since, question.until, top), MAIN[stored_kind(kind)]
+    if plot is not None and entities:
+        found = question.series(entities, fields)
+        draw(plot, f"{kind}s by {field}", question.seen(), found)
     if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
         show.series(question.since, question.until, question.series(entities, fields))
         return Exit.OK

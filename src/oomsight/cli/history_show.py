@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.speak import answer, renderer, stdout_surface
+from oomsight.cli.speak import answer, remark, renderer, stdout_surface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +67,51 @@ class Show:
             raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
+
+
+def plain_name(entity: Entity) -> str:
+    """What a picture calls an entity."""
+    from oomsight.naming.marked import unmark
+    from oomsight.sinks.history_words import entity_words
+
+    return unmark(entity_words(entity))
+
+
+def draw(
+    path: str, title: str, span: tuple[float, float], found: Found, marks: Sequence[tuple[float, str]] = ()
+) -> None:
+    """Write a picture of *found* to *path*: a panel for each figure; of the host one for all sizes."""
+    from oomsight.sinks.plot_history import HOST_SIZES, Panel, Picture, history_png, history_svg
+    from oomsight.sinks.plot_png import MissingPlotterError
+
+    panels: dict[str, list[tuple[str, Series]]] = {}
+    for entity, field, series in found:
+        host = entity.kind == "host"
+        panel = HOST_SIZES if host and field.endswith("_bytes") else field
+        panels.setdefault(panel, []).append((field if host else plain_name(entity), series))
+    limits = {field: series.values[-1] for _, field, series in found if field == "limit_bytes" and len(series)}
+    one = len({entity.key for entity, _, _ in found}) == 1
+    limit = limits.get("limit_bytes") if one else None
+    picture = Picture(title, *span, [
+        Panel(field, lines, limit if field in {"usage_bytes", "working_set_bytes"} else None)
+        for field, lines in panels.items() if field != "limit_bytes"
+    ], marks)  # fmt: skip
+    try:
+        if path.endswith(".png"):
+            data = history_png(picture)
+        elif path.endswith(".svg"):
+            data = history_svg(picture).encode("utf-8", "replace")
+        else:
+            raise click.UsageError(f"--plot: '{path}' must end in .svg or .png")
+    except MissingPlotterError as error:
+        hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
+        raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}", Exit.INPUT) from None
+    remark(f"drawn: {path}")
 
 
 def blocks_of_series(

@@ -1,0 +1,159 @@
+"""``oomsight history``: every format and way to ask, from a small history of a made-up machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.main import cli
+from oomsight.record.fields import INDEX
+from oomsight.record.model import Change
+from oomsight.sinks.history_store import HistoryStore
+from oomsight.sinks.plot_history import moments, pieces, steps
+from oomsight.trend.series import Series
+
+WALL = 1_700_000_000_000
+HOSTILE = "evil\x1b[31m<b>=1+1"
+SINCE, UNTIL = "2023-11-14T22:13:00+00:00", "2023-11-14T23:00:00+00:00"
+
+
+def cgroup(**figures) -> tuple:
+    return tuple(figures.get(name, 0) for name in INDEX["cgroup"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> str:
+    path = str(tmp_path_factory.mktemp("history"))
+    store = HistoryStore(path, "b" * 32)
+    new = [
+        (1, {"kind": "host", "name": "box"}), (2, {"kind": "name", "name": HOSTILE}),
+        (3, {"kind": "process", "pid": 42, "start": 5, "name": HOSTILE, "cgroup": "/a", "cmd": "x --token ***", "age": 5}),
+        (4, {"kind": "cgroup", "name": "/system.slice/web.service"}),
+        (5, {"kind": "cgroup", "name": "/system.slice/docker-" + "a" * 64 + ".scope"}),
+    ]  # fmt: skip
+    host = {"mem_total_bytes": 1 << 20, "mem_available_bytes": 1 << 19}
+    for i in range(200):
+        if 100 <= i < 150:
+            continue  # the recorder was down
+        rows = [
+            (1, "host", tuple(host.get(name, i) for name in INDEX["host"])),
+            (2, "name", (5000 + 100 * i, 10, 0, 0, 5, 1, 1)),
+            (3, "process", (5000 + 100 * i, 10, 0, 0, 5, 0, None, 5000 + 100 * i)),
+            (4, "cgroup", cgroup(working_set_bytes=9000 + i, usage_bytes=9500 + i, limit_bytes=20000)),
+            (5, "cgroup", cgroup(working_set_bytes=8000 + i, usage_bytes=8500 + i, limit_bytes=20000)),
+        ]
+        store.write(i * 1000 + 1000, WALL + i * 1000 + 1000, Change(new if i == 0 else [], rows))
+    store.close()
+    return path
+
+
+def ask(place: str, *arguments: str):
+    period = ["--since", SINCE, "--until", UNTIL]
+    result = CliRunner().invoke(cli, ["history", "--store", place, *period, *arguments])
+    assert "\x1b[31m" not in result.output
+    return result
+
+
+@pytest.mark.parametrize(
+    ("arguments", "holds"),
+    [((), "mem_available_bytes"), (("42",), "rss_anon_bytes"), (("web",), "working_set_bytes"),
+     (("--by", "unit"), "web.service"), (("--by", "container"), "aaaaaaaaaaaa"), (("--by", "process"), "pid 42"),
+     (("web", "--field", "usage_bytes", "--format", "markdown"), "usage_bytes")],
+)  # fmt: skip
+def test_asked_by_host_pid_unit_container(place, arguments, holds) -> None:
+    result = ask(place, *arguments)
+    assert result.exit_code == 0, result.output
+    assert holds in result.output
+
+
+def test_gap_is_named_and_left_blank(place) -> None:
+    result = ask(place)
+    assert "Nothing was recorded from" in result.output
+    series = Series([0.0, 1, 2, 60, 61], [1.0, 1, 1, 2, 2], step_seconds=1)
+    assert [len(piece) for piece in pieces(series)] == [3, 2]
+
+
+def test_json_holds_every_sample(place) -> None:
+    document = json.loads(ask(place, "42", "--format", "json").output)
+    (series,) = document["series"]
+    assert series["values"] == [(5000 + 100 * i) * 1024 for i in range(200) if not 100 <= i < 150]
+    assert series["entity"]["pid"] == 42
+    assert len(series["times"]) == 150
+
+
+def test_csv_is_safe_in_a_spreadsheet(place) -> None:
+    lines = ask(place, "--by", "name", "--format", "csv").output.splitlines()
+    assert lines[0] == "time,kind,name,pid,cgroup,field,value"
+    assert len(lines) == 151
+    assert "\x1b" not in "".join(lines)
+
+
+def test_parquet_is_read_back(place) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow (extra parquet)")
+    result = ask(place, "web", "--format", "parquet")
+    table = parquet.read_table(io.BytesIO(result.stdout_bytes))
+    assert table.num_rows == 150
+    assert table.column("value")[0].as_py() == 9000 * 1024
+    assert table.schema.field("time").type.tz == "UTC"
+
+
+def test_the_machine_as_it_was(place) -> None:
+    result = CliRunner().invoke(cli, ["history", "--store", place, "--at", "2023-11-14T22:14:21+00:00", "--format", "json"])
+    document = json.loads(result.output)
+    (process,) = document["processes"]
+    assert process["values"]["rss_anon_bytes"] == (5000 + 100 * 60) * 1024
+    assert document["host"]["mem_total_bytes"] == 1 << 30
+    text = CliRunner().invoke(cli, ["history", "--store", place, "--at", "2023-11-14T22:15:50+00:00"]).output
+    assert "before the moment asked for" in text  # a gap is said
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+@pytest.mark.parametrize("arguments", [(), ("web",), ("--by", "cgroup")])
+def test_pictures(place, tmp_path, ending, arguments) -> None:
+    if ending == "png":
+        pytest.importorskip("matplotlib", reason="PNG needs matplotlib (extra plot)")
+    path = tmp_path / f"p.{ending}"
+    result = ask(place, *arguments, "--plot", str(path))
+    assert result.exit_code == 0, result.output
+    data = path.read_bytes()
+    if ending == "png":
+        assert data.startswith(b"\x89PNG")
+        return
+    tree = ET.fromstring(data)
+    texts = " ".join(text for text in tree.itertext())
+    lines = [one for one in tree.iter() if one.tag.endswith("path")]
+    assert len(lines) >= 2 * max(1, len(arguments) - 1)  # the gap cuts each line
+    if arguments == ("web",):
+        assert "limit 19.5 MiB" in texts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("nobody",), "is called 'nobody'"), (("--plot", "x.gif"), "must end in .svg or .png"),
+     (("web", "--field", "nonsense"), "has no nonsense"), (("--since", "never"), "is no time I know")],
+)  # fmt: skip
+def test_mistakes_are_one_line_with_the_way_out(place, arguments, says) -> None:
+    result = ask(place, *arguments)
+    assert result.exit_code != 0
+    said = result.output + str(result.exception)  # main() prints a CommandError as one line
+    assert says in said
+    assert isinstance(result.exception, CommandError | SystemExit)
+
+
+def test_no_history_says_how_to_begin(tmp_path) -> None:
+    result = CliRunner().invoke(cli, ["history", "--store", str(tmp_path / "none")])
+    assert isinstance(result.exception, CommandError)
+    assert (result.exception.status, "oomsight record" in str(result.exception.hint)) == (Exit.INPUT, True)
+
+
+def test_axes_are_round_numbers() -> None:
+    assert steps(100 << 20, "x_bytes") == [i * (32 << 20) for i in range(4)]
+    assert steps(1.1, "x_pct") == [0, 1]
+    assert steps(730, "count") == [0, 200, 400, 600]
+    assert 2 <= len(moments(0, 3600)) <= 8
+    assert 2 <= len(moments(0, 7 * 86400)) <= 9
