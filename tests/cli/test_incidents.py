@@ -191,3 +191,30 @@ def test_redact_of_an_event_without_lines(tmp_path, capsys) -> None:
     for args in (("list",), ("show",), ("show", "--format", "json"), ("export",)):
         assert "acme" in _run(capsys, (path, []), *args).out
         assert "acme" not in _run(capsys, (path, []), *args, "--redact").out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("list", "--width", "300"), ("list", "--format", "markdown"), ("list", "--format", "csv"), ("show",), ("stats",),
+     ("show", "--format", "markdown"), ("export", "--format", "markdown"), ("compare", "last", "last")],
+)  # fmt: skip
+def test_container_named_with_markup_and_escapes_stays_data(tmp_path, capsys, args) -> None:
+    path = str(tmp_path / "hostile.db")
+    db = Store(path, clock=lambda: NOW_US / 1e6)
+    written = batch(events(7)[1][0])
+    name = "=cmd()<script>\x1b[31m|`x`\u202e[a](http://e)"
+    written.events[0][1]["enrichment"] = {"attribution": {**POD, "name": name, "image": name}}
+    db.write(written)
+    db.close()
+    out = _run(capsys, (path, []), *args).out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "script" in out
+    if "csv" in args:
+        assert next(csv.DictReader(io.StringIO(out)))["place"].startswith("'=")
+    if "markdown" in args:
+        import re
+
+        prose = re.sub(r"(?s)(`+).*?\1", "", out)
+        assert "<script>" not in prose
+        assert "](http" not in prose

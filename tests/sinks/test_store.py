@@ -18,6 +18,7 @@ from oomsight.live.counters import Finding
 from oomsight.live.events import Stage
 from oomsight.live.merge import Merger
 from oomsight.sinks import store as store_module
+from oomsight.sinks.even_clock import EVEN_SECONDS
 from oomsight.sinks.live_event import event_dict
 from oomsight.sinks.store import Batch, Reader, Store, StoreBusy, StoreError, default_path, fingerprint
 from oomsight.sinks.store_schema import COLUMNS, MIGRATIONS
@@ -219,7 +220,9 @@ def test_open_where_nothing_can_be_written_raises_one_line(tmp_path) -> None:
 
 
 def test_prune_removes_by_age_with_their_kills(path) -> None:
-    store = _store(path)
+    now = [NOW_US / 1e6 - EVEN_SECONDS]
+    store = Store(path, clock=lambda: now[0], steady=lambda: now[0])
+    now[0] += EVEN_SECONDS
     old, new = events(7, 8)[1]
     store.write(batch(old, wall_us=NOW_US - 11 * 86400 * 10**6))
     store.write(batch(new, wall_us=NOW_US))
@@ -228,6 +231,20 @@ def test_prune_removes_by_age_with_their_kills(path) -> None:
     assert store.prune() == 1
     assert [r.pid for r in _rows(path)] == [8]
     assert store.kills(BOOT) == 1
+    store.close()
+
+
+def test_prune_by_a_clock_that_jumped_removes_nothing(path) -> None:
+    now, steady = [NOW_US / 1e6], [0.0]
+    store = Store(path, clock=lambda: now[0], steady=lambda: steady[0], max_age_days=10)
+    store.write(batch(*events(7, 8)[1], wall_us=NOW_US))
+    for jump in (10 * 365 * 86400, 0):  # set wrong at boot, and put right by NTP
+        now[0] += jump + 1
+        steady[0] += 1
+        assert store.prune() == 0
+    now[0], steady[0] = NOW_US / 1e6 + EVEN_SECONDS, steady[0] + EVEN_SECONDS
+    assert store.prune() == 0
+    assert len(_rows(path)) == 2
     store.close()
 
 

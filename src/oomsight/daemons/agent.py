@@ -70,6 +70,7 @@ class Agent:
     _saved_at: float = field(init=False, default=0.0)
     _news: bool = field(init=False, default=False)
     _settled: bool = field(init=False, default=False)
+    _trouble: str = field(init=False, default="ok")  #: or why the store could not be opened at the start
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises :class:`StoreBusy` when another agent writes the same store."""
@@ -82,7 +83,7 @@ class Agent:
             self.detector.known_kills = store.kills(self.detector.boot_id)
             self.detector.check.unseen = store.unseen(self.detector.boot_id)
         if self.config["store.enabled"]:
-            self.writer = StoreWriter(self._open_store, self.say, store, refine=self.refine)
+            self.writer = StoreWriter(self._open_store, self.say, store, refine=self.refine, state=self._trouble)
         read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         before = self._handle_signals(write_end)
         try:
@@ -205,6 +206,7 @@ class Agent:
             raise
         except StoreError as error:
             self.say(f"store: {error}; events are kept in memory until it can be written")
+            self._trouble = str(error)
             return None
         for remark in store.remarks:
             self.say(remark)

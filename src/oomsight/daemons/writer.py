@@ -30,13 +30,14 @@ class StoreWriter:
 
     def __init__(
         self, open_store: Callable[[], Store], say: Callable[[str], None], store: Store | None = None, *,
-        refine: Callable[[dict[str, Any]], None] | None = None,
+        refine: Callable[[dict[str, Any]], None] | None = None, state: str = "ok",
     ) -> None:  # fmt: skip
         """
-        *store* is one already open; else *open_store* is tried until it works. *refine* may complete a document before
+        *store* is one already open; else *open_store* is tried until it works; *state* says what was wrong with it so
+        far. *refine* may complete a document before
         it is written (names that had to be asked for).
         """
-        self.state = "ok"
+        self.state = state
         self.dropped = 0
         self._open_store = open_store
         self._store = store

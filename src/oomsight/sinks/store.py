@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._lazy import lazy
 from oomsight.sinks.attribution import name_of
+from oomsight.sinks.even_clock import EvenClock, boot_seconds
 from oomsight.sinks.store_path import FILE_NAME, default_path
 from oomsight.sinks.store_schema import APPLICATION_ID, COLUMNS, MIGRATIONS, UPSERT
 
@@ -89,7 +90,7 @@ class Store:
 
     def __init__(
         self, path: str, *, max_age_days: float | None = None, max_bytes: int | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, steady: Callable[[], float] = boot_seconds,
     ) -> None:  # fmt: skip
         """Open or create *path*. Raises :class:`StoreError` (:class:`StoreBusy` where another agent writes it)."""
         self.path = path
@@ -98,6 +99,7 @@ class Store:
         self.remarks: list[str] = []
         self._batches = 0
         self._clock = clock
+        self._even = EvenClock(clock, steady)
         try:
             os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o750, exist_ok=True)
             self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -161,7 +163,7 @@ class Store:
         """Remove what is too old, then the oldest until the file is small enough. Return how many incidents went."""
         gone = 0
         try:
-            if self.max_age_days is not None:
+            if self.max_age_days is not None and self._even.even():  # a clock set wrong must not empty the store
                 oldest = self._clock() - self.max_age_days * 86400
                 gone += self._delete("wall_us < ?", (int(oldest * 1e6),))
             # Their report was overwritten before it could be read to its end: they stay as they are.
