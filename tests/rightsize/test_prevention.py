@@ -35,7 +35,7 @@ def played(name: str):
 
 
 BY_NAME = {cure.title: cure.rule for cure in CURES}
-LIMIT, SWAP, NOISY, ADJ, ALLOCATING, HUGE, TMPFS = (cure.rule for cure in CURES)
+LIMIT, SWAP, NOISY, ADJ, ALLOCATING, HUGE, TMPFS, PANIC, TASKS, GROUP = (cure.rule for cure in CURES)
 
 
 def test_every_cure_is_a_rule_of_the_audit() -> None:
@@ -53,6 +53,12 @@ def test_every_cure_is_a_rule_of_the_audit() -> None:
         ("7.3.4-kill_allocating", NOISY, "other_victim"),
         ("6.18.15-hugetlb_reserved", HUGE, "prevented"),
         ("6.12.107-tmpfs_fill", TMPFS, "prevented"),
+        ("7.3.4-panic_on_oom1", PANIC, "other_victim"),
+        ("6.18.15-panic_on_oom2", PANIC, "other_victim"),
+        ("7.3.4-forkbomb_memcg", TASKS, "prevented"),  # refused forks need no memory
+        ("7.3.4-forkbomb_memcg", LIMIT, "delayed"),  # a bomb never has enough
+        ("6.1.192-memcg_group", GROUP, "other_victim"),
+        ("6.18.15-global_oomgroup", GROUP, "other_victim"),
     ],
 )
 def test_a_rule_changes_what_the_kernels_rules_say(name, rule, outcome) -> None:
@@ -63,6 +69,7 @@ def test_a_rule_changes_what_the_kernels_rules_say(name, rule, outcome) -> None:
 @pytest.mark.parametrize(
     ("name", "rule"),
     [("6.18.15-movable_zone", SWAP), ("7.3.4-global_swap_disk", SWAP), ("6.12.107-memcg_max", SWAP),
+     ("7.3.4-global_noswap", PANIC), ("7.3.4-global_noswap", TASKS), ("7.3.4-global_noswap", GROUP),
      ("7.3.4-global_noswap", HUGE), ("7.3.4-global_noswap", TMPFS)],
 )  # fmt: skip
 def test_a_rule_that_does_not_apply_is_silent(name, rule) -> None:

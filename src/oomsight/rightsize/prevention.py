@@ -38,6 +38,8 @@ class Trial(NamedTuple):
     changes: Changes
     frees_pages: int = 0  #: given back to the machine besides, before anybody is asked to die
     command: str | None = None  #: what sets it
+    bounds_growth: bool = False  #: what grew could not have gone on growing with it
+    instead_of: str | None = None  #: what happened was no kill: who lives instead of a process, in words
 
 
 class Cure(NamedTuple):
@@ -75,20 +77,21 @@ def _judged(incident: Incident, cure: Cure, trial: Trial) -> Prevention:
     if trial.frees_pages:
         enough = trial.frees_pages >= trial.moment.need_pages
         words = f"{size_words(trial.frees_pages * page)} more would have been free"
-        if enough and _grows(incident):
-            words += "; but it grew, so the kill would have come later"
-        outcome: Outcome = ("delayed" if _grows(incident) else "prevented") if enough else "no_difference"
+        grows = _grows(incident) and not trial.bounds_growth
+        if enough and not trial.bounds_growth:
+            words += _caveat(incident)
+        outcome: Outcome = ("delayed" if grows else "prevented") if enough else "no_difference"
         return Prevention(cure.rule, cure.title, trial.setting, outcome, words, trial.command)
     result = what_if(trial.moment, trial.changes, more=0)
-    outcome, words = _outcome(incident, result)
+    outcome, words = _outcome(incident, result, trial.instead_of)
     return Prevention(cure.rule, cure.title, trial.setting, outcome, words, trial.command)
 
 
-def _outcome(incident: Incident, result: WhatIf) -> tuple[Outcome, str]:
+def _outcome(incident: Incident, result: WhatIf, instead_of: str | None) -> tuple[Outcome, str]:
     if result.avoided is not None:
         if _grows(incident):
-            return "delayed", f"not then: {result.avoided}; but it grew, so the kill would have come later"
-        return "prevented", f"nobody would have died then: {result.avoided}"
+            return "delayed", f"not then: {result.avoided}{_caveat(incident)}"
+        return "prevented", f"nobody would have died then: {result.avoided}{_caveat(incident)}"
     died = {task.pid: task.comm for task in result.moment.tasks if task.pid in result.moment.died}
     if not result.after:
         immune = result.changed.tasks[0] if len(result.changed.tasks) == 1 else None
@@ -96,10 +99,16 @@ def _outcome(incident: Incident, result: WhatIf) -> tuple[Outcome, str]:
         words = f"{who} cannot be killed: inside the limit it would be refused memory, alone; the others live"
         return "prevented", words
     first = result.after[0]
+    others = [name for pid, name in died.items() if pid not in {death.pid for death in result.after}]
+    if first.pid in died and others:
+        count = "the other one lives" if len(others) == 1 else f"the other {len(others)} live"
+        return "other_victim", f"only {mark(first.name)} (pid {first.pid}) would have died; {count}"
     if first.pid in died:
         inside = ", but at its own limit: the host would not have run out" if first.cgroup == OWN_LIMIT else ""
         return "no_difference", f"{mark(first.name)} (pid {first.pid}) would have died all the same{inside}"
-    spared = " and ".join(f"{mark(comm)} (pid {pid})" for pid, comm in list(died.items())[:2]) or "the victim"
+    spared = " and ".join(f"{mark(comm)} (pid {pid})" for pid, comm in list(died.items())[:2]) or instead_of or (
+        "the host" if incident.report.panic else "everybody else"
+    )  # fmt: skip
     frees = size_words(first.freed_pages * result.moment.page_size)
     where = "inside its own limit" if first.cgroup == OWN_LIMIT else "instead"
     name = f"{mark(first.name)} (pid {first.pid}, frees {frees})"
@@ -108,10 +117,23 @@ def _outcome(incident: Incident, result: WhatIf) -> tuple[Outcome, str]:
 
 def _grows(incident: Incident) -> bool:
     """Whether growth is more than a question: recorded history or repeated reports say so, or it is a bomb."""
-    return any(c.code in _GROWING and c.confidence is not Confidence.POSSIBLE for c in incident.causes)
+    codes = {c.code for c in incident.causes if c.confidence is not Confidence.POSSIBLE}
+    return "leak_suspected" in codes or _bomb(incident)
 
 
-_GROWING: Final = frozenset({"leak_suspected", "thread_or_fork_bomb"})
+def _bomb(incident: Incident) -> bool:
+    """Whether it looks like one at all: it never has enough."""
+    return any(cause.code == "thread_or_fork_bomb" for cause in incident.causes)
+
+
+def _caveat(incident: Incident) -> str:
+    """What one moment cannot know."""
+    if _grows(incident):
+        return "; but it grew, so the kill would have come later"
+    possible = any(cause.code == "leak_suspected" for cause in incident.causes)
+    return "; if it leaks, which one report cannot tell, only later" if possible else ""
+
+
 _SWAP_IS_NO_CURE: Final = frozenset({"low_zone_exhausted", "fragmentation", "kernel_slab", "unaccounted_kernel_memory"})
 """Causes whose memory cannot be swapped out, or whose request swapping does not serve."""
 
@@ -219,6 +241,39 @@ def _tmpfs(incident: Incident, moment: Moment) -> Iterator[Trial]:
         )  # fmt: skip
 
 
+def _no_panic(incident: Incident, moment: Moment) -> Iterator[Trial]:
+    if incident.report.panic and any(cause.code == "panic_on_oom" for cause in incident.causes):
+        yield Trial("vm.panic_on_oom = 0", moment, Changes(), command="sysctl -w vm.panic_on_oom=0",
+                    instead_of="the host")  # fmt: skip
+
+
+def _fewer_tasks(incident: Incident, moment: Moment) -> Iterator[Trial]:
+    """A limit of tasks that leaves a third of the memory free: what is refused is fork(), not memory."""
+    if not _bomb(incident):
+        return
+    names: dict[str, int] = {}
+    for task in moment.tasks:
+        names[task.comm] = names.get(task.comm, 0) + 1
+    name, count = max(names.items(), key=lambda row: row[1])
+    keep = max(count * 2 // 3, 1)
+    pages = sum({task.space: held_pages(task) for task in moment.tasks if task.comm == name}.values())
+    if incident.report.memcg is not None and incident.report.memcg.memory is not None:
+        # Forked processes share pages: together they hold no more than is charged.
+        pages = min(pages, incident.report.memcg.memory.usage_kib * 1024 // moment.page_size)
+    if count > 2 and pages:
+        yield Trial(
+            f"TasksMax={keep} where {count} of {mark(name)} ran", moment, Changes(),
+            frees_pages=pages * (count - keep) // count,
+            command=f"systemctl set-property user-.slice TasksMax={keep}, or TasksMax= in its unit", bounds_growth=True,
+        )  # fmt: skip
+
+
+def _one_at_a_time(incident: Incident, moment: Moment) -> Iterator[Trial]:
+    if incident.report.group_memcg is not None and len(moment.died) > 1:
+        yield Trial("memory.oom.group = 0", replace(moment, oom_group=frozenset()), Changes(),
+                    command="singleProcessOOMKill: true for the kubelet, OOMPolicy=continue in a unit")  # fmt: skip
+
+
 def _plain(name: str) -> bool:
     return all(char.isalnum() or char in "@._:-" for char in name)
 
@@ -231,5 +286,8 @@ CURES: Final[tuple[Cure, ...]] = (
     Cure("OS110", "the kernel chooses the victim, not chance", _no_allocating_task),
     Cure("OS113", "no unused huge pages are set aside", _huge_pages),
     Cure("OS115", "tmpfs cannot fill the memory", _tmpfs),
+    Cure("OS109", "an OOM ends a process, not the host", _no_panic),
+    Cure("OS117", "the number of tasks is bounded", _fewer_tasks),
+    Cure("OS413", "one process is killed, not all of its cgroup", _one_at_a_time),
 )
 """Every rule that a moment can be asked about."""
