@@ -289,6 +289,17 @@ def test_leaping_finds_the_same_as_looking_at_every_step(seed) -> None:
     assert (leap.ended_by, leap.end_seconds) == (steps.ended_by, steps.end_seconds)
 
 
+@pytest.mark.parametrize("seed", range(40, 52))
+def test_leaping_over_what_a_guard_by_pressure_may_skip_finds_the_same(seed) -> None:
+    rows = [row for row in random_file(random.Random(seed)).split("[guard]")[0].split("\n")
+            if not row.startswith(("low", "min", "swap_max"))]  # fmt: skip
+    guard = f'[guard]\nkind = "pressure"\npressure = {(1, 5, 20, 40)[seed % 4]}\n'
+    one, problems = read_scenario("\n".join([*rows, guard]))
+    assert problems == []
+    leap, steps = simulate(one), simulate(one, leap=False)
+    assert (leap.kills, leap.events) == (steps.kills, steps.events)
+
+
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_no_sample_holds_more_than_there_is(seed) -> None:
     one, _ = read_scenario(random_file(random.Random(seed)))
@@ -331,9 +342,10 @@ def test_a_day_of_200_processes_takes_few_looks() -> None:
     kinds = ("leak rate=100KiB/min", "heap heap_max=200MiB garbage=700KiB runtime=node", "constant size=100MiB",
              "traffic peak_connections=200 spike_at=300 every=20min")  # fmt: skip
     rows = [f"p p{i} {kinds[i % 4]} cgroup=/c{i % 10} start={i}" for i in range(200)]
-    one = scenario(*rows, *(f"c /c{i} max=8GiB" for i in range(10)), ram="64GiB", duration="1d")
-    run = simulate(one)
-    assert run.kills == []
-    assert one.steps == 86400
-    # Far fewer looks than 86,400 steps times 200 processes: the bound that keeps it fast.
-    assert run.steps_looked_at < 100_000
+    for guard in ((), ('[guard]\nkind = "pressure"\npressure = 40',)):
+        one = scenario(*rows, *(f"c /c{i} max=8GiB" for i in range(10)), *guard, ram="64GiB", duration="1d")
+        run = simulate(one)
+        assert run.kills == []
+        assert one.steps == 86400
+        # Far fewer looks than 86,400 steps times 200 processes: the bound that keeps it fast.
+        assert run.steps_looked_at < 60_000

@@ -8,6 +8,8 @@ as there are none. Everything else goes through :mod:`oomsight.cli.main`.
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 from oomsight.sources.procread import Reading
@@ -39,7 +41,15 @@ def run(args: list[str]) -> int:
 
 def main() -> None:
     """Run the program."""
-    sys.exit(run(sys.argv[1:]))
+    args = sys.argv[1:]
+    if args != ["score"]:
+        sys.exit(run(args))
+    gc.disable()  # it ends before there is anything worth collecting
+    status = run(args)
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(status)  # what was said is out; taking the interpreter apart would be a tenth of the time
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ class _Engine:
         whole = self.guard is None or self.guard.cgroup.index == 0
         #: what is looked at between acts; choices are made from the whole balance
         self.look = self.machine.outline if self.machine.plain and whole else self.machine.balance
+        #: a guard by pressure is content until so much has been stirred; ``None`` = calm by need says it all
+        self.content: int | None = None
+        if self.guard and self.guard.kind == "pressure" and self.look == self.machine.outline:
+            self.machine.watched, self.content = True, -1
         self.processes: dict[int, Process] = {}  # in fork order
         self.pids = count(FIRST_PID)
         self.sequence = count()
@@ -120,14 +124,17 @@ class _Engine:
     def _harden(self, step: int) -> None:
         """Fix up to which need nothing can happen, now that alerts and guard are known."""
         self.machine.reset_soft(self.scenario.alert["at"], self.alerted)
-        if self.guard:
+        if self.guard and self.content is None:
             self.guard.cgroup.soft = min(self.guard.cgroup.soft, self.guard.soft(self.machine.swap))
         for cgroup in self.machine.cgroups:
             cgroup.recompute_calm(step)
 
     def _calm(self, step: int) -> bool:
         """Whether nothing can need attention up to *step*, by need alone; False = look closely."""
-        return all(step < cgroup.calm_until for cgroup in self.machine.cgroups)
+        machine = self.machine
+        if self.content is not None and machine.stirred(step) >= self.content:
+            return False
+        return all(step < cgroup.calm_until for cgroup in machine.cgroups)
 
     def _first_news(self, calm: int, news: int) -> int:
         """The first step with news between a step without and one with."""
@@ -305,7 +312,11 @@ class _Engine:
         assert guard is not None
         if not guard.wants(state, self.machine):
             self.guard_due = None
+            if self.content is not None:
+                self.content = self.machine.stirred(step) + guard.slack(state)
             return True
+        if self.content is not None:
+            self.content = -1
         if self.guard_due is None:
             self.guard_due = guard.due(step)
         if self.guard_due > step:
@@ -449,7 +460,7 @@ class _Engine:
         scene = Scene(total_pages=total.pages, page_size=page_size, release=self.release)
         choice = select(candidates(inside, held, page_size), self.rule, scene)
         if choice.chosen is None:
-            self.guard = None
+            self.guard = self.content = None
             self._tell(step, "stuck", "guard", "the guard finds nobody it may kill and gives up")
             return
         rows = table(inside, held, choice, self._thousandth(total.pages))

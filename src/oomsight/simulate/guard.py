@@ -63,6 +63,13 @@ class Guard:
             swap_free * 100 < machine.swap * self.swap_free_pct or not machine.swap
         )
 
+    def slack(self, state: Balance) -> int:
+        """Bytes of demand that must come or go before a guard by pressure that is content with *state* is not."""
+        index = self.cgroup.index
+        demand = state.demand[index]
+        away = state.dropped[index] + state.swapped[index]
+        return (self.pressure_pct * (demand.need + demand.cache) - 100 * away) // 100
+
     def due(self, step: int) -> int:
         """The first look at or after *step*, plus what it waits."""
         return -(-step // self.interval) * self.interval + self.hold

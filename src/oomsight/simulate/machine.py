@@ -129,6 +129,8 @@ class Machine:
         self.commit_limit = limit if self.overcommit == 2 else UNLIMITED
         self.kernel_bytes: int = self.ram * 3 // 100 if values["kernel"] is None else values["kernel"]
         self.free_floor = min_free_bytes(self.ram)
+        self.watched = False  #: whether :meth:`stirred` is asked for
+        self._stirred, self._stir_rate, self._stirred_at = 0, 0, 0
         self.cgroups: list[Cgroup] = []
         self.by_path: dict[str, Cgroup] = {}
         settings = {row["path"]: row for row in cgroups}
@@ -168,9 +170,9 @@ class Machine:
 
     def change(self, cgroup: Cgroup, bend: Bend) -> None:
         """Bend the demand of a process or file of *cgroup*, and with it that of everything above."""
-        step = bend.step
-        change = [n - w for n, w in zip(bend.now, bend.was, strict=True)]
-        slope = [n - w for n, w in zip(bend.growth, bend.was_growth, strict=True)]
+        (w0, w1, w2, w3), (v0, v1, v2, v3), (n0, n1, n2, n3), (g0, g1, g2, g3), step = bend
+        change = (n0 - w0, n1 - w1, n2 - w2, n3 - w3)
+        slope = (g0 - v0, g1 - v1, g2 - v2, g3 - v3)
         for above in cgroup.above:
             a, b = above.a, above.b
             for kind in (0, 1, 2, 3):
@@ -180,6 +182,17 @@ class Machine:
                 elif change[kind]:
                     a[kind] += change[kind]
             above.recompute_calm(step)
+        if self.watched:
+            self._stirred += self._stir_rate * (step - self._stirred_at) + sum(map(abs, change))
+            self._stirred_at = step
+            self._stir_rate += abs(g0) + abs(g1) + abs(g2) + abs(g3) - abs(v0) - abs(v1) - abs(v2) - abs(v3)
+
+    def stirred(self, step: int) -> int:
+        """
+        Bytes of demand that have come or gone up to *step*, of every kind and process, none set off against another.
+        What is dropped and swapped out can have changed by no more than this.
+        """
+        return self._stirred + self._stir_rate * (step - self._stirred_at)
 
     # -- state --------------------------------------------------------------------------------------------------------
 

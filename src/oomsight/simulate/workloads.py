@@ -57,19 +57,28 @@ def _memory(anon: float, threads: int = 1, shmem: float = 0, kernel: float = 0, 
 
 def _line(at: Callable[[float], Memory], first: int, last: int) -> Iterator[Piece]:
     """Straight pieces from step *first* to *last* along ``at``, which is linear in between."""
-    whole = _growth(at(first), at(last), last - first)
-    longest = LONGEST_PIECE if whole is None else last - first
+    if first >= last:
+        return
+    start, end = at(first), at(last)
+    whole = _growth(start, end, last - first)
+    if whole is not None:
+        yield Piece(last - first, start, whole)
+        return
     while first < last:
-        steps = min(last - first, longest)
-        start, end = at(first), at(first + steps)
-        yield Piece(steps, start, Memory(*((b - a) // steps for a, b in zip(start, end, strict=True))))
+        steps = min(last - first, LONGEST_PIECE)
+        end = at(first + steps)
+        yield Piece(steps, start, Memory(*[(b - a) // steps for a, b in zip(start, end, strict=True)]))
+        start = end
         first += steps
 
 
 def _growth(start: Memory, end: Memory, steps: int) -> Memory | None:
     """Bytes for each step, ``None`` where that is not a whole number."""
-    parts = [divmod(b - a, steps) for a, b in zip(start, end, strict=True)] if steps > 0 else [(0, 1)]
-    return None if any(rest for _, rest in parts) else Memory(*(share for share, _ in parts))
+    whole = [b - a for a, b in zip(start, end, strict=True)]
+    for part in whole:
+        if part % steps:
+            return None
+    return Memory(*[part // steps for part in whole])
 
 
 def _constant(values: Values, _step: float) -> Iterator[Piece]:
