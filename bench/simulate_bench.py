@@ -3,10 +3,9 @@ How long a simulated day takes at steps of one second: 200 processes in ten cgro
 
     python bench/simulate_bench.py [--rounds 5]
 
-Leaks, Node heaps whose garbage makes a saw of seconds, constant sizes and spikes of traffic, 50 of each. Three variants:
-no guard; a guard that looks at memory available; a guard that looks at pressure, while every cgroup is so full of page
-cache that there is some all day (the dearest: nothing is calm). CPU seconds, the best round of each. The exit status is 1
-if one of them takes more than 2 seconds.
+Leaks, Node heaps whose garbage makes a saw of seconds, constant sizes and spikes of traffic, 50 of each. Three
+variants: no guard; a guard that looks at memory available; a guard that looks at pressure, on a machine that drops page
+cache all day. CPU seconds, the best round of each. The exit status is 1 if one of them takes more than 2 seconds.
 """
 
 from __future__ import annotations
@@ -41,7 +40,8 @@ def text_of(guard: str) -> str:
         for number in range(200)
     ]
     parts += [
-        f'[[process]]\nname = "cache{number}"\ncgroup = "/c{number}"\nkind = "cache"\nfiles = "2GiB"\nrate = "50MiB/s"\n'
+        f'[[process]]\nname = "cache{number}"\ncgroup = "/c{number}"\nkind = "cache"\nfiles = "2GiB"\n'
+        'rate = "50MiB/s"\n'
         for number in range(10)
     ]
     return "\n".join(parts)
