@@ -29,6 +29,8 @@ LEAKY = (
     "leak_restart",
     "leak_batch",
 )
+HARD = ("cache", "cache_skewed", "warm_up", "step", "pool",
+        "leak_from_start", "leak_batch", "leak_daily", "leak_sawtooth")  # fmt: skip
 PYTHON_ONLY = {"workers": False, "leak_workers": True}
 JAVA_ONLY = {"leak_native": True}
 
@@ -79,6 +81,13 @@ def runs() -> list[Run]:
         found += [draw(family, "java", seed, True) for family in ("leak", "leak_sawtooth")]
         found += [
             draw(family, "node", seed, family.startswith("leak")) for family in ("sawtooth", "cache", "leak_daily")
+        ]
+    # More of what is told apart with most trouble, to learn from: even seeds are the training split.
+    for seed in (6, 8, 10):
+        found += [
+            draw(family, program, seed, family.startswith("leak"))
+            for family in HARD
+            for program in ("python", "node", "java")
         ]
     return found
 

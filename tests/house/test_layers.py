@@ -32,6 +32,7 @@ PURE = {
     "metrics": {"alarms", "diagnose", "naming", "proc", "report", "score"},
     "why": {"attribute", "diagnose", "kernel", "naming", "report"},
     "trend": {"kernel", "naming", "proc"},
+    "foresight": {"kernel", "naming", "trend"},
     "record": {"naming", "proc"},
     "policy": {"kernel", "naming", "proc", "score"},
     "audit": {"kernel", "naming", "proc", "score"},

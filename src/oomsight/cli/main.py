@@ -44,6 +44,8 @@ COMMANDS: Final[tuple[Row, ...]] = (
     Row("drill", "oomsight.cli.drill", "Does our alerting really see an OOM kill?", "Insight"),
     Row("record", "oomsight.cli.record", "Record memory: the host, every process, every cgroup.", "Foresight"),
     Row("history", "oomsight.cli.history", "What was recorded: who grew, the machine as it was.", "Foresight"),
+    Row("leaks", "oomsight.cli.leaks", "What leaks, how fast, since when, and how sure that is.", "Foresight"),
+    Row("forecast", "oomsight.cli.forecast", "What will be full when, by whom, and what would help.", "Foresight"),
     Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
     Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
     Row("rightsize", "oomsight.cli.rightsize", "Which limit, request and swap each should have.", "Prevention"),
@@ -145,6 +147,8 @@ SCHEMAS: Final = {
     "score": "oomsight.sinks.score_document:score_schema",
     "simulate": "oomsight.sinks.timeline_document:json_schema",
     "status": "oomsight.sinks.status_document:status_schema",
+    "leaks": "oomsight.sinks.foresight_document:leaks_schema",
+    "forecast": "oomsight.sinks.foresight_document:forecast_schema",
     "rightsize": "oomsight.sinks.rightsize:rightsize_schema",
     "why": "oomsight.sinks.why:verdict_schema",
 }

@@ -49,6 +49,7 @@ class Place(NamedTuple):
     sys: str
     cgroup_root: str | None
     store: str | None
+    history: str | None  #: the recorder's directory; ``None`` = this host's
 
 
 @click.command("status", cls=Command, examples=EXAMPLES)
@@ -62,6 +63,8 @@ class Place(NamedTuple):
 @click.option("--count", type=click.IntRange(1), metavar="N", help="With --watch: stop after N times.")
 @click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
               help="Incident store of the agent.  [default: that of `oomsight agent`]")
+@click.option("--history", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
+              help="The recorder's directory, for the forecast.  [default: this host's]")
 @click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
 @click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
 @click.option("--cgroup-root", type=click.Path(file_okay=False), metavar="DIR",
@@ -72,8 +75,8 @@ class Place(NamedTuple):
 @exit_code_option
 def command(  # noqa: PLR0917 - one parameter per option
     output_format: str, limit: int, apart: float, watch: float | None, count: int | None, store: str | None,
-    proc: str | None, sys_: str | None, cgroup_root: str | None, root: str, width: int | None, color: str,
-    exit_code: bool,
+    history: str | None, proc: str | None, sys_: str | None, cgroup_root: str | None, root: str, width: int | None,
+    color: str, exit_code: bool,
 ) -> int:  # fmt: skip
     """
     Show the state of this machine's memory: what is really available, who holds it, who grows, which limits are near,
@@ -86,7 +89,7 @@ def command(  # noqa: PLR0917 - one parameter per option
         raise click.UsageError("--count goes with --watch")
     here = os.path.realpath(root) == "/" and proc is None
     place = Place(root, proc or os.path.join(root, "proc"), sys_ or os.path.join(root, "sys"), cgroup_root,
-                  store or (_default_store() if here else None))  # fmt: skip
+                  store or (_default_store() if here else None), history)  # fmt: skip
     status = None
     for turn, status in enumerate(statuses(place, apart, watch, count)):
         text = _rendered(status, output_format, limit, width, color, compact=watch is not None)
@@ -136,7 +139,16 @@ def _status(place: Place, look: Look, before: Earlier | None) -> Status:
     from oomsight.status.build import build
 
     last, missing = _last(place)
-    return build(look, before, alerts=_alerts(place), last=last, last_missing=missing)
+    alerts = _alerts(place)
+    if place.store is None:
+        return build(look, before, alerts=alerts, last=last, last_missing=missing)
+    from oomsight.pipeline.outlook import outlook
+
+    ahead = outlook(place.history, look.at)
+    return build(
+        look, before, alerts=alerts, last=last, last_missing=missing, forecasts=ahead.forecasts,
+        forecast_missing=ahead.missing, grown=ahead.grown, grown_seconds=ahead.seconds,
+    )  # fmt: skip
 
 
 def _default_store() -> str:

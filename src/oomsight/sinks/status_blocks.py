@@ -115,11 +115,17 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "Swap", _swap_words(status)
     yield "Pressure", _pressure_words(status)
     yield "Growing", _growing_words(status)
+    if status.grown_seconds is not None and status.grown:
+        grown = ", ".join(f"{_grower(one)} +{human_kib(one.grown_kib)}" for one in status.grown[:3])
+        yield "On record", f"{grown} in {span(status.grown_seconds)}"
     yield "Would die", _victim_words(status)
     for forecast in status.forecasts:
         where = "RAM and swap" if forecast.subject == "host" else place_words(forecast.subject)
-        around = f"{span(forecast.low_seconds)} to {span(forecast.high_seconds)}"
-        yield "Forecast", f"{where} full in about {span(forecast.seconds)} (80 %: {around})"
+        high = "no end" if forecast.high_seconds is None else span(forecast.high_seconds)
+        around = f"{span(forecast.low_seconds)} to {high}"
+        pid = f" (pid {forecast.cause_pid})" if forecast.cause_pid is not None else ""
+        cause = f", by {mark(forecast.cause)}{pid}" if forecast.cause is not None else ""
+        yield "Forecast", f"{where} full in about {span(forecast.seconds)} (80 %: {around}){cause}"
     if not status.forecasts and status.forecast_missing:
         yield "Forecast", status.forecast_missing
     yield "OOM kills", _kills_words(status)

@@ -139,7 +139,9 @@ FORECAST: Final = Record(
     field("subject", TEXT, "host, or the path of a cgroup."),
     field("seconds", NUMBER, "From now."),
     field("low_seconds", NUMBER, "Lower end of the 80 % interval."),
-    field("high_seconds", NUMBER, "Upper end of the 80 % interval."),
+    field("high_seconds", optional(NUMBER), "Upper end of the 80 % interval; null = perhaps never."),
+    field("cause", optional(TEXT), "Name of who grows most in it."),
+    field("cause_pid", optional(INT), "Its pid; null = several processes."),
     field("method", TEXT, "How it was found."),
 )  # fmt: skip
 ALERT: Final = Record(
@@ -202,6 +204,8 @@ STATUS: Final = Record(
     field("seconds", optional(NUMBER), "Between the two looks that growth comes from; null = one look."),
     field("counter_error_kib", INT, "Growth below it cannot be seen: the kernel's counters lag so much."),
     field("growers", array(GROWER.type), "Who has grown, the fastest first."),
+    field("grown_seconds", optional(NUMBER), "Over which time of the record; null = none is kept."),
+    field("grown", array(GROWER.type), "Who has grown on record, the most first."),
     field("holders", array(HOLDER.type), "Who holds how much, the biggest first."),
     field("cgroups_limited", INT, "Cgroups with a limit.", lambda s: s.limited_all),
     field("limited", array(LIMITED.type), "The fullest of them that have processes."),

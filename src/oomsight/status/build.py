@@ -38,7 +38,7 @@ def earlier(look: Look) -> Earlier:
 def build(
     look: Look, before: Earlier | None, *, limits: Limits | None = None, alerts: Sequence[Alert] | None = None,
     last: Last | None = None, last_missing: str | None = None, forecasts: Sequence[Forecast] = (),
-    forecast_missing: str | None = None,
+    forecast_missing: str | None = None, grown: Sequence[Grower] = (), grown_seconds: float | None = None,
 ) -> Status:  # fmt: skip
     """*alerts*: those a running agent holds; ``None`` = none runs, then what this look shows by itself."""
     snapshot, memory = look.snapshot, look.memory
@@ -65,8 +65,9 @@ def build(
         dirty_kib=memory.fields.get("Dirty"), holders=_holders(user, found), growers=found, seconds=seconds,
         counter_error_kib=error_kib, available_kib_per_second=rate,
         limited=tuple(_limited(look, ordered[:RANKED_CGROUPS], before, seconds)), limited_all=len(ordered),
-        ranking=rank_host(snapshot, rules), forecasts=forecasts, forecast_missing=forecast_missing, alerts=tuple(held),
-        watched=alerts is not None, hurts=tuple(hurts(_facts(look))), last=last, last_missing=last_missing,
+        ranking=rank_host(snapshot, rules), forecasts=forecasts, forecast_missing=forecast_missing, grown=grown,
+        grown_seconds=grown_seconds, alerts=tuple(held), watched=alerts is not None, hurts=tuple(hurts(_facts(look))),
+        last=last, last_missing=last_missing,
         unseen=look.unseen,
     )  # fmt: skip
 

@@ -72,7 +72,9 @@ class Forecast(NamedTuple):
     subject: str  #: ``host`` or the path of a cgroup
     seconds: float
     low_seconds: float
-    high_seconds: float
+    high_seconds: float | None  #: ``None`` = perhaps never
+    cause: str | None  #: name of who grows most in it
+    cause_pid: int | None
     method: str
 
 
@@ -114,6 +116,8 @@ class Status:
     ranking: Ranking
     forecasts: Sequence[Forecast] = ()
     forecast_missing: str | None = None  #: why there is none
+    grown: Sequence[Grower] = ()  #: on record, the most first
+    grown_seconds: float | None = None  #: over which time; ``None`` = nothing is on record
     alerts: Sequence[Alert] = ()
     watched: bool = False  #: the alerts are those of a running agent
     hurts: Sequence[Hurt] = ()

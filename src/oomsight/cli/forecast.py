@@ -1,0 +1,146 @@
+"""``oomsight forecast``: what will be full, when, by whose doing, and what would buy time."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name
+from oomsight.cli.options import (
+    Command,
+    answer,
+    color_option,
+    exit_code_option,
+    format_option,
+    renderer,
+    stdout_surface,
+    width_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.cli.foresee import Place
+    from oomsight.foresight.model import Outlook, Subject, Task
+    from oomsight.sinks.curve_svg import Curve
+
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+EXAMPLES: Final = (
+    ("oomsight forecast", "the host and every limited cgroup: when it is full, who does it, what would help"),
+    ("oomsight forecast nginx", "only what has this in its path"),
+    ("oomsight forecast --backtest", "how good such forecasts have been on this record"),
+    ("oomsight forecast --until '14:00'", "what it would have said then"),
+    ("oomsight forecast --file usage.csv --limit 2GiB", "a curve from elsewhere: columns time and value (bytes)"),
+    ("oomsight forecast --format json | jq .outlooks[0].time_left.at", "for programs"),
+)
+
+
+@click.command("forecast", cls=Command, examples=EXAMPLES)
+@click.argument("who", required=False)
+@click.option("--file", "files", type=str, multiple=True, metavar="FILE",
+              help="Curves in a file (CSV, or JSON of `oomsight history`; - = standard input) instead of the record.")
+@click.option("--backtest", "test", is_flag=True, help="How good forecasts would have been on this record.")
+@period_options
+@format_option("text", "json", "markdown")
+@width_option
+@color_option
+@exit_code_option
+def command(
+    *, who: str | None, files: tuple[str, ...], test: bool, since: str, until: str, limit_text: str | None,
+    store: str | None, plot: str | None, output_format: str, width: int | None, color: str, exit_code: bool,
+) -> int:  # fmt: skip
+    """
+    Say when the host and each limited cgroup will be full, with an 80 % interval, from what `oomsight record` has
+    recorded: who causes it, who would be killed, and how much time more swap, a higher limit or a restart would buy.
+
+    WHO is the host, or part of a cgroup path. With --exit-code: status 3 if something is filling up.
+    """
+    place = place_of(files, store, since, until, limit_text)
+    subjects = _subjects(place, who, limit_of(limit_text))
+    tests = None
+    if test:
+        from oomsight.trend.backtest import backtest
+
+        tests = [(subject, backtest(subject.need, subject.limit_bytes)) for subject in subjects]
+    outlooks = [] if test and output_format != "json" else _outlooks(place, subjects)
+    filling = sorted((one for one in outlooks if one.left is not None), key=_seconds)
+    quiet = [one for one in outlooks if one.left is None]
+    if output_format == "json":
+        import json
+
+        from oomsight.sinks.foresight_document import forecast_dict
+
+        document = forecast_dict(place.name, place.since, place.until, [*filling, *quiet], tests)
+        answer(json.dumps(document, indent=2) + "\n")
+    else:
+        from oomsight.sinks.foresight_words import backtest_blocks, forecast_blocks
+
+        surface = stdout_surface(width, color)
+        blocks = (
+            backtest_blocks(tests)
+            if tests is not None
+            else forecast_blocks(filling, quiet, place.until, surface.width, unicode=surface.unicode)
+        )
+        answer(renderer(output_format, width, color)(blocks))
+    if plot is not None:
+        draw(plot, [_curve(one) for one in filling or quiet[:6]])
+    return Exit.FOUND if exit_code and filling else Exit.OK
+
+
+def _seconds(one: Outlook) -> float:
+    return one.left.seconds if one.left is not None else float("inf")
+
+
+def _subjects(place: Place, who: str | None, limit: float | None) -> list[Subject]:
+    if place.history is None:
+        found = [one for one in place.subjects if one.limit_bytes is not None]
+        if place.subjects and not found:
+            raise CommandError(f"{place.name}: no limit is known", Exit.USAGE, "--limit 512MiB")
+    else:
+        from dataclasses import replace
+
+        from oomsight.pipeline.foresight import cgroups, host
+
+        machine = host(place.history, place.since, place.until)
+        found = [machine] if machine is not None else []
+        every = cgroups(place.history, place.since, place.until, limited=limit is None)
+        found += [replace(one, limit_bytes=one.limit_bytes or limit) for one in every]
+    if who is None:
+        return found
+    wanted = [one for one in found if who in {one.kind, one.name} or (one.cgroup is not None and who in one.cgroup)]
+    if not wanted:
+        raise CommandError(f"nothing with a limit on record is called '{who}'", Exit.INPUT,
+                           "oomsight forecast shows all, --limit SIZE gives one")  # fmt: skip
+    return wanted
+
+
+def _outlooks(place: Place, subjects: Sequence[Subject]) -> list[Outlook]:
+    from oomsight.foresight.outlook import outlook
+    from oomsight.trend.windows import soonest
+
+    found = []
+    tasks: list[Task] = []
+    for subject in subjects:
+        left = soonest(subject.need, subject.limit_bytes, place.until)
+        causes = []
+        if left is not None and place.history is not None:
+            from oomsight.pipeline import foresight
+
+            causes = foresight.causes(place.history, subject.cgroup, left.growth.since, left.growth.until)[:5]
+            tasks = tasks or foresight.tasks(place.history, place.until)
+        found.append(outlook(subject, place.until, left, causes, tasks, PAGE))
+    return found
+
+
+def _curve(one: Outlook) -> Curve:
+    from oomsight.naming.marked import unmark
+    from oomsight.sinks.curve_svg import Curve
+    from oomsight.sinks.foresight_words import interval_words, source_words
+
+    words = "not filling" if one.left is None else f"full {interval_words(one.left)}"
+    if one.causes:
+        words += f", by {unmark(source_words(one.causes[0]))}"
+    return Curve(plain_name(one.subject), words, one.subject.need, one.subject.limit_bytes, one.finding, one.left)

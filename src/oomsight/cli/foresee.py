@@ -1,0 +1,146 @@
+"""What ``leaks`` and ``forecast`` share: where curves come from, the period, the picture."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.options import remark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from oomsight.foresight.model import Subject
+    from oomsight.sinks.curve_svg import Curve
+    from oomsight.sources.history import History
+
+DAYS: Final = 14  #: of the record that are looked at
+SINCE: Final = f"-{DAYS}d"
+
+
+class Place(NamedTuple):
+    """Where curves come from."""
+
+    history: History | None
+    subjects: Sequence[Subject]  #: of files
+    name: str
+    since: float
+    until: float
+
+
+def period_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--since``, ``--until``, ``--limit``, ``--store``, ``--plot``."""
+    for option in (
+        click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE",
+                     help="Also draw the curves: FILE.svg, or FILE.png."),
+        click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
+                     help="The recorder's directory.  [default: this host's]"),
+        click.option("--limit", "limit_text", metavar="SIZE", help="Limit of what brings none, such as 512MiB."),
+        click.option("--until", metavar="WHEN", default="now", show_default=True,
+                     help="Judge at that moment, with nothing of what came later."),
+        click.option("--since", metavar="WHEN", default=SINCE, show_default=True,
+                     help="Look at the time from then on."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def place_of(files: Sequence[str], store: str | None, since: str, until: str, limit_text: str | None) -> Place:
+    """
+    The curves of *files*, or else the recorder's, in the period asked for. A record that ends earlier is judged at
+    its end: so an exported one needs no --until.
+    """
+    from oomsight.cli.when import moment
+
+    now = datetime.now().astimezone()
+    low, high = moment("--since", since, now), moment("--until", until, now)
+    assert low is not None
+    assert high is not None
+    if low >= high:
+        raise click.UsageError("--since must be before --until")
+    limit = limit_of(limit_text)
+    if files:
+        subjects = [one for path in files for one in _read(path, limit)]
+        end = max(one.need.times[-1] for one in subjects) if until == "now" else high.timestamp()
+        begin = min(one.need.times[0] for one in subjects) if since == SINCE else low.timestamp()
+        cut = [replace(one, need=one.need.between(begin, end)) for one in subjects]
+        return Place(None, [one for one in cut if len(one.need)], ", ".join(files), begin, end)
+    from oomsight.cli.history import open_history
+
+    history = open_history(store)
+    span = history.span()
+    if span is None:
+        raise CommandError(f"{history.path}: nothing is recorded yet", Exit.INPUT, "wait a minute, or give --store")
+    end = min(high.timestamp(), span[1])
+    begin = max(end - DAYS * 86400 if since == SINCE else low.timestamp(), span[0])
+    if begin >= end:
+        raise CommandError(f"{history.path}: nothing was recorded in this period", Exit.INPUT, "oomsight history")
+    if until == "now" and time.time() - span[1] > 300:
+        from oomsight.sinks.history_words import moment_words
+
+        remark(f"the record ends {moment_words(span[1])}: judged at that moment")
+    return Place(history, (), str(history.path), begin, end)
+
+
+def limit_of(text: str | None) -> float | None:
+    """Bytes of ``--limit``; ``None`` = not given."""
+    if text is None:
+        return None
+    from oomsight.simulate.units import parse_size
+
+    value = parse_size(text)
+    if not value:
+        raise click.UsageError(f"--limit: '{text}' is no size such as 512MiB")
+    return float(value)
+
+
+def _read(path: str, limit: float | None) -> list[Subject]:
+    from oomsight.sources.series_file import read_subjects
+
+    if path == "-":
+        import sys
+
+        return read_subjects("<stdin>", limit, sys.stdin.buffer.read())
+    return read_subjects(path, limit)
+
+
+def draw(path: str, curves: Sequence[Curve]) -> None:
+    """Write the picture of *curves* to *path*, by its ending."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in {".svg", ".png"}:
+        raise click.UsageError(f"--plot: '{path}' should end in .svg or .png")
+    if not curves:
+        remark(f"{path}: nothing to draw")
+        return
+    data: bytes
+    if ending == ".png":
+        from oomsight.sinks.curve_png import curves_png
+        from oomsight.sinks.plot_png import MissingPlotterError
+
+        try:
+            data = curves_png(curves)
+        except MissingPlotterError as error:
+            raise CommandError(str(error), Exit.UNSUPPORTED, "pip install 'oomsight[plot]', or FILE.svg") from None
+    else:
+        from oomsight.sinks.curve_svg import curves_svg
+
+        data = curves_svg(curves).encode("utf-8", "replace")
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}", Exit.FAILED) from None
+
+
+def plain_name(subject: Subject) -> str:
+    """What a subject is called, without marks."""
+    from oomsight.naming.marked import unmark
+    from oomsight.sinks.foresight_words import subject_words
+
+    return unmark(subject_words(subject))

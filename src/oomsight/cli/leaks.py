@@ -1,0 +1,118 @@
+"""``oomsight leaks``: what grows without an end in sight, and what only looks so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from oomsight.cli.exits import Exit
+from oomsight.cli.foresee import draw, period_options, place_of, plain_name
+from oomsight.cli.options import (
+    Command,
+    answer,
+    color_option,
+    exit_code_option,
+    format_option,
+    renderer,
+    stdout_surface,
+    width_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oomsight.cli.foresee import Place
+    from oomsight.foresight.model import Leak, Subject
+    from oomsight.sinks.curve_svg import Curve
+
+KINDS: Final = ("cgroup", "name", "process")
+EXAMPLES: Final = (
+    ("oomsight leaks", "cgroups and programs on record that leak"),
+    ("oomsight leaks --all", "and what all others are: warm-up, cache, sawtooth, daily, …"),
+    ("oomsight leaks --by process --since -2d", "single processes, by the last two days"),
+    ("oomsight leaks --plot leaks.svg", "with the evidence as a picture"),
+    ("oomsight leaks usage.csv --limit 2GiB", "a curve from elsewhere: columns time and value (bytes)"),
+    ("oomsight leaks --format json | jq '.leaks[].subject.name'", "for programs"),
+)
+
+
+@click.command("leaks", cls=Command, examples=EXAMPLES)
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--by", "kinds", type=click.Choice(KINDS), multiple=True,
+              help="Only curves of this kind; may be repeated.  [default: cgroup and name]")
+@click.option("--all", "everything", is_flag=True, help="Show the verdict on every curve.")
+@period_options
+@format_option("text", "json", "markdown")
+@width_option
+@color_option
+@exit_code_option
+def command(
+    *, files: tuple[str, ...], kinds: tuple[str, ...], everything: bool, since: str, until: str, limit_text: str | None,
+    store: str | None, plot: str | None, output_format: str, width: int | None, color: str, exit_code: bool,
+) -> int:  # fmt: skip
+    """
+    Find memory leaks in what `oomsight record` has recorded, or in FILEs (CSV, or JSON of `oomsight history`).
+
+    Each finding has its rate, since when, by whom, how sure it is, what it rests on, and whether more memory would
+    help. Told apart from leaks: warm-up, caches that level off, collected heaps, what follows the day, jobs, jumps
+    and restarts. With --exit-code: status 3 if something leaks.
+    """
+    place = place_of(files, store, since, until, limit_text)
+    from oomsight.foresight.leaks import judged, told
+
+    every = [_blamed(judged(subject, place.until), place) for subject in _subjects(place, kinds, limit_text)]
+    leaks = told(every)
+    if output_format == "json":
+        import json
+
+        from oomsight.sinks.foresight_document import leaks_dict
+
+        answer(json.dumps(leaks_dict(place.name, place.since, place.until, leaks, every), indent=2) + "\n")
+    else:
+        from oomsight.sinks.foresight_words import leaks_blocks
+
+        surface = stdout_surface(width, color)
+        blocks = leaks_blocks(leaks, every, place.until, surface.width, everything=everything, unicode=surface.unicode)
+        answer(renderer(output_format, width, color)(blocks))
+    if plot is not None:
+        draw(plot, [_curve(leak) for leak in (leaks or every[:6] if everything else leaks)])
+    return Exit.FOUND if exit_code and leaks else Exit.OK
+
+
+def _subjects(place: Place, kinds: tuple[str, ...], limit_text: str | None) -> Iterator[Subject]:
+    if place.history is None:
+        yield from (one for one in place.subjects if one.kind != "host" and (not kinds or one.kind in kinds))
+        return
+    from oomsight.cli.foresee import limit_of
+    from oomsight.pipeline.foresight import cgroups, programs
+
+    limit = limit_of(limit_text)
+    for kind in kinds or ("cgroup", "name"):
+        found = (
+            cgroups(place.history, place.since, place.until)
+            if kind == "cgroup"
+            else programs(place.history, kind, place.since, place.until)
+        )
+        yield from (replace(one, limit_bytes=one.limit_bytes or limit) for one in found)
+
+
+def _blamed(leak: Leak, place: Place) -> Leak:
+    """*leak* with who grew in it, where it is a cgroup that leaks."""
+    growth = leak.finding.growth
+    if place.history is None or leak.subject.kind != "cgroup" or not leak.finding.is_leak or growth is None:
+        return leak
+    from oomsight.pipeline.foresight import causes
+
+    return replace(leak, causes=causes(place.history, leak.subject.cgroup, growth.since, growth.until)[:5])
+
+
+def _curve(leak: Leak) -> Curve:
+    from oomsight.sinks.curve_svg import Curve
+    from oomsight.trend.words import rate, share
+
+    finding, subject = leak.finding, leak.subject
+    grows = f", {rate(finding.growth.bytes_per_second)}" if finding.growth is not None else ""
+    words = f"{finding.verdict.value.replace('_', '-')}{grows}, {share(finding.confidence)} sure: {finding.evidence[0]}"
+    return Curve(plain_name(subject), words, subject.need, subject.limit_bytes, finding, leak.left)

@@ -1,0 +1,56 @@
+"""When something will be full, and what would put that off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from oomsight.foresight.model import Outlook, Remedy, Source, Subject, Task
+from oomsight.foresight.victim import inside, predicted
+from oomsight.naming.marked import mark
+from oomsight.trend.leak import judge
+from oomsight.trend.words import size, span
+
+if TYPE_CHECKING:
+    from oomsight.trend.exhaust import Exhaustion
+    from oomsight.trend.leak import Finding
+
+MORE: Final = 0.25  #: by how much more limit or swap is reckoned
+
+
+def outlook(  # noqa: PLR0917 - the two halves of what is known: the curve, and who lives in it
+    subject: Subject, now: float, left: Exhaustion | None, causes: Sequence[Source], tasks: Sequence[Task],
+    page_size: int,
+) -> Outlook:  # fmt: skip
+    """Put together what comes for *subject*: its time *left*, who grows in it, who lives on the machine."""
+    finding = judge(subject.need, subject.limit_bytes, now)
+    if left is None:
+        return Outlook(subject, finding, None)
+    cause = causes[0] if causes else None
+    there = [task for task in tasks if inside(task.cgroup, subject.cgroup)]
+    total = left.limit_bytes
+    victim = predicted(there, cause, left.headroom_bytes, total, page_size)
+    return Outlook(subject, finding, left, causes, victim, tuple(_remedies(subject, left, cause, finding)))
+
+
+def _remedies(subject: Subject, left: Exhaustion, cause: Source | None, finding: Finding) -> list[Remedy]:
+    rate = left.growth.bytes_per_second
+    more = MORE * left.limit_bytes
+    found = []
+    if subject.kind == "host":
+        found.append(Remedy("swap", f"{size(more)} more swap: {span(more / rate)} more", more / rate))
+    else:
+        leaks = "; it leaks, so that is all" if finding.is_leak else ""
+        found.append(Remedy("limit", f"a limit of {size(left.limit_bytes + more)}: {span(more / rate)} more{leaks}",
+                            more / rate))  # fmt: skip
+        if subject.swap_free_bytes:
+            some = min(subject.swap_free_bytes, left.limit_bytes)
+            found.append(Remedy("swap", f"{size(some)} of swap allowed for it: {span(some / rate)} more", some / rate))
+    if cause is not None:
+        freed = min(cause.grown_bytes, left.growth.grown_bytes) or cause.grown_bytes
+        who = mark(cause.name) + (f" (pid {cause.pid})" if cause.pid is not None else "")
+        found.append(Remedy("restart", f"a restart of {who}: frees what grew, {size(freed)}: {span(freed / rate)} more",
+                            freed / rate))  # fmt: skip
+        if subject.kind == "host":
+            found.append(Remedy("confine", f"a memory limit for {who}: it is killed alone, the machine goes on", None))
+    return found

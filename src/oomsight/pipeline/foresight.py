@@ -1,0 +1,170 @@
+"""The recorder's history as subjects of `leaks` and `forecast`: curves of need, limits, who grew, who lives there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Final
+
+from oomsight.foresight.model import Source, Subject, Task
+from oomsight.foresight.victim import inside
+from oomsight.sources.series_file import combined, host_of, need_of
+from oomsight.trend.series import Series
+from oomsight.trend.windows import soonest
+
+if TYPE_CHECKING:
+    from oomsight.record.model import Entity, Picture
+    from oomsight.sources.history import History
+    from oomsight.trend.exhaust import Exhaustion
+
+MOST_POINTS: Final = 2000  #: of one curve
+MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
+LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
+MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
+CGROUP_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes", "anon_bytes", "swap_bytes", "limit_bytes",
+                        "events_oom_kill")  # fmt: skip
+HOST_FIELDS: Final = ("mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes", "oom_kill")
+
+
+def host(history: History, since: float, until: float) -> Subject | None:
+    """The host's RAM and swap; ``None`` = not on record then."""
+    entities = history.entities("host", since, until)
+    if not entities:
+        return None
+    figures = fine(history, entities[0], HOST_FIELDS, since, until)
+    found = host_of(figures)
+    if found is None:
+        return None
+    return Subject("host", "", None, None, found[0], found[1], kills=_kills(figures.get("oom_kill")))
+
+
+def cgroups(history: History, since: float, until: float, *, limited: bool = False) -> Iterator[Subject]:
+    """Cgroups on record, the ones that grew most first; with *limited* only those that have a limit."""
+    swap = _swap_free(history, since, until)
+    grown = [e for e in history.entities("cgroup", since, until) if e.cgroup not in {None, "/"}]
+    grown.sort(key=lambda e: -_change(e))
+    for entity in grown[:MOST_SUBJECTS]:
+        if not limited and _change(entity) < LEAST_BYTES:
+            break
+        limits = history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
+        limit = limits.values[-1] if len(limits) and math.isfinite(limits.values[-1]) else None
+        if limited and limit is None:
+            continue
+        figures = fine(history, entity, CGROUP_FIELDS, since, until)
+        need = need_of(figures)
+        if need is None and (anon := figures.get("anon_bytes")) is not None and len(anon):
+            need = combined(anon, [(figures.get("shmem_bytes"), 1.0)])
+        if need is None:
+            continue
+        if limit is None and len(limits := figures["limit_bytes"]) and math.isfinite(limits.values[-1]):
+            limit = limits.values[-1]
+        kills = _kills(figures.get("events_oom_kill"))
+        if kills:  # who is killed begins anew
+            need = replace(need, restarts=tuple(sorted({*need.restarts, *kills})))
+        yield Subject("cgroup", entity.name, entity.cgroup, None, need, limit, swap, kills)
+
+
+def programs(history: History, kind: str, since: float, until: float) -> Iterator[Subject]:
+    """Names or processes on record that grew, most first."""
+    grown = [e for e in history.entities(kind, since, until) if _change(e) >= LEAST_BYTES]
+    grown.sort(key=lambda e: -_change(e))
+    for entity in grown[:MOST_SUBJECTS]:
+        need = fine(history, entity, ("need_bytes",), since, until)["need_bytes"]
+        if len(need):
+            yield Subject(kind, entity.name, entity.cgroup, entity.pid, need, None)
+
+
+def causes(history: History, cgroup: str | None, since: float, until: float) -> list[Source]:
+    """Who in *cgroup* (``None`` = on the host) holds more at *until* than at *since*, most first."""
+    by_name: dict[str, list[tuple[float, Entity]]] = {}
+    for entity in history.entities("process", since, until):
+        if not inside(entity.cgroup, cgroup) or entity.last_main is None or (entity.last or 0) < until - 90:
+            continue
+        born = entity.started is not None and entity.started > since
+        gain = entity.last_main - (0.0 if born else entity.first_main or 0.0)
+        by_name.setdefault(entity.name, []).append((gain, entity))
+    whole = sum(gain for members in by_name.values() for gain, _ in members if gain > 0)
+    found = []
+    for name, members in by_name.items():
+        grown = sum(gain for gain, _ in members)
+        if grown < LEAST_BYTES / 4:
+            continue
+        gain, entity = max(members, key=lambda member: member[0])
+        one = len(members) == 1 or gain >= MAJORITY * grown
+        amount = gain if one else grown
+        holds = entity.last_main or 0.0 if one else sum(member.last_main or 0.0 for _, member in members)
+        found.append(Source(
+            "process" if one else "name", name, entity.pid if one else None, entity.cgroup, 1 if one else len(members),
+            holds, amount, amount / max(until - since, 1.0), amount / whole if whole > 0 else None,
+        ))  # fmt: skip
+    return sorted(found, key=lambda source: -source.grown_bytes)
+
+
+def tasks(history: History, moment: float) -> list[Task]:
+    """The processes at *moment*."""
+    picture: Picture = history.at(moment)
+    found = []
+    for entity, values in picture.processes:
+        get = values.get
+        rss = get("rss_anon_bytes", 0.0) + get("rss_file_bytes", 0.0) + get("rss_shmem_bytes", 0.0)
+        adj = int(get("oom_score_adj", 0))
+        found.append(Task(entity.name, entity.pid, entity.cgroup, rss, get("swap_bytes", 0.0),
+                          get("pgtables_bytes", 0.0), adj, get("need_bytes", 0.0)))  # fmt: skip
+    return found
+
+
+def nearest(
+    history: History, since: float, until: float, most: int, among: int = MOST_SUBJECTS
+) -> list[tuple[Subject, Exhaustion]]:
+    """The host and the limited cgroups (*among* those that grew most) that are filling, the *most* soonest full."""
+    found = []
+    machine = host(history, since, until)
+    limited = islice(cgroups(history, since, until, limited=True), among)
+    for subject in (*([machine] if machine is not None else []), *limited):
+        left = soonest(subject.need, subject.limit_bytes, until)
+        if left is not None:
+            found.append((subject, left))
+    return sorted(found, key=lambda one: one[1].seconds)[:most]
+
+
+def fine(history: History, entity: Entity, fields: Sequence[str], since: float, until: float) -> dict[str, Series]:
+    """
+    Figures of *entity*, the last ten minutes of them as dense as they are, the last six hours denser than what is
+    before: what fills within minutes has to show, and a week has to fit.
+    """
+    edges = [since, *(edge for edge in (until - 6 * 3600, until - 600) if edge > since), until]
+    pieces = [history.several(entity, fields, a, b, MOST_POINTS) for a, b in pairwise(edges)]
+    return {field: _joined([piece[field] for piece in pieces]) for field in fields}
+
+
+def _joined(pieces: Sequence[Series]) -> Series:
+    times: list[float] = []
+    values: list[float] = []
+    for piece in pieces:
+        for moment, value in zip(piece.times, piece.values, strict=True):
+            if not times or moment > times[-1]:
+                times.append(moment)
+                values.append(value)
+    restarts = sorted({moment for piece in pieces for moment in piece.restarts})
+    steps = [piece.step_seconds for piece in pieces if piece.step_seconds is not None]
+    return Series(times, values, tuple(restarts), max(steps, default=None))
+
+
+def _change(entity: Entity) -> float:
+    """By how much it grew at most: to its peak, as what was killed for it holds nothing at the end."""
+    return (entity.peak_main or 0.0) - (entity.first_main or 0.0)
+
+
+def _swap_free(history: History, since: float, until: float) -> float | None:
+    machine = history.entities("host", since, until)
+    series = history.series(machine[0], "swap_free_bytes", max(since, until - 600), until, 10) if machine else None
+    return series.values[-1] if series is not None and len(series) and series.values[-1] > 0 else None
+
+
+def _kills(counter: Series | None) -> tuple[float, ...]:
+    if counter is None:
+        return ()
+    pairs = zip(counter.values, counter.values[1:], counter.times[1:], strict=False)
+    return tuple(moment for before, after, moment in pairs if after > before)

@@ -1,0 +1,236 @@
+"""Leaks and forecasts for people: the worst first, each with what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from oomsight.alarms.event import place_words
+from oomsight.naming.marked import Kind, mark
+from oomsight.sinks.blocks import Block, Bullets, Column, Heading, Item, KeyValues, Paragraph, Row, Table
+from oomsight.sinks.history_words import moment_words, sparkline
+from oomsight.trend.backtest import Backtest, Came
+from oomsight.trend.words import rate, share, size, span
+
+if TYPE_CHECKING:
+    from oomsight.foresight.model import Leak, Outlook, Source, Subject, Victim
+    from oomsight.trend.exhaust import Exhaustion
+
+IN_FULL: Final = 3  #: forecasts told in full; a row each for the rest
+FULL: Final = 0.95  #: of the limit: what does not grow any more may be full all the same
+BARS: Final = 60  #: columns of a line that shows a curve
+HELPS: Final = {True: "yes", False: "no, it only comes later", None: "it needs none, as far as one can tell"}
+
+
+def subject_words(subject: Subject) -> str:
+    """What a subject is called (marked)."""
+    if subject.kind == "host":
+        return "the host"
+    if subject.kind == "cgroup":
+        return place_words(subject.cgroup or subject.name)
+    if subject.kind == "series":
+        return mark(subject.name, Kind.FILE)
+    return mark(subject.name) + (f" (pid {subject.pid})" if subject.pid is not None else "")
+
+
+def source_words(source: Source) -> str:
+    """Who grew (marked)."""
+    return mark(source.name) + (f" (pid {source.pid})" if source.pid is not None else ", all of them")
+
+
+def interval_words(left: Exhaustion) -> str:
+    """How long until it is full, with the interval."""
+    high = "no end" if left.high_seconds is None else span(left.high_seconds)
+    return f"in about {span(left.seconds)} (80 %: {span(left.low_seconds)} to {high})"
+
+
+# -- leaks ------------------------------------------------------------------------------------------------------------
+
+
+def leaks_blocks(
+    leaks: Sequence[Leak], judged: Sequence[Leak], now: float, columns: int, *, everything: bool, unicode: bool
+) -> list[Block]:
+    """*leaks* as findings; with *everything* a row for each of *judged* besides."""
+    count = len(leaks)
+    what = "No leak found" if not count else "1 leak found" if count == 1 else f"{count} leaks found"
+    curves = f"{len(judged):,} curve{'s' * (len(judged) != 1)} judged"
+    blocks: list[Block] = [Heading(f"{what}; {curves}", 1)]
+    for leak in leaks:
+        blocks += _leak_blocks(leak, now, columns, unicode=unicode)
+    if everything and judged:
+        blocks += [Heading("All that was judged"), _all(judged)]
+    elif not count and judged:
+        unsure = [one for one in judged if one.finding.verdict.value == "unknown"]
+        if unsure:
+            names = ", ".join(subject_words(one.subject) for one in unsure[:3])
+            blocks.append(Paragraph(f"Too early to tell: {names}. --all shows every verdict.", "dim"))
+    return blocks
+
+
+def _leak_blocks(leak: Leak, now: float, columns: int, *, unicode: bool) -> Iterator[Block]:
+    subject, finding, grows = leak.subject, leak.finding, leak.finding.growth
+    assert grows is not None
+    yield Heading(f"{_capital(subject_words(subject))} leaks {rate(grows.bytes_per_second)}")
+    rows = [
+        ("since", f"{moment_words(grows.since, now)}, {span(max(now - grows.since, 0))} ago"),
+        ("rate", f"{rate(grows.bytes_per_second)} (80 %: {rate(grows.low_bytes_per_second)} to "
+                 f"{rate(grows.high_bytes_per_second)})"),
+        ("grown", f"{size(grows.grown_bytes)}, to {size(grows.level_bytes)}"),
+        ("confidence", share(finding.confidence)),
+        ("more memory helps", HELPS[finding.more_memory_helps]),
+    ]  # fmt: skip
+    if leak.left is not None:
+        rows.append(("full", f"{interval_words(leak.left)}; the limit is {size(leak.left.limit_bytes)}"))
+    if leak.causes:
+        rows.append(("by", "; ".join(f"{source_words(one)} +{size(one.grown_bytes)}" for one in leak.causes[:3])))
+    yield KeyValues(tuple(rows))
+    yield Paragraph(_curve(subject, columns, unicode=unicode))
+    yield Bullets(tuple(Item(f"{words[:1].upper()}{words[1:]}.") for words in finding.evidence))
+
+
+def _all(judged: Sequence[Leak]) -> Table:
+    columns = (
+        Column("who", flexible=True), Column("verdict"), Column("sure", right=True, drop=2),
+        Column("now", right=True), Column("grows", right=True, drop=1), Column("why", flexible=True, drop=3),
+    )  # fmt: skip
+    rows = []
+    for one in judged:
+        finding = one.finding
+        level = one.subject.need.values[-1] if len(one.subject.need) else 0.0
+        grows = rate(finding.growth.bytes_per_second) if finding.growth is not None else ""
+        why = finding.evidence[0] if finding.evidence else ""
+        cells = (subject_words(one.subject), finding.verdict.value.replace("_", "-"), share(finding.confidence),
+                 size(level), grows, why)  # fmt: skip
+        rows.append(Row(cells, "bad" if finding.is_leak else "plain"))
+    return Table(columns, tuple(rows))
+
+
+def _curve(subject: Subject, columns: int, *, unicode: bool) -> str:
+    need = subject.need
+    if len(need) < 2:
+        return ""
+    return sparkline(need, min(columns - 2, BARS), need.times[0], need.times[-1], unicode=unicode)
+
+
+# -- forecast ---------------------------------------------------------------------------------------------------------
+
+
+def forecast_blocks(
+    outlooks: Sequence[Outlook], quiet: Sequence[Outlook], now: float, columns: int, *, unicode: bool
+) -> list[Block]:
+    """*outlooks*: what is filling, the soonest first; *quiet*: what is not."""
+    if not outlooks:
+        what = f"{len(quiet)} looked at" if quiet else "nothing with a limit on record"
+        title = "Nothing is filling up" if quiet else "Nothing to forecast"
+        blocks: list[Block] = [Heading(f"{title}; {what}", 1)]
+    else:
+        first = outlooks[0]
+        assert first.left is not None
+        blocks = [Heading(f"{_capital(_place(first.subject))} full {interval_words(first.left)}", 1)]
+    for number, one in enumerate(outlooks[:IN_FULL]):
+        blocks += _outlook_blocks(one, now, columns, heading=number > 0, unicode=unicode)
+    if later := outlooks[IN_FULL:]:
+        table = Table((Column("filling too", flexible=True), Column("full"), Column("by", flexible=True, drop=1)),
+                      tuple(Row(_later_cells(one)) for one in later))  # fmt: skip
+        blocks.append(table)
+    if quiet:
+        rows = tuple(Row(_quiet_cells(one), "bad" if _is_full(one) else "plain") for one in quiet)
+        table = Table((Column("not filling", flexible=True), Column("now", right=True), Column("limit", right=True),
+                       Column("verdict", drop=1)), rows)  # fmt: skip
+        blocks += [table]
+    return blocks
+
+
+def _outlook_blocks(
+    one: Outlook, now: float, columns: int, *, heading: bool, unicode: bool
+) -> Iterator[Block]:
+    left, subject = one.left, one.subject
+    assert left is not None
+    if heading:
+        yield Heading(f"{_capital(_place(subject))} full {interval_words(left)}")
+    grows = left.growth
+    rows = [
+        ("when", f"{moment_words(now + left.seconds, now)}, at {size(left.limit_bytes)}"),
+        ("left", f"{size(left.headroom_bytes)} at {rate(grows.bytes_per_second)} since "
+                 f"{moment_words(grows.since, now)}"),
+    ]  # fmt: skip
+    if one.causes:
+        rows.append(("by", "; ".join(_cause_words(cause) for cause in one.causes[:3])))
+    if one.victim is not None:
+        rows.append(("would die", _victim_words(one.victim)))
+    verdict = one.finding.verdict.value.replace("_", "-")
+    rows += [("curve", f"{verdict}, {share(one.finding.confidence)} sure"), ("method", left.method)]
+    yield KeyValues(tuple(rows))
+    yield Paragraph(_curve(subject, columns, unicode=unicode))
+    if one.remedies:
+        yield Bullets(tuple(Item(f"{remedy.text[:1].upper()}{remedy.text[1:]}.") for remedy in one.remedies))
+
+
+def _later_cells(one: Outlook) -> tuple[str, ...]:
+    assert one.left is not None
+    return _place(one.subject), interval_words(one.left), source_words(one.causes[0]) if one.causes else ""
+
+
+def _place(subject: Subject) -> str:
+    return "RAM and swap of the host" if subject.kind == "host" else subject_words(subject)
+
+
+def _cause_words(cause: Source) -> str:
+    part = f" ({share(cause.share)} of the growth)" if cause.share is not None else ""
+    return f"{source_words(cause)} +{size(cause.grown_bytes)}{part}"
+
+
+def _victim_words(victim: Victim) -> str:
+    who = mark(victim.comm) + (f" (pid {victim.pid})" if victim.pid is not None else "")
+    return who if victim.is_cause else f"{who}, though another one grows"
+
+
+def _quiet_cells(one: Outlook) -> tuple[str, ...]:
+    need, limit = one.subject.need, one.subject.limit_bytes
+    return (subject_words(one.subject), size(need.values[-1]) if len(need) else "",
+            size(limit) if limit is not None else "none",
+            "full" if _is_full(one) else one.finding.verdict.value.replace("_", "-"))  # fmt: skip
+
+
+def _is_full(one: Outlook) -> bool:
+    need, limit = one.subject.need, one.subject.limit_bytes
+    return limit is not None and len(need) > 0 and need.values[-1] >= FULL * limit
+
+
+# -- back-test --------------------------------------------------------------------------------------------------------
+
+
+def backtest_blocks(tests: Sequence[tuple[Subject, Backtest]]) -> list[Block]:
+    """How good forecasts would have been on this record."""
+    whole = Backtest([check for _, test in tests for check in test.checks])
+    known = len(whole.decided)
+    if not known or whole.inside is None:
+        said = "No forecast on this record can be checked yet"
+        words = f"{len(whole.checks)} made, none of which has come to its end." if whole.checks else \
+            "Nothing grew long enough."  # fmt: skip
+        return [Heading(said, 1), Paragraph(words, "dim")]
+    error = f", median error {share(whole.error)}" if whole.error is not None else ""
+    title = f"{share(whole.inside)} of {known:,} past forecasts held{error}"
+    columns = (
+        Column("what", flexible=True), Column("made", right=True), Column("held", right=True),
+        Column("sooner", right=True), Column("later", right=True, drop=1), Column("open", right=True, drop=2),
+        Column("error", right=True),
+    )  # fmt: skip
+    rows = []
+    for subject, test in tests:
+        if not test.checks:
+            continue
+        counts = [str(test.count(came)) for came in (Came.INSIDE, Came.EARLY, Came.LATE, Came.OPEN)]
+        rows.append(Row((subject_words(subject), str(len(test.checks)), *counts,
+                         "" if test.error is None else share(test.error))))  # fmt: skip
+    rows.sort(key=lambda row: -int(row.cells[1]))
+    note = (
+        "Each was made with what was known then: of the limit where it was reached, else of the moment at which it "
+        "would have grown as far again. Held = within the 80 % interval; sooner is the bad kind; open = restarted, or "
+        "the record ends before."
+    )
+    return [Heading(title, 1), Table(columns, tuple(rows)), Paragraph(note, "dim")]
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

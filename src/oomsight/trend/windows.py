@@ -1,0 +1,56 @@
+"""Which part of a record a forecast rests on: what fills within minutes does not show in a week's curve."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from oomsight.trend.exhaust import Exhaustion, time_left
+from oomsight.trend.leak import Verdict, judge
+
+if TYPE_CHECKING:
+    from oomsight.trend.series import Series
+
+WINDOWS: Final = (600.0, 3600.0, 6 * 3600.0, 86400.0, 3 * 86400.0, inf)
+"""Seconds before the moment asked about."""
+
+FURTHEST: Final = 5.0  #: times the growth seen that is looked ahead
+COMES_AND_GOES: Final = frozenset({Verdict.SAWTOOTH, Verdict.BATCH, Verdict.DAILY, Verdict.LEVEL})
+SURE: Final = 0.95  #: from which a verdict on the curve outweighs its slope
+
+
+def soonest(series: Series, limit_bytes: float | None, now: float) -> Exhaustion | None:
+    """
+    Return when *series* reaches its limit, by the window that says it soonest; ``None`` = not, as far as one can tell.
+
+    A window shorter than the life counts only when the curve is above all it has been before it, as everything that
+    comes and goes rises again and again. No window looks ahead more than a few times the growth it has seen, and none
+    counts whose curve surely comes and goes.
+    """
+    if limit_bytes is None or limit_bytes == inf:
+        return None
+    life = series.life(now)
+    best: Exhaustion | None = None
+    for window in WINDOWS:
+        part = life.between(now - window, now)
+        if not len(part):
+            continue
+        whole = part.times[0] <= life.times[0]
+        left = time_left(part, limit_bytes, now)
+        sooner = left is not None and (best is None or left.seconds < best.seconds)
+        if left is not None and sooner and _counts(left, life, part, whole=whole):
+            best = left
+        if whole:
+            break
+    return best
+
+
+def _counts(left: Exhaustion, life: Series, part: Series, *, whole: bool) -> bool:
+    if left.seconds > FURTHEST * (left.growth.until - left.growth.since):
+        return False
+    if not whole:
+        before = life.between(life.times[0], max(left.growth.since, part.times[0]) - 1e-6)
+        if min(left.growth.level_bytes, life.values[-1]) <= max(before.values):
+            return False
+    finding = judge(part, left.limit_bytes, left.now)
+    return not (finding.verdict in COMES_AND_GOES and finding.confidence >= SURE)

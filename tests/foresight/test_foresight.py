@@ -1,0 +1,356 @@
+"""Leaks and forecasts from a record: who, when, what would help; each thing told once; files instead of a record."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomsight.cli.main import run
+from oomsight.foresight.leaks import judged, told
+from oomsight.foresight.model import Source, Subject, Task
+from oomsight.foresight.outlook import outlook
+from oomsight.foresight.victim import inside, predicted
+from oomsight.pipeline import foresight
+from oomsight.pipeline.outlook import outlook as status_outlook
+from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
+from oomsight.record.model import Change
+from oomsight.sinks.curve_svg import Curve, curves_svg
+from oomsight.sinks.foresight_document import forecast_schema, leaks_schema
+from oomsight.sinks.history_store import HistoryStore
+from oomsight.sources.errors import SourceError
+from oomsight.sources.history import History
+from oomsight.sources.series_file import read_subjects
+from oomsight.trend.backtest import Came, backtest
+from oomsight.trend.leak import judge
+from oomsight.trend.series import Series
+from oomsight.trend.windows import soonest
+
+MIB = float(1 << 20)
+DAY = 86400.0
+BEGIN = 1_700_006_400.0
+
+
+def curve(value, days=6.0, step=1800.0, restarts=()) -> Series:
+    times = [BEGIN + step * i for i in range(int(days * DAY / step))]
+    return Series(times, [value((t - BEGIN) / DAY) * MIB for t in times], restarts=restarts, step_seconds=step)
+
+
+def leaking(days: float) -> float:
+    return 200 + 3 * math.sin(40 * days) + max(0.0, days - 2) * 120
+
+
+LEAK = curve(leaking)
+LEVEL = curve(lambda d: 300 + 2 * math.sin(50 * d))
+NOW = LEAK.times[-1]
+
+
+def subject(need: Series, *, kind="cgroup", path="/app", limit=1000 * MIB, **more) -> Subject:
+    return Subject(kind, path, path if kind == "cgroup" else None, None, need, limit, **more)
+
+
+# -- when -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_fills_within_minutes_shows_in_a_weeks_record() -> None:
+    week = curve(lambda d: 300 + 2 * math.sin(50 * d), 7)
+    now = week.times[-1] + 300
+    minutes = [week.times[-1] + second for second in range(1, 301)]
+    fast = [(305 + second * 1.0) * MIB for second in range(1, 301)]
+    series = Series([*week.times, *minutes], [*week.values, *fast], (), 1800)
+    left = soonest(series, 1000 * MIB, now)
+    assert left is not None
+    assert left.seconds == pytest.approx(395, rel=0.1)
+    assert left.growth.since >= week.times[-1] - 60
+
+
+def test_what_rises_again_and_again_is_no_forecast() -> None:
+    sawtooth = curve(lambda d: 300 + 400 * (d * 5 % 1), step=300)
+    for hour in range(60, 140, 7):
+        assert soonest(sawtooth, 1000 * MIB, BEGIN + hour * 3600) is None
+    assert soonest(LEVEL, 1000 * MIB, NOW) is None
+    assert soonest(LEAK, None, NOW) is None
+    assert soonest(Series((), ()), 1.0, NOW) is None
+
+
+def test_nothing_is_foretold_far_beyond_what_was_seen() -> None:
+    slow = curve(lambda d: 200 + d)
+    assert soonest(slow, 1000 * MIB, slow.times[-1]) is None
+    assert soonest(slow, 220 * MIB, slow.times[-1]) is not None
+
+
+# -- how good ---------------------------------------------------------------------------------------------------------
+
+
+def test_backtest_of_a_straight_leak_holds_and_of_a_sudden_end_is_late() -> None:
+    whole = curve(leaking, 8.6)
+    good = backtest(whole, 1000 * MIB)
+    assert good.inside is not None
+    assert good.inside >= 0.7
+    assert good.error is not None
+    assert good.error < 0.15
+    assert any(check.real for check in good.checks)
+    stops = backtest(curve(lambda d: 200 + min(d, 3) * 120, 12), None)
+    assert stops.count(Came.LATE) > 0
+    assert backtest(Series((), ()), None).inside is None
+
+
+def test_backtest_knows_nothing_of_what_came_later() -> None:
+    first = backtest(LEAK.between(BEGIN, BEGIN + 4 * DAY), None, 24)
+    longer = Series(LEAK.times, [v if t <= BEGIN + 4 * DAY else 0.0 for t, v in zip(LEAK.times, LEAK.values, strict=True)])
+    second = backtest(longer, None, 36)
+    said = {round(check.made): check.seconds for check in second.checks}
+    assert first.checks
+    for check in first.checks:
+        if round(check.made) in said:
+            assert said[round(check.made)] == pytest.approx(check.seconds)
+
+
+# -- who --------------------------------------------------------------------------------------------------------------
+
+
+def test_paths() -> None:
+    assert inside("/a/b", "/a")
+    assert inside("/a", "/a")
+    assert not inside("/ab", "/a")
+    assert not inside(None, "/a")
+    assert inside(None, None)
+    assert inside("/x", "/")
+
+
+def test_victim_is_the_one_that_grows_unless_another_is_preferred() -> None:
+    tasks = [Task("big", 1, "/app", 300 * MIB, 0, 0, 0, 0), Task("grows", 2, "/app", 200 * MIB, 0, 0, 0, 0),
+             Task("exempt", 3, "/app", 900 * MIB, 0, 0, -1000, 0)]  # fmt: skip
+    cause = Source("process", "grows", 2, "/app", 1, 0.0, 1.0, 1.0, None)
+    found = predicted(tasks, cause, 500 * MIB, 1000 * MIB, 4096)
+    assert found is not None
+    assert (found.comm, found.is_cause) == ("grows", True)
+    preferred = [tasks[0]._replace(oom_score_adj=800), *tasks[1:]]
+    found = predicted(preferred, cause, 500 * MIB, 1000 * MIB, 4096)
+    assert found is not None
+    assert (found.comm, found.is_cause) == ("big", False)
+    assert predicted(tasks[2:], None, 0.0, 1000 * MIB, 4096) is None
+
+
+def test_remedies_buy_what_the_rate_says() -> None:
+    cause = Source("process", "app", 7, "/app", 1, 600 * MIB, 480 * MIB, 1.0, 1.0)
+    one = subject(LEAK, swap_free_bytes=240 * MIB)
+    left = soonest(one.need, one.limit_bytes, NOW)
+    said = outlook(one, NOW, left, [cause], [], 4096)
+    seconds = {remedy.kind: remedy.seconds for remedy in said.remedies}
+    assert seconds["limit"] == pytest.approx(250 / 120 * DAY, rel=0.1)
+    assert seconds["swap"] == pytest.approx(2 * DAY, rel=0.1)
+    assert seconds["restart"] == pytest.approx(4 * DAY, rel=0.1)
+    assert said.victim is None
+    assert outlook(one, NOW, None, [], [], 4096).remedies == ()
+
+
+# -- each thing once --------------------------------------------------------------------------------------------------
+
+
+def test_a_leak_is_told_once_where_it_says_most() -> None:
+    parent, child, cousin = subject(LEAK, path="/a"), subject(LEAK, path="/a/b"), subject(LEVEL, path="/a/c")
+    program = subject(LEAK, kind="name", path="app")
+    found = [judged(one, NOW) for one in (parent, child, cousin, program)]
+    assert [leak.subject.name for leak in told(found)] == ["/a/b", "app"]
+    cause = Source("name", "app", None, "/a/b", 3, 0.0, 1.0, 1.0, None)
+    found[1] = dataclasses.replace(found[1], causes=(cause,))
+    assert [leak.subject.name for leak in told(found)] == ["/a/b"]
+
+
+def test_a_leak_that_was_killed_is_one_until_the_next_life_can_be_judged() -> None:
+    kill = BEGIN + 5.95 * DAY
+    need = curve(lambda d: leaking(d) if d < 5.95 else 60.0, restarts=(kill,))
+    leak = judged(subject(need, kills=(kill,)), NOW)
+    assert leak.finding.is_leak
+    assert leak.left is None
+    assert "until it was killed" in leak.finding.evidence[-1]
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _csv(series: Series) -> str:
+    return "time,value\n" + "".join(f"{t},{v}\n" for t, v in zip(series.times, series.values, strict=True))
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "no columns for time and value"), ("a,b\n1,2\n", "no columns for time and value"),
+    ("time,value\nyesterday,3\n", "line 2"), ("time,value\n2026-01-01,big\n", "line 2"), ("time,value\n", "no memory curve"),
+    ("{", "is not what"), ("[1]", "is not what"), ('{"series": [{"times": [1], "values": []}]}', "is not what"),
+    ("\x00\x01", "no columns"),
+])  # fmt: skip
+def test_a_file_that_is_none_says_so_in_one_line(text, words) -> None:
+    with pytest.raises(SourceError, match=words) as raised:
+        read_subjects("x.csv", None, text.encode())
+    assert "\n" not in str(raised.value)
+
+
+@given(st.binary(max_size=300))
+def test_no_file_is_too_strange(content) -> None:
+    with contextlib.suppress(SourceError):
+        read_subjects("x", 1.0, content)
+
+
+def test_exported_history_comes_back(tmp_path) -> None:
+    rows = ["time,kind,name,pid,cgroup,field,value"]
+    for t, v in zip(LEAK.times, LEAK.values, strict=True):
+        rows += [f"{t},cgroup,/app,,/app,usage_bytes,{v + 50 * MIB}", f"{t},cgroup,/app,,/app,file_bytes,{60 * MIB}",
+                 f"{t},cgroup,/app,,/app,shmem_bytes,{10 * MIB}", f"{t},cgroup,/app,,/app,limit_bytes,{1000 * MIB}"]  # fmt: skip
+    (one,) = read_subjects("x.csv", None, "\n".join(rows).encode())
+    assert (one.kind, one.cgroup, one.limit_bytes) == ("cgroup", "/app", 1000 * MIB)
+    assert list(one.need.values) == pytest.approx(list(LEAK.values))
+
+
+def _run(*args: str) -> tuple[int, str]:
+    from oomsight.cli.main import cli
+
+    done = CliRunner().invoke(cli, list(args), standalone_mode=False)
+    assert done.exception is None, done.exception
+    return done.return_value, done.stdout
+
+
+def test_commands_on_a_file(tmp_path) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(_csv(LEAK))
+    status, text = _run("leaks", str(path), "--limit", "1000MiB", "--exit-code", "--plot", str(tmp_path / "x.svg"))
+    assert status == 3
+    assert "1 leak found" in text
+    assert "5.0" in text
+    svg = (tmp_path / "x.svg").read_text()
+    assert svg.startswith("<svg")
+    assert "usage.csv" in svg
+    status, text = _run("leaks", str(path), "--limit", "1000MiB", "--format", "json")
+    document = json.loads(text)
+    jsonschema.validate(document, leaks_schema())
+    assert document["leaks"][0]["finding"]["more_memory_helps"] is False
+    status, text = _run("forecast", "--file", str(path), "--limit", "1000MiB", "--format", "json", "--backtest")
+    document = json.loads(text)
+    jsonschema.validate(document, forecast_schema())
+    assert document["outlooks"][0]["time_left"]["seconds"] == pytest.approx((1000 - 680) / 120 * DAY, rel=0.1)
+    assert document["backtest"][0]["decided"] > 5
+    status, text = _run("forecast", "--file", str(path), "--limit", "1000MiB")
+    assert "full in about" in text
+    status, text = _run("forecast", "--file", str(path), "--limit", "1000MiB", "--backtest")
+    assert "past forecasts held" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(("args", "status", "words"), [
+    (["leaks", "/nowhere.csv"], 4, "no such file"), (["forecast", "--store", "/nowhere"], 4, "nowhere"),
+    (["forecast", "--limit", "much"], 2, "is no size"), (["leaks", "--since", "now", "--until", "-1d"], 2, "before"),
+    (["leaks", "--since", "once"], 2, "--since"),
+])  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(args, status, words, capsys) -> None:
+    assert run(args) == status
+    err = capsys.readouterr().err
+    assert words in err.lower()
+    assert err.count("\n") == 1
+
+
+def test_picture_names_are_text_only() -> None:
+    evil = '<script>"&\x1b[31m$x$'
+    finding = judge(LEAK, 1000 * MIB, NOW)
+    svg = curves_svg([Curve(evil, evil, LEAK, 1000 * MIB, finding, soonest(LEAK, 1000 * MIB, NOW))])
+    assert "<script" not in svg
+    assert "\x1b" not in svg
+    from xml.etree import ElementTree
+
+    ElementTree.fromstring(svg)
+
+
+# -- a record ---------------------------------------------------------------------------------------------------------
+
+
+def _row(kind: str, **figures: int) -> tuple:
+    row: list[int | None] = [None] * len(FIELDS[kind])
+    for name, value in figures.items():
+        row[INDEX[kind][name]] = value
+    return tuple(row)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Ten minutes of a host with one limited cgroup in which one of two processes grows 512 KiB a second."""
+    wall = int(BEGIN * 1000)
+    writer = HistoryStore(str(tmp_path / "h"), "b" * 32)
+    for i in range(600):
+        change = Change()
+        if not i:
+            change.new = [
+                (1, {"kind": "host", "name": "box"}),
+                (2, {"kind": "cgroup", "name": "/app"}),
+                (3, {"kind": "cgroup", "name": "/free"}),
+                (4, {"kind": "process", "pid": 44, "start": 1, "name": "grows", "cgroup": "/app", "cmd": "", "age": 0}),
+                (5, {"kind": "process", "pid": 55, "start": 1, "name": "still", "cgroup": "/app", "cmd": "", "age": 0}),
+                (6, {"kind": "name", "name": "grows"}),
+            ]
+        grown = 512 * i
+        change.rows = [
+            (1, "host", _row("host", anon_bytes=grown, mem_total_bytes=16 << 20, mem_available_bytes=(1 << 20) - grown,
+                             swap_total_bytes=0, swap_free_bytes=0, oom_kill=0)),
+            (2, "cgroup", _row("cgroup", working_set_bytes=grown + 90_000, usage_bytes=grown + 200_000, limit_bytes=1 << 20,
+                               file_bytes=100_000, shmem_bytes=0, anon_bytes=grown, swap_bytes=0, events_oom_kill=0)),
+            (3, "cgroup", _row("cgroup", working_set_bytes=100, usage_bytes=100, limit_bytes=UNLIMITED,
+                               file_bytes=0, shmem_bytes=0, anon_bytes=0, swap_bytes=0, events_oom_kill=0)),
+            (4, "process", _row("process", rss_anon_bytes=grown + 1000, rss_file_bytes=0, rss_shmem_bytes=0, swap_bytes=0,
+                                pgtables_bytes=0, oom_score_adj=0)),
+            (5, "process", _row("process", rss_anon_bytes=80_000, rss_file_bytes=0, rss_shmem_bytes=0, swap_bytes=0,
+                                pgtables_bytes=0, oom_score_adj=0)),
+            (6, "name", _row("name", rss_anon_bytes=grown + 1000, rss_file_bytes=0, rss_shmem_bytes=0, swap_bytes=0,
+                             pgtables_bytes=0, processes=1)),
+        ]  # fmt: skip
+        writer.write(1000 + i * 1000, wall + i * 1000, change)
+    writer.close()
+    return tmp_path / "h"
+
+
+def test_record_tells_when_who_and_who_dies(store) -> None:
+    status, text = _run("forecast", "--store", str(store), "--format", "json")
+    document = json.loads(text)
+    jsonschema.validate(document, forecast_schema())
+    first = document["outlooks"][0]
+    assert first["subject"]["cgroup"] == "/app"
+    headroom = (1 << 20) - (512 * 599 + 100_000)
+    assert first["time_left"]["seconds"] == pytest.approx(headroom / 512, rel=0.05)
+    assert [cause["pid"] for cause in first["causes"]] == [44]
+    assert first["victim"] == {"comm": "grows", "pid": 44, "points_pages": first["victim"]["points_pages"], "is_cause": True}
+    assert "/free" not in text
+    host = document["outlooks"][1]
+    assert host["subject"]["kind"] == "host"
+    assert {remedy["kind"] for remedy in host["remedies"]} == {"swap", "restart", "confine"}
+    status, text = _run("forecast", "app", "--store", str(store), "--exit-code")
+    assert status == 3
+    assert "grows (pid 44)" in text
+    status, text = _run("leaks", "--store", str(store), "--all", "--format", "json")
+    names = {one["subject"]["name"] for one in json.loads(text)["judged"]}
+    assert names == {"/app", "grows"}
+
+
+def test_status_has_the_forecast_and_who_grew(store) -> None:
+    now = BEGIN + 600
+    ahead = status_outlook(str(store), now)
+    assert ahead.missing is None
+    assert ahead.forecasts[0].subject == "/app"
+    assert ahead.forecasts[0].cause_pid == 44
+    assert [grower.pid for grower in ahead.grown] == [44]
+    assert ahead.grown[0].grown_kib == pytest.approx(512 * 599, rel=0.02)
+    late = status_outlook(str(store), now + 3 * DAY)
+    assert late.missing is not None
+    assert "does not run" in late.missing
+    assert "nothing is recorded" in (status_outlook(str(store / "no"), now).missing or "")
+
+
+def test_causes_count_what_came_later_from_nothing(store) -> None:
+    history = History(str(store))
+    low, high = history.span() or (0, 0)
+    (cause,) = foresight.causes(history, "/app", high - 100, high)
+    assert cause.grown_bytes == pytest.approx(100 * 512 * 1024, rel=0.35)
+    assert foresight.causes(history, "/other", low, high) == []
