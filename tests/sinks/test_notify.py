@@ -340,7 +340,7 @@ def test_exec_that_hangs_is_ended_with_all_it_started(tmp_path) -> None:
         channel("exec", command=command, timeout_seconds=0.5).send(message())
     assert time.monotonic() - started < 10
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid.read_text().strip()], capture_output=True, text=True, check=False)
-    assert state.stdout.strip() in {"", "Z"}
+    assert state.stdout.strip()[:1] in {"", "Z"}  # ZN where all of this is niced
 
 
 def test_exec_that_reads_nothing_is_no_failure() -> None:
