@@ -11,7 +11,16 @@ from oomsight._lazy import lazy
 from oomsight.audit.engine import run
 from oomsight.audit.files import Unread
 from oomsight.audit.kubernetes.cluster import Asked
-from oomsight.audit.kubernetes.model import Cluster, KubeletConfig, LimitRange, Pod, PodCase, PriorityClass, Quota
+from oomsight.audit.kubernetes.model import (
+    Cluster,
+    ConfigMap,
+    KubeletConfig,
+    LimitRange,
+    Pod,
+    PodCase,
+    PriorityClass,
+    Quota,
+)
 from oomsight.audit.kubernetes.programs import pod_programs
 from oomsight.audit.kubernetes.read import is_object, objects
 
@@ -117,6 +126,8 @@ def cluster_of(found: Iterable[Object], cluster: Cluster) -> None:
                 cluster.quotas.append(thing)
             case PriorityClass():
                 cluster.classes[thing.name] = thing
+            case ConfigMap():
+                cluster.config_maps[thing.namespace, thing.name] = thing
 
 
 def audit_objects(node: Node, path: str, auditor: Auditor, into: Outcome) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oomsight.audit.runtimes import Estimate, Term
 
 _NAMES: Final = {row.key: row.name for row in RUNTIMES}
+_SERVERS: Final = frozenset({"postgres", "mysql", "redis", "php-fpm", "nginx"})
 _ASSUMED: Final = "(assumed)"
 _PLAIN = lazy(r"(?!.*www\.)[\w.,:;%×()+='’–-]+|\d+/\d+[.,;]?")
 LEAST_BYTES: Final = 4 << 20  #: a smaller limit is a slip of its own (OS202, OS302, OS406)
@@ -68,6 +69,8 @@ def _exceeds(program: Program, settings: Settings) -> Iterator[Hit]:
         return  # one process of a size nobody said
     terms = sorted((term for term in found.terms if term.likely), key=lambda term: -term.likely)
     alone = any(term.likely >= limit and not _guessed(term) for term in found.terms)
+    # A server none of whose settings is known: its defaults allow that much, nobody asked for it.
+    unset = runtime in _SERVERS and not program.config and not any("=" in word for word in program.argv)
     largest = terms[0]
     yield Hit(
         program.limit_where or program.where, program.subject,
@@ -76,7 +79,8 @@ def _exceeds(program: Program, settings: Settings) -> Iterator[Hit]:
         evidence=(*(term_words(term, term.likely) for term in terms), *(shown(note) for note in found.notes)),
         advice=(f"lower {largest.name}, or raise the limit above {size_words(found.likely_bytes)}",),
         severity=(
-            Severity.HIGH if alone or found.low_bytes > limit else Severity.LOW if sure <= limit else Severity.MEDIUM
+            Severity.HIGH if (alone and not unset) or found.low_bytes > limit
+            else Severity.LOW if unset or sure <= limit else Severity.MEDIUM
         ),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ HEAD_BYTES: Final = 4096
 _YAML_NAME = lazy(r".*\.(?:ya?ml|json)", re.IGNORECASE)
 _DOCKER_NAME = lazy(r"(?:Dockerfile|Containerfile)(?:[.-].*)?|.*\.(?:Dockerfile|Containerfile)", re.IGNORECASE)
 _UNIT_NAME = lazy(r".*\.(?:service|slice|scope|socket|mount|swap)")
-_DROPIN_DIR = lazy(r".*\.(?:service|slice|scope|socket|mount|swap)\.d")
+_DROPIN_DIR = lazy(r"(?:.*\.)?(?:service|slice|scope|socket|mount|swap)\.d")
 _NO_DOCKER: Final = (".dockerignore", ".md", ".sh", ".py", ".txt", ".yml", ".yaml", ".json", ".go")
 _PROSE = lazy(
     r".*\.(?:md|rst|adoc|txt|log|py|go|js|ts|tsx|jsx|java|kt|c|h|cc|cpp|hpp|rs|rb|php|sh|bash|zsh|pl|lua|css|scss|html?|"

@@ -97,6 +97,21 @@ class Node:
         node = Node(raw, self.first_line, known)
         return None if raw.id == "scalar" and node.is_null else node
 
+    def text_at(self, *path: str) -> str:
+        """Return the scalar at *path* as it is written; ``""`` where there is none or it is null."""
+        known, raw = self._keys, self.raw
+        for key in path:
+            keys = known.get(id(raw))
+            if keys is None:
+                keys = Node(raw, self.first_line, known).keys()
+            found = keys.get(key)
+            if found is None:
+                return ""
+            raw = found[1]
+        if raw.id != "scalar" or (not raw.style and raw.value.lower() in _NULL):
+            return ""
+        return str(raw.value)
+
     def has(self, key: str) -> bool:
         """Whether *key* is written, null included."""
         return key in self.keys()

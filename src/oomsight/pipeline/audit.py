@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._lazy import lazy
 from oomsight.audit.compose.read import Beside, ComposeFile, is_compose, services
 from oomsight.audit.compose.variables import read_env_file
 from oomsight.audit.configs.kinds import config_kind
@@ -51,7 +52,13 @@ if TYPE_CHECKING:
 INLINE_TASKS: Final = 300
 """Tasks done in this process before others are started: starting costs as much as these."""
 BATCH: Final = 50
-_BOUNDS: Final = (b"LimitRange", b"ResourceQuota", b"PriorityClass")
+_OTHERS = lazy(rb"kind\"?: *[\"']?(?:LimitRange|ResourceQuota|PriorityClass|ConfigMap|List)")
+_BOUNDS = lazy(
+    rb"LimitRange|ResourceQuota|PriorityClass|(?:JAVA|CATALINA|JVM|KAFKA_HEAP|NODE|JDK_JAVA)\w*_OPT\w*:|JAVA_OPTS|"
+    rb"GOMEMLIMIT:|GOGC:|WEB_CONCURRENCY:|GUNICORN_CMD_ARGS:|maxmemory|shared_buffers|innodb_buffer_pool|pm\.max_children|"
+    rb"worker_processes"
+)
+"""Words of what other files are held against: bounds of namespaces, and what a ConfigMap tells a runtime."""
 _NAMES: Final = {STDIN: "<stdin>"}
 Progress = Callable[[int], None]
 
@@ -115,15 +122,21 @@ def _read_bounds(tasks: Iterable[Task], cluster: Cluster) -> None:
             continue
         try:
             with content(task.paths[0]) as data:
-                if not any(data.find(word) >= 0 for word in _BOUNDS):
+                if _BOUNDS.search(data) is None:
                     continue
                 for line, piece in pieces(data):
-                    if isinstance(piece, bytes) and any(word in piece for word in _BOUNDS):
+                    if isinstance(piece, bytes) and _speaks_of_others(piece):
                         root = document(line, piece).root
                         if root is not None and is_object(root):
                             cluster_of(objects(root, task.paths[0]), cluster)
         except (OSError, NoYaml):  # said when the file is audited
             continue
+
+
+def _speaks_of_others(piece: bytes) -> bool:
+    """Whether a document is one that others are held against: composing pods twice would take twice the time."""
+    found = _BOUNDS.search(piece)
+    return found is not None and _OTHERS.search(piece) is not None
 
 
 # -- one task ---------------------------------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ class Service:
             if given["entrypoint"] is None:
                 given["entrypoint"] = list(stage.entrypoint)
                 if given["command"] is None:
-                    given["command"] = list(stage.command)
+                    given["command"] = list(stage.arguments)
         words = [*(given["entrypoint"] or []), *(given["command"] or [])]
         try:
             cores = float(cpus.text) if cpus else None

@@ -43,6 +43,11 @@ class Stage:
     command: tuple[str, ...] = ()
     where: Where = field(default_factory=Where)  #: of ENTRYPOINT, CMD or FROM
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What CMD adds: nothing to an ENTRYPOINT in shell form, which takes no arguments."""
+        return () if self.entrypoint[:2] == ("/bin/sh", "-c") else self.command
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -55,7 +60,7 @@ class Image:
     def program(self) -> Program:
         """Return what runs in it: no limit is known, whoever runs the image adds one."""
         stage = self.stage
-        argv = command_words([*stage.entrypoint, *stage.command], stage.env, "nothing")
+        argv = command_words([*stage.entrypoint, *stage.arguments], stage.env, "nothing")
         return Program(
             stage.where, self.subject, argv, stage.env, stage.base, env_places=stage.places, image_only=True,
             replaces_entrypoint=bool(argv),
@@ -74,7 +79,7 @@ def instructions(text: str) -> Iterator[Instruction]:
                 terminators.pop(0)
             continue
         bare = line.strip()
-        if bare.startswith("#") or (not bare and not pending):
+        if bare.startswith("#") or not bare:
             if head and (found := _ESCAPE.match(bare)):
                 escape = found[1]
             continue
@@ -99,7 +104,7 @@ def read_dockerfile(path: str, text: str) -> Image | None:
     stages: dict[str, Stage] = {}
     arguments: dict[str, str] = {}
     here: Stage | None = None
-    name, shell = "", ["/bin/sh", "-c"]
+    name, shell, own_command = "", ["/bin/sh", "-c"], False
     for count, (line, word, rest) in enumerate(instructions(text)):
         if count > MAX_INSTRUCTIONS:
             break
@@ -113,7 +118,7 @@ def read_dockerfile(path: str, text: str) -> Image | None:
                 here = replace(below, where=where) if below is not None else Stage(
                     None if image.lower() == "scratch" else image, where=where
                 )  # fmt: skip
-                shell = ["/bin/sh", "-c"]
+                shell, own_command = ["/bin/sh", "-c"], False
             case "ARG":
                 key, given, value = rest.partition("=")
                 if given:
@@ -126,13 +131,14 @@ def read_dockerfile(path: str, text: str) -> Image | None:
             case "SHELL" if here is not None:
                 shell = _array(rest) or shell
             case "ENTRYPOINT" if here is not None:
-                here = replace(here, entrypoint=tuple(_array(rest) or ([*shell, rest] if rest else [])), command=(),
-                               where=where)  # fmt: skip
+                # It takes back the CMD of the image below, not one of its own stage.
+                here = replace(
+                    here, entrypoint=tuple(_array(rest) or ([*shell, rest] if rest else [])),
+                    command=here.command if own_command else (), where=where,
+                )  # fmt: skip
             case "CMD" if here is not None:
-                # A shell form ENTRYPOINT takes no arguments; its CMD is not run.
-                ignored = here.entrypoint[:2] == ("/bin/sh", "-c")
-                given_command = tuple(_array(rest) or ([*shell, rest] if rest else []))
-                here = replace(here, command=() if ignored else given_command,
+                own_command = True
+                here = replace(here, command=tuple(_array(rest) or ([*shell, rest] if rest else [])),
                                where=here.where if here.entrypoint else where)  # fmt: skip
     if here is None:
         return None

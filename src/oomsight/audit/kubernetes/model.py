@@ -70,6 +70,9 @@ class Container:
     mounts: tuple[Mount, ...]
     hooks: tuple[Hook, ...]
     resources_where: Where  #: of ``resources``, else of the container
+    words: tuple[str, ...] = ()  #: command and arguments as they are written
+    env_from: tuple[str, ...] = ()  #: ConfigMaps all of whose keys are variables
+    env_refs: tuple[tuple[str, str, str], ...] = ()  #: variable, ConfigMap, key
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Pod:
     limit: Quantity | None
     replicas: int | None
     windows: bool = False
+    config_maps: Mapping[str, str] = field(default_factory=dict)  #: ConfigMap by the volume that shows it
 
     def running(self) -> tuple[Container, ...]:
         """Containers that run beside each other: apps and sidecars."""
@@ -149,6 +153,16 @@ class KubeletConfig:
     node: Node
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigMap:
+    """A ConfigMap that holds what a runtime reads."""
+
+    name: str
+    namespace: str | None
+    data: Mapping[str, str]
+    places: Mapping[str, Where]  #: by key
+
+
 @dataclass(slots=True)
 class Cluster:
     """What the audited set says about the namespaces its pods are for."""
@@ -156,6 +170,7 @@ class Cluster:
     ranges: list[LimitRange] = field(default_factory=list)
     quotas: list[Quota] = field(default_factory=list)
     classes: dict[str, PriorityClass] = field(default_factory=dict)
+    config_maps: dict[tuple[str | None, str], ConfigMap] = field(default_factory=dict)  #: by namespace and name
 
     def range_of(self, namespace: str | None, kind: str = "Container") -> list[LimitRange]:
         """Return the limit ranges that apply in *namespace*; none given on both sides means the same one."""

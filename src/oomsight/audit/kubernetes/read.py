@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._lazy import lazy
 from oomsight.audit.kubernetes.model import (
     KIND_WORDS,
+    ConfigMap,
     Container,
     ContainerKind,
     Hook,
@@ -23,12 +24,13 @@ from oomsight.audit.kubernetes.model import (
 from oomsight.audit.model import Where
 from oomsight.audit.program import command_words
 from oomsight.audit.quantity import Size, kubernetes_size
+from oomsight.audit.tree import Node
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
-    from oomsight.audit.tree import Node, Place
+    from oomsight.audit.tree import Place
 
-Object = Pod | LimitRange | Quota | PriorityClass | KubeletConfig
+Object = Pod | LimitRange | Quota | PriorityClass | KubeletConfig | ConfigMap
 
 POD_SPEC: Final[dict[str, tuple[str, ...]]] = {
     "Pod": ("spec",),
@@ -45,6 +47,7 @@ _WORKLOADS: Final = frozenset(
 MAX_LIST: Final = 100_000  #: objects of one list, nested ones included
 MAX_SEARCH: Final = 20_000  #: values looked at for a pod template inside a kind that is not known
 MAX_DEPTH: Final = 14
+MAX_CONFIG_CHARS: Final = 1 << 16  #: of one value of a ConfigMap
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS: Final = ("postStart", "preStop")
 _SAFE = lazy(r"[\w.-]+")
@@ -84,6 +87,8 @@ def _object(node: Node, kind: str, path: str) -> Iterator[Object]:
                 subject, namespace, where, quantity(hard, path, "limits.memory"),
                 quantity(hard, path, "requests.memory") or quantity(hard, path, "memory"),
             )  # fmt: skip
+    elif kind == "ConfigMap":
+        yield _config_map(node, name, namespace, path)
     elif kind == "PriorityClass":
         value = node.get("value")
         default = node.get("globalDefault")
@@ -96,6 +101,15 @@ def _object(node: Node, kind: str, path: str) -> Iterator[Object]:
         for index, (spec, template) in enumerate(_pod_specs(node, kind)):
             title = subject if index == 0 else f"{subject} (template {index + 1})"
             yield pod(node, spec, template, kind, name, namespace, title, path)
+
+
+def _config_map(node: Node, name: str, namespace: str | None, path: str) -> ConfigMap:
+    held = node.get("data")
+    pairs = [(key, value) for key, value in held.pairs() if value.is_scalar] if held else []
+    return ConfigMap(
+        name, namespace, {key: value.text[:MAX_CONFIG_CHARS] for key, value in pairs},
+        {key: _where(path, value.place) for key, value in pairs},
+    )  # fmt: skip
 
 
 def _pod_specs(node: Node, kind: str) -> Iterator[tuple[Node, Node]]:
@@ -148,7 +162,7 @@ def pod(  # noqa: PLR0917 - one call
         subject, kind, name, namespace or _text(template, "metadata", "namespace") or None, _where(path, node.place),
         tuple(found), tuple(_memory_volumes(spec, path)), _text(spec, "priorityClassName") or None,
         quantity(resources, path, "requests", "memory"), quantity(resources, path, "limits", "memory"),
-        replicas.integer() if replicas else None, os_name == "windows",
+        replicas.integer() if replicas else None, os_name == "windows", dict(_config_volumes(spec)),
     )  # fmt: skip
 
 
@@ -167,6 +181,7 @@ def _container(node: Node, kind: ContainerKind, pod_subject: str, path: str, ind
         cpu_request or None, cpu_limit or None, command_words(words, env), env, places,
         tuple(_mounts(node)), tuple(_hooks(node, path)),
         _where(path, node.key_place("resources")) if resources is not None else _where(path, node.place),
+        tuple(words), tuple(_env_from(node)), tuple(_env_refs(node)),
     )  # fmt: skip
 
 
@@ -182,6 +197,28 @@ def environment(node: Node, path: str) -> tuple[dict[str, str], dict[str, Where]
             env[name] = command_words([value.text], env)[0] if "$(" in value.text else value.text
             places[name] = _where(path, value.place)
     return env, places
+
+
+def _env_from(node: Node) -> Iterator[str]:
+    holder = node.get("envFrom")
+    for entry in holder.entries() if holder else ():
+        if (name := _text(entry, "configMapRef", "name")) and not _text(entry, "prefix"):
+            yield name
+
+
+def _env_refs(node: Node) -> Iterator[tuple[str, str, str]]:
+    holder = node.get("env")
+    for entry in holder.entries() if holder else ():
+        reference = entry.get("valueFrom", "configMapKeyRef")
+        if reference is not None:
+            yield _text(entry, "name"), _text(reference, "name"), _text(reference, "key")
+
+
+def _config_volumes(spec: Node) -> Iterator[tuple[str, str]]:
+    holder = spec.get("volumes")
+    for entry in holder.entries() if holder else ():
+        if name := _text(entry, "configMap", "name"):
+            yield _text(entry, "name"), name
 
 
 def _mounts(node: Node) -> Iterator[Mount]:
@@ -238,9 +275,7 @@ def _as_json(node: Node) -> str:
     return node.text if number is None else str(number)
 
 
-def _text(node: Node, *keys: str) -> str:
-    found = node.get(*keys)
-    return found.text if found is not None else ""
+_text = Node.text_at
 
 
 def _where(path: str, place: Place) -> Where:

@@ -7,6 +7,8 @@ Sources: postgresql.org "Resource Consumption" (9.6 … 18) and autovacuum; dev.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from oomsight.audit.runtimes.flags import count, option
@@ -23,8 +25,25 @@ def _major(version: str | None) -> int | None:
     return count((version or "").split(".")[0])
 
 
+def _given(argv: Sequence[str]) -> dict[str, str]:
+    """Settings of a command line of postgres: ``-c name=value``, ``--name=value``, ``-N connections``."""
+    found: dict[str, str] = {}
+    for at, word in enumerate(argv):
+        following = argv[at + 1] if at + 1 < len(argv) else ""
+        text = following if word in {"-c", "--set"} else word[2:] if word.startswith(("--", "-c")) else ""
+        name, given, value = text.partition("=")
+        if given and value:
+            found[name.strip().replace("-", "_").lower()] = value.strip()
+        elif word == "-N" and following.isdecimal():
+            found["max_connections"] = following
+    return found
+
+
 def postgres(inputs: Inputs) -> Estimate:
     """PostgreSQL: shared_buffers once, work_mem per sort or hash of each connection, maintenance per worker."""
+    if given := _given(inputs.argv):
+        name = f"{inputs.config_name} and command line" if inputs.config else "command line"
+        inputs = replace(inputs, config={**inputs.config, **given}, config_name=name)
 
     def size(name: str, default: str, unit_bytes: int) -> tuple[int, str]:
         text, source = setting(inputs, name, default)

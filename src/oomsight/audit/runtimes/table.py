@@ -118,6 +118,9 @@ def estimate(runtime: str, inputs: Inputs) -> Estimate:
     """What *runtime* (a key) needs by *inputs*. :raises KeyError: there is no such runtime"""
     for row in RUNTIMES:
         if row.key == runtime:
-            found = row.estimate(replace(inputs, argv=program_words(inputs.argv)))
+            argv = program_words(inputs.argv)
+            if argv and argv[0].startswith("-"):  # arguments alone: the image puts its program before them
+                argv = (runtime, *argv)
+            found = row.estimate(replace(inputs, argv=argv))
             return replace(found, terms=tuple(_ordered(term) for term in found.terms))
     raise KeyError(runtime)

@@ -53,8 +53,8 @@ def _size(unit: Unit, key: str) -> int | None:
 
 def _no_limit(unit: Unit, _: Settings) -> Iterator[Hit]:
     if unit.is_service and unit.whole and not any(unit.last(key) for key in ("MemoryMax", "MemoryLimit", "MemoryHigh")):
-        slice_ = unit.last("Slice")
-        if slice_ is None:
+        kind = unit.last("Type")
+        if unit.last("Slice") is None and (kind is None or kind.value != "oneshot"):  # that ends soon, or holds nothing
             yield Hit(
                 unit.where, unit.subject, "has no MemoryMax: it may take the whole host",
                 fix=Fix("[Service]\nMemoryMax=SIZE", "ini"),
@@ -169,7 +169,8 @@ def _policy(unit: Unit, _: Settings) -> Iterator[Hit]:
 
 def _tasks(unit: Unit, _: Settings) -> Iterator[Hit]:
     row = unit.last("TasksMax")
-    if row is not None and row.value == "infinity":
+    delegate = unit.last("Delegate")  # its tasks are in cgroups of their own, with limits of their own
+    if row is not None and row.value == "infinity" and (delegate is None or delegate.value in {"no", "false", "0"}):
         yield Hit(row.where, unit.subject, "TasksMax=infinity: a fork bomb takes the host's memory with it",
                   fix=Fix("TasksMax=4096", "ini"))  # fmt: skip
 
