@@ -56,15 +56,16 @@ class Place(NamedTuple):
 @format_option("text", "json", "markdown")
 @click.option("-n", "--limit", type=click.IntRange(1), default=ROWS, show_default=True, metavar="N",
               help="Rows of each table; JSON has all processes.")
-@click.option("--apart", type=click.FloatRange(0, 600), default=APART_SECONDS, show_default=True, metavar="SECONDS",
-              help="Time between the two looks that growth comes from; 0 = one look, no growth.")
+@click.option("--apart", type=click.FloatRange(0, 600), metavar="SECONDS",
+              help="Time between the two looks that growth comes from; 0 = one look, no growth.  [default: what was "
+                   f"recorded a minute ago, else {APART_SECONDS:g}]")
 @click.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=click.FloatRange(0.1), metavar="SECONDS",
               help=f"Refresh until interrupted.  [default: every {WATCH_SECONDS:g} s]")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="With --watch: stop after N times.")
 @click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
               help="Incident store of the agent.  [default: that of `oomsight agent`]")
 @click.option("--history", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
-              help="The recorder's directory, for the forecast.  [default: this host's]")
+              help="The recorder's directory, for growth and forecast.  [default: this host's]")
 @click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
 @click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
 @click.option("--cgroup-root", type=click.Path(file_okay=False), metavar="DIR",
@@ -74,7 +75,7 @@ class Place(NamedTuple):
 @color_option
 @exit_code_option
 def command(  # noqa: PLR0917 - one parameter per option
-    output_format: str, limit: int, apart: float, watch: float | None, count: int | None, store: str | None,
+    output_format: str, limit: int, apart: float | None, watch: float | None, count: int | None, store: str | None,
     history: str | None, proc: str | None, sys_: str | None, cgroup_root: str | None, root: str, width: int | None,
     color: str, exit_code: bool,
 ) -> int:  # fmt: skip
@@ -82,7 +83,8 @@ def command(  # noqa: PLR0917 - one parameter per option
     Show the state of this machine's memory: what is really available, who holds it, who grows, which limits are near,
     who would be killed, what is alerted, and which settings will hurt.
 
-    Growth comes from two looks 0.2 seconds apart; --apart and --watch compare over longer. Works without
+    Growth is that since a minute ago where `oomsight record` or the agent records; else it comes from two looks 0.2
+    seconds apart, and --apart and --watch compare over longer. Works without
     root and says what it does not see. With --exit-code: status 3 if there is an alert.
     """
     if count is not None and watch is None:
@@ -102,14 +104,21 @@ def command(  # noqa: PLR0917 - one parameter per option
     return Exit.FOUND if exit_code and status is not None and status.alerts else Exit.OK
 
 
-def statuses(place: Place, apart: float, watch: float | None, count: int | None) -> Iterator[Status]:
-    """Yield the state now, and with *watch* again every so many seconds, *count* times in all."""
+def statuses(place: Place, apart: float | None, watch: float | None, count: int | None) -> Iterator[Status]:
+    """
+    Yield the state now, and with *watch* again every so many seconds, *count* times in all. *apart* ``None``: growth
+    since what was recorded a minute ago, and without a record over a fraction of a second.
+    """
     from oomsight.sources.status_look import Looker
 
     mine = place.proc == "/proc"
     looker = Looker(place.proc, place.sys, cgroup_root=place.cgroup_root, root=place.root,
                     me=os.getpid() if mine else None, helper=True)  # fmt: skip
     before: deque[Earlier] = deque()
+    if apart is None:
+        recorded = _recorded(place)
+        apart = 0.0 if recorded is not None else APART_SECONDS
+        before.extend([recorded] if recorded is not None else [])
     if apart:
         before.append(looker.glance())
     from oomsight.status.build import earlier  # what takes time to import is imported while time must go by
@@ -128,6 +137,22 @@ def statuses(place: Place, apart: float, watch: float | None, count: int | None)
         while len(before) > 1 and before[1].at <= look.at + watch - COMPARED_SECONDS:
             before.popleft()
         time.sleep(max(look.at + watch - time.time(), 0.05))
+
+
+def _recorded(place: Place) -> Earlier | None:
+    """What the recorder saw of this machine a minute ago."""
+    from oomsight.sinks.store_path import history_beside
+
+    path = place.history or (history_beside(place.store) if place.store is not None else None)
+    if path is None or not os.path.isdir(path):
+        return None
+    from oomsight.sources.procread import read_if_there
+    from oomsight.sources.status_history import earlier_on_record
+
+    boot = (read_if_there(f"{place.proc}/sys/kernel/random/boot_id") or "").strip().replace("-", "")
+    uptime = (read_if_there(f"{place.proc}/uptime") or "").split()
+    ticks = int(float(uptime[0]) * os.sysconf("SC_CLK_TCK")) if uptime else None
+    return earlier_on_record(path, boot, time.time(), ticks)
 
 
 def _import_sinks() -> None:

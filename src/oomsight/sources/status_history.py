@@ -1,0 +1,57 @@
+"""The machine a minute ago, from the recorder's history: growth that a fraction of a second does not show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from oomsight.sources.history import History, HistoryError
+from oomsight.sources.status_look import USER_HZ
+from oomsight.status.model import Earlier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oomsight.record.model import Entity
+
+SECONDS: Final = 60.0  #: how long ago; longer would water down what began just now
+LATE_SECONDS: Final = 30.0  #: an older record is none of a minute ago
+
+
+def earlier_on_record(path: str, boot_id: str, now: float, ticks: int | None) -> Earlier | None:
+    """
+    The state about :data:`SECONDS` before *now* of this boot, as recorded in *path*; ``None`` = nobody recorded it.
+
+    *ticks*: since boot, now.
+    """
+    try:
+        picture = History(path).at(now - SECONDS)
+    except HistoryError:
+        return None
+    if picture.asked - picture.time > LATE_SECONDS or not boot_id:
+        return None
+    processes: dict[int, tuple[int | None, int]] = {}
+    for entity, values in picture.processes:
+        boot, start = _identity(entity)
+        if entity.pid is None or not boot_id.startswith(boot):
+            return None
+        processes[entity.pid] = (start, int(values.get("need_bytes", 0)) >> 10)
+    cgroups = {entity.name: need for entity, values in picture.cgroups if (need := _need(values)) is not None}
+    available = picture.host.get("mem_available_bytes")
+    then = None if ticks is None else ticks - int((now - picture.time) * USER_HZ)
+    return Earlier(picture.time, then, processes, cgroups, None if available is None else int(available) >> 10)
+
+
+def _identity(entity: Entity) -> tuple[str, int | None]:
+    """(beginning of the boot's id, start in ticks) of a process, from its key."""
+    _, _, rest = entity.key.partition(":")
+    boot, _, ident = rest.partition(":")
+    start = ident.rpartition(":")[2]
+    return boot, int(start) if start.isdecimal() else None
+
+
+def _need(values: Mapping[str, float]) -> int | None:
+    """Usage without page cache, as :attr:`~oomsight.proc.memcg.Memcg.need_bytes`."""
+    usage, file, shmem = (values.get(name) for name in ("usage_bytes", "file_bytes", "shmem_bytes"))
+    if usage is None or file is None:
+        return None
+    return max(int(usage - file + (shmem or 0)), 0)

@@ -1,0 +1,52 @@
+"""Growth since what was recorded a minute ago."""
+
+from __future__ import annotations
+
+import pytest
+
+from oomsight.record.fields import INDEX
+from oomsight.record.model import Change
+from oomsight.sinks.history_store import HistoryStore
+from oomsight.sources.status_history import earlier_on_record
+
+NOW, BOOT, HZ = 1_700_000_600.0, "ab" * 16, 100
+
+
+def record(path, *, until: float, boot: str = BOOT) -> str:
+    """Two minutes up to *until*: a process that grows by 1 MiB a second, its cgroup, the host."""
+    store = HistoryStore(str(path), boot)
+    start = until - 120
+    for i in range(120):
+        figures = {"usage_bytes": 9000 + 1024 * i, "file_bytes": 3000, "shmem_bytes": 1000}
+        host = {"mem_available_bytes": 900_000 - 1024 * i}
+        change = Change(rows=[
+            (1, "host", tuple(host.get(name) for name in INDEX["host"])),
+            (2, "process", (1024 * i, 10, 100, 200, 5, 0, None, 1024 * i)),
+            (3, "cgroup", tuple(figures.get(name) for name in INDEX["cgroup"])),
+        ])  # fmt: skip
+        if i == 0:
+            change.new = [(1, {"kind": "host", "name": "box"}), (3, {"kind": "cgroup", "name": "/web"}),
+                          (2, {"kind": "process", "pid": 42, "start": 777, "name": "app", "age": 7.77})]  # fmt: skip
+        store.write(50_000 + i * 1000, int((start + i) * 1000), change)
+    store.close()
+    return str(path)
+
+
+def test_a_minute_ago_is_what_growth_is_measured_from(tmp_path) -> None:
+    found = earlier_on_record(record(tmp_path, until=NOW), BOOT, NOW, 200_000)
+    assert found.at == pytest.approx(NOW - 60)
+    assert found.ticks == 200_000 - 60 * HZ
+    assert found.processes == {42: (777, 1024 * 60 + 100 + 200 + 5)}
+    assert found.cgroups == {"/web": (9000 + 1024 * 60 - 2000) << 10}
+    assert found.available_kib == 900_000 - 1024 * 60
+
+
+@pytest.mark.parametrize(
+    ("until", "boot"), [(NOW - 300, BOOT), (NOW, "cd" * 16), (NOW + 400, BOOT)], ids=["old", "other boot", "later"]
+)
+def test_what_is_no_record_of_a_minute_ago_is_not_taken_for_one(tmp_path, until, boot) -> None:
+    assert earlier_on_record(record(tmp_path, until=until, boot=boot), BOOT, NOW, 200_000) is None
+
+
+def test_without_a_history_nothing_is_known(tmp_path) -> None:
+    assert earlier_on_record(str(tmp_path / "none"), BOOT, NOW, None) is None
