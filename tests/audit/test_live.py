@@ -234,12 +234,16 @@ def test_bundles_are_found_and_only_live_ones_count(tmp_path) -> None:
         folder = tmp_path / "run/containerd/io.containerd.runtime.v2.task/k8s.io" / name
         _write(folder / "config.json", json.dumps(_bundle(limit=1 << 28)))
         _write(folder / "init.pid", str(pid))
-        folder = tmp_path / "run/containers/storage/overlay-containers" / f"p{name}" / "userdata"
-        podman = {"annotations": {"io.container.manager": "libpod"}, "hostname": "web"}
-        _write(folder / "config.json", json.dumps(podman))
-        _write(folder / "pidfile", f"{pid}\n")
+        podman = {"annotations": {"io.container.manager": "libpod"}, "hostname": f"p{name}"}
+        kept, run_ = tmp_path / "var/lib/containers/storage", tmp_path / "run/containers/storage"
+        _write(kept / "overlay-containers" / f"p{name}" / "userdata/config.json", json.dumps(podman))
+        _write(run_ / "overlay-containers" / f"p{name}" / "userdata/pidfile", f"{pid}\n")
+    rows = [{"id": "palive", "names": ["web"], "metadata": json.dumps({"image-name": "img:1", "name": "web"})}]
+    _write(tmp_path / "var/lib/containers/storage/overlay-containers/containers.json", json.dumps(rows))
     found, unseen = containers_live.live_containers(Places(root=str(tmp_path), programs=False))
     assert sorted((row.runtime, row.id) for row in found) == [("containerd", "alive"), ("podman", "palive")]
+    podman = next(row for row in found if row.runtime == "podman")
+    assert (podman.name, podman.image, podman.pid) == ("web", "img:1", 42)
     assert unseen == []
 
 

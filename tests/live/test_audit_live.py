@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from oomsight.pipeline.audit_host import audit_host
 from oomsight.sources import containers_live
 from oomsight.sources.runtimes.places import Places
 
-from .docker_rig import Docker, dockerd, eventually
+from .docker_rig import Docker, busybox_tree, dockerd, eventually, need, own_cgroups
 
 if TYPE_CHECKING:
     from oomsight.audit.model import Finding
@@ -101,6 +103,66 @@ def test_without_its_socket_the_bundles_say_the_same(docker) -> None:
     other = next(row for row in by_files if row.id == container)
     for name in ("limit_bytes", "total_bytes", "oom_score_adj", "pids_limit", "pid"):
         assert getattr(one, name) == getattr(other, name), name
+
+
+def _commands_with(word: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += [path.parent.name] if word.encode() in path.read_bytes() else []
+    return found
+
+
+@pytest.fixture
+def podman(tmp_path, monkeypatch) -> Iterator[Callable[..., str]]:
+    """podman with a storage of its own, run by runc (crun does not know hybrid hierarchies)."""
+    programs = need("podman", "runc", "conmon")
+    short = Path(tempfile.mkdtemp(prefix="os"))  # podman wants a runroot of at most 50 characters
+    root, runroot = tmp_path / "root", short / "run"
+    own = [
+        programs["podman"], "--root", str(root), "--runroot", str(runroot), "--tmpdir", str(short / "tmp"),
+        "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", programs["runc"],
+    ]  # fmt: skip
+
+    def call(*args: str) -> str:
+        done = subprocess.run([*own, *args], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"podman does not run here: {done.stderr.strip()[-300:]}")
+        return done.stdout.strip()
+
+    monkeypatch.setattr(containers_live, "KEPT", (f"{root}/*-containers",))
+    monkeypatch.setattr(containers_live, "RUNNING", (f"{runroot}/*-containers",))
+    with own_cgroups("libpod_parent"):
+        call("import", str(busybox_tree(tmp_path)), "t:1")
+        yield call
+        subprocess.run([*own, "rm", "-af", "-t", "0"], capture_output=True, check=False)
+        # Its store mounts itself.
+        subprocess.run(["umount", "-l", str(root / "vfs"), str(root)], capture_output=True, check=False)
+        eventually(lambda: not _commands_with(str(short)))  # conmon ends after its container, and cleans up then
+        shutil.rmtree(short, ignore_errors=True)
+        for folder in Path("/sys/fs/cgroup").glob("*/libpod_parent/conmon"):
+            with suppress(OSError):  # somebody else's are in it
+                folder.rmdir()
+
+
+def test_podman_without_its_socket(podman) -> None:
+    common = ("--network", "none", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000")
+    podman("run", "-d", "--name", "webby", *common, "--memory", "32m", "--pids-limit", "20", "t:1", "sleep", "300")
+    podman("run", "-d", "--name", "barey", *common, "--pids-limit", "0", "t:1", "sleep", "300")
+    podman("create", "--name", "never", *common, "t:1", "sleep", "300")
+    found, unseen = containers_live.live_containers(Places(docker_sockets=(), podman_sockets=(), bundles=()))
+    by_name = {row.name: row for row in found}
+    assert set(by_name) == {"webby", "barey"}
+    webby, barey = by_name["webby"], by_name["barey"]
+    assert (webby.runtime, webby.limit_bytes, webby.pids_limit) == ("podman", 32 * MIB, 20)
+    assert (barey.limit_bytes, barey.pids_limit) == ("unlimited", "unlimited")
+    assert str(webby.pid) == podman("inspect", "-f", "{{.State.Pid}}", "webby")
+    assert unseen == []
+    with pytest.MonkeyPatch.context() as patch:
+        places = Places(docker_sockets=(), podman_sockets=(), bundles=())
+        patch.setattr("oomsight.pipeline.audit_live.Places", lambda **_: places)
+        rules = {(row.where.key, row.rule) for row in audit_host(Config(select=("OS33",))).findings}
+    assert rules == {("barey", "OS330"), ("barey", "OS335")}
 
 
 # -- programs ---------------------------------------------------------------------------------------------------------
@@ -200,6 +262,51 @@ def test_a_real_node_with_a_heap_above_its_limit() -> None:
             assert any("800" in line for line in found.evidence)
         with running(folder, node, "--max-old-space-size=64", "-e", script) as pid:
             assert _programs(pid) == []
+
+
+def test_a_real_postgresql_with_the_settings_of_its_data_directory() -> None:
+    """Its configuration is found by ``-D``, its processes count once, the limit is the one it runs in."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("not installed: postgresql")
+    if os.geteuid() != 0:
+        pytest.skip("needs root: another user and a memory cgroup")
+    user = pwd.getpwnam("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="ospg"))
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    rest = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": str(folder), "env": {"LC_ALL": "C"}}
+    data = folder / "data"
+    try:
+        subprocess.run([programs[-1] / "initdb", "-N", "-D", data], check=True, capture_output=True, **rest)
+        with open(data / "postgresql.conf", "a", encoding="utf-8") as file:
+            file.write(f"shared_buffers = '1GB'\nlisten_addresses = ''\nunix_socket_directories = '{folder}'\n")
+        with limited("postgres", 600 * MIB) as cgroup:
+            os.chown(cgroup / "cgroup.procs", user.pw_uid, user.pw_gid)  # preexec_fn runs as that user
+            process = subprocess.Popen(
+                [programs[-1] / "postgres", "-D", data, "-c", "maintenance_work_mem=200MB"],
+                preexec_fn=lambda: bool((cgroup / "cgroup.procs").write_text(str(os.getpid()))),  # noqa: PLW1509
+                stderr=subprocess.DEVNULL, **rest,
+            )  # fmt: skip
+            try:
+                eventually(
+                    lambda: (
+                        "ready" in (data / "postmaster.pid").read_text() if (data / "postmaster.pid").exists() else 0
+                    )
+                )
+                found = [
+                    row for row in audit_host(Config(select=("OS5",))).findings if row.where.key == f"/{cgroup.name}"
+                ]
+                assert [row.rule for row in found] == ["OS501"]
+                assert found[0].severity.word == "high"
+                text = "\n".join(found[0].evidence)
+                assert "shared_buffers = 1GB" in text
+                assert str(data / "postgresql.conf") in text
+                assert "maintenance_work_mem = 200MB" in text
+            finally:
+                process.terminate()
+                process.wait()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_real_workers_are_measured(tmp_path) -> None:

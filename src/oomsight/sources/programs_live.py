@@ -89,7 +89,9 @@ def _config(folder: str, runtime: str, argv: tuple[str, ...], env: dict[str, str
                 if read:
                     settings |= read
                     names.append(path.removeprefix(f"{folder}/root"))
-    return settings | told_settings(runtime, argv), ", ".join(names[:3]) or "command line"
+    told = told_settings(runtime, argv)
+    places = [*names[:3], *(["command line"] if told or not names else [])]
+    return settings | told, ", ".join(places)
 
 
 def _expanded(folder: str, patterns: tuple[str, ...]) -> Iterator[str]:

@@ -23,7 +23,7 @@ def observe_storage(places: Places, now: float) -> Iterator[Observation]:
     if not paths:
         raise SourceError("podman, CRI-O", "no containers/storage here; run as root, or as the user whose they are")
     for path in paths:
-        rows = _rows(path)
+        rows = storage_rows(path)
         pods = {meta["pod-id"]: meta for _, meta in rows if meta.get("pod") and isinstance(meta.get("pod-id"), str)}
         for row, meta in rows:
             container_id = text(row.get("id"))
@@ -38,7 +38,8 @@ def observe_storage(places: Places, now: float) -> Iterator[Observation]:
                 yield Observation(Key("pod", names.pod_uid), pod, now, since)
 
 
-def _rows(path: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def storage_rows(path: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the rows of a ``containers.json``, each with its metadata; none where it cannot be read."""
     try:
         rows = json.loads(read_text(path) or "[]")
     except (ValueError, RecursionError):
