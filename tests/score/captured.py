@@ -1,7 +1,7 @@
 """
 Recordings of real kernels as snapshots: what /proc and the cgroup tree said just before the OOM killer struck.
 
-The data files are made by ``python -m tests.score.captured DIRECTORY`` from recordings of the project's QEMU rig; see
+The data file is made by ``python -m tests.score.captured DIRECTORY`` from recordings of the project's QEMU rig; see
 data/README.md for what is in them.
 """
 
@@ -25,12 +25,7 @@ from oomsight.score.model import Machine, Ranking, Rules, Snapshot
 from oomsight.score.ranking import rank_cgroup, rank_host
 from oomsight.score.rules import error_reader, exemption, memory_reader, recognise, score_points
 
-DATA = Path(__file__).parent / "data"
-CHOSEN = (
-    "5.10.262/adj_biased", "5.10.262/memcg_v1", "6.1.192/global_swap_disk", "6.1.192/memcg_max", "6.12.107/memcg_nested",
-    "6.12.107/many300", "6.18.15/memcg_swap", "6.18.15/memcg_group", "7.3.4/threads_sharedmm", "7.3.4/weird_names",
-    "7.3.4/kill_allocating",
-)  # fmt: skip
+DATA = Path(__file__).parent / "data" / "recordings.json.xz"
 _STATUS = ("Name", "Uid", "Vm", "Rss", "Hugetlb", "Threads", "CapEff")
 _FILES = (
     "/proc/meminfo", "/proc/version", "/proc/sys/vm/panic_on_oom", "/proc/sys/vm/oom_kill_allocating_task",
@@ -89,10 +84,8 @@ def moments(documents: list[dict[str, Any]], name: str) -> Iterator[Moment]:
 
 def load() -> list[Moment]:
     """All recordings kept with the tests."""
-    found: list[Moment] = []
-    for path in sorted(DATA.glob("*.json.gz")):
-        found += moments(json.loads(gzip.decompress(path.read_bytes())), path.name.removesuffix(".json.gz"))
-    return found
+    recordings = json.loads(lzma.decompress(DATA.read_bytes()))
+    return [moment for name, documents in recordings.items() for moment in moments(documents, name)]
 
 
 # --- judging -------------------------------------------------------------------------------------------------------
@@ -171,13 +164,7 @@ def reduce_recording(folder: Path) -> list[dict[str, Any]]:
     """The snapshots of one recording that a kill followed (and one after all), with what the tests look at."""
     truth = json.loads(lzma.decompress((folder / "truth.json.xz").read_bytes()))
     first = truth.get("pre") or next(iter(truth.values()))
-    log = next(path for name in ("kmsg", "console") for path in sorted(folder.glob(f"{name}.txt*")))
-    data = log.read_bytes()
-    reports = [r for r in parse_text(gzip.decompress(data) if log.suffix == ".gz" else data, log.name) if r.victims]
-    kills, done = {}, 0
-    for report in reports:
-        kills[done] = report
-        done += len(report.victims)
+    kills = _kills(folder, truth.get("post", {}).get("oom_kill"))
     found = []
     for name, recorded in sorted(truth.items()):
         report = kills.get(recorded.get("oom_kill")) if name.startswith("lastpre") else None
@@ -195,6 +182,27 @@ def reduce_recording(folder: Path) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _kills(folder: Path, in_all: int | None) -> dict[int, Any]:
+    """
+    The reports of a recording by how many processes had been killed before each. ``in_all``: what the kernel's counter
+    said in the end. Where the log has fewer, its beginning was overwritten: it is counted from the end, and what the
+    serial console kept of the beginning fills in.
+    """
+    found: dict[str, list[Any]] = {}
+    for name in ("kmsg", "console"):
+        for log in sorted(folder.glob(f"{name}.txt*")):
+            data = log.read_bytes()
+            text = gzip.decompress(data) if log.suffix == ".gz" else data
+            found.setdefault(name, [r for r in parse_text(text, log.name) if r.victims])
+    reports = found["kmsg"] if "kmsg" in found else found["console"]
+    done = max((in_all or 0) - sum(len(report.victims) for report in reports), 0) if "kmsg" in found else 0
+    kills = {0: found["console"][0]} if done and found.get("console") else {}
+    for report in reports:
+        kills[done] = report
+        done += len(report.victims)
+    return kills
 
 
 def _reduced(texts: dict[str, str]) -> dict[str, str]:
@@ -224,28 +232,23 @@ def _kill(report: Any) -> dict[str, Any]:
 
 
 def main(directory: Path) -> None:
-    """Write the data files, then judge every recording below ``directory``."""
-    DATA.mkdir(exist_ok=True)
-    for name in CHOSEN:
-        text = json.dumps(reduce_recording(directory / name), separators=(",", ":"))
-        (DATA / f"{name.replace('/', '-')}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
-    counts: dict[str, int] = {}
-    compared = differing = 0
+    """Write the data file from every recording below ``directory``, then print how each follows."""
+    recordings = {}
     for folder in sorted({path.parent for path in directory.glob("*/*/truth.json.xz")}):
-        for moment in moments(reduce_recording(folder), f"{folder.parent.name}/{folder.name}"):
-            rules = recognise(moment.snapshot.machine, moment.snapshot.processes)
-            different = differing_scores(moment.snapshot, rules)
-            unexplained = [p for p, _ in different if not changed_while_read(p)]
-            compared, differing = compared + len(moment.snapshot.processes), differing + len(different)
-            if unexplained:
-                print("oom_score", moment.name, [(p.pid, p.comm) for p in unexplained])
-            if moment.kill is not None:
-                word = verdict(moment)
-                counts[word] = counts.get(word, 0) + 1
-                if word == "no":
-                    print("selection", moment.name, moment.kill["victim"], moment.kill["table"][:0])
-    print(f"oom_score: {compared} compared, {differing} differ because the process changed while it was read")
-    print("selection:", counts)
+        recordings[f"{folder.parent.name}/{folder.name}"] = reduce_recording(folder)
+    text = json.dumps(recordings, separators=(",", ":")).encode()
+    DATA.write_bytes(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
+    counts: dict[tuple[str, str], int] = {}
+    for moment in load():
+        rules = recognise(moment.snapshot.machine, moment.snapshot.processes)
+        for process, _ in differing_scores(moment.snapshot, rules):
+            print("oom_score", moment.name, process.pid, process.comm, changed_while_read(process))
+        if moment.kill is not None:
+            key = (moment.name.partition("/")[0], verdict(moment))
+            counts[key] = counts.get(key, 0) + 1
+            if key[1] != "exact":
+                print(key[1], moment.name)
+    print(counts)
 
 
 if __name__ == "__main__":

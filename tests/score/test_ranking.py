@@ -16,15 +16,25 @@ from .samples import machine, process, snapshot
 
 KILLS = [moment for moment in load() if moment.kill is not None]
 GROWN = {  # the victim still grew between the snapshot and the kill, as the kernel's own table shows
-    "5.10.262-memcg_v1 lastpre_1", "6.1.192-memcg_max lastpre_1",
+    "5.10.262/memcg_group lastpre_1", "5.10.262/memcg_v1 lastpre_1", "6.1.192/memcg_max lastpre_1",
+    "6.1.192/memcg_v1 lastpre_1", "6.1.192/ratelimit lastpre_1", "6.12.107/forkbomb_memcg lastpre_1",
+    "6.12.107/memcg_max lastpre_1", "6.12.107/ratelimit lastpre_2", "6.18.15/forkbomb_memcg lastpre_1",
+    "6.18.15/forkbomb_memcg lastpre_2", "6.18.15/memcg_max lastpre_1", "6.18.15/ratelimit lastpre_2",
+    "7.3.4/forkbomb_memcg lastpre_1", "7.3.4/memcg_max lastpre_1", "7.3.4/ratelimit lastpre_2",
 }  # fmt: skip
-ALLOCATING = {"7.3.4-kill_allocating lastpre_1"}  # vm.oom_kill_allocating_task
+ALLOCATING = {"5.10.262/kill_allocating lastpre_1", "7.3.4/kill_allocating lastpre_1"}  # vm.oom_kill_allocating_task
 
 
 @pytest.mark.parametrize("moment", KILLS, ids=lambda moment: moment.name)
 def test_victim_of_every_recorded_kill(moment):
     expected = "grown" if moment.name in GROWN else "allocating" if moment.name in ALLOCATING else "exact"
     assert verdict(moment) == expected
+
+
+def test_recorded_kills_are_all_there():
+    # what docs/explanation/badness.md says of them
+    assert (len(KILLS), len(GROWN), len(ALLOCATING)) == (171, 15, 2)
+    assert {moment.name for moment in KILLS} >= GROWN | ALLOCATING
 
 
 def test_recorded_kills_are_of_hosts_and_of_cgroups():

@@ -15,9 +15,24 @@ MOMENTS = load()
 def test_oom_score_of_every_process_of_every_recording(moment):
     rules = recognise(moment.snapshot.machine, moment.snapshot.processes)
     assert rules.rule.name == "5.9"
-    assert rules.compared == len(moment.snapshot.processes) > 40
+    assert rules.compared == len(moment.snapshot.processes) > 20
     wrong = [p.pid for p, _ in differing_scores(moment.snapshot, rules) if not changed_while_read(p)]
     assert wrong == []
+
+
+def test_recorded_scores_that_differ_are_few():
+    # what docs/explanation/badness.md says of them: all four changed while they were read
+    compared = sum(process.oom_score is not None for moment in MOMENTS for process in moment.snapshot.processes)
+    found = [
+        (moment.name, process.comm)
+        for moment in MOMENTS
+        for process, _ in differing_scores(moment.snapshot, recognise(moment.snapshot.machine, moment.snapshot.processes))
+    ]
+    assert compared == 25_147
+    assert found == [
+        ("6.1.192/numa_cpuset post", "snap"), ("6.1.192/weird_names post", "snap"),
+        ("6.12.107/threads_sharedmm lastpre_1", "java-vfork"), ("6.18.15/forkbomb_memcg lastpre_2", ":(){ :|:& };:"),
+    ]  # fmt: skip
 
 
 def test_recordings_span_both_ways_of_reading_rss():
