@@ -12,7 +12,7 @@ def test_parse_config_empty_has_every_default() -> None:
     assert dict(config.values) == {s.key: s.default for s in SETTINGS}
     told = list(config.sentences())
     assert told[: len(SETTINGS)] == [setting.says(setting.default) for setting in SETTINGS]
-    assert any(sentence.startswith("Alarm memory_high: at least 80 %") for sentence in told), "on without a section"
+    assert any(sentence.startswith("Alarm memory_high: raised at 80 % or more for 1 min, critical from 95 % on; over after 1 min at 75 % or less") for sentence in told), "on without a section"
 
 
 def test_parse_config_values_change_the_sentences() -> None:

@@ -188,6 +188,33 @@ def test_poll_kill_the_kernel_counted_and_the_log_lacks_is_noted_with_the_name_t
     run.detector.close()
 
 
+def test_poll_group_kill_that_the_kernel_counts_twice_is_no_missing_kill(host, monkeypatch) -> None:
+    proc, sock = host
+    monkeypatch.setattr(module, "CHECK_SECONDS", 2.0)
+    monkeypatch.setattr(module, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr("oomsight.live.counters.CONFIRM_SECONDS", 0.0)
+    run = Run(proc)
+    run.poll()
+    log = Log()
+    _send(sock, *log.report(7), log.kill(7), log.group(), log.kill(7), log.kill(8))
+    (proc / "vmstat").write_text("a 1\noom_kill 3\n")
+    run.poll_until(lambda: len(run.events) == 2)
+    for _ in range(3):
+        run.detector._check_counters()
+    assert run.notes == []
+    assert (run.detector.registry.kills[BOOT], run.detector.unseen_kills) == (2, 1)
+    run.detector.close()
+    again = Run(proc, known_kills=2, unseen=run.detector.unseen_kills)  # as the next agent starts, from the store
+    for _ in range(3):
+        again.detector._check_counters()
+    assert again.notes == []
+    (proc / "vmstat").write_text("a 1\noom_kill 4\n")
+    for _ in range(3):
+        again.detector._check_counters()
+    assert [n.code for n in again.notes] == ["kills_not_in_log"]
+    again.detector.close()
+
+
 def test_poll_without_a_log_the_tracepoint_tells(host, monkeypatch) -> None:
     proc, _sock = host
     marks = _Marks()

@@ -72,6 +72,14 @@ def test_feed_group_kill_is_one_event_of_all_victims() -> None:
     assert len({k.kill_id for k in event.kills}) == 3
 
 
+def test_feed_selected_process_that_dies_with_its_group_once_more_is_one_victim_and_a_repeat() -> None:
+    log, merger = Log(), Merger()  # as kernels print it: mm/oom_kill.c oom_kill_process(), then all tasks of the group
+    _feed(merger, [*log.report(7), log.kill(7), log.group(), log.kill(7), log.kill(8)])
+    (event,) = merger.flush()
+    assert [(v.pid, v.role) for v in event.incident.report.victims] == [(7, "selected"), (8, "group")]
+    assert event.repeats == 1
+
+
 def test_feed_kill_long_after_a_group_is_not_of_the_group() -> None:
     log, merger = Log(), Merger()
     _feed(merger, [*log.report(7), log.kill(7), log.group(), log.kill(8), log.kill(9, gap_us=2_000_000)], fresh=False)

@@ -9,7 +9,6 @@ from typing import Any, Final
 from oomsight.alarms.table import ALARMS, BY_CODE, Alarm, Limit, Limits, Override, default_limit
 
 KEYS: Final = ("enabled", "raise", "clear", "critical", "for_seconds", "clear_seconds")
-_UNITS: Final = {"pct": " %", "seconds": " s", "per_minute": " a minute"}
 _MOST: Final = {"pct": 100.0, "seconds": 7 * 86400.0, "per_minute": 1e6}
 
 
@@ -86,19 +85,39 @@ def alarm_sentences(limits: Limits) -> Iterator[str]:
     for alarm in ALARMS:
         yield f"Alarm {alarm.code}: {_sentence(alarm, limits.of(alarm, None))}"
     for override in limits.overrides:
+        where = " or ".join(override.paths)
+        if override.limits and not any(limit.enabled for _, limit in override.limits):
+            yield f"In {where}: no alarms."
+            continue
         for code, limit in override.limits:
-            yield f"Alarm {code}, in {' or '.join(override.paths)}: {_sentence(BY_CODE[code], limit)}"
+            yield f"Alarm {code}, in {where}: {_sentence(BY_CODE[code], limit)}"
 
 
 def _sentence(alarm: Alarm, limit: Limit) -> str:
     if not limit.enabled:
         return "off."
-    unit, way = _UNITS[alarm.unit], "at most" if alarm.downwards else "at least"
-    back = "at least" if alarm.downwards else "at most"
-    text = f"{way} {limit.raise_at:g}{unit} for {limit.for_seconds:g} s"
+    text = f"raised at {_side(alarm, limit.raise_at, worse=True)} for {_span(limit.for_seconds)}"
     if limit.critical_at is not None:
-        text += f", critical from {limit.critical_at:g}{unit} on"
-    return f"{text}; over after {limit.clear_seconds:g} s of {back} {limit.clear_at:g}{unit} ({alarm.measures})."
+        text += f", critical from {_amount(alarm, limit.critical_at)} on"
+    back = _side(alarm, limit.clear_at, worse=False)
+    return f"{text}; over after {_span(limit.clear_seconds)} at {back} ({alarm.measures})."
+
+
+def _side(alarm: Alarm, value: float, *, worse: bool) -> str:
+    more = alarm.downwards != worse
+    return f"{_amount(alarm, value)} or {'more' if more else 'less'}" if value or more else _amount(alarm, value)
+
+
+def _amount(alarm: Alarm, value: float) -> str:
+    return {"pct": f"{value:.3g} %", "seconds": f"{_span(value)} left", "per_minute": f"{value:g} a minute"}[alarm.unit]
+
+
+def _span(seconds: float) -> str:
+    """A configured time, exactly."""
+    for unit, word in ((3600, "h"), (60, "min")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:g} {word}"
+    return f"{seconds:g} s"
 
 
 def _known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:

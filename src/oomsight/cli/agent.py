@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.options import Command, answer, remark
+from oomsight.cli.options import Command, answer, remark, stdout_surface
 
 EXAMPLES: Final = (
     ("oomsight agent", "watch, store and tell, with /etc/oomsight/agent.toml where there is one"),
@@ -44,7 +44,7 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
     if check_config:
         answer(f"{config.path or 'No configuration file'}: correct.\n")
         for sentence in config.sentences():
-            answer(f"- {sentence}\n")
+            answer(_bullet(sentence))
         return Exit.OK
     from oomsight.cli.why import host_places
     from oomsight.daemons.service import run_service
@@ -61,3 +61,15 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
     except StoreBusy as error:
         raise CommandError(str(error), Exit.FAILED, "end the other agent, or give another --store") from None
     return Exit.OK
+
+
+def _bullet(sentence: str) -> str:
+    """One sentence, wrapped for a terminal; for a program a line."""
+    from textwrap import fill
+
+    from oomsight.sinks.safe import scrub
+
+    text = scrub(sentence)
+    if not sys.stdout.isatty():
+        return f"- {text}\n"
+    return fill(text, max(stdout_surface().width, 40), initial_indent="- ", subsequent_indent="  ") + "\n"

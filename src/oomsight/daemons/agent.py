@@ -158,7 +158,7 @@ class Agent:
         due = self._news or now >= self._saved_at + POSITION_SECONDS
         if self.writer is None or positions == self._saved or not due:
             return
-        unseen, boot = self.detector.check.unseen, self.detector.boot_id
+        unseen, boot = self.detector.unseen_kills, self.detector.boot_id
         self.writer.positions(positions, {boot: unseen} if unseen is not None and boot is not None else {})
         self._saved, self._saved_at = positions, now
 
@@ -247,7 +247,7 @@ class Agent:
             one.close()
         self.detector.close()
         if self.writer is not None:
-            unseen, boot = self.detector.check.unseen, self.detector.boot_id
+            unseen, boot = self.detector.unseen_kills, self.detector.boot_id
             self.writer.positions(positions, {boot: unseen} if unseen is not None and boot is not None else {})
             if not self.writer.close():
                 count = len(self.writer)

@@ -84,8 +84,8 @@ class Charging:
         now = time.monotonic()
         path = charged(event)
         if path is not None:
-            for kill in event.kills:
-                self._charges.told(kill.kill_id, path, now)
+            for name in (*(k.kill_id for k in event.kills), *(f"{event.event_id}+{n}" for n in range(event.repeats))):
+                self._charges.told(name, path, now)
             return event
         if not beheaded(event):
             return event

@@ -143,6 +143,15 @@ class Detector:
         drained = self._kmsg is None or self._kmsg.drained
         return drained and all(merger.due_seconds() is None for merger in self._mergers.values())
 
+    @property
+    def unseen_kills(self) -> int | None:
+        """
+        How many more than the store's kills the kernel has counted in this boot, for the next start: what was there
+        before us, and what it counts twice. ``None`` = not known yet.
+        """
+        unseen = self.check.unseen
+        return None if unseen is None else unseen + self.registry.repeats[self.boot_id]
+
     def positions(self) -> dict[str, Position]:
         """Return where each log must be read on from, so that nothing is lost if we die now."""
         if self._charging.holding:
@@ -387,7 +396,7 @@ class Detector:
         moved, self._counted = before != self._counted, before
         if moved and self._cgroups is not None and self._cgroups.hierarchy.version == 1:
             self._count()
-        seen = self.known_kills + self.registry.kills[self.boot_id]
+        seen = self.known_kills + self.registry.kills[self.boot_id] + self.registry.repeats[self.boot_id]
         lost = self._kmsg.lost if self._kmsg is not None else 0
         reasons = [f"{lost:,} records were overwritten before they were read"] if lost else []
         waiting = self.check.unseen is not None and before - seen - self.check.unseen > self.check.missed

@@ -77,6 +77,7 @@ class LiveEvent:
     raw: bytes = b""  #: the lines it was read from; line 1 is line 1 of the incident
     weight: int = 0  #: how much it says; of two readings the heavier is kept
     replayed: bool = False  #: happened before we began to look
+    repeats: int = 0  #: kills the kernel printed and counted twice: a group's selected process dies with it once more
 
 
 def kill_id(boot_id: str | None, time_us: int | None, pid: int | None, what: str = "kill") -> str:
@@ -109,6 +110,7 @@ class Registry:
         self._kills: OrderedDict[str, str] = OrderedDict()
         self._events: OrderedDict[str, tuple[int, bool]] = OrderedDict()
         self.kills: Counter[str | None] = Counter()  #: distinct kills admitted by boot, those of *known* not counted
+        self.repeats: Counter[str | None] = Counter()  #: by boot, see :attr:`LiveEvent.repeats`
         for kill, event, weight, boot, pid, time_us in known:
             self._kills[kill] = event
             self._events[event] = (weight, weight >= 0)
@@ -136,6 +138,8 @@ class Registry:
                 self.kills[event.boot_id] += 1
                 self._kills[kill.kill_id] = owner
                 self._pids[event.boot_id, kill.pid] = kill.time_us or 0
+        if stage is Stage.COMPLETE:
+            self.repeats[event.boot_id] += event.repeats
         self._events[owner] = (max(weight, event.weight), stage is not Stage.PROVISIONAL)
         while len(self._kills) > REMEMBERED:
             self._kills.popitem(last=False)

@@ -354,5 +354,5 @@ class Merger:
         incident = explain_report(report)
         return LiveEvent(
             event_id, stage, incident, tuple(kills), boot, kills[0].time_us if kills else first.time_us, first.source,
-            raw, weigh(incident), window.replay,
+            raw, weigh(incident), window.replay, max(window.kills - len(kills), 0) if window.group else 0,
         )  # fmt: skip

@@ -61,9 +61,20 @@ def verdict_story(verdict: Verdict) -> list[Block]:
     return blocks
 
 
+_ENDED_BY: Final = {
+    EndedBy.KERNEL_OOM: "the kernel's OOM killer", EndedBy.SYSTEMD_OOMD: "systemd-oomd",
+    EndedBy.KUBELET_EVICTION: "the kubelet: evicted", EndedBy.STOP_TIMEOUT: "a stop that timed out",
+    EndedBy.PLAIN_SIGKILL: "a plain SIGKILL", EndedBy.STOPPED: "a request to stop",
+    EndedBy.OTHER_SIGNAL: "another signal", EndedBy.EXITED_ITSELF: "itself",
+}  # fmt: skip
+
+
 def _facts(verdict: Verdict) -> Iterator[tuple[str, str]]:
     subject = verdict.subject
-    yield "Ended by", verdict.ended_by.value.replace("_", " ")
+    if verdict.ended_by is EndedBy.ALIVE:
+        yield "State", "alive"
+    else:
+        yield "Ended by", _ENDED_BY.get(verdict.ended_by, verdict.ended_by.value)
     if verdict.at is not None:
         yield "When", time_words(verdict.at)
     if subject.started is not None:

@@ -53,6 +53,8 @@ def advice_for(verdict: Verdict) -> Iterator[Advice]:
     asked = next((fact for fact in verdict.decisive if fact.kind is FactKind.SIGNAL_SENT), None)
     if by is EndedBy.PLAIN_SIGKILL and asked is not None:
         yield Advice("see who talked to it then: cron, CI, an orchestrator, a shell; no log keeps who asked")
+    elif by is EndedBy.KUBELET_EVICTION and subject.pod and subject.namespace:
+        yield Advice(_TEXTS[by], ("kubectl", "describe", "pod", "-n", subject.namespace, subject.pod))
     elif by in _TEXTS:
         yield Advice(_TEXTS[by], _AUDIT if by is EndedBy.PLAIN_SIGKILL else _output(subject))
 
