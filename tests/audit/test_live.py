@@ -388,7 +388,8 @@ def test_programs_of_a_proc_tree(tmp_path) -> None:
         make(1, "/app\0", limit, b'\x7fELF....\xff Go build ID: "x"'),
         make(2, "/bin/dd\0", limit),
         make(3, "postgres\0-D\0/data\0"),
-        make(4, "java\0-jar\0x.jar\0"),
+        make(4, "java\0-Ddb.password=hunter2\0-jar\0x.jar\0",
+             "JAVA_OPTS=-Ddb.password=hunter2 -Xmx1g -Dapi.token=hunter2\0DB_PASSWORD=hunter2 hunter2\0"),
     ]
     _write(tmp_path / "3/root/data/postgresql.conf", "shared_buffers = 2GB\nwork_mem = 8MB\n")
     _write(tmp_path / "3/root/data/postgresql.auto.conf", "work_mem = '32MB'\n")
@@ -397,4 +398,6 @@ def test_programs_of_a_proc_tree(tmp_path) -> None:
     assert found[0].env["GOMEMLIMIT"] == "1GiB"
     assert found[1].config == {"shared_buffers": "2GB", "work_mem": "32MB"}
     assert "/data/postgresql.conf" in found[1].config_name
+    assert "hunter2" not in str(found)
+    assert "-Xmx1g" in found[2].env["JAVA_OPTS"]
     assert denied == 0

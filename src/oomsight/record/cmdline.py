@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from oomsight._lazy import lazy
@@ -33,7 +34,13 @@ def masked(raw: bytes, most: int = MOST_CHARS) -> str | None:
     words = [w.decode("utf-8", "surrogateescape") for w in raw.rstrip(b"\0").split(b"\0")]
     if words == [""]:
         return None
-    program = words[0].rpartition("/")[2]
+    text = " ".join(masked_words(words))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def masked_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line, program first, with what looks like a secret masked."""
+    program = words[0].rpartition("/")[2] if words else ""
     out: list[str] = []
     hide = False
     for word in words:
@@ -44,8 +51,7 @@ def masked(raw: bytes, most: int = MOST_CHARS) -> str | None:
         else:
             out.append(_masked_word(word))
         hide = _OPTION.match(word) is not None
-    text = " ".join(out)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return out
 
 
 def _masked_word(word: str) -> str:

@@ -72,7 +72,7 @@ def recommend(usage: Usage, policy: Policy = Policy()) -> Advice:
     return Advice(
         usage=usage, peak_bytes=None if peak is None else int(peak), percentiles=percentiles, span_seconds=span,
         tail=tail, margin_pct=margin, settings=settings, candidates=candidates,
-        headline=_headline(usage, limit, kept=kept), notes=tuple(_notes(usage, span, demand, peak, tail)),
+        headline=_headline(usage, limit, settings, kept=kept), notes=tuple(_notes(usage, span, demand, peak, tail)),
     )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def _adj(usage: Usage) -> Iterator[Setting]:
         words = f"it died {_times(died)} of host-wide OOM kills although somebody else held the memory"
     elif held > died and now < 500:
         value = min(now + 300, 500)
-        words = f"it held the memory in {_times(held)} of host-wide OOM kills and somebody else died"
+        words = f"it held the memory {_times(held)} of host-wide OOM kills and somebody else died"
     else:
         return
     yield Setting(key="oom_score_adj", value=str(value), bytes=None, why=words)
@@ -223,13 +223,15 @@ def _candidates(
         yield Candidate(name=name, limit_bytes=size, probability=probability, seconds_to_limit=seconds, cost_bytes=cost)
 
 
-def _headline(usage: Usage, limit: int | None, *, kept: bool) -> str:
+def _headline(usage: Usage, limit: int | None, settings: Sequence[Setting], *, kept: bool) -> str:
     name = mark(usage.subject.full_name, Kind.OWNER)
     if usage.leak.growth == "leak":
         rate = usage.leak.rate_bytes_per_second
         speed = f" ({rate_words(rate)})" if rate else ""
         return f"{name} leaks{speed}: more memory will not help"
     if limit is None:
+        if adj := next((one for one in settings if one.key == "oom_score_adj"), None):
+            return f"{name}: set its oom_score_adj to {adj.value}; what it needs is not known"
         return f"{name}: nothing is known of its need"
     now = usage.limit_bytes
     if not isinstance(now, int):

@@ -56,13 +56,18 @@ def _overview(advices: Sequence[Advice], asked: int | None) -> Table:
             continue  # a limit of swap is another column; its own answer says it
         leaks = usage.leak.growth == "leak"
         now = usage.limit_bytes
-        change = "leaks" if leaks else "unknown" if limit is None else _change(now, limit.bytes)
+        change = "leaks" if leaks else _unknown(advice) if limit is None else _change(now, limit.bytes)
         rows.append(Row((
             mark(usage.subject.full_name, Kind.OWNER), _size(advice.percentiles.get("p95")), _size(advice.peak_bytes),
             limit_words(now), "–" if limit is None else limit.value, f"{usage.kill_count or ''}", change,
         ), "bad" if leaks or usage.kill_count else "plain"))  # fmt: skip
     more = asked - len(advices) if asked is not None else 0
     return Table(columns, tuple(rows), f"{more:,} more (-n 0 shows all)" if more > 0 else None)
+
+
+def _unknown(advice: Advice) -> str:
+    adj = advice.setting("oom_score_adj")
+    return f"adj {adj.value}" if adj is not None else "unknown"
 
 
 def _change(now: Any, limit: int | None) -> str:

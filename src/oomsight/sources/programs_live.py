@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.audit.configs.kinds import KINDS
 from oomsight.audit.configs.read import read_config_file
 from oomsight.audit.live import Read, argv_of, config_paths, runtime_of, told_settings
+from oomsight.record.cmdline import MASK, masked_words
 from oomsight.sources.procread import read_if_there
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def read_programs(processes: Iterable[Process], proc: str = "/proc") -> tuple[li
         if process.stat.is_kthread or process.stat.is_exiting or not process.stat.vsize_bytes:
             continue
         folder = f"{proc}/{process.stat.pid}"
-        argv = argv_of(read_if_there(f"{folder}/cmdline") or "")
+        # What is shown of it may be shared: secrets are masked before anybody sees them.
+        argv = tuple(masked_words(argv_of(read_if_there(f"{folder}/cmdline") or "")))
         if not argv:
             continue
         runtime = runtime_of(argv)
@@ -55,7 +57,13 @@ def _environment(folder: str) -> dict[str, str] | None:
     text = read_if_there(f"{folder}/environ")
     if text is None:
         return None
-    return {name: value for name, mark, value in (row.partition("=") for row in text.split("\0")) if mark}
+    found = {}
+    for row in text.split("\0"):
+        name, given, value = row.partition("=")
+        if given:
+            secret = masked_words(["", f"{name}=x"])[1] != f"{name}=x"
+            found[name] = MASK if secret else " ".join(masked_words(["", *value.split(" ")])[1:])
+    return found
 
 
 def _is_go(folder: str) -> bool:
