@@ -43,6 +43,16 @@ def test_progress_redraws_at_most_ten_times_a_second() -> None:
     assert _run(Terminal(), [0.0, 1.0, 1.01, 1.05, 1.2]).count("reading") == 2
 
 
+@pytest.mark.parametrize("total", [1 << 20, 18 << 20, 1023 << 30, 5 << 50])
+@pytest.mark.parametrize("elapsed", [0.0, 0.5, 7.0, 12_345.0, 9e6])
+@pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.5, 0.999, 1.0])
+@pytest.mark.parametrize("label", ["reading", "auditing"])
+def test_progress_never_wraps(label: str, share: float, elapsed: float, total: int) -> None:
+    line = progress_line(label, int(total * share), total, elapsed)
+    assert len(line) < 80
+    assert line.startswith(label)
+
+
 def test_progress_survives_a_closed_terminal() -> None:
     class Gone(Terminal):
         def write(self, _text: str) -> int:
@@ -55,7 +65,7 @@ def test_progress_survives_a_closed_terminal() -> None:
     ("done", "total", "elapsed", "line"),
     [
         (1 << 29, 1 << 30, 2.0, "r [############------------] 50 %  512.0 MiB of 1.0 GiB  256.0 MiB/s  2 s left"),
-        (1 << 20, 1 << 30, 1.0, "r [------------------------] 0 %  1.0 MiB of 1.0 GiB  1.0 MiB/s  17 min 3 s left"),
+        (1 << 20, 1 << 30, 1.0, "r [------------------------] 0 %  1.0 MiB of 1.0 GiB  1.0 MiB/s  17 min left"),
         (1 << 30, None, 4.0, "r 1.0 GiB  256.0 MiB/s"),
         (0, 10, 0.0, "r [------------------------] 0 %  0 KiB of 0 KiB  0 KiB/s  0 s left"),
         (20, 10, 1.0, "r [########################] 100 %  0 KiB of 0 KiB  0 KiB/s  0 s left"),

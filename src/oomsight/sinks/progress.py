@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 SHOW_AFTER_SECONDS: Final = 0.5  #: shorter work shows nothing: a flash is noise
 REDRAW_SECONDS: Final = 0.1
+MAX_COLUMNS: Final = 79  #: a longer line wraps on the narrowest terminals, and a wrapped line cannot be redrawn
 _BAR_CELLS: Final = 24
+_LEAST_CELLS: Final = 6
 
 
 class Progress:
@@ -71,9 +73,20 @@ def progress_line(label: str, done_bytes: int, total_bytes: int | None, elapsed_
     if not total_bytes:
         return f"{label} {done}  {rate}"
     share = min(done_bytes / total_bytes, 1.0)
-    cells = int(share * _BAR_CELLS)
     left = max(total_bytes - done_bytes, 0) / per_second if per_second else 0.0
-    minutes, seconds = divmod(int(left + 0.5), 60)
-    eta = f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left"
-    bar = "#" * cells + "-" * (_BAR_CELLS - cells)
-    return f"{label} [{bar}] {share * 100:.0f} %  {done} of {human_kib(total_bytes >> 10)}  {rate}  {eta}"
+    text = f"{share * 100:.0f} %  {done} of {human_kib(total_bytes >> 10)}  {rate}  {_left(left)}"
+    width = min(_BAR_CELLS, MAX_COLUMNS - len(label) - len(text) - len(" [] "))
+    if width < _LEAST_CELLS:
+        return f"{label} {text}"[:MAX_COLUMNS]
+    cells = int(share * width)
+    return f"{label} [{'#' * cells}{'-' * (width - cells)}] {text}"
+
+
+def _left(seconds: float) -> str:
+    """Return the time left in words; an estimate of hours needs no seconds."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    if minutes >= 120:
+        return f"{minutes // 60} h left"
+    if minutes >= 10:
+        return f"{minutes} min left"
+    return f"{minutes} min {rest} s left" if minutes else f"{rest} s left"

@@ -217,7 +217,13 @@ def dotnet(inputs: Inputs) -> Estimate:
                     return None
         return None
 
-    hard, percent = variable("GCHeapHardLimit"), variable("GCHeapHardLimitPercent")
+    def setting_of(name: str) -> tuple[int, str] | None:
+        """The same in runtimeconfig.json, in decimal."""
+        value = count(inputs.config.get(f"System.GC.{name}"))
+        return None if value is None else (value, f"System.GC.{name} = {value} ({inputs.config_name})")
+
+    hard = variable("GCHeapHardLimit") or setting_of("HeapHardLimit")
+    percent = variable("GCHeapHardLimitPercent") or setting_of("HeapHardLimitPercent")
     seen = inputs.limit_bytes
     limit: int | None = None
     source = "no limit to take 75 % of: the heap may take all memory"
