@@ -79,8 +79,8 @@ def test_json_predicts_victim_and_time(capsys) -> None:
 @pytest.mark.parametrize(
     ("args", "status", "words"),
     [
-        ([], 2, "name one of: a scenario (see --list), --from-report FILE, --live (see oomsight simulate --help)"),
-        (["leak", "--live"], 2, "name one of"),
+        ([], 2, "name just one of: a scenario (see --list), --from-report FILE, --live (see oomsight simulate --help)"),
+        (["leak", "--live"], 2, "name just one of"),
         (["leek"], 2, "there is no scenario 'leek'; did you mean leak?"),
         (["leak", "--set", "machine.swop=1G"], 2, "--set machine.swop: no such key; did you mean swap?"),
         (["leak", "--set", "machine.swap"], 2, "--set: 'machine.swap' is not KEY=VALUE"),
@@ -97,7 +97,7 @@ def test_json_predicts_victim_and_time(capsys) -> None:
         (["--live", "--limit", "a=1G"], 2, "--limit: 'a=1G' is not CGROUP=SIZE with a path from /"),
         (["--live", "--add-swap", "lots"], 2, "--add-swap: 'lots' is no size such as 512MiB"),
         (["--from-report", "pod.log", "--set-adj", "nginx=5"], 4, "there is no process, name or cgroup nginx in the report"
-         " in pod.log"),
+         " in pod.log; the biggest are "),
         (["--from-report", "pod.log", "--incident", "9"], 4, "pod.log holds 1 events, not 9"),
         (["--from-report", "none.log"], 4, "none.log"),
         (["none.toml"], 4, "none.toml: no such file or directory"),

@@ -120,7 +120,8 @@ def test_oom_group_dies_together() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [(Changes(adj=(("nginx", 5),)), "there is no process, name or cgroup nginx in a test"),
+    [(Changes(adj=(("nginx", 5),)), "there is no process, name or cgroup nginx in a test; the biggest are db, web"),
+     (Changes(adj=(("dbb", 5),)), "there is no process, name or cgroup dbb in a test; did you mean db?"),
      (Changes(without=(99,)), "there is no process 99 in a test"),
      (Changes(limits=(("/x", 5),)), "no process is known to be in cgroup /x"),
      (Changes(era="x"), "x is no kernel release; releases with rules of their own: 2.6.11,")],
@@ -146,3 +147,9 @@ def test_problems_of_changes_that_cannot_be_made(changes, words) -> None:
 )  # fmt: skip
 def test_what_if_words(changes, words) -> None:
     assert unmark(" ".join(what_if_words(what_if(MOMENT, changes)))) == words
+
+
+def test_limit_above_what_a_cgroup_holds_is_said_to_change_nothing() -> None:
+    result = what_if(MOMENT, Changes(limits=(("/web", 1 << 40),)))
+    assert result.same
+    assert "less than its new limit: that changes nothing here." in result.notes[0]

@@ -90,7 +90,7 @@ def command(  # noqa: PLR0917 - one parameter for each option
     show = _Printer(output_format, width, color)
     asked = [bool(scenario), show_list, show_keys, from_report is not None, live]
     if sum(asked) != 1:
-        raise click.UsageError("name one of: a scenario (see --list), --from-report FILE, --live")
+        raise click.UsageError("name just one of: a scenario (see --list), --from-report FILE, --live")
     if show_list:
         from oomsight.sinks.timeline_story import list_blocks
 
@@ -155,7 +155,7 @@ def _load(name: str) -> Scenario:
         from difflib import get_close_matches
 
         near = get_close_matches(name, SHIPPED, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SHIPPED)}"
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SHIPPED)}."
         raise click.UsageError(f"there is no scenario '{name}'; {hint} A file is named with its ending: {name}.toml")
     else:
         with open(name, encoding="utf-8", errors="surrogateescape") as file:

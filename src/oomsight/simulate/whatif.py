@@ -115,7 +115,7 @@ def match(moment: Moment, selector: str) -> list[int]:
 
 def problems(moment: Moment, changes: Changes) -> list[str]:
     """Why *changes* cannot be made to *moment*; empty = they can."""
-    found = [f"there is no process, name or cgroup {selector} in {moment.source}"
+    found = [f"there is no process, name or cgroup {selector} in {moment.source}{_nearest(moment, selector)}"
              for selector, _ in changes.adj if not match(moment, selector)]  # fmt: skip
     pids = {task.pid for task in moment.tasks}
     found += [f"there is no process {pid} in {moment.source}" for pid in changes.without if pid not in pids]
@@ -124,6 +124,18 @@ def problems(moment: Moment, changes: Changes) -> list[str]:
         names = ", ".join(rule.name for rule in BADNESS_RULES)
         found.append(f"{changes.era} is no kernel release; releases with rules of their own: {names}")
     return found
+
+
+def _nearest(moment: Moment, selector: str) -> str:
+    """A hint at a name much like *selector*, else at the biggest processes."""
+    from difflib import get_close_matches
+
+    names = {task.comm for task in moment.tasks} | {task.memcg for task in moment.tasks if task.memcg}
+    near = get_close_matches(selector, sorted(names), 1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    biggest = dict.fromkeys(task.comm for task in sorted(moment.tasks, key=held_pages, reverse=True))
+    return f"; the biggest are {', '.join(list(biggest)[:3])}" if biggest else ""
 
 
 def era(text: str) -> tuple[Rule, Release] | None:
@@ -163,7 +175,7 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
             avoided = f"swap could take {_size(moment, pages)} first"
             notes.append("Whether swap helps depends on how much of the memory is idle, which nothing here tells.")
     for path, limit in changes.limits:
-        after, words = _limited(after, path, limit // moment.page_size)
+        after, words = _limited(after, path, limit // moment.page_size, notes)
         avoided = words or avoided
     if changes.era is not None and (found := era(changes.era)) is not None:
         rule, release = found
@@ -177,7 +189,7 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
     return after, avoided
 
 
-def _limited(moment: Moment, path: str, pages: int) -> tuple[Moment, str | None]:
+def _limited(moment: Moment, path: str, pages: int, notes: list[str]) -> tuple[Moment, str | None]:
     """*path* with a limit of *pages*: the OOM is there if its processes do not fit, and nowhere if they do."""
     members = tuple(task for task in moment.tasks if task.memcg and inside(task.memcg, path))
     used = sum(held_pages(task) for task in _one_of_each_space(members))
@@ -185,6 +197,7 @@ def _limited(moment: Moment, path: str, pages: int) -> tuple[Moment, str | None]
     if used <= pages:
         if moment.oom_memcg == path:
             return moment, f"{name} holds {_size(moment, used)} and has room for {_size(moment, pages - used)} more"
+        notes.append(f"{name} holds {_size(moment, used)}, less than its new limit: that changes nothing here.")
         return moment, None
     total = t_memcg(
         memcg_era(moment.release or NEWEST, moment.cgroup_version), pages, total_swap_pages=moment.swap_pages,

@@ -191,7 +191,7 @@ def _table(answer: Answer, ranking: Ranking) -> Table:
         Column("page tables", right=True, drop=9), Column("adj", right=True), Column("points", right=True),
         Column("±", right=True, drop=13), Column("per mille", right=True, drop=7),
         Column("oom_score", right=True, drop=6),
-        *([Column("PSS", right=True, drop=4)] if answer.pss is not None else []),
+        *([Column("PSS", right=True)] if answer.pss is not None else []),
     ]  # fmt: skip
     shown = ranking.rows[: answer.limit]
     killed = {kill.pid for kill in answer.prediction.kills} if answer.prediction else set()
