@@ -276,6 +276,7 @@ def test_a_hostile_name_gets_no_command_to_copy() -> None:
          ("php-fpm", "--fpm-config", "/etc/php/8.2/fpm/php-fpm.conf"), "php-fpm"),
         ("postgres: checkpointer \0", ("postgres: checkpointer ",), "postgres"),
         ("gunicorn: master [app:app]\0", ("gunicorn",), "python"),
+        ("/usr/bin/redis-server 127.0.0.1:6379\0", ("/usr/bin/redis-server", "redis.conf"), "redis"),
         ("vim\0java\0", ("vim", "java"), None),
         ("", (), None),
     ],
@@ -361,6 +362,13 @@ def test_a_python_that_starts_another_is_not_its_parent() -> None:
     assert [(row.process.stat.pid, len(workers)) for row, workers in families(rows)] == [(9, 0), (10, 1), (12, 0)]
     ring = [_read(1, 2, "/w", "nginx"), _read(2, 1, "/w", "nginx")]
     list(families(ring))
+
+
+def test_redis_whose_title_hides_its_configuration_is_not_accused() -> None:
+    argv = argv_of("/usr/bin/redis-server *:6379\0")
+    assert _found([_read(7, 1, "/r", *argv)], _host(r=GIB)) == []
+    known = _read(7, 1, "/r", *argv, config={"port": "6379"}, config_name="/etc/redis/redis.conf")
+    assert [row.rule for row in _found([known], _host(r=GIB))] == ["OS507"]
 
 
 def test_programs_that_fit_alone_and_not_together() -> None:

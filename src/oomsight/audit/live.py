@@ -31,6 +31,7 @@ MANY_PROCESSES: Final = frozenset({"python", "postgres", "mysql", "redis", "php-
 
 NAMES: Final = {row.key: row.name for row in RUNTIMES}
 _TITLE: Final = re.compile(r"(?:nginx|php-fpm): master process (?:\((?P<config>[^)]*)\)|(?P<command>.*))")
+_REDIS: Final = re.compile(r"(\S*(?:redis|valkey)-server) \S*:\d+")
 _GUNICORN: Final = re.compile(r"gunicorn: (?:master|worker) \[.*\]")
 
 
@@ -46,6 +47,8 @@ def argv_of(cmdline: str) -> tuple[str, ...]:
             return tuple(found["command"].split())
         if _GUNICORN.fullmatch(title):
             return ("gunicorn",)
+        if (redis := _REDIS.match(title)) is not None:
+            return (redis[1], "redis.conf")  # the title hides which; config_paths() looks at the usual places
     return words
 
 
