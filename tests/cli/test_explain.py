@@ -227,3 +227,13 @@ def test_many_events_are_listed_told_and_counted(tmp_path: Path, capsys: pytest.
     assert "18 older events, in brief (--full tells them all)" in out
     assert run(["explain", str(path), "--full"]) == 0
     assert capsys.readouterr().out.count("What used too much memory") == 28
+
+
+def test_closed_standard_input_is_no_reason_to_fail(log: Path) -> None:
+    command = [sys.executable, "-m", "oomsight.cli.main", "explain"]
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh"]
+    done = subprocess.run([*shell, *command, str(log), "--brief"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([*shell, *command, "-"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "oomsight: <stdin>: is closed; try: oomsight explain FILE\n"

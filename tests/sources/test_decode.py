@@ -81,7 +81,16 @@ def test_plain_truncated_prefix_read_and_said(kind, tmp_path):
     assert len(got) > (len(TEXT) // 4 if kind in ("gzip", "zstd") else 5)
     assert len(notes) == 1
     assert notes[0].startswith(f"{path}: {kind} stream is cut after ")
-    assert notes[0].endswith("; explained what was readable")
+    assert notes[0].endswith("; explained what was readable, a whole copy may hold more")
+
+
+@pytest.mark.parametrize("kind", ["xz", "bzip2"])
+def test_plain_cut_before_any_text_is_an_error_with_a_way_out(kind, tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(COMPRESS[kind](TEXT)[:20])
+    with pytest.raises(SourceError) as caught:
+        read(path, [])
+    assert str(caught.value) == f"{path}: {kind} stream is cut before any text; try: a whole copy of the file"
 
 
 @pytest.mark.usefixtures("gzip_library")

@@ -142,7 +142,7 @@ def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, lis
     """The readers for *paths*, or those of the host; whether some path failed; remarks about the host's places."""
     from oomsight.sources.errors import SourceError
 
-    if not paths and not sys.stdin.isatty() and _stdin_has_data():
+    if not paths and sys.stdin is not None and not sys.stdin.isatty() and _stdin_has_data():
         paths = ("-",)
     failed = False
     found: list[Source] = []

@@ -270,7 +270,7 @@ def _decompress(
     if not fault and members.unfinished:
         fault = "is cut"
     if fault:
-        notes.append(f"{name}: {codec} stream {fault} after {_size(text_bytes)} of text; explained what was readable")
+        _told(name, codec, fault, text_bytes, notes)
 
 
 def _carefully(members: _Members, blocks: Iterator[bytes], good_bytes: int) -> Iterator[bytes]:
@@ -293,8 +293,15 @@ def _by_program(name: str, codec: str, argv: list[str], notes: list[str]) -> Ite
         text_bytes += len(block)
         yield block
     if run.status:
-        fault = f"is cut or damaged ({run.complaint})"
-        notes.append(f"{name}: {codec} stream {fault} after {_size(text_bytes)} of text; explained what was readable")
+        _told(name, codec, f"is cut or damaged ({run.complaint})", text_bytes, notes)
+
+
+def _told(name: str, codec: str, fault: str, text_bytes: int, notes: list[str]) -> None:
+    """Say that an archive is not whole: a note, or :class:`SourceError` where nothing of it could be read."""
+    if not text_bytes:
+        raise SourceError(name, f"{codec} stream {fault} before any text", "a whole copy of the file")
+    readable = f"{_size(text_bytes)} of text; explained what was readable, a whole copy may hold more"
+    notes.append(f"{name}: {codec} stream {fault} after {readable}")
 
 
 def _size(size_bytes: int) -> str:

@@ -252,6 +252,8 @@ def _raw(ref: FileRef, progress: Progress | None, notes: list[str]) -> Iterator[
 
 def _standard_input() -> RawIOBase | BytesIO:
     """Standard input without buffering; whatever stands in for it when it was replaced."""
+    if sys.stdin is None:  # closed by whoever started us
+        raise SourceError(STDIN_NAME, "is closed", "oomsight explain FILE")
     try:
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     except ValueError:  # no file descriptor behind it
