@@ -7,6 +7,7 @@ the outcome is put into words.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
@@ -20,6 +21,7 @@ from oomsight.naming.marked import Kind, mark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oomsight.kernel.gfp import ZoneName
     from oomsight.report.model import OomReport, Trigger, Zone
 
 # include/linux/mmzone.h enum zone_type, 2.6.24 … 6.19; lowest first. Which exist depends on the configuration.
@@ -44,11 +46,23 @@ def gfp_words(report: OomReport) -> GfpWords | None:
     order = trigger.order if (trigger.order or 0) <= _MAX_ORDER else None
     by_hand = order is not None and order < 0
     page_size = page_kib_of(report) << 10
-    words = words_of(flags, order or 0, page_size)
+    words, zone = _in_words(tuple(flags), order or 0, page_size)
     if order is None:  # 2.6.11 prints none, and lines get cut
         words = f"an unknown number of pages of {words.partition(' of ')[2] or 'memory'}"
     size_kib = None if order is None or by_hand else (page_size << order) >> 10
-    return GfpWords(size_kib, words, flags, None if by_hand else highest_zone(flags))
+    return GfpWords(size_kib, words, flags, None if by_hand else zone)
+
+
+@lru_cache(maxsize=256)  # the same few requests fail again and again
+def _in_words(flags: tuple[str, ...], order: int, page_size: int) -> tuple[str, ZoneName]:
+    return words_of(flags, order, page_size), highest_zone(flags)
+
+
+@lru_cache(maxsize=256)
+def _expanded(flags: tuple[str, ...]) -> tuple[frozenset[str], int]:
+    """*flags* with what their combinations stand for, and the rank of the highest zone they allow."""
+    have = expand_flags(flags)
+    return have, _RANK[highest_zone(have)]
 
 
 def zone_checks(report: OomReport) -> list[ZoneCheck]:
@@ -66,9 +80,8 @@ def zone_checks(report: OomReport) -> list[ZoneCheck]:
     flags = gfp_flags(trigger)
     if flags is None:
         return []
-    have = expand_flags(flags)
+    have, rank = _expanded(tuple(flags))
     names = {zone.name for zone in info.zones}
-    rank = _RANK[highest_zone(have)]
     asked = _Asked(
         trigger.order,
         rank,

@@ -12,6 +12,7 @@ Sources: mm/oom_kill.c of the releases named in each row; fs/proc/base.c for /pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from math import isqrt
 from typing import Final, Literal
 
@@ -429,6 +430,7 @@ def _shapes(
         yield _GFP_SHAPES[gfp_layout]
 
 
+@lru_cache(maxsize=256)  # reports of one machine all have one shape
 def rule_for_shape(
     columns: tuple[str, ...] | None,
     has_oom_kill_line: bool,

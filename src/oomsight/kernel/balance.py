@@ -36,7 +36,7 @@ def balance(values: Sequence[int], total: int | None, *, slack: int = 1024) -> B
     if excess > max(total >> 4, slack):
         return Balance(tuple(values), 0, counted, excess, False)
     fitted, left = list(values), excess
-    for index in sorted(range(len(fitted)), key=lambda i: -fitted[i]):
+    for index in sorted(range(len(fitted)), key=lambda i: -fitted[i]) if excess else ():
         cut = min(left, fitted[index])
         fitted[index] -= cut
         left -= cut

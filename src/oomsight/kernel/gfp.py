@@ -11,6 +11,7 @@ Sources: include/linux/gfp.h (2.6.24 … 6.0), include/linux/gfp_types.h (6.1+),
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight._named import NamedTuple
@@ -202,6 +203,7 @@ ZONE_OF: Final[Mapping[frozenset[str], ZoneName]] = {
 _ZONE_FLAGS: Final = frozenset().union(*ZONE_OF)
 
 
+@lru_cache(maxsize=256)
 def layout_of(mask: int) -> str | None:
     """
     Name of the bit layout of ``mask``, told from its reclaim bits, or ``None`` where the number fits several.

@@ -9,6 +9,7 @@ Releases are only ever a tie-breaker here: distributions back-port, so the *shap
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from oomsight._lazy import lazy
@@ -22,6 +23,7 @@ NEWEST: Final[Release] = (9999,)
 _LEADING: Final = lazy(r"\s*(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", re.ASCII)
 
 
+@lru_cache(maxsize=256)
 def parse_release(text: str | None) -> Release | None:
     """The leading ``a.b[.c]`` of a release string (``uname -r``, the ``CPU: … #`` line); ``None`` if there is none."""
     found = _LEADING.match(text or "")

@@ -86,7 +86,8 @@ def rank(points: Sequence[int | None], scan: ScanRule, leaders: Sequence[bool] |
     if leaders is None:
         if scan.tie == "last":
             eligible.reverse()
-        return sorted(eligible, key=lambda index: points[index] or 0, reverse=True)  # keeps the order of equal ones
+        # Keeps the order of equal ones. No eligible one has None.
+        return sorted(eligible, key=points.__getitem__, reverse=True)  # type: ignore[arg-type]
 
     def key(index: int) -> tuple[int, bool, int]:
         leader = leaders[index]

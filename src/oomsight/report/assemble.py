@@ -46,6 +46,7 @@ class Assembler:
         """Prepare for *lines*; call :meth:`run` once."""
         self.lines = lines
         self.moments = Moments(lines)
+        self._callers = lines.has_callers
         self.open: list[Draft] = []
         self.done: list[Draft] = []
         self.current: Draft | None = None
@@ -108,7 +109,9 @@ class Assembler:
             handler(self, i, text)
             return
         section = SECTION.get(kind, 0)
-        draft = self._fitting(kind, i, section)
+        draft = self.current
+        if self._callers or draft is None or draft.closed or section < draft.section or kind in _ONCE:
+            draft = self._fitting(kind, i, section)  # else it goes on as it should: most lines by far
         if draft is None:
             if kind not in _STARTS_HEADLESS:
                 return
@@ -122,9 +125,10 @@ class Assembler:
             draft.in_stats = False
         if kind in draft.parts:
             draft.parts[kind].append(i)
-            draft.last = i
         else:
-            draft.add(kind, i)
+            draft.parts[kind] = [i]
+            draft.section = max(draft.section, section)
+        draft.last = i
         self.current = draft
 
     def _new(self, i: int) -> Draft:

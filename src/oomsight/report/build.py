@@ -333,26 +333,21 @@ def _kind(report: OomReport, draft: Draft) -> None:
 
 
 def _landmarks(report: OomReport, draft: Draft, nos: list[int]) -> None:
-    def first(key: str, *kinds: str) -> None:
-        found = [draft.parts[k][0] for k in kinds if draft.parts.get(k)]
-        if found and nos[min(found)] >= report.source.first_line:
-            report.lines.setdefault(key, nos[min(found)])
+    parts, lines, begin = draft.parts, report.lines, report.source.first_line
+    for key, kinds in _LANDMARKS:
+        found = [parts[kind][0] for kind in kinds if kind in parts]
+        if found and (no := nos[min(found)]) >= begin:
+            lines.setdefault(key, no)
+        if key == "table_first" and "row" in parts:
+            lines["table_last"] = nos[parts["row"][-1]]
 
-    first("head", "head", "alloc")
-    first("cpu", "cpu", "pid_comm")
-    first("meminfo", "meminfo", "counters", "node", "zone")
-    first("memcg", "usage", "memcg_stats", "task_in")
-    first("table_first", "header", "row")
-    rows = draft.parts.get("row")
-    if rows:
-        report.lines["table_last"] = nos[rows[-1]]
-    first("oom_kill", "oom_kill")
-    first("announce", "announce")
-    first("kill", "kill")
-    first("group", "group")
-    first("no_killable", "no_killable")
-    first("reaper", "reaper")
-    first("swap", "swap")
+
+_LANDMARKS = (
+    ("head", ("head", "alloc")), ("cpu", ("cpu", "pid_comm")), ("meminfo", ("meminfo", "counters", "node", "zone")),
+    ("memcg", ("usage", "memcg_stats", "task_in")), ("table_first", ("header", "row")), ("oom_kill", ("oom_kill",)),
+    ("announce", ("announce",)), ("kill", ("kill",)), ("group", ("group",)), ("no_killable", ("no_killable",)),
+    ("reaper", ("reaper",)), ("swap", ("swap",)),
+)  # fmt: skip
 
 
 def _missing_notes(report: OomReport, draft: Draft) -> None:

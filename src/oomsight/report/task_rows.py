@@ -103,15 +103,9 @@ class TaskRows(Rows[Task]):
             return None
 
     def _task(self, index: int) -> Task:
-        values: dict[str, int | None] = {}
-        for name in FIELDS:
-            numbers = self._numbers.get(name)
-            if numbers is not None:
-                values[name] = numbers[index]
-            else:
-                cells = self._cells.get(name)
-                values[name] = None if cells is None else int(cells[index])
-        return Task(comm=self.names[index], line=self.lines[index], **values)  # type: ignore[arg-type]
+        columns = map(self._cells.get, FIELDS)
+        values: list[Any] = [None if cells is None else int(cells[index]) for cells in columns]
+        return Task(*values[:-1], self.names[index], self.lines[index], values[-1])  # type: ignore[call-arg]
 
     def _all(self) -> list[Task]:
         if self._items is None:
