@@ -48,6 +48,7 @@ class Scenario:
     domain: str | None = None  #: cgroup (path below the cgroup root) whose limit will be hit; ``None`` = the machine's
     alarms: tuple[tuple[str, str, str], ...] = ()  #: (code, cgroup or ``host``, culprit) the agent must tell in time
     predict: bool = True  #: whether the victim can be told before the trigger
+    lost: bool = False  #: the log is too small for all kills, so it must hold fewer than there were
 
 
 def parse_kernels(text: str) -> tuple[Kernel, ...]:
@@ -98,10 +99,11 @@ def parse_scenario(name: str, text: str) -> Scenario:
             raise ConfError(f"{fields.place}: {key} twice")
         fields.found[key] = value
     desc, expect, predict = fields.text("DESC"), fields.text("EXPECT") or "kill", fields.text("PREDICT") or "yes"
+    lost = fields.text("LOST") or "no"
     if desc is None:
         raise ConfError(f"{fields.place}: no DESC")
-    if expect not in get_args(Ending) or predict not in {"yes", "no"}:
-        raise ConfError(f"{fields.place}: EXPECT {expect!r}, PREDICT {predict!r}")
+    if expect not in get_args(Ending) or not {predict, lost} <= {"yes", "no"}:
+        raise ConfError(f"{fields.place}: EXPECT {expect!r}, PREDICT {predict!r}, LOST {lost!r}")
     victims, logs, alarms = fields.text("VICTIMS"), fields.text("LOGS"), fields.text("ALARMS")
     told = tuple(tuple(part.split(maxsplit=2)) for part in alarms.split("|")) if alarms else ()
     if any(len(one) != 3 for one in told):
@@ -123,6 +125,7 @@ def parse_scenario(name: str, text: str) -> Scenario:
         domain=fields.text("DOMAIN"),
         alarms=tuple((code, subject, culprit.strip()) for code, subject, culprit in told),
         predict=predict == "yes",
+        lost=lost == "yes",
     )
     if fields.found:
         raise ConfError(f"{fields.place}: unknown header {', '.join(sorted(fields.found))}")

@@ -14,4 +14,6 @@ WORK: Final = Path(os.environ.get("OOMSIGHT_VMTEST_WORK", "/var/tmp/oomsight-vmt
 KERNELS: Final = WORK / "kernels"
 USERLAND_IMAGE: Final = WORK / "userland.img"
 """ext4 image with Python and util-linux for the guest."""
+PATIENCE: Final = float(os.environ.get("OOMSIGHT_VMTEST_PATIENCE", "1"))
+"""How many times as long as its TIMEOUT a run may take: more than 1 on a host that does much else."""
 RESULTS: Final = WORK / "results"

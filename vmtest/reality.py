@@ -66,10 +66,15 @@ def machine_table(before: bytes) -> str:
 
 
 def twin(text: str, before: bytes, release: str) -> str:
+    """A twin's file completed, the machine taken from the snapshot of a run."""
+    return with_machine(text, machine_table(before), release)
+
+
+def with_machine(text: str, machine: str, release: str) -> str:
     """A twin's file completed: the rules of the guest's kernel, the machine as measured."""
     match = re.match(r"\d+\.\d+", release)
     rules = f'kernel = "{match[0]}"\n' if match else ""
-    return text.replace("[run]\n", f"[run]\n{rules}", 1) + "\n" + machine_table(before)
+    return text.replace("[run]\n", f"[run]\n{rules}", 1) + "\n" + machine
 
 
 def foretold(document: Mapping[str, Any]) -> Foretold:
@@ -102,6 +107,23 @@ def simulate(text: str) -> dict[str, Any]:
     return answer
 
 
+def record(results: Path) -> list[dict[str, Any]]:
+    """
+    What the tests need to hold the simulator against these results without a guest: the machine as it was measured, and
+    who died when. One row for each result that has a twin.
+    """
+    rows = []
+    for path in sorted(results.glob("*/*/result.json")):
+        if not (RIG / "twins" / f"{path.parent.name}.toml").exists() or not (path.parent / "before.json").exists():
+            continue
+        result = json.loads(path.read_text())
+        if result["kills"]:
+            kept = {name: result[name] for name in ("kernel", "release", "scenario", "seconds_to_kill")}
+            machine = machine_table((path.parent / "before.json").read_bytes())
+            rows.append(kept | {"victim": result["kills"][0]["comm"], "machine": machine})
+    return rows
+
+
 def comparisons(results: Path) -> Iterator[Comparison]:
     """Every result that has a twin, in the order of kernels and scenarios; each is stored as ``reality.json``."""
     for path in sorted(results.glob("*/*/result.json")):
@@ -122,7 +144,11 @@ def main() -> int:
         prog="python3 -m vmtest.reality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("results", type=Path, nargs="?", default=RESULTS, help="of vmtest run (default: %(default)s)")
+    options.add_argument("--record", type=Path, metavar="FILE", help="write what the tests need of them, and end")
     args = options.parse_args()
+    if args.record is not None:
+        args.record.write_text(json.dumps(record(args.results), indent=1) + "\n")
+        return 0
     if not (PRODUCT / "cli" / "simulate.py").exists():
         print("vmtest.reality: this oomsight has no `simulate` yet", file=sys.stderr)
         return 5

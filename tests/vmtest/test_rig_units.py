@@ -46,12 +46,12 @@ def test_parse_scenario_reads_every_header() -> None:
     text = (
         "# DESC: what it shows\n# MEM: 512\n# SMP: 2\n# NUMA: 2\n# SWAPDISK: 96\n# APPEND: a=1 b\n# EXPECT: any\n"
         "# TIMEOUT: 7\n# VICTIMS: Web Content | a|b\n# CONSTRAINT: CONSTRAINT_CPUSET\n# KIND: cpuset\n# LOGS: kmsg\n"
-        "# DOMAIN: /x.slice\n# PREDICT: no\narrange() { :; }\n# MEM: 1\n"
+        "# DOMAIN: /x.slice\n# PREDICT: no\n# LOST: yes\narrange() { :; }\n# MEM: 1\n"
     )
     assert conf.parse_scenario("name", text) == conf.Scenario(
         name="name", desc="what it shows", mem_mib=512, smp=2, numa_nodes=2, swapdisk_mib=96, append="a=1 b",
         expect="any", timeout_seconds=7, victims=("Web Content", "a", "b"), constraint="CONSTRAINT_CPUSET",
-        kind="cpuset", logs=("kmsg",), domain="/x.slice", predict=False,
+        kind="cpuset", logs=("kmsg",), domain="/x.slice", predict=False, lost=True,
     )  # fmt: skip
 
 
@@ -342,9 +342,12 @@ def test_truth_is_what_the_kernel_itself_logged() -> None:
 def test_truth_of_a_panic_comes_from_the_console() -> None:
     run = machine.Run(
         ended="panic", reason=None,
-        console=b"[  1.0] oom-kill:constraint=CONSTRAINT_NONE,x\n[  1.1] Killed process 7 (hog) total-vm:1kB\n",
+        console=b"[    0.500000] vmtest: trigger\r\n[    1.000000] oom-kill:constraint=CONSTRAINT_NONE,x\n"
+        b"[    1.100000] Killed process 7 (hog) total-vm:1kB\n",
     )  # fmt: skip
-    assert verdict.truth(run) == verdict.Truth(kills=(HOG,), first=(HOG,), constraint="CONSTRAINT_NONE", counter=None)
+    assert verdict.truth(run) == verdict.Truth(
+        kills=(HOG,), first=(HOG,), constraint="CONSTRAINT_NONE", counter=None, seconds_to_kill=0.6
+    )
 
 
 def test_highest_oom_score_leaves_out_init_and_other_cgroups() -> None:
@@ -410,6 +413,13 @@ def test_judge_sees_a_survivor_a_wrong_count_and_a_wrong_name() -> None:
     files = {**RUN, "after__json": _snapshot({7: "R"}), "kills__txt": b"1\n"}
     told = verdict.judge(replace(SCENARIO, victims=("other",)), _run(**files), None)
     assert [check.name for check in told.checks if check.ok is False] == ["counter", "died", "scenario_victims"]
+
+
+def test_judge_wants_fewer_kills_in_a_log_that_is_too_small() -> None:
+    scenario = replace(SCENARIO, lost=True)
+    for counter, ok in ((b"9\n", True), (RUN["kills__txt"], False)):
+        told = verdict.judge(scenario, _run(**{**RUN, "kills__txt": counter}), None)
+        assert next(check.ok for check in told.checks if check.name == "counter") is ok
 
 
 @pytest.mark.parametrize(("after", "ok"), [({1: "S"}, True), ({1: "S", 10: "Z"}, True), ({1: "S", 10: "S"}, False)])
