@@ -68,9 +68,9 @@ def own_cgroups(name: str) -> Iterator[None]:
         yield
     finally:
         for parent in ours:
-            if parent.exists():
+            for folder, _, _ in os.walk(parent, topdown=False):
                 with suppress(OSError):  # not empty: somebody else uses it by now
-                    parent.rmdir()
+                    os.rmdir(folder)
 
 
 class Docker:
