@@ -4,7 +4,7 @@ How good the verdicts and forecasts are, on the labelled corpus. Never fits anyt
     bench/leaks/evaluate.py [--split train|test] [--family TEXT] [--wrong] [--json]
 
 Every trace is judged at moments evenly spread over it, with nothing but what was known then. An alarm is a verdict
-"leak" at three moments in a row. Healthy traces with an alarm, and leaky ones with an
+"leak" at four moments in a row. Healthy traces with an alarm, and leaky ones with an
 alarm before their leak, are false.
 """
 
@@ -27,8 +27,8 @@ from bench.leaks.fit import moments  # noqa: E402
 from oomsight.trend.exhaust import time_left  # noqa: E402
 from oomsight.trend.leak import judge  # noqa: E402
 
-CHECKS = 72  #: moments per trace
-IN_A_ROW = 3  #: verdicts that make an alarm
+CHECKS = 144  #: moments per trace
+IN_A_ROW = 4  #: verdicts that make an alarm
 THIRD = 1 / 3  #: of the headroom used: the moment at which forecasts are compared with the truth
 
 

@@ -13,6 +13,8 @@ from oomsight.trend.leak import Verdict, judge
 from oomsight.trend.words import span
 
 NOTHING_YET: Final = frozenset({Verdict.RESTART, Verdict.UNKNOWN, Verdict.WARM_UP, Verdict.LEVEL})
+IN_A_ROW: Final = 4  #: verdicts that make a leak, one of them that of the moment
+STEPS: Final = 144  #: of the record between two of them: an hour in a week
 EXPLAINS: Final = 0.7  #: share of a parent's rate at which a child tells it all
 
 
@@ -32,8 +34,17 @@ def judged(subject: Subject, now: float) -> Leak:
             end = "killed" if any(abs(at - begun[-1]) < 1 for at in subject.kills) else "begun anew"
             words = f"so it was until it was {end}, {span(now - begun[-1])} ago; too early to say whether it goes on"
             return Leak(subject, replace(earlier, evidence=(*earlier.evidence, words)), None)
+    if finding.is_leak and not _stays(subject, moment):
+        finding = replace(finding, verdict=Verdict.UNKNOWN, more_memory_helps=None,
+                          evidence=(*finding.evidence, "but that is too new to be called a leak"))  # fmt: skip
     left = time_left(subject.need, subject.limit_bytes, moment) if finding.is_leak and subject.limit_bytes else None
     return Leak(subject, finding, left)
+
+
+def _stays(subject: Subject, moment: float) -> bool:
+    """Whether the moments before would have said the same: the rule that the evaluation in bench/leaks measures."""
+    step = (moment - subject.need.times[0]) / STEPS
+    return all(judge(subject.need, subject.limit_bytes, moment - i * step).is_leak for i in range(1, IN_A_ROW))
 
 
 def told(found: Iterable[Leak]) -> list[Leak]:

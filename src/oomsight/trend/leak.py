@@ -24,7 +24,7 @@ from oomsight.trend.words import rate, share, size, span
 if TYPE_CHECKING:
     from oomsight.trend.series import Series
 
-SURE: Final = 0.9
+SURE: Final = 0.92
 """Confidence from which growth is called a leak. It, CHANCE and LEAST_TAU were chosen on the training split."""
 
 CHANCE: Final = 0.01  #: Mann-Kendall: such a trend would come by chance in one of a hundred level curves
