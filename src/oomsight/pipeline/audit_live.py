@@ -65,7 +65,7 @@ def _units(snapshot: Snapshot, auditor: Auditor, outcome: Outcome, root: str) ->
     if asked:
         outcome.findings += auditor.run("allloaded", AllLoaded(tuple(units)))
         return []
-    return ["systemd cannot be asked here: its unit files were read, what is loaded is not known"]
+    return ["what systemd has loaded: it cannot be asked here, so its unit files were read"]
 
 
 def _containers(snapshot: Snapshot, auditor: Auditor, outcome: Outcome, root: str) -> list[str]:
