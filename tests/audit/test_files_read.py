@@ -192,3 +192,17 @@ def test_a_pipe_that_a_compose_file_names_does_not_stop_the_audit(tmp_path: Path
         "    volumes: ['./pipe.conf:/x']\n"
     )
     assert audit_paths(Plan((str(tmp_path / "compose.yaml"),))).open() == []
+
+
+def test_java_started_directly_does_not_read_java_opts(tmp_path: Path) -> None:
+    """High where nothing can come between; medium where the image may have a start script of its own."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {{name: {0}}}\nspec:\n  containers:\n  - name: a\n    image: eclipse-temurin:21\n" \
+        "    {0}: {1}\n    env: [{{name: JAVA_OPTS, value: -Xmx9m}}]\n    resources: {{requests: {{memory: 4Gi}}, limits: " \
+        "{{memory: 4Gi}}}}\n---\n"
+    (tmp_path / "a.yaml").write_text(
+        pod.format("command", "[java, -jar, x]") + pod.format("args", "[java, -jar, x]")
+        + pod.format("command", "[sh, -c, 'java $JAVA_OPTS -jar x']")
+        + pod.format("command", "['java', '@/etc/app.args', '-XX:+UseG1GC', '-Xmx1g', '-jar', 'x']")
+    )
+    found = [(f.rule, f.severity.word, f.where.line) for f in audit_paths(Plan((str(tmp_path),))).open()]
+    assert found == [("OS503", "high", 9), ("OS503", "high", 42), ("OS503", "medium", 20)]

@@ -10,7 +10,7 @@ from oomsight.audit.images import image_release
 from oomsight.audit.kubernetes.samples import pod
 from oomsight.audit.model import Hit, Rule, Settings, Severity
 from oomsight.audit.quantity import size_words
-from oomsight.audit.runtimes import RUNTIMES, Inputs, estimate, recognise
+from oomsight.audit.runtimes import RUNTIMES, Inputs, estimate, jvm, program_words, recognise
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _exceeds(program: Program, settings: Settings) -> Iterator[Hit]:
     runtime = recognise(program.argv, program.env, program.image)
     if runtime is None:
         return
+    if runtime == "jvm" and any(word.startswith("@") for word in jvm.command_options(program_words(program.argv))):
+        return  # options in a file that is not here
     limit = program.limit_bytes
     found = estimate(runtime, inputs_of(program, settings, runtime))
     if found.likely_bytes <= limit and found.low_bytes <= limit:

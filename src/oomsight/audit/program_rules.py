@@ -88,7 +88,7 @@ def _unheard(program: Program, _: Settings) -> Iterator[Hit]:
         read = {name for name, _, _ in jvm.VARIABLES}
         for variable in jvm.SCRIPT_VARIABLES:
             found = [word for word in words(program.env.get(variable, "")) if _HEAP_WORD.fullmatch(word)]
-            if found and program.replaces_entrypoint and variable not in read and not told.intersection(found):
+            if found and variable not in read and not told.intersection(found):
                 yield Hit(
                     program.env_places.get(variable, program.where), program.subject,
                     f"nobody reads {variable}: java is started directly, so {mark(found[0], Kind.ID)} does nothing",
@@ -97,6 +97,8 @@ def _unheard(program: Program, _: Settings) -> Iterator[Hit]:
                         Fix(f"JAVA_TOOL_OPTIONS={value}", "text") if (value := program.env[variable]).isprintable()
                         else None
                     ),
+                    # The image may put a start script before the command, which reads it.
+                    severity=None if program.replaces_entrypoint else Severity.MEDIUM,
                 )  # fmt: skip
         own = len(jvm.command_options(argv)) + 1
         yield from _behind(program, argv[own:], _HEAP_WORD, "the jar or main class")

@@ -161,6 +161,7 @@ class Service:
                 given["entrypoint"] = list(stage.entrypoint)
                 if given["command"] is None:
                     given["command"] = list(stage.arguments)
+        replaced = bool(given["entrypoint"]) or (built is not None and bool(given["command"]))
         words = [*(given["entrypoint"] or []), *(given["command"] or [])]
         try:
             cores = float(cpus.text) if cpus else None
@@ -172,7 +173,7 @@ class Service:
             self.where, self.subject, argv, env, base, self.limit_bytes(),
             limit is None and self.whole, None, None, cores, places, limit.where if limit else None,
             config.settings if config else {}, config.path.rpartition("/")[2] if config else "configuration",
-            replaces_entrypoint=bool(words),
+            replaces_entrypoint=replaced,
         )  # fmt: skip
 
     def _mounted(self, runtime: str | None) -> ConfigFile | None:

@@ -71,6 +71,7 @@ class Container:
     hooks: tuple[Hook, ...]
     resources_where: Where  #: of ``resources``, else of the container
     words: tuple[str, ...] = ()  #: command and arguments as they are written
+    has_command: bool = False  #: the entry point of the image is replaced
     env_from: tuple[str, ...] = ()  #: ConfigMaps all of whose keys are variables
     env_refs: tuple[tuple[str, str, str], ...] = ()  #: variable, ConfigMap, key
 

@@ -35,7 +35,7 @@ def pod_programs(case: PodCase) -> Iterator[Program]:
             limit, limit is None and container.limit is None, effective.request_bytes, None,
             cpus(container.cpu_limit), places, container.limit.where if container.limit else None,
             config.settings if config else {}, config.path if config else "configuration",
-            replaces_entrypoint=bool(argv),
+            replaces_entrypoint=container.has_command,
         )  # fmt: skip
 
 

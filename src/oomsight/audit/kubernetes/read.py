@@ -181,7 +181,7 @@ def _container(node: Node, kind: ContainerKind, pod_subject: str, path: str, ind
         cpu_request or None, cpu_limit or None, command_words(words, env), env, places,
         tuple(_mounts(node)), tuple(_hooks(node, path)),
         _where(path, node.key_place("resources")) if resources is not None else _where(path, node.place),
-        tuple(words), tuple(_env_from(node)), tuple(_env_refs(node)),
+        tuple(words), command is not None, tuple(_env_from(node)), tuple(_env_refs(node)),
     )  # fmt: skip
 
 

@@ -148,7 +148,8 @@ def command_options(argv: Sequence[str]) -> list[str]:
     own: list[str] = []
     for word in argv[1:]:
         value = bool(own) and own[-1] in _WITH_VALUE
-        if not value and (not word.startswith("-") or word in _STARTS_PROGRAM):
+        # @FILE holds more options.
+        if not value and (not word.startswith(("-", "@")) or word in _STARTS_PROGRAM):
             break
         own.append(word)
     return own
