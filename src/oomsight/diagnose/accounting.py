@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from oomsight.report.model import MemcgStats, MemInfo, OomReport, Zone
 
+# Looked up once: the member of an enumeration is found by a call in Python, and these are asked for all the time.
+_MEMCG, _CPUSET, _MEMPOLICY = EventKind.MEMCG, EventKind.CPUSET, EventKind.MEMPOLICY
 DEFAULT_PAGE_SIZE: Final = 4096
 """Page size in bytes assumed when the report does not give it away."""
 UNACCOUNTED: Final = "unaccounted"
@@ -98,7 +100,7 @@ def page_kib_of(report: OomReport) -> int:
 def in_memcg(report: OomReport) -> bool:
     """Whether a cgroup's limit is what ran out, whatever came of it (a kill, a panic, nobody killable)."""
     return (
-        report.kind is EventKind.MEMCG
+        report.kind is _MEMCG
         or report.constraint == "CONSTRAINT_MEMCG"
         or (report.memcg is not None and report.meminfo is None)
     )
@@ -138,8 +140,8 @@ def allowed_nodes(report: OomReport) -> frozenset[int] | None:
     printed. Every report prints these lists, they only mean something under CPUSET and MEMORY_POLICY constraints.
     """
     trigger = report.trigger
-    cpuset = report.kind is EventKind.CPUSET or report.constraint == "CONSTRAINT_CPUSET"
-    policy = report.kind is EventKind.MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY"
+    cpuset = report.kind is _CPUSET or report.constraint == "CONSTRAINT_CPUSET"
+    policy = report.kind is _MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY"
     if trigger is None or not (cpuset or policy):
         return None
     mems = trigger.mems_allowed if cpuset else trigger.nodemask
