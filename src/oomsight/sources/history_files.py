@@ -40,6 +40,8 @@ class File:
     journal: Journal | None = None
     text: str | None = None  #: lines of descriptions
     words: Words | None = None
+    numbers: dict[tuple[str, str], list[int]] = field(default_factory=dict)  #: (kind, ident) -> numbers
+    whole: bool = False  #: the numbers of all are known, not only of those asked for
 
 
 @dataclass(slots=True)
@@ -159,7 +161,17 @@ class Shelf:
 
     def numbers(self, file: File, kind: str, ident: str) -> list[int]:
         """Numbers that an entity has in a file: one that went and came again has several."""
-        return numbers_of(self._text(file), kind, ident)
+        if file.words is not None and not file.whole:  # all have been unpacked for a list: then look nothing up again
+            file.whole = True
+            file.numbers.clear()
+            for number, one in file.words.items():
+                file.numbers.setdefault((one.kind, one.ident), []).append(number)
+        if file.whole:
+            return file.numbers.get((kind, ident), [])
+        found = file.numbers.get((kind, ident))
+        if found is None:
+            found = file.numbers[kind, ident] = numbers_of(self._text(file), kind, ident)
+        return found
 
     # -----------------------------------------------------------------------------------------------------------------
 
