@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -116,9 +117,14 @@ def tasks(history: History, moment: float) -> list[Task]:
 
 
 def nearest(
-    history: History, since: float, until: float, most: int, among: int = MOST_SUBJECTS
-) -> list[tuple[Subject, Exhaustion]]:
-    """The host and the limited cgroups (*among* those that grew most) that are filling, the *most* soonest full."""
+    history: History, since: float, until: float, most: int, *, among: int = MOST_SUBJECTS,
+    budget_seconds: float = math.inf,
+) -> list[tuple[Subject, Exhaustion]]:  # fmt: skip
+    """
+    The host and the limited cgroups (*among* those that grew most) that are filling, the *most* soonest full. After
+    *budget_seconds* no further one is looked at.
+    """
+    end = time.monotonic() + budget_seconds
     found = []
     machine = host(history, since, until)
     limited = islice(cgroups(history, since, until, limited=True), among)
@@ -126,6 +132,8 @@ def nearest(
         left = soonest(subject.need, subject.limit_bytes, until)
         if left is not None:
             found.append((subject, left))
+        if time.monotonic() > end:
+            break
     return sorted(found, key=lambda one: one[1].seconds)[:most]
 
 

@@ -14,12 +14,13 @@ from oomsight.status.model import Forecast
 if TYPE_CHECKING:
     from oomsight.foresight.model import Source
 
-LOOK_BACK_SECONDS: Final = 86400.0  #: of the record: enough for what is full within days, and quick
+LOOK_BACK_SECONDS: Final = 6 * 3600.0  #: of the record: enough for what is full within a day, and quick
 GREW_SECONDS: Final = 900.0
 STALE_SECONDS: Final = 600.0  #: a record that ended before says nothing about now
 KEEP_SECONDS: Final = 30.0  #: an answer is good for so long, for `status --watch`
 MOST: Final = 3
-CGROUPS: Final = 24  #: those that grew most
+CGROUPS: Final = 12  #: those that grew most
+BUDGET_SECONDS: Final = 0.5  #: `status` is one screen at once; `forecast` looks at everything
 
 
 class Ahead(NamedTuple):
@@ -57,7 +58,8 @@ def _outlook(path: str, now: float) -> Ahead:
     grown = [_grower(one) for one in foresight.causes(history, None, since, until)[:MOST]]
     forecasts = []
     begin = max(until - LOOK_BACK_SECONDS, ends[0])
-    for subject, left in foresight.nearest(history, begin, until, MOST, CGROUPS):
+    near = foresight.nearest(history, begin, until, MOST, among=CGROUPS, budget_seconds=BUDGET_SECONDS)
+    for subject, left in near:
         causes = foresight.causes(history, subject.cgroup, left.growth.since, left.growth.until)
         cause = causes[0] if causes else None
         forecasts.append(Forecast(
