@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -178,6 +179,29 @@ def test_compose_is_written_where_it_stood(memory, where) -> None:
     assert value == "384m"
     assert service["mem_reservation"] == "256m"
     assert service["image"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("written", "swap_mib", "expected"),
+    [
+        (None, None, None),  # Docker's own: twice the limit
+        ("200m", None, "384m"),  # below the new limit Docker refuses it
+        ("512m", None, "512m"),
+        ("-1", None, -1),
+        (None, 128, "512m"),  # memory and swap together
+        ("1g", 128, "512m"),
+    ],
+)
+def test_compose_swap_is_never_below_the_limit(written, swap_mib, expected) -> None:
+    text = COMPOSE.format(memory=f"memswap_limit: {written}" if written else "restart: always")
+    wanted = advice("project-web-1", None, namespace=None)
+    more = [Setting(key="oom_score_adj", value="-300", bytes=None, why="")]
+    if swap_mib is not None:
+        more.append(Setting(key="swap", value="", bytes=swap_mib * MIB, why=""))
+    wanted = replace(wanted, settings=(*wanted.settings, *more))
+    service = yaml.safe_load(patch_manifest(text, parse_trees(text), [wanted]).text)["services"]["web"]
+    assert service.get("memswap_limit") == expected
+    assert service["oom_score_adj"] == -300
 
 
 def test_unit_and_new_drop_in(tmp_path) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight.audit.quantity import docker_size
 from oomsight.rightsize.heap_patch import heap_edits, heap_in_line
 from oomsight.rightsize.tree import Edit, Tree
 from oomsight.rightsize.words import kubernetes_words, systemd_size
@@ -38,7 +39,7 @@ def patch_manifest(text: str, roots: Sequence[Tree], advices: Sequence[Advice]) 
     notes: list[str] = []
     for root in _documents(roots):
         for advice, container, compose in _targets(root, advices):
-            values = _values(advice, compose=compose)
+            values = _compose_values(advice, container) if compose else _values(advice)
             name = advice.usage.subject.full_name
             if not values:
                 why = "it leaks" if advice.usage.leak.growth == "leak" else "it stays as it is"
@@ -94,20 +95,36 @@ def _targets(root: Tree, advices: Sequence[Advice]) -> Iterator[tuple[Advice, Tr
                     yield advice, container, False
 
 
-def _values(advice: Advice, *, compose: bool) -> dict[tuple[str, ...], str]:
-    """Path below the container -> value."""
+def _values(advice: Advice) -> dict[tuple[str, ...], str]:
+    """Path below the container of a pod -> value; swap and oom_score_adj are the kubelet's there, not the manifest's."""
     limit, request = advice.setting("limit"), advice.setting("request")
     found: dict[tuple[str, ...], str] = {}
-    if compose:
-        if request is not None and request.bytes:
-            found["mem_reservation",] = systemd_size(request.bytes).lower()
-        if limit is not None and limit.bytes:
-            found["mem_limit",] = systemd_size(limit.bytes).lower()
-        return found
     if request is not None and request.bytes:
         found["resources", "requests", "memory"] = kubernetes_words(request.bytes)
     if limit is not None and limit.bytes:
         found["resources", "limits", "memory"] = kubernetes_words(limit.bytes)
+    return found
+
+
+def _compose_values(advice: Advice, service: Tree) -> dict[tuple[str, ...], str]:
+    """
+    Path below the service -> value. ``memswap_limit`` is memory and swap together and may not be below ``mem_limit``
+    (docs.docker.com, compose file reference): one that would be too small now is raised to it, which means no swap.
+    """
+    limit, request, swap = (advice.setting(key) for key in ("limit", "request", "swap"))
+    found: dict[tuple[str, ...], str] = {}
+    if request is not None and request.bytes:
+        found["mem_reservation",] = systemd_size(request.bytes).lower()
+    if limit is not None and limit.bytes:
+        found["mem_limit",] = systemd_size(limit.bytes).lower()
+        there = service.get("memswap_limit")
+        written = docker_size(there.text).size_bytes if there is not None and there.kind == "text" else None
+        if swap is not None and swap.bytes:
+            found["memswap_limit",] = systemd_size(limit.bytes + swap.bytes).lower()
+        elif written and written < limit.bytes:  # 0 = as if it were not there, -1 = as much as there is
+            found["memswap_limit",] = systemd_size(limit.bytes).lower()
+    if (adj := advice.setting("oom_score_adj")) is not None:
+        found["oom_score_adj",] = adj.value
     return found
 
 
