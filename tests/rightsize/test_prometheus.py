@@ -81,7 +81,7 @@ def samples(now: float):
         labels = f'namespace="prod",pod="{pod}",container="{container}"'
         for n in range(DAYS * 86400 // STEP):
             at = now - DAYS * 86400 + n * STEP
-            need = (100 + n * 0.2 if leaks else 200) * MIB + random.random() * 8 * MIB
+            need = (100 + n * 0.4 if leaks else 200) * MIB + random.random() * 8 * MIB
             active, inactive = 150 * MIB, 300 * MIB
             for name, value in zip(names, (need + active + inactive, active, inactive, need + active), strict=True):
                 lines[name].append(f"{name}{{{labels}}} {value:.0f} {at:.3f}")

@@ -127,3 +127,19 @@ def test_sizes_are_written_exactly(size) -> None:
 
 def test_percentile_is_the_nearest_rank() -> None:
     assert [percentile([1, 2, 3, 4], p) for p in (1, 25, 50, 95, 100)] == [1, 1, 2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("mib_a_step", "growth"), [(0.0, "steady"), (0.2, "growing"), (0.4, "leak")],
+)  # fmt: skip
+def test_growth_is_told_even_where_it_is_too_early_to_call_it_a_leak(mib_a_step, growth) -> None:
+    from oomsight.rightsize.growth import judged
+
+    random, step, now = Random(3), 600, 1_700_000_000.0
+    times = [now - (1152 - n) * step for n in range(1152)]
+    values = [(100 + n * mib_a_step + random.random() * 8) * (1 << 20) for n in range(1152)]
+    usage = Usage(subject=Subject(kind="container", name="x"), source="", needs=(Series(times, values, (), step),),
+                  limit_bytes=1 << 30)  # fmt: skip
+    leak = judged(usage, now).leak
+    assert leak.growth == growth
+    assert bool(leak.words) == (growth != "steady")

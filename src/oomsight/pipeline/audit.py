@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from errno import EBADF
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
@@ -148,6 +149,8 @@ def audit_task(task: Task, auditor: Auditor) -> Outcome:
     name = _NAMES.get(task.paths[0], task.paths[0])
     try:
         if task.paths[0] == STDIN:
+            if sys.stdin is None:
+                raise OSError(EBADF, "standard input is closed")
             _audit_data(sys.stdin.buffer.read(), name, task, auditor, outcome)
         else:
             with content(task.paths[0]) as data:

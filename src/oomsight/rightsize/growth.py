@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from oomsight.rightsize.model import Growth, Leak, Usage
+from oomsight.rightsize.words import rate_words, size_words
 from oomsight.trend.leak import Verdict, judge
 
 SHARE: Final = 0.5  #: of the replicas that can be judged must leak: a leak is in the program, and all run it
+LEAST_SHARE: Final = 0.1  #: of what is held must have come by growth to be worth a word
 _SURE: Final = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))
 
 
@@ -18,7 +20,16 @@ def judged(usage: Usage, now: float) -> Usage:
     findings = [judge(series, limit, min(now, series.times[-1])) for series in usage.needs if len(series.times)]
     known = [finding for finding in findings if finding.verdict is not Verdict.UNKNOWN]
     if not known:
-        return usage
+        grown = [finding.growth for finding in findings if finding.growth is not None]
+        clear = [g for g in grown if g.low_bytes_per_second > 0 and g.grown_bytes >= LEAST_SHARE * g.level_bytes]
+        if len(clear) < max(SHARE * len(findings), 1):
+            return usage
+        most = max(clear, key=lambda one: one.bytes_per_second)
+        return replace(usage, leak=Leak(
+            growth="growing", rate_bytes_per_second=most.bytes_per_second, since=most.since,
+            words=f"It grew by {size_words(most.grown_bytes)}, {rate_words(most.bytes_per_second)}: too early to tell a"
+            " leak from a cache that fills",
+        ))  # fmt: skip
     leaking = [finding for finding in known if finding.is_leak and finding.growth is not None]
     if len(leaking) < max(SHARE * len(known), 1):
         level = all(finding.growth is None or finding.growth.bytes_per_second <= 0 for finding in known)

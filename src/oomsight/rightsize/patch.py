@@ -96,7 +96,7 @@ def _targets(root: Tree, advices: Sequence[Advice]) -> Iterator[tuple[Advice, Tr
 
 
 def _values(advice: Advice) -> dict[tuple[str, ...], str]:
-    """Path below the container of a pod -> value; swap and oom_score_adj are the kubelet's there, not the manifest's."""
+    """Path below the container of a pod -> value; swap and oom_score_adj are the kubelet's to set there."""
     limit, request = advice.setting("limit"), advice.setting("request")
     found: dict[tuple[str, ...], str] = {}
     if request is not None and request.bytes:

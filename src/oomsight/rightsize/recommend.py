@@ -250,7 +250,7 @@ def _notes(
 ) -> Iterator[str]:
     if usage.leak.words:
         yield usage.leak.words
-    if usage.leak.growth == "growing":
+    if usage.leak.growth == "growing" and not usage.leak.words:
         yield "It grew over the time looked at; whether it levels off is not certain yet. Look again in some days."
     if usage.basis is not None:
         yield f"Need is {usage.basis.words}."
