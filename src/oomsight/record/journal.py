@@ -7,6 +7,7 @@ Read back, the rows since the last chunk are the chunk they would become.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, compress
 from typing import NamedTuple
 
 from oomsight.record.chunk import MAX_ROWS, ChunkBuilder
@@ -46,8 +47,12 @@ def row_times(body: bytes) -> tuple[int, int]:
     return boot_ms, wall_ms
 
 
-def add_row(builder: ChunkBuilder, body: bytes) -> None:
-    """Put a row into a chunk. Raises :class:`DamagedError`."""
+def add_row(builder: ChunkBuilder, body: bytes, wanted: bytes | None = None) -> None:
+    """
+    Put a row into a chunk; with *wanted* (by code of the kind: 1 = yes) only entities of those kinds.
+
+    Raises :class:`DamagedError`.
+    """
     boot_ms, at = take(body, 0)
     wall_ms, at = take(body, at)
     count, at = take(body, at)
@@ -59,9 +64,9 @@ def add_row(builder: ChunkBuilder, body: bytes) -> None:
         raise DamagedError("row of another shape")
     builder.begin_row(boot_ms, wall_ms)
     place, main, after = builder.put, builder.main, main_after
-    for entity, kind, length in zip(entities, kinds, lengths, strict=True):
-        data = body[at : at + length]
-        at += length
+    parts = zip(entities, kinds, lengths, accumulate(lengths, initial=at))  # noqa: B905 - the last offset is the end
+    for entity, kind, length, start in parts if wanted is None else compress(parts, kinds.translate(wanted)):
+        data = body[start : start + length]
         place(entity, kind, data, after(main(entity), data))
 
 
@@ -72,11 +77,15 @@ class Journal(NamedTuple):
     text: str  #: lines of descriptions
     rows: list[bytes]
 
-    def builder(self) -> ChunkBuilder:
-        """The rows as a chunk. Raises :class:`DamagedError`."""
+    def builder(self, kind: str | None = None) -> ChunkBuilder:
+        """
+        The rows as a chunk; with *kind* only its entities: most of what changes are processes, and most questions are
+        about something else. Raises :class:`DamagedError`.
+        """
         builder = ChunkBuilder()
+        wanted = None if kind is None else bytes(code == KINDS.index(kind) for code in range(256))
         for body in self.rows:
-            add_row(builder, body)
+            add_row(builder, body, wanted)
         return builder
 
 

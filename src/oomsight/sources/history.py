@@ -80,7 +80,7 @@ class History:
         stored = stored_kind(kind)
         found: dict[str, _Sum] = {}
         for chunk, low, high in choose(self._shelf.chunks, since, until, _LIST_POINTS):
-            if self._shelf.load(chunk) and chunk.last >= low and chunk.first <= high:
+            if self._shelf.load(chunk, stored) and chunk.last >= low and chunk.first <= high:
                 self._sum_up(chunk, stored, low, high, found)
         sign = -1 if stored == "zone" else 1  # the scarcest zone first
         ordered = sorted(found.items(), key=lambda one: -sign * one[1].peak)
@@ -122,7 +122,7 @@ class History:
         went, step = False, 0.0
         for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
             numbers = self._numbers(chunk.file, entity)
-            if not numbers or not self._shelf.load(chunk):
+            if not numbers or not self._shelf.load(chunk, stored):
                 continue
             step = max(step, TIERS[chunk.tier].step_seconds)
             moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]

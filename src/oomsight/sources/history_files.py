@@ -54,7 +54,8 @@ class Chunk:
     shift_ms: int = 0  #: what makes time since boot wall clock
     times: list[int] = field(default_factory=list)  #: milliseconds since boot
     index: Index | None = None
-    builder: ChunkBuilder | None = None  #: of a journal
+    builder: ChunkBuilder | None = None  #: of a journal, …
+    builders: dict[str | None, ChunkBuilder] = field(default_factory=dict)  #: … by kind asked for; ``None`` = of all
 
     @property
     def tier(self) -> int:
@@ -101,13 +102,17 @@ class Shelf:
             os.close(fd)
         self._fds.clear()
 
-    def load(self, chunk: Chunk) -> bool:
-        """Read the times and the index of a chunk; ``False`` = it is damaged or gone, and is not asked again."""
-        if chunk.index is not None:
+    def load(self, chunk: Chunk, kind: str | None = None) -> bool:
+        """
+        Read the times and the index of a chunk, of a journal those of *kind* alone (``None`` = of all kinds);
+        ``False`` = it is damaged or gone, and is not asked again.
+        """
+        if chunk.index is not None and (chunk.file.journal is None or chunk.builders.get(kind) is chunk.builder):
             return True
         try:
             if chunk.file.journal is not None:
-                chunk.builder = chunk.file.journal.builder()
+                chunk.builder = chunk.builders.get(kind) or chunk.builders.get(None) or chunk.file.journal.builder(kind)
+                chunk.builders[kind] = chunk.builder
                 chunk.times, chunk.index = chunk.builder.times, chunk.builder.index()
             else:
                 front = self._piece(chunk.file.path, chunk.start, chunk.head.streams_at)
