@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 MOST_POINTS: Final = 2000  #: of one curve
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
+QUICK_SHARE: Final = 0.05  #: of the points, to see who is worth all of them
+LEAST_SHARE: Final = 0.02  #: of the headroom that must have gone for that
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
 CGROUP_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes", "anon_bytes", "swap_bytes", "limit_bytes",
                         "events_oom_kill")  # fmt: skip
@@ -53,10 +56,13 @@ def cgroups(history: History, since: float, until: float, *, limited: bool = Fal
         limit = limits.values[-1] if len(limits) and math.isfinite(limits.values[-1]) else None
         if limited and limit is None:
             continue
-        figures = fine(history, entity, CGROUP_FIELDS, since, until)
-        need = need_of(figures)
-        if need is None and (anon := figures.get("anon_bytes")) is not None and len(anon):
-            need = combined(anon, [(figures.get("shmem_bytes"), 1.0)])
+        figures = fine(history, entity, CGROUP_FIELDS, since, until, share=QUICK_SHARE if limited else 1.0)
+        need = _need(figures)
+        if need is not None and limited and limit is not None and not _may_fill(need, limit, until):
+            pass  # whatever closer looks would show, it will not be full before long
+        elif limited:
+            figures = fine(history, entity, CGROUP_FIELDS, since, until)
+            need = _need(figures)
         if need is None:
             continue
         if limit is None and len(limits := figures["limit_bytes"]) and math.isfinite(limits.values[-1]):
@@ -65,6 +71,29 @@ def cgroups(history: History, since: float, until: float, *, limited: bool = Fal
         if kills:  # who is killed begins anew
             need = replace(need, restarts=tuple(sorted({*need.restarts, *kills})))
         yield Subject("cgroup", entity.name, entity.cgroup, None, need, limit, swap, kills)
+
+
+def _need(figures: dict[str, Series]) -> Series | None:
+    need = need_of(figures)
+    if need is None and (anon := figures.get("anon_bytes")) is not None and len(anon):
+        need = combined(anon, [(figures.get("shmem_bytes"), 1.0)])
+    return need
+
+
+def _may_fill(need: Series, limit_bytes: float, until: float) -> bool:
+    """
+    Whether *need* took a share of its headroom in the last minutes, hours or all of the time that is worth a closer
+    look: at the pace of less than :data:`LEAST_SHARE` it takes fifty times as long to fill.
+    """
+    if not len(need):
+        return True
+    last = need.values[-1]
+    least = LEAST_SHARE * max(limit_bytes - last, 0.0)
+    for window in (600.0, 6 * 3600.0, math.inf):
+        begin = bisect_left(need.times, until - window)
+        if begin < len(need) and last - min(need.values[begin:]) > least:
+            return True
+    return False
 
 
 def programs(history: History, kind: str, since: float, until: float) -> Iterator[Subject]:
@@ -137,13 +166,16 @@ def nearest(
     return sorted(found, key=lambda one: one[1].seconds)[:most]
 
 
-def fine(history: History, entity: Entity, fields: Sequence[str], since: float, until: float) -> dict[str, Series]:
+def fine(
+    history: History, entity: Entity, fields: Sequence[str], since: float, until: float, *, share: float = 1.0
+) -> dict[str, Series]:
     """
     Figures of *entity*, the last ten minutes of them as dense as they are, the last six hours denser than what is
-    before: what fills within minutes has to show, and a week has to fit.
+    before: what fills within minutes has to show, and a week has to fit. *share*: of the points.
     """
+    most = round(MOST_POINTS * share)
     edges = [since, *(edge for edge in (until - 6 * 3600, until - 600) if edge > since), until]
-    pieces = [history.several(entity, fields, a, b, MOST_POINTS) for a, b in pairwise(edges)]
+    pieces = [history.several(entity, fields, a, b, most) for a, b in pairwise(edges)]
     return {field: _joined([piece[field] for piece in pieces]) for field in fields}
 
 
