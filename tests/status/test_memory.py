@@ -45,8 +45,8 @@ def test_accounting_of_real_kernels_sums_and_leaves_little_unexplained(kernel) -
         assert sum(part.kib for part in found.parts) == found.total_kib
         assert not found.approximate, "counted twice: the lines are more than the total"
         assert found.parts[-1].key == UNACCOUNTED
-        # What has no line: per-CPU page lists, memory the kernel took while it booted, drivers, the network.
-        assert found.parts[-1].kib < 40 << 10
+        # What has no line: per-CPU page lists (more with several nodes), memory taken at boot, drivers, the network.
+        assert found.parts[-1].kib < 48 << 10
 
 
 def test_accounting_takes_overlapping_lines_apart() -> None:
