@@ -83,8 +83,8 @@ class Node:
                 _collect(raw, found, set())
         return found
 
-    def get(self, *path: str) -> Node | None:
-        """Return the value at *path* below this mapping, ``None`` where a key is missing or null."""
+    def _raw_at(self, path: tuple[str, ...]) -> Any:
+        """What the composer made at *path* below this mapping; ``None`` where a key is missing."""
         known, raw = self._keys, self.raw
         for key in path:
             keys = known.get(id(raw))
@@ -94,20 +94,21 @@ class Node:
             if found is None:
                 return None
             raw = found[1]
-        node = Node(raw, self.first_line, known)
+        return raw
+
+    def get(self, *path: str) -> Node | None:
+        """Return the value at *path* below this mapping, ``None`` where a key is missing or null."""
+        raw = self._raw_at(path)
+        if raw is None:
+            return None
+        node = Node(raw, self.first_line, self._keys)
         return None if raw.id == "scalar" and node.is_null else node
 
     def text_at(self, *path: str) -> str:
         """Return the scalar at *path* as it is written; ``""`` where there is none or it is null."""
-        known, raw = self._keys, self.raw
-        for key in path:
-            keys = known.get(id(raw))
-            if keys is None:
-                keys = Node(raw, self.first_line, known).keys()
-            found = keys.get(key)
-            if found is None:
-                return ""
-            raw = found[1]
+        raw = self._raw_at(path)
+        if raw is None:
+            return ""
         if raw.id != "scalar" or (not raw.style and raw.value.lower() in _NULL):
             return ""
         return str(raw.value)

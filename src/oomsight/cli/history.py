@@ -153,9 +153,11 @@ class _Question:
             same = [e for e in self.history.entities("process", self.since, self.until) if e.pid == int(who)]
             if same:
                 return same
-        every = {one: self.history.entities(one, self.since, self.until) for one in kinds}
+        every: dict[str, list[Entity]] = {}  # listed as far as the search gets: to list processes takes longest
         for matches in (_exact, _part):
             for one in kinds:
+                if one not in every:
+                    every[one] = self.history.entities(one, self.since, self.until)
                 if found := [entity for entity in every[one] if matches(entity, who)]:
                     return found if one != "name" else found[:1]
         words = f"nothing recorded in this period is called '{who}'"

@@ -58,9 +58,7 @@ def cgroups(history: History, since: float, until: float, *, limited: bool = Fal
             continue
         figures = fine(history, entity, CGROUP_FIELDS, since, until, share=QUICK_SHARE if limited else 1.0)
         need = _need(figures)
-        if need is not None and limited and limit is not None and not _may_fill(need, limit, until):
-            pass  # whatever closer looks would show, it will not be full before long
-        elif limited:
+        if limited and limit is not None and (need is None or _may_fill(need, limit, until)):
             figures = fine(history, entity, CGROUP_FIELDS, since, until)
             need = _need(figures)
         if need is None:

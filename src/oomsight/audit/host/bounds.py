@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from oomsight.audit.host.people import KILLERS
-from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
+from oomsight.audit.host.row import host_rule as _rule
+from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.naming.marked import Kind, mark
 from oomsight.proc.memcg import ancestors
 
@@ -102,15 +103,6 @@ def _all_protected(host: HostFacts, _: Settings) -> Iterator[Hit]:
             words = "all of it is protected (oom_score_adj -1000): at its limit there is nobody to kill, and it stalls"
             limit = f"limit {memcg.limit_bytes >> 20:,} MiB, {count} process{'' if count == 1 else 'es'}"
             yield Hit(Where(key=path), mark(path, Kind.CGROUP), words, (limit,), ("use -900",))
-
-
-def _rule(  # noqa: PLR0917 - one column of the table each
-    number: int, title: str, severity: Severity, find: Find, why: str, leads: str, how: str, source: str,
-    failing: str, passing: str,
-) -> Rule:  # fmt: skip
-    return Rule(
-        f"OS{number}", title, severity, "host", find, f"{title}.", why, leads, how, source, "host", failing, passing
-    )
 
 
 _CGROUPS: Final = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from oomsight.audit.host.facts import GIB_KIB, HostFacts
+from oomsight.audit.host.row import host_rule
 from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.naming.marked import Kind, mark
 
@@ -180,9 +181,7 @@ def _rule(  # noqa: PLR0917 - one column of the table each
     number: int, title: str, severity: Severity, find: Find, why: str, leads: str, how: str, failing: str, passing: str,
     source: str = _VM,
 ) -> Rule:  # fmt: skip
-    return Rule(
-        f"OS{number}", title, severity, "host", find, f"{title}.", why, leads, how, source, "host", failing, passing
-    )
+    return host_rule(number, title, severity, find, why, leads, how, source, failing, passing)
 
 
 _TMPFS: Final = (

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
+from oomsight.audit.host.row import host_rule as _rule
+from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.naming.marked import Kind, mark
 from oomsight.proc.memcg import ancestors
 from oomsight.score.ranking import rank_host
@@ -121,15 +122,6 @@ def _limits_sum(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if total > 3 * ram // 2 and len(outer) > 1:
         words = f"limits sum to {total >> 20:,} MiB, {total * 100 // ram} % of RAM: the host runs out before they do"
         yield Hit(Where(key="limits"), "limits", words, (f"{len(outer)} cgroups with a limit of their own",))
-
-
-def _rule(  # noqa: PLR0917 - one column of the table each
-    number: int, title: str, severity: Severity, find: Find, why: str, leads: str, how: str, source: str,
-    failing: str, passing: str,
-) -> Rule:  # fmt: skip
-    return Rule(
-        f"OS{number}", title, severity, "host", find, f"{title}.", why, leads, how, source, "host", failing, passing
-    )
 
 
 _V1_MOUNT: Final = "1 0 0:1 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
