@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +11,7 @@ import click
 
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import remark
+from oomsight.cli.picture import plot_option, write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,8 +37,7 @@ class Place(NamedTuple):
 def period_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--since``, ``--until``, ``--limit``, ``--store``, ``--plot``."""
     for option in (
-        click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE",
-                     help="Also draw the curves: FILE.svg, or FILE.png."),
+        plot_option,
         click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
                      help="The recorder's directory.  [default: this host's]"),
         click.option("--limit", "limit_text", metavar="SIZE", help="Limit of what brings none, such as 512MiB."),
@@ -111,31 +110,14 @@ def _read(path: str, limit: float | None) -> list[Subject]:
 
 
 def draw(path: str, curves: Sequence[Curve]) -> None:
-    """Write the picture of *curves* to *path*, by its ending."""
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in {".svg", ".png"}:
-        raise click.UsageError(f"--plot: '{path}' should end in .svg or .png")
+    """Write the picture of *curves* to *path*, if there are any."""
     if not curves:
         remark(f"{path}: nothing to draw")
         return
-    data: bytes
-    if ending == ".png":
-        from oomsight.sinks.curve_png import curves_png
-        from oomsight.sinks.plot_png import MissingPlotterError
+    from oomsight.sinks.curve_png import curves_png
+    from oomsight.sinks.curve_svg import curves_svg
 
-        try:
-            data = curves_png(curves)
-        except MissingPlotterError as error:
-            raise CommandError(str(error), Exit.UNSUPPORTED, "pip install 'oomsight[plot]', or FILE.svg") from None
-    else:
-        from oomsight.sinks.curve_svg import curves_svg
-
-        data = curves_svg(curves).encode("utf-8", "replace")
-    try:
-        with open(path, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}", Exit.FAILED) from None
+    write_picture(path, lambda: curves_svg(curves), lambda: curves_png(curves))
 
 
 def plain_name(subject: Subject) -> str:

@@ -11,6 +11,7 @@ import click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series, draw, plain_name
 from oomsight.cli.options import Command, answer, color_option, format_option, remark, width_option
+from oomsight.cli.picture import plot_option
 from oomsight.cli.stored import one_incident, open_store
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Rows of a list.")
 @click.option("--points", type=click.IntRange(2, 1_000_000), metavar="N",
               help="At most N samples of each figure, peaks kept.  [default: all; for people 1,000]")
-@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw it: FILE.svg, or FILE.png.")
+@plot_option
 @click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
               help="The recorder's directory.  [default: this host's]")
 @click.option("--incidents", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
@@ -77,8 +78,6 @@ def command(
         return _at(history, _when("--at", moment, now), top, show)
     if low >= high:
         raise click.UsageError("--since must be before --until")
-    if plot is not None and not plot.endswith((".svg", ".png")):
-        raise click.UsageError(f"--plot: '{plot}' must end in .svg or .png")
     if around is not None:
         return _around(history, around, incidents, top, show, plot)
     from oomsight.record.fields import stored_kind

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.speak import answer, remark, renderer, stdout_surface
+from oomsight.cli.picture import write_picture
+from oomsight.cli.speak import answer, renderer, stdout_surface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,7 +83,6 @@ def draw(
 ) -> None:
     """Write a picture of *found* to *path*: a panel for each figure; of the host one for all sizes."""
     from oomsight.sinks.plot_history import HOST_SIZES, Panel, Picture, history_png, history_svg
-    from oomsight.sinks.plot_png import MissingPlotterError
 
     panels: dict[str, list[tuple[str, Series]]] = {}
     for entity, field, series in found:
@@ -96,22 +96,7 @@ def draw(
         Panel(field, lines, limit if field in {"usage_bytes", "working_set_bytes"} else None)
         for field, lines in panels.items() if field != "limit_bytes"
     ], marks)  # fmt: skip
-    try:
-        if path.endswith(".png"):
-            data = history_png(picture)
-        elif path.endswith(".svg"):
-            data = history_svg(picture).encode("utf-8", "replace")
-        else:
-            raise click.UsageError(f"--plot: '{path}' must end in .svg or .png")
-    except MissingPlotterError as error:
-        hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
-        raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
-    try:
-        with open(path, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}", Exit.INPUT) from None
-    remark(f"drawn: {path}")
+    write_picture(path, lambda: history_svg(picture), lambda: history_png(picture))
 
 
 def blocks_of_series(

@@ -16,16 +16,17 @@ from oomsight.cli.options import (
     exit_code_option,
     format_option,
     remark,
+    renderer,
     root_option,
     stdout_surface,
     width_option,
 )
+from oomsight.cli.picture import plot_option, write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from oomsight.simulate.scenario import Scenario
-    from oomsight.simulate.sweep import Played
     from oomsight.simulate.whatif import Changes, Moment
     from oomsight.sinks.blocks import Block
 
@@ -58,7 +59,7 @@ EXAMPLES: Final = (
 @click.option("--monte-carlo", type=click.IntRange(1, MAX_DRAWS), metavar="N",
               help="Run it N times with workloads varied by chance, and count crashes and what prevents them.")
 @click.option("--seed", type=int, default=1, show_default=True, metavar="S", help="Seed of the chance.")
-@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw it: FILE.svg, or FILE.png.")
+@plot_option
 @click.option("--from-report", type=click.Path(), metavar="FILE", help="What if: in an OOM report; - = stdin.")
 @click.option("--incident", type=click.IntRange(1), metavar="N", help="The N-th report of it.  [default: the last]")
 @click.option("--live", is_flag=True, help="What if: this machine, now.")
@@ -123,21 +124,15 @@ class _Printer:
     """How answers are printed."""
 
     def __init__(self, output_format: str, width: int | None, color: str) -> None:
+        surface = stdout_surface(width, color)
         self.json = output_format == "json"
-        self.markdown = output_format == "markdown"
-        self.surface = stdout_surface(width, color)
+        self.width = surface.width
+        self.unicode = surface.unicode or output_format == "markdown"  #: for bars
+        self._render = renderer(output_format, width, color)
 
     def blocks(self, blocks: Iterable[Block]) -> None:
         """Print *blocks* as text or Markdown."""
-        if self.markdown:
-            from oomsight.sinks.markdown import render_markdown
-
-            answer(render_markdown(blocks))
-            return
-        from oomsight.sinks.text import render_text
-
-        surface = self.surface
-        answer(render_text(blocks, width=surface.width, colour=surface.colour, unicode=surface.unicode))
+        answer(self._render(blocks))
 
 
 # -- scenarios --------------------------------------------------------------------------------------------------------
@@ -206,32 +201,13 @@ def _timeline(scenario: Scenario, names: Sequence[str], plot: str | None, show: 
     else:
         from oomsight.sinks.timeline_story import scenario_blocks
 
-        show.blocks(scenario_blocks(shown, width=show.surface.width, unicode=show.surface.unicode or show.markdown))
+        show.blocks(scenario_blocks(shown, width=show.width, unicode=show.unicode))
     if plot is not None:
-        _plot(plot, shown)
-    return Exit.FOUND if exit_code and not shown[0].run.survived else Exit.OK
-
-
-def _plot(path: str, played: Sequence[Played]) -> None:
-    """Draw *played* into a file, by the ending of its name."""
-    ending = os.path.splitext(path)[1].lower()
-    if ending == ".png":
-        from oomsight.sinks.plot_png import MissingPlotterError, timeline_png
-
-        try:
-            data = timeline_png(played)
-        except MissingPlotterError as error:
-            hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
-            raise CommandError(str(error), Exit.UNSUPPORTED, hint) from error
-    elif ending == ".svg":
+        from oomsight.sinks.plot_png import timeline_png
         from oomsight.sinks.plot_svg import timeline_svg
 
-        data = timeline_svg(played).encode("utf-8")
-    else:
-        raise click.UsageError(f"--plot: '{path}' must end in .svg or .png")
-    with open(path, "wb") as file:
-        file.write(data)
-    remark(f"wrote {path}")
+        write_picture(plot, lambda: timeline_svg(shown), lambda: timeline_png(shown))
+    return Exit.FOUND if exit_code and not shown[0].run.survived else Exit.OK
 
 
 def _sweep(scenario: Scenario, text: str, show: _Printer) -> int:
@@ -270,8 +246,8 @@ def _monte_carlo(scenario: Scenario, draws: int, seed: int, show: _Printer) -> i
     else:
         from oomsight.sinks.timeline_story import monte_carlo_blocks
 
-        show.blocks(monte_carlo_blocks(result, seed, width=show.surface.width,
-                                       unicode=show.surface.unicode or show.markdown))  # fmt: skip
+        show.blocks(monte_carlo_blocks(result, seed, width=show.width,
+                                       unicode=show.unicode))  # fmt: skip
     return Exit.OK
 
 

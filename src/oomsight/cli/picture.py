@@ -1,0 +1,50 @@
+"""``--plot FILE``: one way to check the name, to draw by its ending and to write, for every command with pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import click
+
+from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.speak import remark
+
+
+def _known_ending(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
+    """A wrong name is told before the work, not after a minute of it."""
+    if path is not None and _ending(path) not in {".svg", ".png"}:
+        raise click.UsageError(f"--plot: '{path}' must end in .svg or .png")
+    return path
+
+
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+plot_option = click.option(
+    "--plot", type=click.Path(dir_okay=False), metavar="FILE", callback=_known_ending,
+    help="Also draw it: FILE.svg, or FILE.png.",
+)  # fmt: skip
+"""``--plot``, as parameter ``plot``: a path that ends in .svg or .png, or ``None``."""
+
+
+def write_picture(path: str, svg: Callable[[], str], png: Callable[[], bytes]) -> None:
+    """
+    Draw by *svg* or *png*, whichever the ending of *path* asks for, and write it there. Raises :class:`CommandError`
+    where matplotlib is missing (:attr:`Exit.UNSUPPORTED`) or *path* cannot be written (:attr:`Exit.INPUT`).
+    """
+    from oomsight.sinks.plot_png import MissingPlotterError
+
+    try:
+        # "replace": names of processes may hold halves of characters.
+        data = png() if _ending(path) == ".png" else svg().encode("utf-8", "replace")
+    except MissingPlotterError as error:
+        hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
+        raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}", Exit.INPUT) from None
+    remark(f"wrote {path}")
