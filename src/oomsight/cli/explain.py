@@ -148,7 +148,6 @@ def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, lis
     found: list[Source] = []
     if paths:
         from oomsight.sources.files import FileSource, expand
-        from oomsight.sources.kmsg import KmsgSource
 
         refs = []
         for path in paths:
@@ -166,7 +165,7 @@ def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, lis
             for ref in group:
                 if ref.name not in seen:
                     seen.add(ref.name)
-                    found.append(KmsgSource(ref.paths[0]) if ref.kind == "kmsg" else FileSource(ref))
+                    found.append(FileSource(ref) if ref.kind != "kmsg" else _kmsg(ref.paths[0]))
         return found, failed, []
     from oomsight.sources.host import best_host_sources
 
@@ -185,6 +184,12 @@ def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, lis
         "this host shows no kernel log to this user", Exit.UNSUPPORTED,
         "give a file (oomsight explain FILE), pipe text in, or use sudo",
     )
+
+
+def _kmsg(path: str) -> Source:
+    from oomsight.sources.kmsg import KmsgSource
+
+    return KmsgSource(path)
 
 
 def _stdin_has_data() -> bool:

@@ -8,11 +8,10 @@ them carry marks, and each sink decides how a name is shown. Commands are argume
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from oomsight._record import Record
+from oomsight._record import Record, dataclass, field
 from oomsight.naming.cgroup_path import Owner  # noqa: TC001 - read at run time by whoever walks the dataclasses
 from oomsight.report.model import OomReport, Span  # noqa: TC001
 

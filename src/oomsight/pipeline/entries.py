@@ -8,11 +8,10 @@ are kept aside in a :class:`Spool`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
-from oomsight._record import Record
+from oomsight._record import Record, dataclass
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from oomsight._record import Record
+from oomsight._record import Record, dataclass, field
 from oomsight.diagnose.explain import explain_report
 from oomsight.pipeline.entries import Entry, Ledger, Place, Spool
 from oomsight.pipeline.jobs import Done, Job

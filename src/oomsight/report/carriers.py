@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import compress
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
-from oomsight._record import Record
+from oomsight._record import Record, dataclass, field
 
 
 class Layer(NamedTuple):

@@ -6,10 +6,10 @@ child``, of every kernel, also wrapped, cut, or with a name that holds brackets,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
+from oomsight._record import dataclass, field
 from oomsight.report.grammar import KILL
 from oomsight.report.unwrap import unescape_name
 

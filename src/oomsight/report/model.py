@@ -9,11 +9,10 @@ Names (comm, cgroup paths) hold raw bytes as UTF-8 with ``surrogateescape``; sin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
-from oomsight._record import Record
+from oomsight._record import Record, dataclass, field
 
 UNLIMITED: Final = "unlimited"
 """Value of a limit the kernel prints as "no limit" (PAGE_COUNTER_MAX or RES_COUNTER_MAX)."""

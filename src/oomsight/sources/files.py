@@ -8,14 +8,13 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from io import BytesIO, RawIOBase
 from itertools import pairwise
 from shlex import quote
 from typing import Final
 
 from oomsight._lazy import lazy
-from oomsight._record import Record
+from oomsight._record import Record, dataclass, field
 from oomsight.sources.decode import JOURNAL_MAGIC, codec_of, is_binary, plain
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.source import BLOCK_BYTES, Kind, Progress

@@ -18,12 +18,11 @@ input: one buffer of 18 MiB and one window of at most 12 MiB.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
-from oomsight._record import Record
+from oomsight._record import Record, dataclass
 from oomsight.sources.needles import Role
 from oomsight.sources.source import BLOCK_BYTES
 

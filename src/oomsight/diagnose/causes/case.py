@@ -6,10 +6,10 @@ The rules are many and small; each reading the report itself would walk the task
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from operator import add
 from typing import TYPE_CHECKING, TypeGuard
 
+from oomsight._record import dataclass, field
 from oomsight.diagnose.accounting import swap_in_use_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
 from oomsight.diagnose.wording import percent, size

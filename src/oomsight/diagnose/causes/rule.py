@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from oomsight._named import NamedTuple
+from oomsight._record import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
