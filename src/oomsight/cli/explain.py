@@ -333,9 +333,9 @@ def _write_stories(  # noqa: PLR0917
     run: Run, output_format: str, level: Any, full: bool, width: int | None, color: str,
     pseudonyms: Pseudonyms | None, recorded: str | None,
 ) -> None:  # fmt: skip
-    from oomsight.pipeline.entries import recurrences
+    from oomsight.pipeline.entries import recurrences, runs
     from oomsight.pipeline.run import incident_of
-    from oomsight.sinks.story import story
+    from oomsight.sinks.story import more_alike, section, story
 
     render = renderer(output_format, width, color)
     counts = recurrences(run.entries)
@@ -356,17 +356,19 @@ def _write_stories(  # noqa: PLR0917
 
         shown = [_redacted(incident_of(e, run), pseudonyms) for e in run.entries[: FULL + BRIEF]]
         answer(render(overview(shown, len(run.entries))) + "\n")
-    for i, entry in enumerate(run.entries[:told]):
-        answer(tell(entry, level) + "\n")
-        if i == 0 and output_format == "markdown":
-            continue
+    def tell_all(entries: list[Entry], how: Any, first: int, *, bare: bool) -> None:
+        """Tell *entries*, the first of which is number *first* of the list; of a run of the same story the newest."""
+        for same in runs(entries, bare=bare) if not full else ([entry] for entry in entries):
+            answer(tell(same[0], how) + "\n")
+            if len(same) > 1:
+                answer(render(more_alike(first + 1, len(same) - 1)) + "\n")
+            first += len(same)
+
+    tell_all(run.entries[:told], level, 1, bare=True)
     rest = run.entries[told:listed]
     if rest:
-        from oomsight.sinks.story import section
-
         answer(render(section(f"{len(rest)} older events, in brief (--full tells them all)")) + "\n")
-        for entry in rest:
-            answer(tell(entry, "brief") + "\n")
+        tell_all(rest, "brief", told + 1, bare=False)
     beyond = run.entries[listed:]
     if beyond:
         from oomsight.sinks.story import groups

@@ -196,6 +196,16 @@ def set_limit(owner: Owner | None, kib: int, *, v1: bool = False, path: str | No
     ]
 
 
+def enter(owner: Owner) -> tuple[str, ...]:
+    """Return the start of a command that is to run inside the container *owner*; empty when it is not known how."""
+    if owner.container_id is not None and owner.runtime in ("docker", "podman"):
+        return (owner.runtime, "exec", owner.container_id)
+    if owner.machine is not None and owner.runtime == "lxc":
+        proxmox = owner.machine.isdigit()  # it numbers its containers
+        return ("pct", "exec", owner.machine, "--") if proxmox else ("lxc-attach", "-n", owner.machine, "--")
+    return ()
+
+
 def cap(owner: Owner | None, held_kib: int, managed_kib: int) -> list[Advice]:
     """Return how to keep *owner* from filling the machine again: a limit below what it held by a tenth of RAM."""
     limit = round_down(max(held_kib - int(managed_kib * CAP_RESERVE), held_kib // 2))

@@ -76,7 +76,7 @@ def place(case: Case, *, short: bool = False) -> str:
         if case.oom_owner is not None and case.owner is not None and short and case.owner.path == case.oom_owner.path:
             return f"that {_LEVELS.get(case.oom_owner.level, 'cgroup')} reached its memory limit{limit}"
         if case.oom_owner is not None and case.oom_owner.kind != "root":
-            return f"{case.oom_owner.short} reached its memory limit{limit}"
+            return f"{case.oom_name} reached its memory limit{limit}"
         return f"a cgroup reached its memory limit{limit}"
     if report.kind is EventKind.CPUSET or report.constraint == "CONSTRAINT_CPUSET":
         return "the NUMA nodes its cpuset allows were out of memory"
@@ -84,6 +84,8 @@ def place(case: Case, *, short: bool = False) -> str:
         return "the NUMA nodes its memory policy allows were out of memory"
     if case.manual:
         return "somebody asked for it (SysRq-f)"
+    if "page_fault_failed" in case.main_codes[:1]:
+        return "a page fault failed, though memory was not short"
     if case.managed_kib:
         swap = "" if case.swap_total_kib is None else " and no swap" if not case.swap_total_kib else ""
         swap = swap or (f" and {size(case.swap_total_kib)} of swap" if case.swap_total_kib else "")
@@ -103,10 +105,13 @@ def headline(case: Case) -> str:
             special = "The chosen process was already exiting: the kernel killed nobody"
         elif report.kind is EventKind.SYSRQ:
             return "SysRq-f asked for a kill; this text shows none"
+        elif report.selected is not None:
+            chosen = process(report.selected.comm, report.selected.pid)
+            special = f"{chosen} was chosen to be killed (its kill line is not in this text)"
         else:
             special = "The OOM killer ran; this text does not show whom it killed"
     if special is None and victim is not None:
-        held = f", {size(case.victim_kib)}" if case.victim_kib is not None else ""
+        held = f", {case.victim_held}" if case.victim_held is not None else ""
         where = f" (pid {victim.pid}{held})" if victim.pid is not None else ""
         others = len(report.victims) - 1
         special = f"{mark(victim.comm) if victim.comm else 'A process'}{where}{_others(others)} was killed"
@@ -161,12 +166,15 @@ def _what_happened(case: Case) -> list[str]:
         if report.skipped_exiting:
             pid, comm = report.skipped_exiting[0]
             return [f"The kernel{host} chose {process(comm, pid)}, which was already exiting, and so killed nobody."]
+        if report.selected is not None:
+            of = f" of {case.owner_name}" if case.owner_name else ""
+            chosen = f"{process(report.selected.comm, report.selected.pid)}{of}"
+            why = place(case, short=bool(of))
+            return [f"The kernel{host} chose {chosen} to be killed, because {why}; its kill line is not in this text."]
         return [f"The OOM killer ran{host}; whom it killed is not in this text."]
-    held = f", which held {size(case.victim_kib)}," if case.victim_kib is not None else ""
+    held = f", which held {case.victim_held}," if case.victim_held is not None else ""
     others = _others(len(report.victims) - 1)
-    of = ""
-    if case.owner is not None and case.owner.kind not in ("root", "cgroup"):
-        of = f" of {case.owner.short}"
+    of = f" of {case.owner_name}" if case.owner_name else ""
     text = f"The kernel{host} killed {process(victim.comm, victim.pid)}{of}{held}{others}"
     if report.kind is EventKind.REAPER_ONLY and not case.in_memcg:
         return [f"{text.rstrip(',')}; why is not in this text."]
@@ -239,11 +247,17 @@ def _what_used_too_much(case: Case) -> list[str]:
     report, culprit = case.report, case.culprit
     if culprit is not None:
         said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{_which(case, culprit)}.")
+    if case.elsewhere_kib and case.victim is not None:
+        said.append(
+            f"{size(case.elsewhere_kib)} of that at least is not charged to this cgroup: memory stays charged where it "
+            "was first used, so it was taken before the process was moved here, or is shared with its parent since a "
+            "fork."
+        )
     if case.anon_kib is not None and case.base_kib:
         others = [
             f"{size(case.items[key])} {words}"
             for key, words in _OTHER_ITEMS
-            if case.exceeds(case.items.get(key), ITEM_WORTH)
+            if case.exceeds(case.items.get(key), ITEM_WORTH) and (case.counted or key != "unaccounted")
         ]
         rest = f"; besides {listing(others)}" if others else ""
         said.append(

@@ -417,6 +417,9 @@ def _why(scene: _Scene, chosen: int, view: Selection) -> str:
         # Whichever adjustment is not zero made the difference; of two, the victim's own is the one to tell.
         who, value = ("the victim's", adj) if adj > 0 else ("its", other)
         return f"{text}, but {who} {key} {value:+d} {_effect(scene, value)}."
+    if len(order) == 1 and not spared:
+        where = "this text" if any(note.code == "table_no_header" for note in report.notes) else "the table"
+        return f"{name}, with {held}, is the only process in {where} that can be killed."
     text = f"{spared}{name} held the most{' of the rest' if spared else ''}, {held}"
     if total is not None and total < 1000 and any(scene.adj(i) not in {0, -1000} for i in order):
         text += f"; {_whole(scene)} is less than 1000 pages, so oom_score_adj has no effect"

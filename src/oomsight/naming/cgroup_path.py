@@ -67,6 +67,7 @@ class Owner(NamedTuple):
     words: str  #: marked text for sentences
     short: str  #: marked text for tables and headlines, at most :data:`SHORT_CHARS` long
     nested: Owner | None = None
+    own: str = ""  #: *short* without what is nested
 
     @property
     def leaf(self) -> Owner:
@@ -197,12 +198,13 @@ def _owner(path: str, steps: list[Step], nested: Owner | None) -> Owner:
     if below:
         words = f"cgroup {mark('/'.join(below), Kind.CGROUP)} in {words}"
         short = _fit("cgroup ", below[-1], Kind.CGROUP)
+    own = short
     if nested is not None:
         level = nested.level
         words = f"{nested.words}, inside {words}"
         both = f"{nested.short} in {short}"
         short = both if len(both) <= SHORT_CHARS else nested.short
-    return Owner(path, kind, level=level, words=words, short=short, nested=nested, **values)
+    return Owner(path, kind, level=level, words=words, short=short, nested=nested, own=own, **values)
 
 
 class _Names(NamedTuple):

@@ -7,7 +7,7 @@ are kept aside in a :class:`Spool`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
@@ -54,6 +54,25 @@ class Entry(Record):
     copies: int = 0  #: other copies of the event that were merged into it
 
 
+_BARE: Final = 10  #: below this weight only the kill line is in the text
+
+
+def runs(entries: Sequence[Entry], *, bare: bool) -> Iterator[list[Entry]]:
+    """
+    *entries* in runs of neighbours with the same story; *bare*: only those that are a kill line and nothing else (rate
+    limit), each other one is a run of its own.
+    """
+    run: list[Entry] = []
+    for entry in entries:
+        same = bool(run) and entry.fingerprint == run[-1].fingerprint and entry.source == run[-1].source
+        if run and not (same and (not bare or max(entry.weight, run[-1].weight) < _BARE)):
+            yield run
+            run = []
+        run.append(entry)
+    if run:
+        yield run
+
+
 def order_of(incident: Incident, epoch: float | None, source: int, boot: int = 0) -> tuple[int, float, int, float, int]:
     """
     Sort key: by wall time where there is one; else by place in the input: source, boot within it, printk clock, line.
@@ -77,7 +96,7 @@ def entry_of(incident: Incident, epoch: float | None, source: int) -> Entry:
     """Make the light record of *incident*, the boot not yet known."""
     report = incident.report
     dead = report.victims or report.killed
-    first = dead[0] if dead else None
+    first = dead[0] if dead else report.selected
     name = (first.comm or getattr(first, "cgroup", None)) if first is not None else None
     cause = incident.causes[0].code if incident.causes else None
     owner = incident.oom_owner or incident.owner

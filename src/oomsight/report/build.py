@@ -20,7 +20,7 @@ from oomsight.report.page_size import infer_page_size
 from oomsight.report.summary import read_summary
 from oomsight.report.table import build_tasks, guess_columns, header_columns, row_pattern
 from oomsight.report.task_rows import TaskRows
-from oomsight.report.times import Clock, when
+from oomsight.report.times import Clock, when, year_in
 from oomsight.report.trigger import read_trigger
 from oomsight.report.unwrap import unescape_name
 
@@ -35,6 +35,7 @@ _GROUP = lazy(r"Tasks in (.*) are going to be killed")
 _NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
 _EXITING = lazy(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
 _SHARING = lazy(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
+_BLOCKS = ("zone", "counters", "usage")  #: memory of the machine or of a cgroup
 _KINDS = {
     "CONSTRAINT_MEMCG": EventKind.MEMCG,
     "CONSTRAINT_CPUSET": EventKind.CPUSET,
@@ -72,10 +73,23 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     _kind(report, draft)
     infer_page_size(report)
     _landmarks(report, draft, nos)
+    if report.when.year_derived:
+        _year(report, lines)
     has_block = report.memcg is not None or report.meminfo is not None
     report.complete = report.trigger is not None and has_block and bool(report.tasks) and bool(report.victims)
     _missing_notes(report, draft)
     return report
+
+
+def _year(report: OomReport, lines: Lines) -> None:
+    """Give the year the log does not print: that of another line of the same day, else the latest that fits stands."""
+    time = report.when.time or ""
+    year = year_in(lines.raws, time)
+    for when_ in (report.when, *(v.time for v in report.victims if v.time is not None)):
+        if year is not None and when_.year_derived and when_.time is not None:
+            when_.time = year + when_.time[4:]
+    how = "another line of that day has it" if year else "the latest that is not after the text was written or read"
+    report.notes.append(Note("year_derived", None, f"the log prints no year; {year or time[:4]} is taken: {how}"))
 
 
 def _is_event(draft: Draft) -> bool:
@@ -85,8 +99,11 @@ def _is_event(draft: Draft) -> bool:
         return True
     if any(kind == "exiting" for kind, _ in draft.extra):
         return True
-    # A lone "oom-kill:" line is a kill whose kill line was filtered out; memcg blocks and tables exist only for OOM.
-    return "oom_kill" in draft.parts or ("header" in draft.parts and len(draft.parts.get("row", ())) > 1)
+    # A lone "oom-kill:" line is a kill whose kill line was filtered out; cgroup blocks and tables exist only for OOM.
+    parts = draft.parts
+    if "oom_kill" in parts or ("task_in" in parts and not parts.keys().isdisjoint(("usage", "memcg_stats"))):
+        return True
+    return "header" in parts and (len(parts.get("row", ())) > 1 or not parts.keys().isdisjoint(_BLOCKS))
 
 
 def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
@@ -226,7 +243,8 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
             anon_rss_kib=kill.kib.get("anon-rss"), file_rss_kib=kill.kib.get("file-rss"),
             shmem_rss_kib=kill.kib.get("shmem-rss"),
             pgtables_kib=kill.kib.get("pgtables"), oom_score_adj=kill.oom_score_adj, reaped=kill.reaped,
-            reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix, line=kill.line,
+            reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix or (announce.prefix if announce else None),
+            line=kill.line,
             time=when(lines.raws[kill.index], clock),
         )
         at = rows.find(kill.pid, "pid")
@@ -242,6 +260,14 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
             victim.uid = report.selected.uid if victim.uid is None else victim.uid
             if victim.role != "group":
                 victim.role = "selected"
+        if victim.role == "child" and announce is not None and _thread_of(announce, victim, rows):
+            victim.role = "selected"
+            report.selected = Selected(victim.tgid, announce.comm, None, announce.score, announce.line)
+            report.notes.append(
+                Note("chosen_thread", announce.line,
+                     f"{announce.pid}, announced as chosen, is not in the task table, which lists processes: it is a"
+                     f" thread of process {victim.tgid}, and these kernels compare threads")
+            )
         if victim.role != "group":
             victim.task_memcg = report.task_memcg
             victim.score = announce.score if announce is not None else kill.score
@@ -260,6 +286,18 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
     # The kill line may come before the thread it names was replaced as leader: table row by tgid otherwise.
     if draft.reaper_only is not None:
         _reaper_only(report, draft.reaper_only)
+
+
+def _thread_of(announce: Kill, victim: Victim, rows: TaskRows) -> bool:
+    """
+    Whether the announced task is a thread of the *victim*, not its parent: threads have no row in the table, a parent
+    has one (the victim is in it, so the table is there), and a thread goes by its process's name as a rule.
+    """
+    return (
+        victim.tgid is not None
+        and announce.comm == victim.comm
+        and rows.find(announce.pid, "tgid", "pid") is None
+    )
 
 
 def _reaper_only(report: OomReport, kill: Kill) -> None:
@@ -294,7 +332,8 @@ def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:
 
 
 def _kind(report: OomReport, draft: Draft) -> None:
-    prefix = next((k.prefix for k in draft.kills if k.prefix), None) or ""
+    kills = [*draft.kills, *filter(None, [draft.announce])]  # up to 5.0 the announcement alone says whose memory it was
+    prefix = next((k.prefix for k in kills if k.prefix), None) or ""
     frames = report.trigger.frames if report.trigger else ()
     in_memcg = (
         report.memcg is not None

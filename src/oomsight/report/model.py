@@ -64,6 +64,7 @@ class When(Record):
     host: str | None = None
     boot_id: str | None = None
     seq: int | None = None  #: /dev/kmsg sequence number
+    year_derived: bool = False  #: the carrier prints no year; that of ``time`` is the latest that fits
 
 
 @dataclass(slots=True, eq=False, repr=False)

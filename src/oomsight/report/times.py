@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ _ORDERED = tuple((layer.name, layer.starts, _LAYER[layer.name]) for layer in LAY
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {m: i for i, m in enumerate(_MONTH_NAMES, 1)}
 _SYSLOG = lazy(r"(?:([A-Z][a-z]{2})\s+)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?")
+_SYSLOG_YEAR = lazy(r"\d{1,2}\s+\d{4}\s+\d\d:")
 _CTIME_DATE = lazy(r"(\d\d):(\d\d):(\d\d)")
 
 
@@ -68,6 +70,17 @@ def when(raw: str, clock: Clock = NO_CLOCK) -> When:
     return out
 
 
+def year_in(raws: Iterable[str], time: str) -> str | None:
+    """
+    Year of *time*, whose own line prints none, as another line of the same text has it: one that gives the same day in
+    full (``2022-03-09T…``, as the messages of container runtimes do). ``None`` = no line does, or several years fit.
+    """
+    day = time[4:11]
+    found = {raw[at - 4 : at] for raw in raws if (at := raw.find(day)) >= 4}
+    years = {year for year in found if year.isdecimal() and year.isascii() and year <= time[:4]}
+    return years.pop() if len(years) == 1 else None
+
+
 def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
     groups = {k: v for k, v in m.groupdict().items() if v is not None}
     for key, value in groups.items():
@@ -85,7 +98,9 @@ def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
             out.time = out.time or _iso(value)
         elif key == "syslog":
             texts.append(value)
-            out.time = out.time or _syslog(value, clock.reference)
+            if out.time is None:
+                out.time = _syslog(value, clock.reference)
+                out.year_derived = out.time is not None and not _SYSLOG_YEAR.search(value)
         elif key == "ctime":
             texts.append(f"[{value}]")
             out.time = out.time or _ctime(value)

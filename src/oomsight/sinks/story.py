@@ -88,6 +88,13 @@ def overview(incidents: Sequence[Incident], total: int | None = None) -> list[Bl
     return [Heading(f"{count:,} OOM {events}, newest first{more}", 1), overview_table(incidents)]
 
 
+def more_alike(number: int, count: int) -> list[Block]:
+    """Return the sentence in place of *count* events that tell the one before again, from *number* of the list on."""
+    if count == 1:
+        return [Paragraph(f"Number {number} of the list is like this one.", "dim")]
+    return [Paragraph(f"Numbers {number} to {number + count - 1} of the list are like this one.", "dim")]
+
+
 def section(title: str) -> list[Block]:
     """Return a heading that separates parts of a long answer."""
     return [Heading(title, 1)]

@@ -28,6 +28,8 @@ def overview_table(incidents: Sequence[Incident]) -> Table:
     for index, incident in enumerate(incidents, 1):
         report = incident.report
         names = [task_words(dead.comm, dead.pid) for dead in (report.victims or report.killed)]
+        if not names and report.selected is not None and report.selected.comm is not None:
+            names = [f"{task_words(report.selected.comm, report.selected.pid)}, chosen"]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
         sizes = [kib for v in report.victims if (kib := rss_kib(v)) is not None]
         owner = incident.oom_owner or incident.owner

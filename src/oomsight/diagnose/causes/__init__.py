@@ -51,6 +51,8 @@ CAUSES: Final[tuple[Rule, ...]] = (
          f"{_MEM} (unevictable, mlocked)"),
     Rule("socket_memory", "Network buffers fill the cgroup", "memcg", holders.socket_memory,
          f"{_MEMCG} memory.stat sock, 4.5+"),
+    Rule("page_fault_failed", "A page fault failed; memory was not short", "host", machine.page_fault,
+         f"{_OOM_KILL} pagefault_out_of_memory, up to 5.15"),
     Rule("host_exhausted", "The machine ran out of memory", "host", machine.host_exhausted,
          f"{_OOM_KILL} out_of_memory"),
     Rule("protection_misused", "oom_score_adj protects the process that holds the memory", "oom",

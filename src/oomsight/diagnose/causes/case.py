@@ -10,7 +10,7 @@ from operator import add
 from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight._record import dataclass, field
-from oomsight.diagnose.accounting import swap_in_use_kib
+from oomsight.diagnose.accounting import is_complete, managed_kib, swap_in_use_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
 from oomsight.diagnose.wording import percent, size
 from oomsight.report.model import EventKind, LimitKib, OomReport, Task, Victim
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE_KIB = 4
 """Page size assumed where the report shows none: 4 KiB on x86-64 and on most arm64 kernels."""
+
+SWAP_WORTH = 64
+"""A process's swap is told apart when it is more than this part of what it held."""
+ELSEWHERE_KIB = 4096
+"""Private memory this far beyond the cgroup's usage is not charged to it; less is the error of per-CPU counters."""
 
 MEMCG_CONSTRAINT = "CONSTRAINT_MEMCG"
 ORDERLESS = (None, 0, -1)  #: orders that ask for no contiguous block (-1 is SysRq)
@@ -41,12 +46,16 @@ class Case:
     zone_checks: Sequence[ZoneCheck] = ()
     owner: Owner | None = None  #: of the victim's cgroup
     oom_owner: Owner | None = None  #: of the cgroup whose limit was hit
+    owner_name: str | None = None  #: who the victim's cgroup belongs to, and what that runs in; ``None`` = not known
+    oom_name: str | None = None  #: the same of the cgroup whose limit was hit
+    around: Owner | None = None  #: the container or machine that *oom_owner* is inside of
 
     in_memcg: bool = False  #: a cgroup's limit was hit, not the machine's memory
     is_oom: bool = True  #: a kernel OOM event (not a userspace killer, not a failed allocation)
     manual: bool = False  #: SysRq-f
     page_kib: int = DEFAULT_PAGE_KIB
     items: dict[str, int] = field(default_factory=dict)  #: items and parts of the accounting that matters, by key
+    counted: bool = True  #: the counters that matter are all in the text: ``unaccounted`` is memory, not missing lines
     approximate: bool = False  #: that accounting had to be clamped
     managed_kib: int | None = None  #: RAM the kernel manages
     limit_kib: LimitKib = None
@@ -61,6 +70,8 @@ class Case:
     swap_free_kib: int | None = None
     victim: Victim | None = None
     victim_kib: int | None = None  #: resident memory and swap of the victim
+    victim_swap_kib: int = 0  #: what of it was in swap; 0 also when not printed
+    elsewhere_kib: int = 0  #: private memory of the victim that the cgroup is certainly not charged for
     victim_row: Task | None = None
     biggest: Task | None = None  #: row with most resident memory and swap
     biggest_kib: int = 0
@@ -96,9 +107,18 @@ class Case:
         """Return *kib* with its share of what there was to use: ``1.2 GiB (31 % of RAM)``."""
         return f"{size(kib)} ({percent(kib, self.base_kib)} of {self.whole})" if self.base_kib else size(kib)
 
+    @property
+    def victim_held(self) -> str | None:
+        """What the victim held, in words, its swap apart; ``None`` = the text does not say."""
+        if self.victim_kib is None:
+            return None
+        worth = self.victim_swap_kib * SWAP_WORTH > self.victim_kib
+        swapped = f" and {size(self.victim_swap_kib)} in swap" if worth else ""
+        return f"{size(self.victim_kib - self.victim_swap_kib)}{swapped}"
+
     def held(self, consumer: Consumer) -> str:
         """Return what *consumer* held with its share, which is of memory and swap together where swap was in use."""
-        if consumer.share_pct is None:
+        if consumer.share_pct is None or self.elsewhere_kib:
             return size(consumer.kib)
         whole = f"{self.whole} and the swap in use" if self.swap_used_kib else self.whole
         if self.report.kind in (EventKind.CPUSET, EventKind.MEMPOLICY):
@@ -144,7 +164,7 @@ def _read_items(case: Case, accounting: Accounting) -> None:
         items[item.key] = item.kib
         for part in item.parts:
             items[part.key] = part.kib
-    case.approximate = accounting.approximate
+    case.approximate, case.counted = accounting.approximate, is_complete(accounting)
     case.anon_kib, case.file_kib, case.shmem_kib = items.get("anon"), items.get("file"), items.get("shmem")
     case.free_kib = items.get("free")
 
@@ -181,15 +201,19 @@ def _read_tasks(case: Case) -> None:
         case.victim_row = None if at is None else rows[at]
 
 
-def _victim_kib(case: Case) -> int | None:
-    """Return what the victim held: the larger of its kill line and its table row (with swap)."""
-    sizes = []
-    if case.victim_row is not None:
-        sizes.append((case.victim_row.rss_pages + (case.victim_row.swapents_pages or 0)) * case.page_kib)
-    if case.victim is not None and case.victim.anon_rss_kib is not None:
-        victim = case.victim
-        sizes.append((victim.anon_rss_kib or 0) + (victim.file_rss_kib or 0) + (victim.shmem_rss_kib or 0))
-    return max(sizes, default=None)
+def _read_victim(case: Case) -> None:
+    """Fill in what the victim held: resident by the kill line (else by its table row), and in swap by its row."""
+    victim, row = case.victim, case.victim_row
+    resident = None
+    if victim is not None and victim.anon_rss_kib is not None:
+        resident = victim.anon_rss_kib + (victim.file_rss_kib or 0) + (victim.shmem_rss_kib or 0)
+    if row is not None:
+        case.victim_swap_kib = (row.swapents_pages or 0) * case.page_kib
+        resident = row.rss_pages * case.page_kib if resident is None else resident
+    case.victim_kib = None if resident is None else resident + case.victim_swap_kib
+    if victim is not None and victim.anon_rss_kib is not None and case.in_memcg and case.usage_kib is not None:
+        beyond = victim.anon_rss_kib - case.usage_kib
+        case.elsewhere_kib = beyond if beyond > max(ELSEWHERE_KIB, case.usage_kib >> 3) else 0
 
 
 def make_case(
@@ -214,6 +238,11 @@ def make_case(
         owner.leaf if owner else None,  # who a person inside would name: a pod in a kind node, not the node
         oom_owner.leaf if oom_owner else None,
     )
+    if owner is not None and owner.leaf.kind not in ("root", "cgroup"):
+        case.owner_name = owner.short
+    if oom_owner is not None:
+        case.oom_name = oom_owner.short
+        case.around = oom_owner if oom_owner.nested is not None else None
     case.is_oom = report.kind not in _NOT_KERNEL_OOM
     case.in_memcg = case.is_oom and (report.kind is EventKind.MEMCG or report.constraint == MEMCG_CONSTRAINT)
     case.manual = report.sysrq or report.kind is EventKind.SYSRQ or case.order == -1
@@ -222,7 +251,8 @@ def make_case(
     main = None
     for accounting in accountings:  # kernels <= 3.8 print Mem-Info in cgroup reports too
         if accounting.scope == "host":
-            case.managed_kib = accounting.total_kib or None
+            known = managed_kib(report.meminfo, case.page_kib)  # else the total is the sum of what was left in the text
+            case.managed_kib = accounting.total_kib or None if known is not None else None
         if accounting.scope == ("memcg" if case.in_memcg else "host"):
             main = accounting
     if main is not None:
@@ -236,6 +266,6 @@ def make_case(
         case.swap_total_kib, case.swap_free_kib = report.meminfo.total_swap_kib, report.meminfo.free_swap_kib
     case.victim = report.victims[0] if report.victims else None
     _read_tasks(case)
-    case.victim_kib = _victim_kib(case)
+    _read_victim(case)
     case.pool = max((c for c in consumers if c.kind == "name" and c.count > 1), key=lambda c: c.kib, default=None)
     return case

@@ -174,7 +174,7 @@ def partial_report(case: Case) -> Finding | None:
                 1,
             )
         )
-    if report.trigger is None and report.victims:
+    if report.container_lost and "oom_kill" not in report.lines and "announce" not in report.lines:
         advice.append(
             Advice(
                 "after ten reports in five seconds the kernel prints kill lines only: look for the first kill "

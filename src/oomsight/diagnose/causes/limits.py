@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oomsight.diagnose.advice import HEADROOM, round_up, set_limit
+from oomsight.diagnose.advice import HEADROOM, enter, round_up, set_limit
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.runtimes import runtime_of, tune
@@ -131,21 +131,45 @@ def _room(case: Case) -> list[Advice]:
     proposed = proposal(case)
     if proposed is None:
         unit = case.oom_owner.unit if case.oom_owner else None
-        show = ("systemctl", "show", "-p", "MemoryMax", "-p", "MemoryPeak", "--", unit) if unit else None
-        return [
-            Advice(
-                "look up the limit of that cgroup (memory.max) and its peak (memory.peak): neither is in this text",
-                show,
-            )
-        ]
+        show: tuple[str, ...] | None = None
+        if unit:
+            show = ("systemctl", "show", "-p", "MemoryMax", "-p", "MemoryPeak", "--", unit)
+        knobs = ("memory.limit_in_bytes", "memory.max_usage_in_bytes") if _v1(case) else ("memory.max", "memory.peak")
+        where = f"inside {case.around.own}, " if show and case.around is not None else ""
+        text = f"{where}look up the limit of that cgroup ({knobs[0]}) and its peak ({knobs[1]}): neither is in this "
+        text += "text"
+        if show and case.around is not None:
+            show = (*enter(case.around), *show)
+        return [Advice(text, show)]
     limit, how = proposed
-    v1 = bool(case.report.memcg and case.report.memcg.memsw)
+    v1 = _v1(case)
     peak = "memory.max_usage_in_bytes" if v1 else "memory.peak"
-    steps = set_limit(case.oom_owner, limit, v1=v1, path=case.report.oom_memcg)
+    steps = _inside(case, set_limit(case.oom_owner, limit, v1=v1, path=case.report.oom_memcg))
     text = f"to give it room, set the limit to {size(limit)} ({how}); the true need can be higher, watch {peak}"
     if not steps:
         return [Advice(text)]
     steps[0].text = f"{text}: {steps[0].text}"
+    return steps
+
+
+def _v1(case: Case) -> bool:
+    """Whether the report shows a v1 hierarchy: its counters, its statistics, or a kernel older than v2's memory."""
+    report = case.report
+    if report.memcg is None:
+        return "announce" in report.lines  # up to 5.0; v2 was rare then
+    own = report.memcg.stats[0].stats if report.memcg.stats else {}
+    return report.memcg.memsw is not None or report.memcg.kmem is not None or "rss" in own
+
+
+def _inside(case: Case, steps: list[Advice]) -> list[Advice]:
+    """Send commands for a systemd inside a container into that container: the host's knows no such unit."""
+    around = case.around
+    if around is None or case.oom_owner is None or case.oom_owner.orchestrator is not None:
+        return steps
+    for step in steps:
+        if step.command and step.command[0] == "systemctl":
+            step.text += f", inside {around.own}"
+            step.command = (*enter(around), *step.command)
     return steps
 
 

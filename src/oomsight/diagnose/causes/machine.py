@@ -52,7 +52,7 @@ def host_exhausted(case: Case) -> Finding | None:
     report = case.report
     if case.manual or case.in_memcg or _placed(case) or report.kind not in _GLOBAL_KINDS:
         return None
-    if case.managed_kib is None or case.free_kib is None:
+    if case.managed_kib is None or case.free_kib is None or not case.counted:
         if not report.victims or report.kind is not EventKind.GLOBAL or not case.global_shown:
             return None
         return Finding(
@@ -80,6 +80,38 @@ def host_exhausted(case: Case) -> Finding | None:
         Confidence.LIKELY if swap_left or not failed or any(z.passes for z in failed) else Confidence.CERTAIN,
         evidence,
         _room_advice(case),
+        main=True,
+    )
+
+
+def page_fault(case: Case) -> Finding | None:
+    """A page fault ended in "out of memory" (mask 0) while memory was there: the allocator itself had not given up."""
+    trigger = case.report.trigger
+    if trigger is None or trigger.gfp_mask != 0 or trigger.order != 0 or case.in_memcg or _placed(case):
+        return None
+    room = [check for check in case.zone_checks if check.eligible and check.passes]
+    cache = case.file_kib is not None and case.file_kib > (case.anon_kib or 0) + (case.shmem_kib or 0)
+    if not room and not cache:
+        return None
+    asked = "gfp_mask 0: no allocation asked for this kill, a page fault that failed did (up to 5.15)"
+    evidence = [case.at(asked, "head")]
+    if room:
+        evidence.append(case.at(f"{len(room)} zone(s) had free memory above their watermark"))
+    if cache:
+        evidence.append(case.at(f"{case.of(case.file_kib or 0)} of page cache could still be given back"))
+    return Finding(
+        Confidence.LIKELY,
+        evidence,
+        [
+            Advice(
+                "look for a limit on kernel memory of a cgroup (v1: memory.kmem.limit_in_bytes, docker run "
+                "--kernel-memory) and remove it: an allocation refused there makes the page fault fail, and the kernel "
+                "then kills as if the machine were full. Lines 'SLUB: Unable to allocate memory' just before name the "
+                "cgroup in brackets behind the cache",
+                ("sh", "-c", "grep -H . /sys/fs/cgroup/memory/*/memory.kmem.limit_in_bytes"),
+            ),
+            Advice("else a driver's or file system's fault handler ran out: the stack of the report names it"),
+        ],
         main=True,
     )
 
