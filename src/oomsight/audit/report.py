@@ -32,6 +32,7 @@ class AuditReport:
     title: str = ""  #: marked: what was audited, ``deploy/`` or a host's name
     files: int = 0  #: files read
     seen: Counter[str] = field(default_factory=Counter)  #: how many of each of :data:`KIND_WORDS`
+    failed: list[str] = field(default_factory=list)  #: what was asked for and could not be read, and why; plain text
     remarks: list[str] = field(default_factory=list)  #: marked: what could not be seen, and what would show it
 
     def open(self) -> list[Finding]:

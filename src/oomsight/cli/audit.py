@@ -84,9 +84,13 @@ def command(  # noqa: PLR0917 - click passes them by name
     chosen, left_out = _rules(select) or config.select, _rules(ignore)
     _check((*chosen, *left_out))
     report = _audited(paths, config, chosen, left_out, jobs, root)
-    for line in report.remarks:
+    for line in (*report.failed, *report.remarks):
         remark(line)
+    if report.failed and not report.seen and not report.files:
+        raise CommandError("nothing to audit", Exit.INPUT)
     answer(_rendered(report, output_format, width, color, everything))
+    if report.failed:
+        return Exit.INPUT
     limit = _severity(fail_on) or config.fail_on
     worst = report.worst()
     return Exit.FOUND if limit is not None and worst is not None and worst >= limit else Exit.OK

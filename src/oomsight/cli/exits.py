@@ -23,7 +23,7 @@ EXIT_HELP: Final[tuple[tuple[Exit, str], ...]] = (
     (Exit.OK, "ran to the end, whatever was found"),
     (Exit.FAILED, "internal error"),
     (Exit.USAGE, "wrong usage"),
-    (Exit.FOUND, "something was found (only with --exit-code)"),
+    (Exit.FOUND, "something was found (only with --exit-code, or --fail-on of audit)"),
     (Exit.INPUT, "a source could not be read"),
     (Exit.UNSUPPORTED, "this host lacks what the command needs"),
     (Exit.INTERRUPTED, "interrupted"),

@@ -77,7 +77,7 @@ def audit_paths(plan: Plan, progress: Callable[[int], Progress] | None = None) -
     """
     Audit the files of *plan*. *progress* is told the number of bytes there are and returns what is told those done.
 
-    :raises SourceError: a path that does not exist or cannot be read
+    A path that cannot be read is a finding, and in :attr:`AuditReport.failed`; the others are audited.
     """
     exclude = plan.config.exclude
     found = find(plan.paths, lambda path: bool(exclude) and matches(path, exclude))
@@ -97,8 +97,9 @@ def audit_paths(plan: Plan, progress: Callable[[int], Progress] | None = None) -
     everything.findings += _templates(everything.templates, found.tasks, auditor)
     if everything.no_yaml:
         report.remarks.append(f"{everything.no_yaml} YAML files not read: {MISSING}")
-    for path, why in found.unreadable:
+    for path, why in (*found.unreadable, *((error.name, error.what) for error in found.failed)):
         everything.findings += auditor.unread(path, None, why)
+    report.failed = [str(error) for error in found.failed]
     report.seen = everything.seen
     report.findings = [_accepted(finding, plan.config.ignore) for finding in everything.findings]
     report.sort()

@@ -42,6 +42,7 @@ class Found:
     tasks: list[Task] = field(default_factory=list)
     files: int = 0  #: looked at
     unreadable: list[tuple[str, str]] = field(default_factory=list)  #: path, why
+    failed: list[SourceError] = field(default_factory=list)  #: paths that were asked for and cannot be read
     charts: set[str] = field(default_factory=set)  #: directories of Helm charts with templates
 
 
@@ -49,7 +50,7 @@ def find(paths: Iterable[str], leave_out: Callable[[str], bool]) -> Found:
     """
     Return what there is to audit at *paths*: files, directories (all below them) and patterns.
 
-    :raises SourceError: a path that does not exist, or a pattern that matches nothing
+    A path that does not exist, or a pattern that matches nothing, is in :attr:`Found.failed`; the rest is found.
     """
     finder = _Finder(leave_out)
     for path in paths:
@@ -57,8 +58,11 @@ def find(paths: Iterable[str], leave_out: Callable[[str], bool]) -> Found:
             finder.found.tasks.append(Task("yaml", [STDIN]))
             finder.found.files += 1
             continue
-        for each in _expand(path):
-            finder.path(each)
+        try:
+            for each in _expand(path):
+                finder.path(each)
+        except SourceError as error:
+            finder.found.failed.append(error)
     finder.finish()
     return finder.found
 
