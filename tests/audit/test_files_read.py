@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from oomsight.audit.compose.variables import filled, read_env_file
+from oomsight.audit.compose.variables import filled
 from oomsight.audit.configs.kinds import config_kind
 from oomsight.audit.configs.read import read_config_file
 from oomsight.audit.dockerfile.read import instructions, read_dockerfile
+from oomsight.audit.env_file import read_env_file
 from oomsight.audit.images import image_release
 from oomsight.audit.program import command_words
 from oomsight.audit.runtimes import program_words, recognise

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from oomsight._lazy import lazy
 from oomsight.audit.engine import run
-from oomsight.audit.files import Unread
+from oomsight.audit.files import ACTION, Comment, Unread
 from oomsight.audit.kubernetes.cluster import Asked
+from oomsight.audit.kubernetes.kustomize import changes
 from oomsight.audit.kubernetes.model import (
     Cluster,
     ConfigMap,
@@ -20,24 +22,25 @@ from oomsight.audit.kubernetes.model import (
     PodCase,
     PriorityClass,
     Quota,
+    same_namespace,
 )
 from oomsight.audit.kubernetes.programs import pod_programs
 from oomsight.audit.kubernetes.read import is_object, objects
+from oomsight.audit.suppress import apply, suppressions
+from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.audit.kubernetes.read import Object
-    from oomsight.audit.model import Finding, Rule, Settings
+    from oomsight.audit.model import Finding, Rule, Settings, Where
     from oomsight.audit.program import Program
     from oomsight.audit.tree import Node
-
-_ACTION = lazy(r"\{\{-?\s*(?:[.$(\"]|/\*|include|if|else|end|range|with|template|define|block|toYaml|tpl|lookup|fail|"
-               r"required|default|printf|\w+\s*\|)|\{%-?\s*\w|<%")  # fmt: skip
 
 
 class Demand(NamedTuple):
     """What one workload asks of its namespace: for quotas."""
 
     namespace: str | None
+    where: Where
     subject: str
     replicas: int
     limit_bytes: int | None
@@ -51,7 +54,7 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     demands: list[Demand] = field(default_factory=list)
-    templates: list[tuple[str, int]] = field(default_factory=list)  #: path and line of what is not rendered
+    templates: list[Unread] = field(default_factory=list)
     no_yaml: int = 0  #: files not read because there is no PyYAML
 
     def add(self, other: Outcome) -> None:
@@ -70,6 +73,7 @@ class Auditor:
     rules: Sequence[Rule]
     settings: Settings
     cluster: Cluster
+    audited: frozenset[str] = frozenset()  #: paths of the files that are audited anyway, normalised
     _by_scope: dict[str, list[Rule]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,15 +90,14 @@ class Auditor:
             for program in programs:
                 yield from self.run("program", program)
 
-    def unread(self, path: str, line: int | None, words: str, kind: str = "broken", column: int | None = None
-    ) -> list[Finding]:
+    def unread(self, subject: Unread) -> list[Finding]:
         """Return the finding that something could not be audited."""
-        return list(self.run("unread", Unread(path, line, column, words, kind)))
+        return list(self.run("unread", subject))
 
 
 def is_template(text: str) -> bool:
     """Whether *text*, which is no YAML or odd YAML, is a template that somebody has to render first."""
-    return bool(_ACTION.search(text))
+    return bool(ACTION.search(text))
 
 
 def has_template_keys(node: Node) -> bool:
@@ -116,6 +119,18 @@ def has_template_keys(node: Node) -> bool:
     return False
 
 
+def judged(findings: list[Finding], text: str, first_line: int, name: str, auditor: Auditor) -> list[Finding]:
+    """Return *findings* of a text with its suppressions applied, and what is wrong with those."""
+    comments = suppressions(text, first_line)
+    if not comments:
+        return findings
+    kept, used = apply((finding for finding in findings if finding.where.path == name), comments)
+    kept += (finding for finding in findings if finding.where.path != name)
+    for comment in comments:
+        kept += auditor.run("comment", Comment(name, comment, comment in used))
+    return kept
+
+
 def cluster_of(found: Iterable[Object], cluster: Cluster) -> None:
     """Add what *found* says about namespaces to *cluster*."""
     for thing in found:
@@ -127,7 +142,7 @@ def cluster_of(found: Iterable[Object], cluster: Cluster) -> None:
             case PriorityClass():
                 cluster.classes[thing.name] = thing
             case ConfigMap():
-                cluster.config_maps[thing.namespace, thing.name] = thing
+                cluster.config_maps.setdefault((thing.namespace, thing.name), []).append(thing)
 
 
 def audit_objects(node: Node, path: str, auditor: Auditor, into: Outcome) -> bool:
@@ -144,6 +159,7 @@ def audit_objects(node: Node, path: str, auditor: Auditor, into: Outcome) -> boo
                 into.findings += auditor.run("pod", case_)
                 into.findings += auditor.programs(pod_programs(case_))
                 into.demands.append(_demand(case_))
+                _placeholder(thing, path, into)
             case LimitRange():
                 into.seen["namespace"] += 1
                 into.findings += auditor.run("limitrange", thing)
@@ -158,6 +174,25 @@ def audit_objects(node: Node, path: str, auditor: Auditor, into: Outcome) -> boo
     return True
 
 
+def _placeholder(pod: Pod, path: str, into: Outcome) -> None:
+    for subject, what, quantity in pod.quantities():
+        if quantity.is_placeholder:
+            words = f"{subject}: {what} {mark(quantity.text, Kind.ID)} is filled in by something else: audit the text with "
+            into.templates.append(Unread(path, quantity.where.line, None, words + "its values", "values"))
+            return
+
+
+def kustomization(node: Node, path: str) -> Unread | None:
+    """Return what of the kustomization *node* is not rendered here; ``None`` = its files are what is applied."""
+    found = changes(node)
+    if not found:
+        return None
+    folder = posixpath.dirname(path) or "."
+    words = f"not rendered here: {', '.join(found)}; its files are audited as they lie"
+    render = f"kubectl kustomize {shlex.quote(folder)} | oomsight audit -"
+    return Unread(path, node.place.line, None, words, "kustomization", render)
+
+
 def _demand(case: PodCase) -> Demand:
     limits, requests = 0, 0
     limited = requested = True
@@ -169,7 +204,7 @@ def _demand(case: PodCase) -> Demand:
         requests += effective.request_bytes or 0
     replicas = case.pod.replicas if case.pod.replicas is not None else 1
     return Demand(
-        case.pod.namespace, case.pod.subject, replicas, limits if limited else None, requests if requested else None
+        case.pod.namespace, case.pod.where, case.pod.subject, replicas, limits if limited else None, requests if requested else None
     )
 
 
@@ -177,7 +212,7 @@ def quotas_asked(demands: Iterable[Demand], cluster: Cluster) -> Iterator[Asked]
     """Yield each quota of *cluster* with what the workloads of its namespace ask for."""
     everyone = list(demands)
     for quota in cluster.quotas:
-        here = [demand for demand in everyone if demand.namespace == quota.namespace]
+        here = [demand for demand in everyone if same_namespace(quota, demand.namespace, demand.where)]
         if here:
             yield Asked(
                 quota,

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from oomsight._lazy import lazy
 from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.audit.suppress import Suppression, idle, without_reason
 from oomsight.naming.marked import Kind, mark
 
 RENDER: Final = "helm template CHART -f values.yaml | oomsight audit -"
+ACTION: Final = lazy(
+    r"\{\{[^{}\n]+\}\}|\{\{-?\s*(?:[.$(\"]|/\*|include|if|range|with|define)|\{%-?\s*\w|<%"
+)  # fmt: skip
+"""What Go templates, Jinja and ERB put in place of values."""
+_TEMPLATES: Final = frozenset({"template", "values", "kustomization"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +27,22 @@ class Unread:
     line: int | None
     column: int | None
     problem: str  #: marked text
-    kind: str = "broken"  #: or ``template``, ``large``
+    kind: str = "broken"  #: or ``template`` (of a chart), ``values`` (to be filled in), ``kustomization``, ``large``
+    render: str | None = None  #: the command that renders it
 
 
-def _unread(kind: str) -> Find:
+def unrendered(path: str, text: str = "", first_line: int = 1) -> Unread:
+    """Return the gap that the template *text*, from line *first_line* of the file on, is."""
+    action = ACTION.search(text)
+    line = first_line + text.count("\n", 0, action.start() if action else 0)
+    return Unread(path, line, None, "not rendered: audit what comes out of it (helm template, envsubst …)", "values")
+
+
+def _unread(*kinds: str) -> Find:
     def find(subject: Unread, _: Settings) -> Iterator[Hit]:
-        if subject.kind == kind:
+        if subject.kind in kinds:
             where = Where(subject.path, subject.line, subject.column)
-            fix = Fix(RENDER, "sh") if kind == "template" else None
+            fix = Fix(subject.render, "sh") if subject.render else None
             yield Hit(where, mark(subject.path, Kind.FILE), subject.problem, fix=fix)
 
     return find
@@ -77,12 +91,14 @@ RULES: Final[tuple[Rule, ...]] = (
         passing=_POD % ("64Mi", ""),
     ),
     Rule(
-        "OS002", "Template is not rendered", Severity.INFO, "unread", _unread("template"),
-        what="a file with template actions (`{{ … }}`) in place of values.",
-        why="limits come from values files; only the rendered text says what will run.",
-        leads="a default in values.yaml that nobody looked at is a limit nobody chose.",
-        how="`helm template CHART -f values.yaml | oomsight audit -`, once for each values file in use.",
-        source="Helm documentation, helm template",
+        "OS002", "Template is not rendered", Severity.INFO, "unread", _unread(*_TEMPLATES),
+        what="a file with template actions (`{{ … }}`) or placeholders in place of values, or a kustomization that "
+        "patches its files, generates ConfigMaps or changes images.",
+        why="limits come from values files, patches and scripts; only the rendered text says what will run.",
+        leads="a default in values.yaml that nobody looked at is a limit nobody chose; a patch can take one away.",
+        how="`helm template CHART -f values.yaml | oomsight audit -`, once for each values file in use; "
+        "`kubectl kustomize DIR | oomsight audit -`, once for each overlay.",
+        source="Helm documentation, helm template; Kubernetes documentation, kustomize",
         sample_name="pod.yaml",
         failing=_POD % ("{{ .Values.memory }}", ""),
         passing=_POD % ("64Mi", ""),

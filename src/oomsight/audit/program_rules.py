@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
-from oomsight.audit.estimates import inputs_of, shown
+from oomsight.audit.estimates import LEAST_BYTES, inputs_of, shown
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity
 from oomsight.audit.program_samples import OF_PROGRAMS
 from oomsight.audit.quantity import size_words
@@ -213,7 +213,9 @@ def _by_cpus(program: Program, _: Settings) -> Iterator[Hit]:
 
 
 def _no_bound(program: Program, _: Settings) -> Iterator[Hit]:
-    if program.limit_bytes is None or _runtime(program) != "redis":
+    if program.limit_bytes is None or program.limit_bytes < LEAST_BYTES or _runtime(program) != "redis":
+        return
+    if "sentinel" in " ".join((*program.argv, *program.env)).lower():  # which holds no data
         return
     argv = program_words(program.argv)
     given = " ".join(value for name, value in program.env.items() if "ARGS" in name or "FLAGS" in name)

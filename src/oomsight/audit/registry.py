@@ -19,6 +19,7 @@ FAMILIES: Final[tuple[str, ...]] = (
     "oomsight.audit.host.bounds",
     "oomsight.audit.compose.rules",
     "oomsight.audit.units.rules",
+    "oomsight.audit.units.container_rules",
     "oomsight.audit.units.live",
     "oomsight.audit.containers.rules",
     "oomsight.audit.dockerfile.rules",

@@ -8,18 +8,19 @@ from typing import Final, Literal
 
 from oomsight._lazy import lazy
 from oomsight.audit.configs.kinds import config_kind
+from oomsight.audit.kubernetes.kustomize import NAMES as KUSTOMIZATIONS
 
 FileKind = Literal["yaml", "dockerfile", "unit", "dropin", "template", "config"]
 
 HEAD_BYTES: Final = 4096
 _YAML_NAME = lazy(r".*\.(?:ya?ml|json)", re.IGNORECASE)
 _DOCKER_NAME = lazy(r"(?:Dockerfile|Containerfile)(?:[.-].*)?|.*\.(?:Dockerfile|Containerfile)", re.IGNORECASE)
-_UNIT_NAME = lazy(r".*\.(?:service|slice|scope|socket|mount|swap)")
-_DROPIN_DIR = lazy(r"(?:.*\.)?(?:service|slice|scope|socket|mount|swap)\.d")
+_UNIT_NAME = lazy(r".*\.(?:service|slice|scope|socket|mount|swap|container|pod)")
+_DROPIN_DIR = lazy(r"(?:.*\.)?(?:service|slice|scope|socket|mount|swap|container|pod)\.d")
 _NO_DOCKER: Final = (".dockerignore", ".md", ".sh", ".py", ".txt", ".yml", ".yaml", ".json", ".go")
 _PROSE = lazy(
-    r".*\.(?:md|rst|adoc|txt|log|py|go|js|ts|tsx|jsx|java|kt|c|h|cc|cpp|hpp|rs|rb|php|sh|bash|zsh|pl|lua|css|scss|html?|"
-    r"xml|svg|toml|lock|sum|mod|csv|tsv|sql|ipynb|proto|tf|tfvars|patch|diff|po|pot|map|key|pem|crt|ini|cfg|bat|ps1)",
+    r".*\.(?:md|rst|adoc|txt|log|py|go|js|ts|tsx|jsx|java|kt|c|h|cc|cpp|hpp|rs|rb|php|sh|bash|bats|zsh|pl|lua|css|scss|html?|"
+    r"xml|svg|toml|lock|sum|mod|csv|tsv|sql|ipynb|proto|tf|tfvars|patch|diff|po|pot|map|key|pem|crt|ini|cfg|bat|ps1|jsonl|ndjson)",
     re.IGNORECASE,
 )
 _KUBERNETES = lazy(rb"^apiVersion:[ \t]", re.MULTILINE)
@@ -27,7 +28,7 @@ _KIND = lazy(rb"^kind:[ \t]", re.MULTILINE)
 _COMPOSE = lazy(rb"^services:[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 _FROM = lazy(rb"\A(?:\s*(?:#[^\n]*)?\n|\s*ARG[^\n]*\n)*\s*FROM[ \t]+\S+[^\n]*\n[^\n]*", re.IGNORECASE)
 _INSTRUCTION = lazy(rb"^\s*(?:RUN|CMD|ENTRYPOINT|COPY|ENV|WORKDIR)[ \t]", re.MULTILINE)
-_SECTION = lazy(rb"^\[(?:Unit|Service|Slice|Scope|Socket|Mount|Swap)\][ \t]*\r?$", re.MULTILINE)
+_SECTION = lazy(rb"^\[(?:Unit|Service|Slice|Scope|Socket|Mount|Swap|Container|Pod)\][ \t]*\r?$", re.MULTILINE)
 _ACTION = lazy(rb"\{\{|\{%")
 
 
@@ -42,7 +43,7 @@ def kind_of(name: str, parent: str, head: bytes) -> FileKind | None:
         return None
     if name.endswith(".runtimeconfig.json"):
         return "config"
-    if _YAML_NAME.fullmatch(name):
+    if _YAML_NAME.fullmatch(name) or name in KUSTOMIZATIONS:
         return "yaml"
     if name.endswith(".conf") and _DROPIN_DIR.fullmatch(parent):
         return "dropin"
@@ -55,7 +56,7 @@ def kind_of(name: str, parent: str, head: bytes) -> FileKind | None:
     if name.endswith((".tpl", ".j2", ".erb", ".tmpl", ".gotmpl")):
         looks = _KIND.search(head) or _COMPOSE.search(head)
         return "template" if looks and _ACTION.search(head) else "yaml" if looks else None
-    if _PROSE.fullmatch(name):
+    if _PROSE.fullmatch(name.removesuffix(".in")):
         return None
     return by_content(head)
 
@@ -75,7 +76,7 @@ def by_content(head: bytes) -> FileKind | None:
 
 def may_hold_any(data: bytes | mmap.mmap) -> bool:
     """Whether any document of a YAML file can hold anything to audit: spares looking for its documents."""
-    return data.find(b"kind") >= 0 or data.find(b"services") >= 0
+    return data.find(b"kind") >= 0 or data.find(b"services") >= 0 or data.find(b"include:") >= 0
 
 
 def may_hold(data: bytes) -> bool:
@@ -86,7 +87,7 @@ def may_hold(data: bytes) -> bool:
     if b"kind" in data and (b"apiVersion" in data or b"items" in data):
         group, kind = _GROUP.search(data), _WHICH.search(data)
         return group is None or kind is None or kind[1] not in RUN_NOTHING.get(group[1] or b"", ())
-    return b"services" in data
+    return b"services" in data or data.startswith(b"include:") or b"\ninclude:" in data
 
 
 _GROUP = lazy(rb"^apiVersion:[ \t]*(?:([\w.-]+)/)?v\d\w*[ \t]*\r?$", re.MULTILINE)

@@ -8,14 +8,11 @@ workers need nothing from each other and memory holds one document of each.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from errno import EBADF
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
-from oomsight.audit.compose.read import Beside, ComposeFile, is_compose, services
-from oomsight.audit.compose.variables import read_env_file
+from oomsight.audit.compose.read import includes, is_compose
 from oomsight.audit.configs.kinds import config_kind
 from oomsight.audit.configs.read import read_config_file
 from oomsight.audit.dockerfile.read import read_dockerfile
@@ -26,20 +23,24 @@ from oomsight.audit.documents import (
     cluster_of,
     has_template_keys,
     is_template,
+    judged,
+    kustomization,
     quotas_asked,
 )
 from oomsight.audit.engine import chosen
-from oomsight.audit.files import Comment
+from oomsight.audit.files import RENDER, Unread, unrendered
+from oomsight.audit.kubernetes.kustomize import NAMES as KUSTOMIZATIONS
+from oomsight.audit.kubernetes.kustomize import is_kustomization
 from oomsight.audit.kubernetes.model import Cluster
 from oomsight.audit.kubernetes.read import is_object, objects
 from oomsight.audit.registry import rules
 from oomsight.audit.report import AuditReport
 from oomsight.audit.settings import Config, Ignore, matches
 from oomsight.audit.sniff import HEAD_BYTES, may_hold, may_hold_any
-from oomsight.audit.suppress import apply, suppressions
 from oomsight.audit.units.read import parse_unit
 from oomsight.naming.marked import Kind, mark
-from oomsight.pipeline.audit_beside import MAX_TEXT_BYTES, compose_beside, config_beside, image_beside, text_beside
+from oomsight.pipeline.audit_beside import MAX_TEXT_BYTES, environment_beside
+from oomsight.pipeline.audit_compose import audit_compose, override
 from oomsight.sources.audit_files import STDIN, Task, content, find
 from oomsight.sources.yaml_documents import MISSING, NoYaml, document, pieces
 
@@ -60,7 +61,7 @@ _BOUNDS = lazy(
     rb"worker_processes"
 )
 """Words of what other files are held against: bounds of namespaces, and what a ConfigMap tells a runtime."""
-_NAMES: Final = {STDIN: "<stdin>"}
+_TITLES: Final = {".": "this directory", STDIN: "standard input"}
 Progress = Callable[[int], None]
 
 
@@ -81,8 +82,12 @@ def audit_paths(plan: Plan, progress: Callable[[int], Progress] | None = None) -
     """
     exclude = plan.config.exclude
     found = find(plan.paths, lambda path: bool(exclude) and matches(path, exclude))
-    report = AuditReport(title=", ".join(mark(path, Kind.FILE) for path in plan.paths[:3]), files=found.files)
-    auditor = Auditor(chosen(rules(), plan.config.select, plan.ignore), plan.config.settings, Cluster())
+    title = ", ".join(_TITLES.get(path) or mark(path, Kind.FILE) for path in plan.paths[:3])
+    report = AuditReport(title=title, files=found.files)
+    auditor = Auditor(
+        chosen(rules(), plan.config.select, plan.ignore), plan.config.settings, Cluster(),
+        frozenset(os.path.normpath(task.paths[0]) for task in found.tasks),
+    )  # fmt: skip
     total = sum(task.size_bytes for task in found.tasks)
     done = progress(total) if progress is not None else lambda _done_bytes: None
     _read_bounds(found.tasks, auditor.cluster)
@@ -98,7 +103,7 @@ def audit_paths(plan: Plan, progress: Callable[[int], Progress] | None = None) -
     if everything.no_yaml:
         report.remarks.append(f"{everything.no_yaml} YAML files not read: {MISSING}")
     for path, why in (*found.unreadable, *((error.name, error.what) for error in found.failed)):
-        everything.findings += auditor.unread(path, None, why)
+        everything.findings += auditor.unread(Unread(path, None, None, why))
     report.failed = [str(error) for error in found.failed]
     report.seen = everything.seen
     report.findings = [_accepted(finding, plan.config.ignore) for finding in everything.findings]
@@ -120,10 +125,10 @@ def _accepted(finding: Finding, rows: tuple[Ignore, ...]) -> Finding:
 def _read_bounds(tasks: Iterable[Task], cluster: Cluster) -> None:
     """Fill *cluster* from the few files that speak of whole namespaces."""
     for task in tasks:
-        if task.kind != "yaml" or task.paths[0] == STDIN:
+        if task.kind != "yaml":
             continue
         try:
-            with content(task.paths[0]) as data:
+            with content(task.paths[0], task.data) as data:
                 if _BOUNDS.search(data) is None:
                     continue
                 for line, piece in pieces(data):
@@ -147,19 +152,14 @@ def _speaks_of_others(piece: bytes) -> bool:
 def audit_task(task: Task, auditor: Auditor) -> Outcome:
     """Audit the files of one task. Never raises for what they hold."""
     outcome = Outcome()
-    name = _NAMES.get(task.paths[0], task.paths[0])
+    name = task.paths[0]
     try:
-        if task.paths[0] == STDIN:
-            if sys.stdin is None:
-                raise OSError(EBADF, "standard input is closed")
-            _audit_data(sys.stdin.buffer.read(), name, task, auditor, outcome)
-        else:
-            with content(task.paths[0]) as data:
-                _audit_data(data, name, task, auditor, outcome)
+        with content(name, task.data) as data:
+            _audit_data(data, name, task, auditor, outcome)
     except NoYaml:
         outcome.no_yaml = 1
     except OSError as error:
-        outcome.findings += auditor.unread(name, None, (error.strerror or str(error)).lower())
+        outcome.findings += auditor.unread(Unread(name, None, None, (error.strerror or str(error)).lower()))
     return outcome
 
 
@@ -173,9 +173,9 @@ def audit_data(name: str, data: bytes, auditor: Auditor) -> Outcome:
 def _audit_data(data: object, name: str, task: Task, auditor: Auditor, outcome: Outcome) -> None:
     match task.kind:
         case "yaml":
-            _audit_yaml(data, name, auditor, outcome, [pair for path in task.paths[1:] for pair in _override(path)])
+            _audit_yaml(data, name, auditor, outcome, [pair for path in task.paths[1:] for pair in override(path)])
         case "template":
-            outcome.templates.append((name, 1))
+            outcome.templates.append(unrendered(name, _text(data)))
         case "unit" | "dropin":
             _audit_unit(task, auditor, outcome)
             return
@@ -199,7 +199,7 @@ def _too_long(data: object, name: str, auditor: Auditor) -> list[Finding]:
         return []
     line = bytes(data[:MAX_TEXT_BYTES]).count(b"\n") + 1  # type: ignore[index]
     words = f"only its first {MAX_TEXT_BYTES >> 20} MiB are read, up to this line"
-    return auditor.unread(name, line, words, "large")
+    return auditor.unread(Unread(name, line, None, words, "large"))
 
 
 def _audit_dockerfile(text: str, name: str, auditor: Auditor, outcome: Outcome) -> None:
@@ -235,7 +235,7 @@ def audit_unit(unit: Unit, texts: list[tuple[str, str]], auditor: Auditor, outco
     """Add what is found about *unit*, made of *texts* (path and text), and about what it runs."""
     outcome.seen["unit"] += 1
     found = list(auditor.run("unit", unit))
-    program = unit.program()
+    program = unit.program(environment_beside)
     if program is not None:
         found += auditor.programs([program])
     for path, text in texts:
@@ -243,86 +243,57 @@ def audit_unit(unit: Unit, texts: list[tuple[str, str]], auditor: Auditor, outco
         outcome.findings += judged(here, text, 1, path, auditor)
 
 
-def _audit_compose(files: list[tuple[Node, str]], name: str, auditor: Auditor, outcome: Outcome) -> None:
-    beside = Beside(text_beside, compose_beside, image_beside, config_beside)
-    variables = read_env_file(text_beside(os.path.join(os.path.dirname(name), ".env")) or "")
-    found = tuple(services(files, beside, variables))
-    for service in found:
-        outcome.seen["compose"] += 1
-        outcome.findings += auditor.run("compose", service)
-        outcome.findings += auditor.programs([service.program()])
-    outcome.findings += auditor.run("composefile", ComposeFile(name, found))
-
-
-def _override(path: str) -> Iterator[tuple[Node, str]]:
-    """Yield the compose documents of an override file; what is wrong with it is said when it is audited alone."""
-    with content(path) as data:
-        for line, piece in pieces(data):
-            root = document(line, piece).root
-            if root is not None and is_compose(root):
-                yield root, path
-
-
 def _audit_yaml(
     data: object, name: str, auditor: Auditor, outcome: Outcome, overrides: list[tuple[Node, str]]
 ) -> None:
     assert isinstance(data, bytes) or hasattr(data, "find")
-    if not may_hold_any(data):  # type: ignore[arg-type]
+    named = os.path.basename(name) in KUSTOMIZATIONS
+    if not (named or may_hold_any(data)):  # type: ignore[arg-type]
         return
     for line, piece in pieces(data):  # type: ignore[arg-type]
-        if isinstance(piece, bytes) and not may_hold(piece):
+        if isinstance(piece, bytes) and not (named or may_hold(piece)):
             continue
         read = document(line, piece)
         if read.problem is not None:
             text = piece.decode("utf-8", "replace") if isinstance(piece, bytes) else ""
             if read.problem.kind == "broken" and is_template(text):
-                outcome.templates.append((name, line))
+                outcome.templates.append(unrendered(name, text, line))
             else:
                 problem = read.problem
                 outcome.findings += auditor.unread(
-                    name, problem.line, problem.words, problem.kind, column=problem.column
-                )  # fmt: skip
+                    Unread(name, problem.line, problem.column, problem.words, problem.kind)
+                )
             continue
         if read.root is None:
             continue
         if is_template(read.text) and has_template_keys(read.root):
-            outcome.templates.append((name, line))
+            outcome.templates.append(unrendered(name, read.text, line))
+            continue
+        if is_kustomization(read.root, name):
+            outcome.templates += filter(None, [kustomization(read.root, name)])
             continue
         before = len(outcome.findings)
-        if not audit_objects(read.root, name, auditor, outcome) and is_compose(read.root):
-            _audit_compose([*overrides, (read.root, name)], name, auditor, outcome)
+        is_known = audit_objects(read.root, name, auditor, outcome)
+        if not is_known and (is_compose(read.root) or includes(read.root, name)):
+            audit_compose([*overrides, (read.root, name)], name, auditor, outcome)
         outcome.findings[before:] = judged(outcome.findings[before:], read.text, line, name, auditor)
 
 
-def judged(findings: list[Finding], text: str, first_line: int, name: str, auditor: Auditor) -> list[Finding]:
-    """Return *findings* of a text with its suppressions applied, and what is wrong with those."""
-    comments = suppressions(text, first_line)
-    if not comments:
-        return findings
-    kept, used = apply((finding for finding in findings if finding.where.path == name), comments)
-    kept += (finding for finding in findings if finding.where.path != name)
-    for comment in comments:
-        kept += auditor.run("comment", Comment(name, comment, comment in used))
-    return kept
-
-
-def _templates(places: list[tuple[str, int]], tasks: list[Task], auditor: Auditor) -> Iterator[Finding]:
+def _templates(found: list[Unread], tasks: list[Task], auditor: Auditor) -> Iterator[Finding]:
     """Yield one line for each chart, and one for each other file."""
     charts = {task.paths[0]: task.chart for task in tasks}
     told: set[str] = set()
-    for path, line in places:
-        chart = charts.get(path)
-        key = chart or path
-        if key in told:
+    for one in found:
+        chart = charts.get(one.path) if one.kind == "values" else None
+        if (chart or one.path) in told:
             continue
-        told.add(key)
-        if chart is not None:
-            place = os.path.join(chart, "Chart.yaml")
-            count = len({other for other, _ in places if charts.get(other) == chart})
-            words = f"{count} template{'s' if count > 1 else ''} of this chart not rendered: run helm template"
-            yield from auditor.unread(place, 1, words, "template")
-        else:
-            yield from auditor.unread(path, line, "not rendered: run helm template", "template")
+        told.add(chart or one.path)
+        if chart is None:
+            yield from auditor.unread(one)
+            continue
+        count = len({other.path for other in found if charts.get(other.path) == chart})
+        words = f"{count} template{'s' if count > 1 else ''} of this chart not rendered: run helm template"
+        yield from auditor.unread(Unread(os.path.join(chart, "Chart.yaml"), 1, None, words, "template", RENDER))
 
 
 # -- many tasks -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import glob
 import mmap
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ _OVERRIDES: Final = {
     for base in ("docker-compose", "compose") for ending in ("yml", "yaml")
 }  # fmt: skip
 STDIN: Final = "-"
+STDIN_NAME: Final = "<stdin>"
 MAPPED_FROM_BYTES: Final = 4 << 20
 
 
@@ -33,6 +35,7 @@ class Task:
     paths: list[str]
     size_bytes: int = 0
     chart: str | None = None  #: directory of the Helm chart whose template this is
+    data: bytes | None = None  #: what came on standard input, which can be read once
 
 
 @dataclass(slots=True)
@@ -54,11 +57,10 @@ def find(paths: Iterable[str], leave_out: Callable[[str], bool]) -> Found:
     """
     finder = _Finder(leave_out)
     for path in paths:
-        if path == STDIN:
-            finder.found.tasks.append(Task("yaml", [STDIN]))
-            finder.found.files += 1
-            continue
         try:
+            if path == STDIN:
+                finder.stdin()
+                continue
             for each in _expand(path):
                 finder.path(each)
         except SourceError as error:
@@ -83,6 +85,14 @@ class _Finder:
         self.found = Found()
         self.seen: set[tuple[int, int]] = set()  # files and directories, so that no loop of links is entered
         self.dropins: dict[str, list[Task]] = {}  # by name of the unit
+
+    def stdin(self) -> None:
+        """Take what comes on standard input."""
+        if sys.stdin is None:
+            raise SourceError(STDIN_NAME, "is closed")
+        data = sys.stdin.buffer.read()
+        self.found.tasks.insert(0, Task("yaml", [STDIN_NAME], len(data), data=data))
+        self.found.files += 1
 
     def path(self, path: str) -> None:
         """Take a path the user gave."""
@@ -232,8 +242,14 @@ def _chart_of(folder: str) -> str | None:
 
 
 @contextmanager
-def content(path: str) -> Iterator[bytes | mmap.mmap]:
-    """Give the bytes of a file; one bigger than a document may be is mapped, so that it takes no memory of ours."""
+def content(path: str, data: bytes | None = None) -> Iterator[bytes | mmap.mmap]:
+    """
+    Give the bytes of a file, or *data* where it was read before; one bigger than a document may be is mapped, so that
+    it takes no memory of ours.
+    """
+    if data is not None:
+        yield data
+        return
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size <= MAPPED_FROM_BYTES:
             yield file.read(MAPPED_FROM_BYTES + 1)

@@ -28,6 +28,7 @@ _ITEM = lazy(rb"^- ", 8)
 _ANCHOR = lazy(rb"[ \[{,]&[A-Za-z0-9]")
 _PIECE_HEAD: Final = b"kind: List\nitems:\n"
 _MARKER = lazy(rb"^---(?=[ \t\r\n]|\Z)", 8)  # re.MULTILINE
+_JSON_MARKER = lazy(rb"^---(?=[ \t\r\n]|\Z)|^\}[ \t]*\r?\n\s*(?=\{)", 8)  # kubectl takes objects one behind the other
 _STEP: Final = 1 << 20
 MISSING: Final = "YAML files need PyYAML: pip install 'oomsight[audit]' (Debian: python3-yaml)"
 
@@ -79,13 +80,13 @@ def loader() -> Any:
 
 def pieces(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes | int]]:
     """
-    Yield number of the first line and bytes of each document of *data*, cut at its ``---`` lines; its size instead
-    where it is more than :data:`MAX_DOCUMENT_BYTES`; nothing for one as big that does not begin like something to
-    audit. A list of objects, however big, comes in pieces of some items
-    each: a list of its own with the lines of those items.
+    Yield number of the first line and bytes of each document of *data*, cut at its ``---`` lines, objects of JSON
+    behind their last brace; its size instead where it is more than :data:`MAX_DOCUMENT_BYTES`; nothing for one as big
+    that does not begin like something to audit. A list of objects, however big, comes in pieces of some items each: a
+    list of its own with the lines of those items.
     """
     line, start = 1, 0
-    for end in chain((match.start() for match in _MARKER.finditer(data)), (len(data),)):
+    for end in chain(_ends(data), (len(data),)):
         if end == start:
             continue
         listed = _ITEMS.search(data, start, end) if end - start > ITEMS_BYTES else None
@@ -97,6 +98,12 @@ def pieces(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes | int]]:
             yield line, end - start
         line += _lines(data, start, end)
         start = end
+
+
+def _ends(data: bytes | mmap.mmap) -> Iterator[int]:
+    if data[:1] == b"{" and data[:2] != b"{{":
+        return (match.end() if match[0][:1] == b"}" else match.start() for match in _JSON_MARKER.finditer(data))
+    return (match.start() for match in _MARKER.finditer(data))
 
 
 def _lines(data: bytes | mmap.mmap, start: int, end: int) -> int:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from oomsight.audit.compose.variables import filled, read_env_file
+from oomsight._lazy import lazy
+from oomsight.audit.compose.variables import filled
+from oomsight.audit.env_file import read_env_file
 from oomsight.audit.model import Where
 from oomsight.audit.program import Program, command_words
 from oomsight.audit.quantity import Size, docker_size
@@ -226,6 +228,25 @@ def is_compose(node: Node) -> bool:
         return False
     keys = ("image", "build", "extends", "command", "deploy", "mem_limit", "environment", "volumes", "ports")
     return any(service.is_mapping and any(service.has(key) for key in keys) for _, service in services.pairs())
+
+
+_NAMED = lazy(r"(?:docker-)?compose[\w.-]*\.ya?ml")
+
+
+def includes(node: Node, path: str) -> bool:
+    """Whether a document is a compose file that only includes others: its name has to say that it is one."""
+    return bool(_NAMED.fullmatch(posixpath.basename(path))) and node.get("include") is not None
+
+
+def included(node: Node, path: str) -> Iterator[tuple[str, Where]]:
+    """Yield the files that the compose file *node* at *path* includes, and where it says so."""
+    held = node.get("include")
+    for entry in held.entries() if held else ():
+        named = entry.get("path") if entry.is_mapping else entry
+        for text in named.words() if named else ():
+            place = named.place if named else entry.place
+            other = text if "://" in text else posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+            yield other, Where(path, place.line, place.column)
 
 
 def services(

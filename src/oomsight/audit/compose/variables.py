@@ -8,7 +8,6 @@ from typing import Final
 from oomsight._lazy import lazy
 
 _NAME = lazy(r"[A-Za-z_]\w*")
-_LINE = lazy(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
 MAX_DEPTH: Final = 10
 
 
@@ -72,15 +71,3 @@ def _braced(inner: str, variables: Mapping[str, str], depth: int) -> str | None:
     if operator == "+":  # what is not known may be set where it runs
         return None if missing else _fill(word, variables, depth + 1)[0]
     return None if missing else value
-
-
-def read_env_file(text: str) -> dict[str, str]:
-    """Return the variables of a ``.env`` file."""
-    found = {}
-    for line in text.split("\n"):
-        match = None if line.lstrip().startswith("#") else _LINE.match(line.strip())
-        if match is not None:
-            value = match[2]
-            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-            found[match[1]] = value[1:-1] if quoted else value.split(" #", 1)[0].rstrip()
-    return found

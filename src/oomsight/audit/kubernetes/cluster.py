@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from oomsight.audit.kubernetes.limits import wrong
+from oomsight.audit.kubernetes.limits import LEAST_BYTES, wrong
 from oomsight.audit.kubernetes.read import quantity
 from oomsight.audit.kubernetes.samples import deployment
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
@@ -22,7 +22,7 @@ def _range(row: LimitRange, _: Settings) -> Iterator[Hit]:
     named = {"default": row.default, "defaultRequest": row.default_request, "max": row.maximum, "min": row.minimum}
     for name, value in named.items():
         if value is not None:
-            yield from wrong(row.subject, f"{name} of memory", value)
+            yield from wrong(row.subject, f"{name} of memory", value, least_bytes=0 if name == "min" else LEAST_BYTES)
     order = [(name, named[name]) for name in ("min", "defaultRequest", "default", "max")]
     given = [(name, value) for name, value in order if value is not None and value.value_bytes is not None]
     for (low, lower), (high, upper) in itertools.pairwise(given):

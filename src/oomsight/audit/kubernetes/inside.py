@@ -166,10 +166,10 @@ def _sidecar_cost(case: PodCase, _: Settings) -> Iterator[Hit]:
 
 
 def _priority(case: PodCase, _: Settings) -> Iterator[Hit]:
-    from oomsight.audit.kubernetes.limits import best_effort
+    from oomsight.audit.kubernetes.limits import NODE_CRITICAL, best_effort
 
     name = case.pod.priority_class
-    if name is None or name == "system-node-critical" or not best_effort(case):
+    if name is None or name == NODE_CRITICAL or not best_effort(case):
         return
     row = case.cluster.classes.get(name)
     value = row.value if row is not None else None

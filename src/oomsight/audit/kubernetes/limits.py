@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LEAST_BYTES: Final = 4 * MIB
 """Below it a container cannot even start: runc and its init need about this much (runc, libcontainer/init_linux.go)."""
 
+NODE_CRITICAL: Final = "system-node-critical"
+"""Its pods have oom_score_adj -997 whatever they request, and are not evicted (pkg/kubelet/qos/policy.go)."""
+
 
 def _partial(case: PodCase) -> bool:
     """Whether this is a patch (kustomize, strategic merge): containers that only say what they change."""
@@ -55,7 +58,8 @@ def _no_limit(case: PodCase, _: Settings) -> Iterator[Hit]:
 
 
 def _no_request(case: PodCase, _: Settings) -> Iterator[Hit]:
-    if _partial(case) or best_effort(case) or case.pod.request is not None or case.pod.limit is not None:
+    pod_ = case.pod
+    if _partial(case) or best_effort(case) or pod_.request or pod_.limit or pod_.priority_class == NODE_CRITICAL:
         return
     for container in case.pod.running():
         if container.request is None and case.effective(container).request_bytes is None:
@@ -109,7 +113,7 @@ def _far_above(case: PodCase, settings: Settings) -> Iterator[Hit]:
 
 
 def _best_effort(case: PodCase, _: Settings) -> Iterator[Hit]:
-    if best_effort(case) and not _partial(case):
+    if best_effort(case) and not _partial(case) and case.pod.priority_class != NODE_CRITICAL:
         first = case.pod.containers[0]
         yield Hit(
             first.where, case.pod.subject,
@@ -122,32 +126,19 @@ def _best_effort(case: PodCase, _: Settings) -> Iterator[Hit]:
 
 
 def _wrong_quantity(case: PodCase, _: Settings) -> Iterator[Hit]:
-    named: list[tuple[str, str, Quantity | None]] = [
-        (case.pod.subject, "request of the pod", case.pod.request),
-        (case.pod.subject, "limit of the pod", case.pod.limit),
-    ]
-    for container in case.pod.containers:
-        named += [
-            (container.subject, "memory request", container.request), (container.subject, "memory limit", container.limit)
-        ]  # fmt: skip
-    named += [
-        (case.pod.subject, f"sizeLimit of volume {mark(volume.name, Kind.OWNER)}", volume.limit)
-        for volume in case.pod.volumes
-    ]
-    for subject, what, quantity in named:
-        if quantity is not None:
-            yield from wrong(subject, what, quantity)
+    for subject, what, quantity in case.pod.quantities():
+        yield from wrong(subject, what, quantity)
 
 
-def wrong(subject: str, what: str, quantity: Quantity) -> Iterator[Hit]:
-    """Yield what is wrong with *quantity*, called *what*."""
+def wrong(subject: str, what: str, quantity: Quantity, least_bytes: int = LEAST_BYTES) -> Iterator[Hit]:
+    """Yield what is wrong with *quantity*, called *what*, of which less than *least_bytes* is too little."""
     size = quantity.size
     shown = mark(quantity.text, Kind.ID)
     if size.problem is not None:
         fix = Fix(f"memory: {size.meant}", "yaml") if size.meant else None
         meant = (f"probably meant: {size.meant}",) if size.meant else ()
         yield Hit(quantity.where, subject, f"{what} {shown} {size.problem}", advice=meant, fix=fix)
-    elif size.size_bytes is not None and 0 < size.size_bytes < LEAST_BYTES and "sizeLimit" not in what:
+    elif size.size_bytes is not None and 0 < size.size_bytes < least_bytes and "sizeLimit" not in what:
         digits = quantity.text.rstrip("kKi")
         meant = (f"probably meant: {digits}Mi",) if digits.isdecimal() and len(digits) < 6 else ()
         yield Hit(
@@ -157,7 +148,7 @@ def wrong(subject: str, what: str, quantity: Quantity) -> Iterator[Hit]:
 
 
 def _outside_range(case: PodCase, _: Settings) -> Iterator[Hit]:
-    for row in case.cluster.range_of(case.pod.namespace):
+    for row in case.cluster.range_of(case.pod):
         for container in case.pod.containers:
             yield from _against(case, container, row)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
+
+from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.audit.model import Where
@@ -28,8 +31,13 @@ class Quantity:
 
     @property
     def value_bytes(self) -> int | None:
-        """Bytes; ``None`` = wrong."""
+        """Bytes; ``None`` = wrong, or not known."""
         return self.size.size_bytes
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether something that is not here fills it in."""
+        return self.size.size_bytes is None and self.size.problem is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,21 @@ class Pod:
     windows: bool = False
     config_maps: Mapping[str, str] = field(default_factory=dict)  #: ConfigMap by the volume that shows it
 
+    def quantities(self) -> Iterator[tuple[str, str, Quantity]]:
+        """Yield every quantity of the pod: subject and name in words (marked), and the quantity."""
+        rows: list[tuple[str, str, Quantity | None]] = [
+            (self.subject, "request of the pod", self.request), (self.subject, "limit of the pod", self.limit)
+        ]  # fmt: skip
+        for container in self.containers:
+            rows += [
+                (container.subject, "memory request", container.request),
+                (container.subject, "memory limit", container.limit),
+            ]
+        rows += [
+            (self.subject, f"sizeLimit of volume {mark(volume.name, Kind.OWNER)}", volume.limit) for volume in self.volumes
+        ]  # fmt: skip
+        yield from ((subject, words, quantity) for subject, words, quantity in rows if quantity is not None)
+
     def running(self) -> tuple[Container, ...]:
         """Containers that run beside each other: apps and sidecars."""
         return tuple(container for container in self.containers if container.kind != "init")
@@ -162,6 +185,7 @@ class ConfigMap:
     namespace: str | None
     data: Mapping[str, str]
     places: Mapping[str, Where]  #: by key
+    where: Where
 
 
 @dataclass(slots=True)
@@ -171,15 +195,37 @@ class Cluster:
     ranges: list[LimitRange] = field(default_factory=list)
     quotas: list[Quota] = field(default_factory=list)
     classes: dict[str, PriorityClass] = field(default_factory=dict)
-    config_maps: dict[tuple[str | None, str], ConfigMap] = field(default_factory=dict)  #: by namespace and name
+    config_maps: dict[tuple[str | None, str], list[ConfigMap]] = field(default_factory=dict)
+    """By namespace and name; several where several directories have one of that name."""
 
-    def range_of(self, namespace: str | None, kind: str = "Container") -> list[LimitRange]:
-        """Return the limit ranges that apply in *namespace*; none given on both sides means the same one."""
-        return [row for row in self.ranges if row.kind == kind and row.namespace == namespace]
+    def range_of(self, pod: Pod) -> list[LimitRange]:
+        """Return the limit ranges for containers that apply to *pod*."""
+        return [row for row in self.ranges if row.kind == "Container" and same_namespace(row, pod.namespace, pod.where)]
 
-    def quota_of(self, namespace: str | None) -> list[Quota]:
-        """Return the quotas of *namespace*."""
-        return [row for row in self.quotas if row.namespace == namespace]
+    def config_map(self, namespace: str | None, name: str, where: Where) -> ConfigMap | None:
+        """Return the ConfigMap called *name* for an object at *where*: of several the one in the nearest directory."""
+        rows = self.config_maps.get((namespace, name), ())
+        if len(rows) < 2:
+            return rows[0] if rows else None
+        near = [row for row in rows if _is_below(where, row.where)]
+        return max(near, key=lambda row: (row.where.path == where.path, len(_folder(row.where))), default=None)
+
+
+def same_namespace(bound: LimitRange | Quota, namespace: str | None, where: Where) -> bool:
+    """
+    Whether *bound* counts for an object of *namespace* at *where*. Where neither names one the files have to say it:
+    both are applied together if the object's lies in the directory of the bound or below.
+    """
+    return bound.namespace == namespace and (namespace is not None or _is_below(where, bound.where))
+
+
+def _folder(where: Where) -> str:
+    return posixpath.dirname((where.path or "").removeprefix("./")).rstrip("/")
+
+
+def _is_below(where: Where, bound: Where) -> bool:
+    folder = _folder(bound)
+    return f"{_folder(where)}/".startswith(f"{folder}/") or folder in {"", "."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +250,7 @@ class PodCase:
         limit = container.limit.value_bytes if container.limit else None
         request = container.request.value_bytes if container.request else None
         limit_from = request_from = None
-        for row in self.cluster.range_of(self.pod.namespace):
+        for row in self.cluster.range_of(self.pod):
             if container.limit is None and limit is None and row.default and row.default.value_bytes is not None:
                 limit, limit_from = row.default.value_bytes, row.subject
             if container.request is None and container.limit is None and request is None:

@@ -44,13 +44,13 @@ def _environment(case: PodCase, container: Container) -> tuple[Mapping[str, str]
         return container.env, container.env_places
     env: dict[str, str] = {}
     places: dict[str, Where] = {}
-    maps, space = case.cluster.config_maps, case.pod.namespace
+    space, where = case.pod.namespace, case.pod.where
     for name in container.env_from:
-        if (found := maps.get((space, name))) is not None:
+        if (found := case.cluster.config_map(space, name, where)) is not None:
             env.update(found.data)
             places.update(found.places)
     for variable, name, key in container.env_refs:
-        found = maps.get((space, name))
+        found = case.cluster.config_map(space, name, where)
         if found is not None and key in found.data:
             env[variable] = found.data[key]
             places[variable] = found.places[key]
@@ -63,7 +63,7 @@ def _mounted(case: PodCase, container: Container, runtime: str | None) -> Config
         return None
     for mount in container.mounts:
         name = case.pod.config_maps.get(mount.volume)
-        found = case.cluster.config_maps.get((case.pod.namespace, name)) if name else None
+        found = case.cluster.config_map(case.pod.namespace, name, case.pod.where) if name else None
         for key, text in found.data.items() if found else ():
             kind = config_kind(key, text[:HEAD_CHARS].encode("utf-8", "replace"))
             if kind is not None and kind.runtime == runtime:

@@ -50,6 +50,8 @@ MAX_DEPTH: Final = 14
 MAX_CONFIG_CHARS: Final = 1 << 16  #: of one value of a ConfigMap
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS: Final = ("postStart", "preStop")
+PLACEHOLDER = lazy(r"\$|\{\{|^(?:[A-Z][A-Z_]+|[a-z]+(?:_[a-z]+)+|__\w+__|@[\w.]+@|%[\w.]+%|<[^<>]+>)$")
+"""A value that something else fills in: a variable, ``{{ … }}``, ``MEMORY_LIMIT``, ``__LIMIT__``, ``@LIMIT@``, ``<limit>``."""
 _SAFE = lazy(r"[\w.-]+")
 
 
@@ -88,7 +90,7 @@ def _object(node: Node, kind: str, path: str) -> Iterator[Object]:
                 quantity(hard, path, "requests.memory") or quantity(hard, path, "memory"),
             )  # fmt: skip
     elif kind == "ConfigMap":
-        yield _config_map(node, name, namespace, path)
+        yield _config_map(node, name, namespace, where)
     elif kind == "PriorityClass":
         value = node.get("value")
         default = node.get("globalDefault")
@@ -103,12 +105,12 @@ def _object(node: Node, kind: str, path: str) -> Iterator[Object]:
             yield pod(node, spec, template, kind, name, namespace, title, path)
 
 
-def _config_map(node: Node, name: str, namespace: str | None, path: str) -> ConfigMap:
+def _config_map(node: Node, name: str, namespace: str | None, where: Where) -> ConfigMap:
     held = node.get("data")
     pairs = [(key, value) for key, value in held.pairs() if value.is_scalar] if held else []
     return ConfigMap(
         name, namespace, {key: value.text[:MAX_CONFIG_CHARS] for key, value in pairs},
-        {key: _where(path, value.place) for key, value in pairs},
+        {key: _where(where.path or "", value.place) for key, value in pairs}, where,
     )  # fmt: skip
 
 
@@ -265,8 +267,8 @@ def quantity(node: Node | None, path: str, *keys: str) -> Quantity | None:
     found = node.get(*keys) if node is not None else None
     if found is None or not found.is_scalar or found.text == "":
         return None
-    unknown = any(sign in found.text for sign in ("${", "$(", "{{"))  # filled in by something that is not here
-    return Quantity(found.text, Size(None) if unknown else kubernetes_size(_as_json(found)), _where(path, found.place))
+    size = Size(None) if PLACEHOLDER.search(found.text) else kubernetes_size(_as_json(found))
+    return Quantity(found.text, size, _where(path, found.place))
 
 
 def _as_json(node: Node) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from oomsight.audit.env_file import read_env_file
 from oomsight.audit.model import Where
 from oomsight.audit.program import Program, command_words
 from oomsight.audit.quantity import systemd_size
+from oomsight.audit.units.container import QUADLETS, ContainerRun, of_command, of_quadlet
 from oomsight.naming.marked import Kind, mark
+
+ReadFile = Callable[[str, Where], str | None]
+_PREFIXES: Final = "-@:+!|"  #: of a command (systemd.service(5))
 
 
 class Setting(NamedTuple):
@@ -49,28 +54,58 @@ class Unit:
         return found
 
     @property
+    def is_quadlet(self) -> bool:
+        """Whether podman makes the service out of it."""
+        return self.name.endswith(QUADLETS)
+
+    @property
     def is_service(self) -> bool:
         """Whether it runs a program of its own."""
+        if self.is_quadlet:
+            return self.last("Image") is not None
         return self.name.endswith(".service") and bool(self.every("ExecStart"))
+
+    def container(self) -> ContainerRun | None:
+        """Return the container it starts; ``None`` = it starts none."""
+        if self.is_quadlet:
+            return of_quadlet(self.settings, self.where, split_words)
+        starts = self.every("ExecStart")
+        return of_command(split_words(starts[-1].value.lstrip(_PREFIXES)), starts[-1].where) if starts else None
 
     def limit_bytes(self) -> int | None:
         """Return ``MemoryMax=`` in bytes; ``None`` = unlimited, a share of RAM, wrong, or not given."""
         row = self.last("MemoryMax") or self.last("MemoryLimit")
         return systemd_size(row.value).size_bytes if row else None
 
-    def program(self) -> Program | None:
-        """Return what the service runs, under its limit; ``None`` = nothing."""
-        starts = self.every("ExecStart")
-        if not starts:
-            return None
+    def environment(self, read: ReadFile) -> tuple[dict[str, str], dict[str, Where]]:
+        """Return the variables and where each is written: those of ``EnvironmentFile=`` win, as in systemd."""
         env: dict[str, str] = {}
         places: dict[str, Where] = {}
-        for row in self.every("Environment"):
-            for word in _words(row.value):
-                name, _, value = word.partition("=")
+        if not self.is_quadlet:  # there [Service] has those of podman itself
+            for row in self.every("Environment"):
+                for word in split_words(row.value):
+                    name, _, value = word.partition("=")
+                    env[name] = value
+                    places[name] = row.where
+        for row in self.every("EnvironmentFile"):
+            for name, value in read_env_file(read(row.value.removeprefix("-"), row.where) or "").items():
                 env[name] = value
                 places[name] = row.where
-        words = _words(starts[-1].value.lstrip("-@:+!|"))
+        return env, places
+
+    def program(self, read: ReadFile = lambda _path, _where: None) -> Program | None:
+        """
+        Return what the service runs, under its limit; ``None`` = nothing. *read* gives the text of the file that a
+        setting at a place names.
+        """
+        starts = self.every("ExecStart")
+        run = self.container()
+        if run is not None:
+            return self._contained(run, read)
+        if not starts:
+            return None
+        env, places = self.environment(read)
+        words = split_words(starts[-1].value.lstrip(_PREFIXES))
         limit = self.last("MemoryMax")
         return Program(
             starts[-1].where, self.subject, command_words(words, env, "systemd"), env, None, self.limit_bytes(), limit is None,
@@ -78,8 +113,27 @@ class Unit:
             replaces_entrypoint=True,
         )  # fmt: skip
 
+    def _contained(self, run: ContainerRun, read: ReadFile) -> Program | None:
+        if run.image is None:
+            return None
+        env, places = self.environment(read) if run.quadlet else ({}, {})
+        for row in run.options.get("env-file", ()) if not run.quadlet else ():
+            for name, value in read_env_file(read(row.text, row.where) or "").items():
+                env[name], places[name] = value, row.where
+        for name, value, where in run.environment():
+            env[name], places[name] = value, where
+        entry, own = run.option("entrypoint"), run.option("memory")
+        limits = [size for size in (run.limit_bytes(), self.limit_bytes() if run.in_unit else None) if size]
+        outer = self.last("MemoryMax") if run.in_unit else None
+        return Program(
+            run.where, self.subject, command_words([*([entry.text] if entry else []), *run.command], env, "nothing"), env,
+            run.image, min(limits, default=None), own is None and outer is None, env_places=places,
+            limit_where=own.where if own else outer.where if outer else None, replaces_entrypoint=entry is not None,
+        )  # fmt: skip
 
-def _words(text: str) -> list[str]:
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a value; where quotes do not match, what stands between blanks."""
     try:
         return shlex.split(text)
     except ValueError:

@@ -53,11 +53,16 @@ def _size(unit: Unit, key: str) -> int | None:
 
 def _no_limit(unit: Unit, _: Settings) -> Iterator[Hit]:
     if unit.is_service and unit.whole and not any(unit.last(key) for key in ("MemoryMax", "MemoryLimit", "MemoryHigh")):
-        kind = unit.last("Type")
+        kind, run = unit.last("Type"), unit.container()
+        if run is not None and run.option("memory") is not None:
+            return
         if unit.last("Slice") is None and (kind is None or kind.value != "oneshot"):  # that ends soon, or holds nothing
             yield Hit(
-                unit.where, unit.subject, "has no MemoryMax: it may take the whole host",
-                fix=Fix("[Service]\nMemoryMax=SIZE", "ini"),
+                unit.where, unit.subject,
+                ("has no MemoryMax" if run is None else f"has no memory limit ({'MemoryMax=, ' if run.in_unit else ''}"
+                 f"{'--memory of ' + run.tool if not run.quadlet else 'Memory='})") + ": it may take the whole host",
+                fix=Fix("[Service]\nMemoryMax=SIZE", "ini") if run is None or run.in_unit
+                else Fix(f"{run.tool} run --memory SIZE …", "sh"),
             )  # fmt: skip
 
 
