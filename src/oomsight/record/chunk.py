@@ -58,20 +58,29 @@ class ChunkHead(NamedTuple):
     streams_at: int  #: … and the streams
 
 
+class _Stream:
+    """What is gathered of one entity."""
+
+    __slots__ = ("end", "events", "first_main", "first_row", "gone_row", "kind", "last_main", "peak_main")
+
+    def __init__(self, kind: int, row: int, main: int) -> None:
+        self.kind = kind  # its code
+        self.events = bytearray()
+        self.end = 0  # row of the last event
+        self.first_row = row
+        self.gone_row = -1  # since when it is not there any more; -1 = it is
+        self.first_main = self.peak_main = self.last_main = main  # coded
+
+
 class ChunkBuilder:
     """The rows of one chunk, gathered. A row costs what changed in it."""
 
-    __slots__ = ("_ends", "_firsts", "_kinds", "_lasts", "_marks", "_streams", "times", "wall_ms")
+    __slots__ = ("_streams", "times", "wall_ms")
 
     def __init__(self) -> None:
         self.times: list[int] = []
         self.wall_ms = 0
-        self._streams: dict[int, bytearray] = {}
-        self._kinds: dict[int, int] = {}
-        self._ends: dict[int, int] = {}  # row of the last event
-        self._firsts: dict[int, int] = {}
-        self._marks: dict[int, list[int]] = {}  # coded main figure: first, peak, last
-        self._lasts: dict[int, int] = {}  # row at which it went
+        self._streams: dict[int, _Stream] = {}
 
     def __len__(self) -> int:
         return len(self.times)
@@ -91,53 +100,49 @@ class ChunkBuilder:
 
     def main(self, entity: int) -> int:
         """The coded main figure of *entity* now; 0 = it is not there."""
-        marks = self._marks.get(entity)
-        return 0 if marks is None or entity in self._lasts else marks[2]
+        stream = self._streams.get(entity)
+        return 0 if stream is None or stream.gone_row >= 0 else stream.last_main
 
     def put(self, entity: int, kind: int, data: bytes, main: int) -> None:
         """As :meth:`add`, with kind and main figure as codes."""
         row = len(self.times) - 1
+        gone = not data or data == b"\x00"
         stream = self._streams.get(entity)
         if stream is None:
-            if not data or data == b"\x00":
+            if gone:
                 return
-            stream = self._streams[entity] = bytearray()
-            self._kinds[entity] = kind
-            self._ends[entity] = 0
-            self._firsts[entity] = row
-            self._marks[entity] = [main, main, main]
-        distance = row - self._ends[entity]
+            stream = self._streams[entity] = _Stream(kind, row, main)
+        distance = row - stream.end
         if distance < 128:
-            stream.append(distance)
+            stream.events.append(distance)
         else:
-            put(stream, distance)
-        self._ends[entity] = row
-        if not data or data == b"\x00":
-            stream.append(0)
-            self._lasts[entity] = row
+            put(stream.events, distance)
+        stream.end = row
+        if gone:
+            stream.events.append(0)
+            stream.gone_row = row
             return
-        if self._lasts:
-            self._lasts.pop(entity, None)
-        stream += data
-        marks = self._marks[entity]
-        marks[1] = max(marks[1], main)
-        marks[2] = main
+        stream.gone_row = -1
+        stream.events += data
+        stream.last_main = main
+        if main > stream.peak_main:
+            stream.peak_main = main
 
     def stream(self, entity: int) -> bytes:
         """The stream of *entity* so far."""
-        return bytes(self._streams[entity])
+        return bytes(self._streams[entity].events)
 
     def index(self) -> Index:
         """The index so far; lengths and sums are left out."""
         entities, end = sorted(self._streams), len(self.times)
-        marks = [self._marks[entity] for entity in entities]
+        streams = [self._streams[entity] for entity in entities]
         nothing: array[int] = array("H")
         return Index(
-            array("I", entities), bytes(self._kinds[entity] for entity in entities), nothing, nothing,
-            array("H", [self._firsts[entity] for entity in entities]),
-            array("H", [self._lasts.get(entity, end) for entity in entities]),
-            array("q", [mark[0] for mark in marks]), array("q", [mark[1] for mark in marks]),
-            array("q", [mark[2] for mark in marks]),
+            array("I", entities), bytes(one.kind for one in streams), nothing, nothing,
+            array("H", [one.first_row for one in streams]),
+            array("H", [end if one.gone_row < 0 else one.gone_row for one in streams]),
+            array("q", [one.first_main for one in streams]), array("q", [one.peak_main for one in streams]),
+            array("q", [one.last_main for one in streams]),
         )  # fmt: skip
 
     def body(self, journal: int) -> bytes:
@@ -145,7 +150,7 @@ class ChunkBuilder:
         index = self.index()
         blobs, lengths = [], []
         for entity in index.entities:
-            stream, packed = bytes(self._streams[entity]), 0
+            stream, packed = self.stream(entity), 0
             if len(stream) >= _PACK_FROM:
                 small = _deflate(stream)
                 if len(small) < len(stream):

@@ -19,6 +19,8 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import compress
+from operator import ne
 from typing import Final
 
 from oomsight.record.fields import FIELDS
@@ -35,6 +37,7 @@ MAX_ROWS: Final = 4096  #: in one chunk; no writer makes that many
 
 KINDS: Final = tuple(FIELDS)
 _CODE: Final = {kind: number for number, kind in enumerate(KINDS)}
+_PLACES: Final = range(max(map(len, FIELDS.values())))
 _LITTLE: Final = array("H", [1]).tobytes() == b"\x01\x00"
 
 
@@ -69,12 +72,10 @@ def event(before: Sequence[int | None] | None, now: Sequence[int | None]) -> byt
         before = (None,) * len(now)
     elif before == now:
         return b""
-    mask, out, place = 0, bytearray(), -1
-    for old, new in zip(before, now, strict=True):
-        place += 1
-        if old == new:
-            continue
+    mask, out = 0, bytearray()
+    for place in compress(_PLACES, map(ne, before, now)):  # most figures stay as they are
         mask |= 1 << place
+        old, new = before[place], now[place]
         a = 0 if old is None else old if old < 0 else old + 1
         b = 0 if new is None else new if new < 0 else new + 1
         d = b - a << 1 if b >= a else a - b << 1 | 1

@@ -5,6 +5,8 @@ Tiers: how dense and for how long; what a coarser tier keeps of a step; which fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
+from operator import ne
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.fields import FIELDS
@@ -34,27 +36,19 @@ TIERS: Final = (
 )
 """Finest first."""
 
-_HIGHEST: Final = {kind: tuple(i for i, f in enumerate(fields) if f.rule == "max") for kind, fields in FIELDS.items()}
-_LOWEST: Final = {kind: tuple(i for i, f in enumerate(fields) if f.rule == "min") for kind, fields in FIELDS.items()}
+_RULES: Final = {kind: tuple(field.rule for field in fields) for kind, fields in FIELDS.items()}
+_PLACES: Final = range(max(map(len, FIELDS.values())))
 
 
 def combine(kind: str, before: Values, now: Values) -> Values:
     """What a step keeps of two samples: the highest, the lowest or the last, by figure. What is known counts."""
     if before == now:
         return now
-    out = list(now)
-    for i in _HIGHEST[kind]:
-        a, b = before[i], now[i]
-        if a is not None and (b is None or a > b >= 0):
+    out, rules = list(now), _RULES[kind]
+    for i in compress(_PLACES, map(ne, before, now)):  # most figures stay as they are
+        a, b, rule = before[i], now[i], rules[i]
+        if b is None or (a is not None and ((rule == "max" and a > b >= 0) or (rule == "min" and 0 <= a < b))):
             out[i] = a
-    for i in _LOWEST[kind]:
-        a, b = before[i], now[i]
-        if a is not None and (b is None or 0 <= a < b):
-            out[i] = a
-    if None in out:
-        for i, value in enumerate(before):
-            if out[i] is None:
-                out[i] = value
     return tuple(out)
 
 
