@@ -4,9 +4,10 @@ A week of a busy machine in the recorder's store: its size, bytes per sample, an
     python bench/record_week.py [--days 7] [--keep DIR]
 
 2,000 processes and 200 cgroups, driven by a clock instead of a week: 200 processes and all cgroups change at every
-sample, the others once a minute, one process ends and another begins every ten seconds. Samples are half a minute apart
-at first, five seconds in the last two days, a second in the last two hours and a quarter: of finer ones only the highest,
-lowest and last of each step are left by then. Questions are whole processes (``oomsight history …``), the best of five.
+sample, the others once a minute, one process ends and another begins every ten seconds. Samples are a minute apart
+first, ten seconds in the last two days, a second in the last two hours and a quarter: of denser ones before that, only
+the highest and lowest of each step would be left, which the samples bring with them. Questions are whole processes
+(``oomsight history …``), the best of five.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from oomsight.sources.history_files import Shelf
 
 DAY = 86400
 NAMES = 60
+WORKING, FLOOR = INDEX["cgroup"]["working_set_bytes"], INDEX["cgroup"]["floor_working_set_bytes"]
 COUNTERS = {i for i, one in enumerate(FIELDS["host"]) if one.rule == "last" and "total" not in one.name}
 
 
@@ -94,20 +96,22 @@ class Machine:
                 move = chance.randrange(1 << 6) if i in COUNTERS else _walk(chance, 4096)
                 self.host[i] = max(value + move, 0)
         change.rows.append((1, "host", tuple(self.host)))
-        quiet = min(seconds / 60, 0.7)
+        quiet, spread = min(seconds / 60, 0.7), 128 if seconds > 1 else 0  # pages between a step's highest and lowest
         for at, (number, values) in enumerate(self.processes.items()):
             if at < 200 or chance.random() < quiet:
-                values[0] = values[7] = max((values[0] or 0) + 4 * _walk(chance, 64), 0)
+                values[0] = size = max((values[0] or 0) + 4 * _walk(chance, 64), 0)
+                values[7] = max(size - 4 * int(chance.random() * spread), 0)
                 if chance.random() < 0.05:
                     values[1] = (values[1] or 0) + 4 * chance.randrange(8)
                 change.rows.append((number, "process", tuple(values)))
         for number, values in self.cgroups.items():
             move = 4 * _walk(chance, 64)
-            moved = ["usage_bytes", "working_set_bytes", "floor_working_set_bytes"]
+            moved = ["usage_bytes", "working_set_bytes"]
             if chance.random() < 0.4:
                 moved += ["anon_bytes", "file_bytes"]
             for i in map(INDEX["cgroup"].__getitem__, moved):
                 values[i] = max((values[i] or 0) + move, 0)
+            values[FLOOR] = max((values[WORKING] or 0) - 4 * int(chance.random() * spread), 0)
             change.rows.append((number, "cgroup", tuple(values)))
         for number, values in self.names.items():
             values[0] = max((values[0] or 0) + 4 * _walk(chance, 200), 0)
@@ -136,7 +140,7 @@ def fill(path: str, days: float) -> float:
     used = time.process_time()
     while now < end:
         left = end - now
-        seconds = 1 if left <= 2.25 * 3600 else 5 if left <= 2.05 * DAY else 30
+        seconds = 1 if left <= 2.25 * 3600 else 10 if left <= 2.05 * DAY else 60
         clock[0] = now
         change = machine.start() if change is None else machine.step(now - begin + 1000, seconds)
         store.write(int((now - begin + 1000) * 1000), int(now * 1000), change)

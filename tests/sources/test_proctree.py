@@ -248,3 +248,12 @@ def test_helper_that_dies_with_its_share_is_made_up_for(crowd, monkeypatch):
     os.waitid(os.P_PID, begun._child, os.WEXITED | os.WNOWAIT)
     found = ProcTree(str(crowd / "proc"), str(crowd / "sys"), begun=begun).processes()
     assert [p.pid for p in found] == [1, 2, 138, 139, 30, 40]
+
+
+def test_a_list_that_the_kernel_hands_out_in_short_pieces_is_read_whole(tmp_path, monkeypatch):
+    """A line that does not fit into what is left of the kernel's page comes with the next read."""
+    lines = "".join(f"{i} {'lowerdir=' + 'l' * 1500}\n" for i in range(5))
+    (tmp_path / "mountinfo").write_text(lines)
+    real = os.read
+    monkeypatch.setattr(procread.os, "read", lambda fd, most: real(fd, min(most, 1600)))
+    assert read_text(str(tmp_path / "mountinfo")) == lines

@@ -148,8 +148,9 @@ def _recorded(place: Place) -> Earlier | None:
         return None
     from oomsight.sources.procread import read_if_there
     from oomsight.sources.status_history import earlier_on_record
+    from oomsight.sources.vmstat import read_boot_id
 
-    boot = (read_if_there(f"{place.proc}/sys/kernel/random/boot_id") or "").strip().replace("-", "")
+    boot = read_boot_id(place.proc) or ""
     uptime = (read_if_there(f"{place.proc}/uptime") or "").split()
     ticks = int(float(uptime[0]) * os.sysconf("SC_CLK_TCK")) if uptime else None
     return earlier_on_record(path, boot, time.time(), ticks)

@@ -125,8 +125,7 @@ class ChunkBuilder:
         stream.gone_row = -1
         stream.events += data
         stream.last_main = main
-        if main > stream.peak_main:
-            stream.peak_main = main
+        stream.peak_main = max(stream.peak_main, main)
 
     def stream(self, entity: int) -> bytes:
         """The stream of *entity* so far."""

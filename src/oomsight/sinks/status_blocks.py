@@ -115,9 +115,6 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "Swap", _swap_words(status)
     yield "Pressure", _pressure_words(status)
     yield "Growing", _growing_words(status)
-    if status.grown_seconds is not None and status.grown:
-        grown = ", ".join(f"{_grower(one)} +{human_kib(one.grown_kib)}" for one in status.grown[:3])
-        yield "On record", f"{grown} in {span(status.grown_seconds)}"
     yield "Would die", _victim_words(status)
     for forecast in status.forecasts:
         where = "RAM and swap" if forecast.subject == "host" else place_words(forecast.subject)
@@ -163,16 +160,31 @@ def _rate(kib_per_second: float) -> str:
 
 
 def _growing_words(status: Status) -> str:
+    """Who grows now and how fast, with what is on record of the minutes before; then who only grew before."""
+    before = {_same(one): one for one in status.grown} if status.grown_seconds is not None else {}
+    in_all = f" in {span(status.grown_seconds or 0)}"
+    parts, now = [], {_same(grower) for grower in status.growers}
+    for grower in status.growers[:3]:
+        longer = before.get(_same(grower))
+        whole = f", +{human_kib(longer.grown_kib)}{in_all}" if longer is not None else ""
+        parts.append(f"{_grower(grower)} {_rate(grower.kib_per_second)}{whole}")
+    words = ", ".join(parts) if len(parts) == 1 or not before else "; ".join(parts)
+    if len(status.growers) > 3:
+        words += f" and {len(status.growers) - 3} more"
+    earlier = ", ".join(f"{_grower(one)} +{human_kib(one.grown_kib)}" for key, one in before.items() if key not in now)
+    tail = f"; not now, but{in_all}: {earlier}" if earlier else ""
     if status.seconds is None:
-        return "not known from one look"
+        return f"not known from one look{f'; {in_all.strip()}: {earlier}' if earlier else ''}"
     within = f"within {status.seconds:.1f} s" if status.seconds < 10 else f"within {span(status.seconds)}"
-    error = status.counter_error_kib
-    blind = f"; what grew less than {human_kib(error)} is not seen" if error else ""
     if not status.growers:
-        return f"nobody {within}{blind}"
-    words = ", ".join(f"{_grower(grower)} {_rate(grower.kib_per_second)}" for grower in status.growers[:3])
-    more = f" and {len(status.growers) - 3} more" if len(status.growers) > 3 else ""
-    return f"{words}{more} ({within})"
+        error = status.counter_error_kib
+        blind = f" (what grew less than {human_kib(error)} is not seen)" if error else ""
+        return f"nobody {within}{blind}{tail}"
+    return f"{words} ({'rates ' if before else ''}{within}){tail}"
+
+
+def _same(grower: Grower) -> tuple[str, int | None]:
+    return grower.name, grower.pid
 
 
 def _grower(grower: Grower) -> str:

@@ -37,16 +37,15 @@ Row = tuple[StatFields, StatusFields, "int | None", "int | None", "str | None"]
 """One process: stat, status, oom_score_adj, oom_score, and the text of its cgroup file if that was asked for."""
 
 
-def read_text(path: str, dir_fd: int | None = None) -> str:
+def read_text(path: str) -> str:
     """The whole text of a small file, any byte kept (``surrogateescape``). Raises :class:`OSError`."""
-    fd = os.open(path, FLAGS, dir_fd=dir_fd)
+    fd = os.open(path, FLAGS)
     try:
         data = os.read(fd, _BLOCK)
-        if len(data) >= 4000:  # kernels hand out at most a page or so at once
-            parts = [data]
-            while part := os.read(fd, _BLOCK):
-                parts.append(part)
-            data = b"".join(parts)
+        # A short answer need not be the end: lists come in as many entries as fit into the kernel's buffer, which is a
+        # page at first; the next one, as a line of mountinfo with many layers, may be long.
+        while part := os.read(fd, _BLOCK):
+            data += part
     finally:
         os.close(fd)
     return data.decode("utf-8", "surrogateescape")
@@ -58,6 +57,15 @@ def read_if_there(path: str) -> str | None:
         return read_text(path)
     except OSError:
         return None
+
+
+def _at_once(path: str) -> str:
+    """The text of a file that the kernel hands out in one piece, as it does those of one process."""
+    fd = os.open(path, FLAGS)
+    try:
+        return os.read(fd, _BLOCK).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
 
 
 def pids_of(proc: str) -> list[int]:
@@ -72,17 +80,17 @@ def read_row(proc: str, pid: int, *, cgroup: bool = True, score: int | None = No
     """
     base = f"{proc}/{pid}/"
     try:
-        stat = stat_fields(read_text(base + "stat"))
+        stat = stat_fields(_at_once(base + "stat"))
         if stat is None:
             return None
         if stat[4] & PF_KTHREAD:  # the rest of its files would say nothing
             return stat, _NO_STATUS, None, None, None
-        status = status_fields(read_text(base + "status"))
+        status = status_fields(_at_once(base + "status"))
         if score is None:
-            score = number(read_text(base + "oom_score"))
+            score = number(_at_once(base + "oom_score"))
         if not stat[10] and score and stat[8] > 1:
             stat, status = _living_thread(base, stat, status)
-        adj = number(read_text(base + "oom_score_adj"))
+        adj = number(_at_once(base + "oom_score_adj"))
         return stat, status, adj, score, read_if_there(base + "cgroup") if cgroup else None
     except PermissionError:
         raise
@@ -93,9 +101,9 @@ def read_row(proc: str, pid: int, *, cgroup: bool = True, score: int | None = No
 def _living_thread(base: str, stat: StatFields, status: StatusFields) -> tuple[StatFields, StatusFields]:
     """Memory of a process whose first thread has ended: the kernel looks at the first that has not."""
     for tid in sorted(os.listdir(base + "task"), key=int):
-        thread = stat_fields(read_text(f"{base}task/{tid}/stat"))
+        thread = stat_fields(_at_once(f"{base}task/{tid}/stat"))
         if thread is not None and thread[10]:
-            return (*stat[:10], *thread[10:]), status_fields(read_text(f"{base}task/{tid}/status"))
+            return (*stat[:10], *thread[10:]), status_fields(_at_once(f"{base}task/{tid}/status"))
     return stat, status
 
 

@@ -17,8 +17,10 @@ from oomsight.record.fields import INDEX
 from oomsight.record.raw import host_values, swap_devices, zram_kib
 from oomsight.sources.cgrouptree import find_hierarchy
 from oomsight.sources.errors import SourceError, from_os_error
+from oomsight.sources.procread import read_if_there
 from oomsight.sources.sampler_cgroups import CgroupSampler
 from oomsight.sources.sampler_processes import ProcessSampler
+from oomsight.sources.vmstat import read_boot_id
 
 if TYPE_CHECKING:
     from oomsight.record.model import Change, Values
@@ -46,7 +48,7 @@ class Sampler:
         self.places = places = places or Places()
         self.remarks: list[str] = []
         self.host: Values = ()
-        self.boot_id = (_text(f"{places.proc}/sys/kernel/random/boot_id") or "").strip().replace("-", "")
+        self.boot_id = read_boot_id(places.proc) or ""
         numbers = count(1)
         budget = descriptor_budget()
         page_kib = (page_bytes or os.sysconf("SC_PAGE_SIZE")) >> 10
@@ -54,10 +56,10 @@ class Sampler:
             os.listdir(places.proc)
         except OSError as error:
             raise from_os_error(places.proc, error) from None
-        if _text(f"{places.proc}/meminfo") is None:
+        if read_if_there(f"{places.proc}/meminfo") is None:
             raise SourceError(f"{places.proc}/meminfo", "cannot be read", "is a proc file system mounted there?")
         hierarchy = find_hierarchy(
-            parse_mountinfo(_text(f"{places.proc}/self/mountinfo") or ""), places.cgroup, places.root
+            parse_mountinfo(read_if_there(f"{places.proc}/self/mountinfo") or ""), places.cgroup, places.root
         )
         share = min(4096, budget // 4) if hierarchy is not None else 0
         self._processes = ProcessSampler(
@@ -118,11 +120,11 @@ class Sampler:
             "processes": self._processes.count, "forks": self._fork_count(), "unseen_bytes": self._processes.unseen_kib,
         }  # fmt: skip
         zram = zram_kib([text for name in _zram_names(self.places.sys)
-                         if (text := _text(f"{self.places.sys}/block/{name}/mm_stat"))])  # fmt: skip
+                         if (text := read_if_there(f"{self.places.sys}/block/{name}/mm_stat"))])  # fmt: skip
         values = host_values(meminfo, vmstat, pressure, zram, counted)
         if not self._host_id:
             self._host_id = self._next_id()
-            name = (_text(f"{self.places.proc}/sys/kernel/hostname") or "host").strip()
+            name = (read_if_there(f"{self.places.proc}/sys/kernel/hostname") or "host").strip()
             change.new.append((self._host_id, {"kind": "host", "name": name}))
         if values != self.host:
             self.host = values
@@ -138,11 +140,11 @@ class Sampler:
     def _zones_and_swaps(self, change: Change) -> None:
         found: dict[tuple[str, str], Values] = {}
         per = self._page_kib
-        for zone in parse_zoneinfo(_text(f"{self.places.proc}/zoneinfo") or ""):
+        for zone in parse_zoneinfo(read_if_there(f"{self.places.proc}/zoneinfo") or ""):
             if zone.managed_pages:
                 pages = (zone.free_pages, zone.min_pages, zone.low_pages, zone.high_pages, zone.managed_pages)
                 found["zone", f"node {zone.node} {zone.name}"] = tuple(None if p is None else p * per for p in pages)
-        for name, values in swap_devices(_text(f"{self.places.proc}/swaps") or ""):
+        for name, values in swap_devices(read_if_there(f"{self.places.proc}/swaps") or ""):
             found["swap", name] = values
         for (kind, name), values in found.items():
             eid, before = self._slow.get((kind, name), (0, ()))
@@ -201,11 +203,3 @@ def _count_of(vmstat: str, name: str) -> int:
     end = vmstat.find("\n", at + 1)
     text = vmstat[at + len(key) : end] if at >= 0 else ""
     return int(text) if text.isdecimal() else 0
-
-
-def _text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return None

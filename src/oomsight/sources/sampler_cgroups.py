@@ -16,6 +16,7 @@ from oomsight.record.model import Change
 from oomsight.record.raw_cgroups import CGROUP_FILES, cgroup_values
 from oomsight.sources.cgrouptree import CgroupTree
 from oomsight.sources.errors import SourceError
+from oomsight.sources.procread import read_if_there
 
 if TYPE_CHECKING:
     from oomsight.record.model import Values
@@ -140,8 +141,8 @@ class CgroupSampler:
     def _kernel_count(self) -> str | None:
         """How many memory cgroups the kernel counts; ``None`` = it does not say."""
         if self.version == 2:
-            return _text(f"{self._tree.hierarchy.mount_point}/cgroup.stat")
-        for line in (_text(f"{self._proc}/cgroups") or "").split("\n"):
+            return read_if_there(f"{self._tree.hierarchy.mount_point}/cgroup.stat")
+        for line in (read_if_there(f"{self._proc}/cgroups") or "").split("\n"):
             if line.startswith("memory\t"):
                 return line
         return None
@@ -201,11 +202,3 @@ class CgroupSampler:
             os.close(fd)
         self._free += len(cgroup.fds)
         cgroup.fds.clear()
-
-
-def _text(path: str) -> str | None:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from oomsight.live.counters import parse_vmstat_oom_kill
+from oomsight.sources.procread import read_if_there
 
 
 def read_oom_kill(proc: str = "/proc") -> int | None:
     """Return how many processes the OOM killer has ended in this boot; ``None`` = the kernel does not say (< 4.13)."""
-    text = _read(f"{proc}/vmstat")
+    text = read_if_there(f"{proc}/vmstat")
     return parse_vmstat_oom_kill(text) if text is not None else None
 
 
 def read_boot_id(proc: str = "/proc") -> str | None:
     """Return the id of this boot as the journal writes it (no dashes); ``None`` = not readable."""
-    text = _read(f"{proc}/sys/kernel/random/boot_id")
+    text = read_if_there(f"{proc}/sys/kernel/random/boot_id")
     return text.strip().replace("-", "") or None if text is not None else None
 
 
@@ -23,7 +24,7 @@ def read_cgroup(pid: int, proc: str = "/proc") -> str | None:
 
     The path is relative to our cgroup namespace: inside a container it may begin with ``/..``.
     """
-    text = _read(f"{proc}/{pid}/cgroup")
+    text = read_if_there(f"{proc}/{pid}/cgroup")
     unified = None
     for line in (text or "").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
@@ -39,14 +40,6 @@ def read_cgroup(pid: int, proc: str = "/proc") -> str | None:
 
 def read_parent(pid: int, proc: str = "/proc") -> int | None:
     """Return the parent of *pid*, also of one that has ended and waits for its parent; ``None`` = gone, or nobody's."""
-    text = _read(f"{proc}/{pid}/stat") or ""
+    text = read_if_there(f"{proc}/{pid}/stat") or ""
     fields = text.rpartition(")")[2].split(None, 2)
     return int(fields[1]) if len(fields) > 2 and fields[1].isdigit() and int(fields[1]) > 1 else None
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return None

@@ -1,0 +1,32 @@
+"""oomsight.sinks.status_blocks"""
+
+from types import SimpleNamespace
+
+import pytest
+
+from oomsight.naming.marked import unmark
+from oomsight.sinks.status_blocks import _growing_words
+from oomsight.status.growth import Grower
+
+
+def grower(name, pid, grown_mib, seconds):
+    return Grower("process", name, pid, 1, "/x", 1 << 20, grown_mib << 10, (grown_mib << 10) / seconds)
+
+
+NOW = [grower("leaky", 7, 12, 60), grower("java", 8, 2, 60)]
+BEFORE = [grower("leaky", 7, 180, 900), grower("cc1", 9, 40, 900)]
+
+
+@pytest.mark.parametrize(("now", "before", "seconds", "words"), [
+    ([], [], None, "not known from one look"),
+    ([], [], 60, "nobody within 60 s"),
+    (NOW, None, 60, "leaky (7) 12.0 MiB/min, java (8) 2.0 MiB/min (within 60 s)"),
+    (NOW, BEFORE, 60, "leaky (7) 12.0 MiB/min, +180.0 MiB in 15 min; java (8) 2.0 MiB/min (rates within 60 s); "
+                      "not now, but in 15 min: cc1 (9) +40.0 MiB"),
+    ([], BEFORE, 60, "nobody within 60 s; not now, but in 15 min: leaky (7) +180.0 MiB, cc1 (9) +40.0 MiB"),
+    ([], BEFORE, None, "not known from one look; in 15 min: leaky (7) +180.0 MiB, cc1 (9) +40.0 MiB"),
+])  # fmt: skip
+def test_growth_now_and_on_record_is_one_statement(now, before, seconds, words) -> None:
+    status = SimpleNamespace(growers=now, grown=before or [], grown_seconds=None if before is None else 900.0,
+                             seconds=seconds, counter_error_kib=0)  # fmt: skip
+    assert unmark(_growing_words(status)) == words
