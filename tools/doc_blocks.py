@@ -224,7 +224,7 @@ def syntax_errors(block: Block) -> Iterator[str]:
     for command in block.commands():
         for words in _parts(command.text):
             at = next((i for i, word in enumerate(words) if Path(word).name in {PROGRAM, f"{PROGRAM}.pyz"}), None)
-            if at is None or {"cp", "scp", "sha256sum", "install"} & set(words[:2]):  # the file, not the program
+            if at is None or {"cp", "ln", "scp", "sha256sum", "install"} & set(words[:at]):  # the file, not the program
                 continue
             try:
                 _parse(words[at + 1 :])

@@ -61,6 +61,13 @@ def test_alert_that_goes_on_is_not_ended_by_quiet_and_reminded_of_rarely() -> No
     assert REFRESH_SECONDS <= 600 < REMIND_SECONDS
 
 
+def test_alert_that_another_alarm_joins_is_told_as_worse_not_as_still() -> None:
+    more = ("cgroup_near_limit", "cgroup_at_limit")
+    told, _ = _run(_settings(), (event(), 0.0), (event("changed", at=1, codes=more), 400.0), (event("still", at=2), 15_000.0))
+    assert [title.partition(": ")[0] for _, _, title in told[1:]] == [
+        "Worse; it began 1970-01-01 00:00 UTC", "Still, since 1970-01-01 00:00 UTC"]  # fmt: skip
+
+
 def test_alert_nobody_speaks_of_any_more_is_over() -> None:
     settings, state = _settings(), State()
     decide(event(), settings, state, 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oomsight.alerts.facts import Severity
+from oomsight.alerts.facts import NOTE_SEVERITY, Severity
 from oomsight.alerts.rules import DEFAULT_RULES, PATTERN_FIELDS
 from oomsight.alerts.settings import CHANNEL_TYPES, AlertsError, parse_settings, public_address, sentences
 from oomsight.daemons.config import ConfigError, parse_config
@@ -118,6 +118,29 @@ def test_parse_settings_mistake_is_one_line_with_the_cure(text, words) -> None:
     with pytest.raises(AlertsError) as caught:
         parse(text)
     assert str(caught.value).startswith(words)
+
+
+def test_parse_config_refuses_a_cause_that_nothing_has() -> None:
+    def rule(cause: str) -> str:
+        return f"[[alerts.rule]]\ncause = '{cause}'\n"
+
+    for known in ("memcg_limit", "!no_swap", "userspace_killer", "cgroup_growth", "kills_not_in_log", "memcg_*", "unknown"):
+        parse_config(rule(known))
+    with pytest.raises(ConfigError, match=r"rule 1: there is no cause 'memcg_limt'; did you mean 'memcg_limit'\?$"):
+        parse_config(rule("memcg_limt"))
+    with pytest.raises(ConfigError, match=r"there is no kind 'memgc'; did you mean 'memcg'\?$"):
+        parse_config("[[alerts.rule]]\nkind = '!memgc'\n")
+
+
+def test_every_remark_of_the_agent_has_a_severity() -> None:
+    import re
+
+    import oomsight
+
+    root = Path(oomsight.__file__).parent
+    sources = [*root.glob("live/*.py"), root / "daemons" / "detector.py"]
+    codes = {code for path in sources for code in re.findall(r'Finding\("(\w+)"', path.read_text())}
+    assert codes == set(NOTE_SEVERITY)
 
 
 def test_parse_config_names_file_and_section_of_a_mistake() -> None:

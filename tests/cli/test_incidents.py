@@ -45,6 +45,23 @@ def test_incidents_alone_lists_newest_first(store, capsys) -> None:
     assert [line.split()[-1] for line in lines[4:]] == [e.incident.id for e in reversed(store[1])]
 
 
+def test_incidents_without_a_subcommand_takes_the_options_of_list(store, capsys) -> None:
+    rows = json.loads(_run(capsys, store, "--last", "1", "--format", "json").out)
+    assert [r["name"] for r in rows] == [HOSTILE]
+    assert _run(capsys, store, "--until", "2020-01-01").out == "No stored incident that you asked for.\n"
+    for args in (["--last=1"], ["list", "--last", "1"]):  # the store may be named last, too
+        assert run(["incidents", *args, f"--store={store[0]}"]) == Exit.OK
+        assert capsys.readouterr().out.startswith("1 incident, newest first\n")
+    assert "No such option '--lasst'. Did you mean '--last'?" in _run(capsys, store, "--lasst", "1", status=Exit.USAGE).err
+    assert _run(capsys, store, "--help").out.startswith("Usage: oomsight incidents [OPTIONS] [COMMAND]")
+
+
+def test_list_shows_the_cause_in_80_columns(store, capsys) -> None:
+    lines = _run(capsys, store, "list", "--width", "80").out.splitlines()
+    assert {"when", "killed", "where", "cause", "id"} <= set(lines[2].split())
+    assert max(map(len, lines)) <= 80
+
+
 def test_list_json_counts_recurrences(store, capsys) -> None:
     rows = json.loads(_run(capsys, store, "list", "--format", "json").out)
     assert [(r["name"], r["number"], r["of"]) for r in rows] == [

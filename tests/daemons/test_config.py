@@ -63,8 +63,8 @@ def test_parse_config_section_of_an_extension_is_checked_by_it(monkeypatch) -> N
             raise ConfigError("needs 'to'")
         yield f"Tell {table['to']}."
 
-    real = module._extension
-    monkeypatch.setattr(module, "_extension", lambda name: check if name == "tell" else real(name))
+    real = module._function
+    monkeypatch.setattr(module, "_function", lambda where: check if where == "unused:unused" else real(where))
     assert "Tell you." in list(parse_config("[tell]\nto = 'you'\n").sentences())
     with pytest.raises(ConfigError, match=r"f: \[tell\] needs 'to'"):
         parse_config("[tell]\n", "f")

@@ -68,6 +68,9 @@ def test_telling_dead_channel_costs_the_caller_nothing_and_loses_nothing(tmp_pat
         telling.close(1.0)
     assert sorted(took)[20] < 0.25
     assert telling.health()["hook"]["waiting"] == 40
+    (waiting,) = deliveries(folder)  # what a drill can say of a channel that is down
+    assert (waiting.event_id, waiting.status, waiting.attempts) == ("ev-0", "waiting", 1)
+    assert waiting.words
     out = tmp_path / "out"
     mended = Telling(parse_settings({"channel": [hook(out)]}), folder, said.append)
     until(lambda: mended.health()["hook"]["sent"] == 40)

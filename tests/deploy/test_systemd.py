@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from oomsight.daemons.config import read_config
+from oomsight.daemons.unit import hidden_words, unit_text
 
 from .metric_names import DEPLOY
 
@@ -52,7 +53,23 @@ def test_unit_allows_what_the_agent_needs() -> None:
     assert ("CapabilityBoundingSet", "CAP_SYSLOG CAP_DAC_READ_SEARCH") in found
     assert ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6") in found
     assert not [name for name, value in found if name == "PrivateNetwork" and value == "yes"]
-    assert settings(V1.read_text()) == [("ProtectControlGroups", "no")]
+    assert settings(V1.read_text()) == [("ReadWritePaths", "-/sys/fs/cgroup/memory")]
+
+
+def test_unit_made_for_this_host_names_the_program_and_opens_what_v1_needs() -> None:
+    plain = unit_text(["/usr/bin/oomsight", "agent"], cgroup_v1=False)
+    assert plain == UNIT.read_text()
+    made = unit_text(["/opt/my tools/oomsight", "agent", "--config", "/etc/50%$x.toml"], cgroup_v1=True)
+    found = settings(made)
+    assert ("ExecStart", '"/opt/my tools/oomsight" agent --config /etc/50%%$$x.toml') in found
+    assert found.index(("ReadWritePaths", "-/sys/fs/cgroup/memory")) == found.index(("ProtectControlGroups", "yes")) + 1
+    assert len(made.splitlines()) == len(plain.splitlines()) + 2
+
+
+def test_unit_says_what_the_service_would_not_find() -> None:
+    assert list(hidden_words(["/opt/oomsight/bin/oomsight", "agent"])) == []
+    (line,) = hidden_words(["/root/.local/bin/oomsight", "--config", "/etc/oomsight/agent.toml"])
+    assert line.startswith("/root/.local/bin/oomsight: the service does not see /root (ProtectHome=)")
 
 
 @pytest.fixture
@@ -69,20 +86,22 @@ def analyze():
     return run
 
 
-def test_unit_exposure_is_at_most_2_5(analyze) -> None:
-    done = analyze("security", "--offline=true", "--no-pager", str(UNIT))
+@pytest.mark.parametrize("cgroup_v1", [False, True])
+def test_unit_exposure_is_at_most_2_5(analyze, tmp_path, cgroup_v1) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(unit_text(["/bin/true"], cgroup_v1=cgroup_v1))
+    done = analyze("security", "--offline=true", "--no-pager", str(unit))
     level = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     assert level is not None, done.stdout + done.stderr
     assert float(level[1]) <= 2.5
 
 
 def test_unit_systemd_knows_every_line(analyze, tmp_path) -> None:
-    # The program is not installed here; everything else must be understood.
-    text = UNIT.read_text().replace("/usr/bin/oomsight", "/bin/true").replace("Documentation=man:oomsight(1)\n", "")
     unit = tmp_path / UNIT.name
-    unit.write_text(text)
-    done = analyze("verify", "--man=no", str(unit))
+    unit.write_text(unit_text(["/bin/true", "agent"], cgroup_v1=True))
+    done = analyze("verify", str(unit))
     assert [line for line in done.stderr.splitlines() if UNIT.name in line] == []
+    assert done.returncode == 0
 
 
 def test_configuration_beside_it_is_accepted() -> None:

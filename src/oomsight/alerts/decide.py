@@ -325,8 +325,9 @@ def _hold_seconds(group: Group) -> float:
 
 
 def _again_title(group: Group) -> str:
-    if group.alert:
-        return f"Still, since {clock_words(group.first)}: {group.title}"
+    if group.alert:  # an alert changes when one more alarm joins it, never for the better
+        what = "Worse; it began" if group.untold_events else "Still, since"
+        return f"{what} {clock_words(group.first)}: {group.title}"
     return repeat_title(group.title, group.untold_kills, group.untold_events, group.kills, group.first)
 
 

@@ -47,9 +47,9 @@ SEVERITY_OF: Final[Mapping[str, Severity]] = {
 
 NOTE_SEVERITY: Final[Mapping[str, Severity]] = {
     "kills_not_in_log": Severity.WARNING, "counted_kill": Severity.WARNING, "killer_disabled": Severity.CRITICAL,
-    "records_lost": Severity.WARNING, "source_lost": Severity.WARNING,
+    "records_lost": Severity.WARNING, "source_lost": Severity.WARNING, "before_us": Severity.INFO,
 }  # fmt: skip
-"""By code of the remark; any other is INFO."""
+"""By code of the remark: each a :class:`oomsight.live.counters.Finding`."""
 
 
 @dataclass(frozen=True, slots=True)

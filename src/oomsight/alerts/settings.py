@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from oomsight.alarms.settings import AlarmsError, parse_alarms
-from oomsight.alerts.facts import MEMORY, NOTE, SEVERITY_OF, Severity
+from oomsight.alarms.table import BY_CODE as ALARMS
+from oomsight.alerts.facts import MEMORY, NOTE, NOTE_SEVERITY, SEVERITY_OF, Severity
 from oomsight.alerts.rules import PATTERN_FIELDS, RULE_KEYS, ChannelSpec, Rule, Settings, rule_sentence, seconds_words
 
 
@@ -56,14 +57,18 @@ COMMON: Final = ("name", "type", "send_resolved", "per_minute")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-def parse_settings(section: Mapping[str, Any]) -> Settings:
-    """Return the settings of the table ``[alerts]``. Raises :class:`AlertsError` at the first mistake."""
+def parse_settings(section: Mapping[str, Any], causes: Collection[str] = ()) -> Settings:
+    """
+    Return the settings of the table ``[alerts]``. *causes* are the codes an incident can have: a rule that asks for
+    another would never match. Raises :class:`AlertsError` at the first mistake.
+    """
     _known(section, ("rule", "channel", "memory"), "[alerts]")
     channels = tuple(_channel(table) for table in _tables(section, "channel"))
     names = [channel.name for channel in channels]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise AlertsError(f"two channels are called {twice}")
-    rules = tuple(_rule(table, number, names) for number, table in enumerate(_tables(section, "rule"), 1))
+    codes = tuple(dict.fromkeys((*causes, *ALARMS, *NOTE_SEVERITY, "unknown"))) if causes else ()
+    rules = tuple(_rule(table, number, names, codes) for number, table in enumerate(_tables(section, "rule"), 1))
     try:
         memory = parse_alarms(section.get("memory", {}))
     except AlarmsError as error:
@@ -120,9 +125,7 @@ def _channel(table: Mapping[str, Any]) -> ChannelSpec:
         raise AlertsError("every [[alerts.channel]] needs a name of letters, digits, '-', '_' and '.'")
     where = f"channel {name}"
     if not isinstance(type_, str) or type_ not in CHANNEL_TYPES:
-        near = get_close_matches(str(type_), CHANNEL_TYPES, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(CHANNEL_TYPES)}"
-        raise AlertsError(f"{where}: there is no type '{type_}'; {hint}")
+        raise AlertsError(f"{where}: there is no type '{type_}'; {_nearest(str(type_), CHANNEL_TYPES)}")
     kind = CHANNEL_TYPES[type_]
     files = tuple(f"{option.name}_file" for option in kind.options if option.secret)
     _known(table, (*COMMON, *(option.name for option in kind.options), *files), where)
@@ -160,7 +163,7 @@ def _check_options(options: Mapping[str, Any], where: str, type_: str) -> None:
         raise AlertsError(f"{where}: url must be an Apprise address (mailto://…, slack://…)")
 
 
-def _rule(table: Mapping[str, Any], number: int, channels: list[str]) -> Rule:
+def _rule(table: Mapping[str, Any], number: int, channels: list[str], causes: Collection[str]) -> Rule:
     name = table.get("name", f"{number}")
     where = f"rule {name}"
     _known(table, RULE_KEYS, where)
@@ -168,10 +171,10 @@ def _rule(table: Mapping[str, Any], number: int, channels: list[str]) -> Rule:
     for key in PATTERN_FIELDS:
         if key in table:
             values[key] = _texts(table[key], f"{where}: {key}")
-    for text in values.get("kind", ()):
-        if not set("*?[!") & set(text) and text not in {*SEVERITY_OF, NOTE, MEMORY}:
-            kinds = ", ".join([*SEVERITY_OF, NOTE, MEMORY])
-            raise AlertsError(f"{where}: there is no kind '{text}'; there are: {kinds}")
+    for key, codes in (("kind", (*SEVERITY_OF, NOTE, MEMORY)), ("cause", causes)):
+        for text in values.get(key, ()) if codes else ():
+            if (word := text.removeprefix("!")) not in codes and not set("*?[") & set(word):
+                raise AlertsError(f"{where}: there is no {key} '{word}'; {_nearest(word, codes)}")
     if "severity" in table:
         words = [severity.word for severity in Severity]
         if table["severity"] not in words:
@@ -203,9 +206,12 @@ def _tables(section: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 def _known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in names:
-            near = get_close_matches(key, names, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
-            raise AlertsError(f"{where}: there is no setting '{key}'; {hint}")
+            raise AlertsError(f"{where}: there is no setting '{key}'; {_nearest(key, names)}")
+
+
+def _nearest(word: str, words: Collection[str]) -> str:
+    near = get_close_matches(word, words, 1)
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(words)}"
 
 
 def _texts(value: Any, where: str) -> tuple[str, ...]:

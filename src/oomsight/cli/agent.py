@@ -14,6 +14,7 @@ from oomsight.cli.options import Command, answer, remark, stdout_surface
 EXAMPLES: Final = (
     ("oomsight agent", "watch, store and tell, with /etc/oomsight/agent.toml where there is one"),
     ("oomsight agent --check-config", "say what the configuration means and stop"),
+    ("oomsight agent --print-unit > /etc/systemd/system/oomsight-agent.service", "run it as a service"),
     ("systemctl reload oomsight-agent", "read the configuration again (SIGHUP)"),
 )
 
@@ -22,15 +23,19 @@ EXAMPLES: Final = (
 @click.option("-c", "--config", "config_path", metavar="FILE", type=click.Path(dir_okay=False),
               help="Configuration (TOML).  [default: /etc/oomsight/agent.toml, if it is there]")
 @click.option("--check-config", is_flag=True, help="Print each setting as a sentence and stop.")
+@click.option("--print-unit", is_flag=True, help="Print a hardened systemd unit for this host and stop.")
 @click.option("--store", metavar="FILE", type=click.Path(dir_okay=False),
               help="Incident store, instead of the configured one.")
-def command(config_path: str | None, check_config: bool, store: str | None) -> int:
+def command(config_path: str | None, check_config: bool, print_unit: bool, store: str | None) -> int:
     """
     Watch for OOM kills as a service: see every kill once, name it, store it, tell it.
 
     Runs in the foreground until SIGTERM; SIGHUP reads the configuration again. Sources this host or this user lacks are
     said and left out.
     """
+    if print_unit:
+        _print_unit(config_path, store)
+        return Exit.OK
     from oomsight.daemons.config import Config, ConfigError, read_config
 
     def read() -> Config:
@@ -45,6 +50,9 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
         answer(f"{config.path or 'No configuration file'}: correct.\n")
         for sentence in config.sentences():
             answer(_bullet(sentence))
+        sys.stdout.flush()
+        for trouble in config.troubles():  # last, where they are seen; the file may be meant for another host
+            remark(trouble)
         return Exit.OK
     from oomsight.cli.why import host_places
     from oomsight.daemons.service import run_service
@@ -63,13 +71,30 @@ def command(config_path: str | None, check_config: bool, store: str | None) -> i
     return Exit.OK
 
 
+def _print_unit(config_path: str | None, store: str | None) -> None:
+    """The unit with this program in it, and what would keep the service from finding it."""
+    from oomsight.daemons.unit import hidden_words, unit_text
+    from oomsight.proc.machine import parse_mountinfo
+    from oomsight.sources.cgrouptree import find_hierarchy
+    from oomsight.sources.procread import read_if_there
+
+    program = os.path.abspath(sys.argv[0])
+    own = [program] if os.access(program, os.X_OK) and not program.endswith(".py") else [sys.executable, program]
+    files = {"--config": config_path, "--store": store}
+    options = [word for name, path in files.items() if path for word in (name, os.path.abspath(path))]
+    hierarchy = find_hierarchy(parse_mountinfo(read_if_there("/proc/self/mountinfo") or ""))
+    answer(unit_text([*own, "agent", *options], cgroup_v1=hierarchy is not None and hierarchy.version == 1))
+    for line in hidden_words([*own, *options]):
+        remark(line)
+
+
 def _bullet(sentence: str) -> str:
     """One sentence, wrapped for a terminal; for a program a line."""
     from textwrap import fill
 
     from oomsight.sinks.safe import scrub
 
-    text = scrub(sentence)
+    text = scrub(sentence.replace("\n", " "))
     if not sys.stdout.isatty():
         return f"- {text}\n"
     return fill(text, max(stdout_surface().width, 40), initial_indent="- ", subsequent_indent="  ") + "\n"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = (
     ("oomsight incidents", "what was killed, newest first"),
-    ("oomsight incidents list --since yesterday --group", "the same stories together"),
+    ("oomsight incidents --since yesterday --group", "the same stories together"),
     ("oomsight incidents show last", "the newest, explained in full"),
     ("oomsight incidents compare oom-abc oom-def", "two of them side by side"),
     ("oomsight incidents export --format csv > kills.csv", "for a spreadsheet"),
@@ -54,7 +54,25 @@ HISTORY: Final = "oomsight.history"  #: key of the recorder's directory in click
 
 
 class _Group(click.Group, Command):
-    """A group whose help ends like that of a command; alone it lists."""
+    """
+    A group whose help ends like that of a command. Its own options may stand anywhere, and without a subcommand it is
+    ``list`` with the options of it: ``incidents --since yesterday --store FILE``.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        mine = {name for option in self.params for name in option.opts}
+        own: list[str] = []
+        rest: list[str] = []
+        left = list(args)
+        while left and left[0] != "--":
+            name, equals, _ = left[0].partition("=")
+            taken = (1 if equals else 2) if name in mine else 1
+            (own if name in mine else rest).extend(left[:taken])
+            del left[:taken]
+        rest += left
+        if rest and rest[0].startswith("-") and rest[0] not in {"-h", "--help"}:
+            rest.insert(0, "list")
+        return super().parse_args(ctx, own + rest)
 
 
 @click.group("incidents", cls=_Group, examples=EXAMPLES, invoke_without_command=True)
@@ -64,7 +82,11 @@ class _Group(click.Group, Command):
               help="The recorder's directory, for why it grew.  [default: history/ beside the store]")
 @click.pass_context
 def command(ctx: click.Context, store: str | None, history: str | None) -> Any:
-    """List, show, count, compare and export the OOM kills that `oomsight agent` has stored."""
+    """
+    List, show, count, compare and export the OOM kills that `oomsight agent` has stored.
+
+    Without a subcommand it is `list` and takes the options of it.
+    """
     from oomsight.sinks.store_path import default_path, history_beside
 
     ctx.obj = store or default_path()

@@ -91,14 +91,15 @@ def table(rows: Sequence[Row], places: dict[str, Place]) -> list[Block]:
 
     columns = (
         Column("when"), Column("killed", flexible=True), Column("pid", right=True, drop=3),
-        Column("where", flexible=True), Column("cause", drop=1), Column("again", right=True, drop=2), Column("id"),
+        Column("where", flexible=True), Column("cause", flexible=True), Column("again", right=True, drop=2),
+        Column("id"),
     )  # fmt: skip
     lines = []
     for row in rows:
         place = places[row.event_id]
         more = f" and {row.kills - 1} more" if row.kills > 1 else ""
         lines.append(TableRow((
-            moment_of(row).strftime("%Y-%m-%d %H:%M:%S"), (mark(row.name) if row.name else row.kind) + more,
+            moment_of(row).strftime("%Y-%m-%d %H:%M"), (mark(row.name) if row.name else row.kind) + more,
             str(row.pid or ""), row.place or (mark(row.cgroup, Kind.CGROUP) if row.cgroup else "unknown"),
             row.cause or row.kind, ordinal(place.number) if place.count > 1 else "", row.id,
         )))  # fmt: skip
@@ -180,7 +181,7 @@ def cell(what: str, value: Any) -> str:
     from oomsight.sinks.blocks import human_kib
 
     if isinstance(value, str):
-        return value if what == "time" else mark(value, Kind.CGROUP)
+        return value[:19].replace("T", " ") if what == "time" else mark(value, Kind.CGROUP)
     return "unknown" if value is None else human_kib(value) if "memory" in what or what == "limit" else str(value)
 
 

@@ -73,6 +73,13 @@ EXTENSIONS: dict[str, str] = {
 }
 """Section -> ``module:function`` that checks it and returns its sentences."""
 
+TROUBLES: Final = {
+    "alerts": "oomsight.daemons.telling:troubles",
+    "metrics": "oomsight.daemons.telemetry_config:metrics_troubles",
+    "otlp": "oomsight.daemons.telemetry_config:otlp_troubles",
+}
+"""Section -> ``module:function`` that says what of it cannot work on this host, though it is written rightly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -90,7 +97,13 @@ class Config:
         for setting in SETTINGS:
             yield setting.says(self.values[setting.key])
         for name, section in {"alerts": {}, **self.sections}.items():  # memory alarms need no section
-            yield from _extension(name)(section)
+            yield from _function(EXTENSIONS[name])(section)
+
+    def troubles(self) -> Iterable[str]:
+        """Yield what cannot work here and now: files, rights, programs that are missing; for ``--check-config``."""
+        for name, section in self.sections.items():
+            if name in TROUBLES:
+                yield from _function(TROUBLES[name])(section)
 
 
 def parse_config(text: str, path: str | None = None) -> Config:
@@ -119,7 +132,7 @@ def parse_config(text: str, path: str | None = None) -> Config:
     config = Config(path, values, sections)
     for name, table in sections.items():
         try:
-            list(_extension(name)(table))
+            list(_function(EXTENSIONS[name])(table))
         except ConfigError as error:
             raise ConfigError(f"{where}: [{name}] {error}") from None
     return config
@@ -159,10 +172,10 @@ def _line(text: str, name: str, section: str) -> int:
     return 1
 
 
-def _extension(name: str) -> Callable[[Mapping[str, Any]], Iterable[str]]:
+def _function(where: str) -> Callable[[Mapping[str, Any]], Iterable[str]]:
     from importlib import import_module
 
-    module, _, function = EXTENSIONS[name].partition(":")
+    module, _, function = where.partition(":")
     found: Callable[[Mapping[str, Any]], Iterable[str]] = getattr(import_module(module), function)
     return found
 

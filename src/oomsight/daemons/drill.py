@@ -29,6 +29,7 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.proc.machine import parse_meminfo, parse_mountinfo
 from oomsight.proc.memcg import ancestors
 from oomsight.sinks.live_event import event_dict
+from oomsight.sinks.notify.sender import WAITING
 from oomsight.sinks.store import Batch, Reader, Store, StoreError, default_path
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.procread import read_if_there
@@ -257,16 +258,24 @@ class _Drill:
         wall = time.time() - time.monotonic()
         waiting = {spec.name for spec in self.settings.channels}
 
+        troubles: dict[str, str] = {}
+
         def told() -> bool:
             for delivery in deliveries(directory):
-                if delivery.event_id == event.event_id and delivery.channel in waiting:
+                # Of any message: behind one that cannot be delivered ours waits untried.
+                troubles[delivery.channel] = delivery.words if delivery.status == WAITING else ""
+                ours = delivery.event_id == event.event_id and delivery.status != WAITING
+                if ours and delivery.channel in waiting:
                     waiting.discard(delivery.channel)
                     self._delivered(delivery, delivery.at - wall - killed.at)
             return not waiting
 
         self._until(told, self.wait_seconds)
         for name in sorted(waiting):
-            words = f"not delivered within {self.wait_seconds:.0f} s; the agent's log says why"
+            late = f"not delivered within {self.wait_seconds:.0f} s"
+            words = f"{late}; the agent does not know the channel, or is at another: reload it, read its log"
+            if why := troubles.get(name):
+                words = f"{mark(why, Kind.HOST)}: {late}, the agent goes on trying"
             self._link(CHANNEL + name, Outcome.FAILED, words)
         self._nobody()
 

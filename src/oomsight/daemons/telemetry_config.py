@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from oomsight.daemons.config import Config, ConfigError
 from oomsight.daemons.http import is_loopback, parse_address
+from oomsight.sinks.prometheus import MISSING, available
 from oomsight.sinks.zabbix import PORT as ZABBIX_PORT
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9873"
@@ -148,6 +149,8 @@ def zabbix_settings(section: Mapping[str, Any]) -> ZabbixSettings:
     if not url.hostname or port == 0 or url.path:
         raise ConfigError(f"server: {values['server']!r} is no host or host:port")
     host = values["host"] or socket.gethostname()
+    if not host.isprintable():
+        raise ConfigError(f"host: {host!r} is no name of a host")
     return ZabbixSettings((url.hostname, port or ZABBIX_PORT), host, values["interval_seconds"])
 
 
@@ -164,6 +167,25 @@ def metrics_sentences(section: Mapping[str, Any]) -> Iterator[str]:
     yield f"Keep at most {settings.series:,} series of a kill counter; show the {settings.cgroups:,} fullest cgroups."
     seconds = settings.predict_seconds
     yield f"Predict who would be killed, at most every {seconds:,} s." if seconds else "Predict no victims."
+
+
+def metrics_troubles(section: Mapping[str, Any]) -> Iterator[str]:
+    """Return what of ``[metrics]`` cannot work on this host."""
+    settings = metrics_settings(section)
+    try:
+        settings.token()
+    except ConfigError as error:
+        yield f"[metrics] cannot be used here: {error}"
+    if settings.listen is not None and not available():
+        yield f"[metrics] cannot be used here: {MISSING}"
+
+
+def otlp_troubles(section: Mapping[str, Any]) -> Iterator[str]:
+    """Return what of ``[otlp]`` cannot work on this host."""
+    try:
+        otlp_settings(section).all_headers()
+    except ConfigError as error:
+        yield f"[otlp] cannot be used here: {error}"
 
 
 def otlp_sentences(section: Mapping[str, Any]) -> Iterator[str]:

@@ -26,7 +26,8 @@ from oomsight.alerts.settings import AlertsError, parse_settings
 from oomsight.alerts.settings import sentences as settings_sentences
 from oomsight.daemons.config import ConfigError
 from oomsight.sinks.notify import Delivery, Sender, Spool, open_channel
-from oomsight.sinks.notify.open import missing_words
+from oomsight.sinks.notify.apprise_channel import unknown_address
+from oomsight.sinks.notify.sender import WAITING
 
 if TYPE_CHECKING:
     from oomsight.alerts.message import Message
@@ -50,10 +51,14 @@ def sentences(section: Mapping[str, Any]) -> Iterable[str]:
     """Return the sentences of the section ``[alerts]``. Raises :class:`ConfigError`."""
     settings = _parsed(section)
     yield from settings_sentences(settings)
-    for spec in settings.channels:
-        if missing := missing_words(spec):
-            yield f"Channel {spec.name} cannot be used here: {missing}."
     yield from alarm_sentences(settings.memory)
+
+
+def troubles(section: Mapping[str, Any]) -> Iterable[str]:
+    """Return what keeps channels of the section ``[alerts]`` from working on this host, as far as can be seen."""
+    for spec in _parsed(section).channels:
+        if missing := open_channel(spec).missing() or (unknown_address(spec) if spec.type == "apprise" else None):
+            yield f"channel {spec.name} cannot be used here: {missing}"
 
 
 def settings_of(config: Config) -> Settings:
@@ -62,8 +67,11 @@ def settings_of(config: Config) -> Settings:
 
 
 def _parsed(section: Mapping[str, Any]) -> Settings:
+    from oomsight.diagnose.causes import CAUSES  # the heaviest part of explaining: not for who only wants the paths
+    from oomsight.diagnose.userspace import CODES
+
     try:
-        return parse_settings(section)
+        return parse_settings(section, [*(rule.code for rule in CAUSES), *CODES])
     except AlertsError as error:
         raise ConfigError(str(error)) from None
 
@@ -151,12 +159,11 @@ class Telling:
         for name, spec in wanted.items():
             if name in self.senders:
                 continue
-            if missing := missing_words(spec):
+            channel = open_channel(spec)
+            if missing := channel.missing():
                 self._say(f"alerts: channel {name}: {missing}; its messages wait")
             spool = Spool(os.path.join(self._directory, "spool", name) if self._directory else None)
-            self.senders[name] = Sender(
-                name, open_channel(spec), spool, say=self._say, told=self._on_told, scale=self._scale
-            )
+            self.senders[name] = Sender(name, channel, spool, say=self._say, told=self._on_told, scale=self._scale)
 
     def _send(self, messages: list[Message]) -> None:
         for message in messages:
@@ -192,7 +199,8 @@ class Telling:
     def _on_told(self, delivery: Delivery) -> None:
         self._deliveries.append(asdict(delivery))
         _write(self._directory, DELIVERIES_FILE, list(self._deliveries))
-        self._told(delivery)
+        if delivery.status != WAITING:
+            self._told(delivery)
 
 
 def directory_for(store_path: str) -> str:
@@ -201,7 +209,10 @@ def directory_for(store_path: str) -> str:
 
 
 def deliveries(directory: str) -> list[Delivery]:
-    """Return the latest deliveries of the agent that uses *directory*, oldest first."""
+    """
+    Return the latest deliveries of the agent that uses *directory*, oldest first; of a message that did not arrive at
+    the first attempt also that (``WAITING``).
+    """
     rows = _read(directory, DELIVERIES_FILE)
     found = []
     for row in rows if isinstance(rows, list) else []:

@@ -106,8 +106,12 @@ class JournalFollow:
         if path is None:
             raise SourceError(NAME, f"{program} is not installed")
         places = [directory] if directory else ["/var/log/journal", "/run/log/journal"]
-        if not any(os.path.isdir(place) and os.listdir(place) for place in places if os.access(place, os.R_OK)):
-            raise SourceError(NAME, "this host keeps no journal, or this user may not read it")
+        there = [place for place in places if os.path.isdir(place)]
+        readable = [place for place in there if os.access(place, os.R_OK | os.X_OK)]
+        if not any(os.listdir(place) for place in readable):
+            if len(readable) < len(there):
+                raise SourceError(NAME, "this user may not read it", "be root, or in group systemd-journal")
+            raise SourceError(NAME, f"this host keeps no journal ({' and '.join(places)}: empty or missing)")
         self._command = [path, "--quiet", "--follow", "--output=export", f"--output-fields={','.join(_FIELDS)}"]
         self._command += [f"--directory={directory}"] if directory else []
         self._matches = [part for match in MATCHES for part in (match, "+")][:-1]

@@ -12,9 +12,12 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from oomsight.sinks.notify.channel import Message, SendError, body, secret, shown
+from oomsight.sinks.notify.channel import Message, SendError, body, missing_secret, secret, shown
+
+if TYPE_CHECKING:
+    from oomsight.alerts.rules import ChannelSpec
 
 MISSING: Final = "Apprise is not installed; install it with: pip install 'oomsight[notify]'"
 
@@ -26,6 +29,8 @@ box = apprise.Apprise()
 for url in asked["urls"]:
     if not box.add(url):
         sys.exit(65)
+if asked["title"] is None:
+    sys.exit(0)
 kind = {"critical": apprise.NotifyType.FAILURE, "warning": apprise.NotifyType.WARNING}.get(asked["severity"])
 told = box.notify(
     title=asked["title"], body=asked["body"], body_format=apprise.NotifyFormat.TEXT,
@@ -33,7 +38,10 @@ told = box.notify(
 )
 sys.exit(0 if told else 75)
 """
-"""Exit status: 0 = told, 65 = an address nobody understands, 75 = the service did not take it."""
+"""
+Without a title it only looks at the addresses. Exit status: 0 = told, 65 = an address nobody understands, 75 = the
+service did not take it.
+"""
 
 _BAD_ADDRESS: Final = 65
 
@@ -44,35 +52,49 @@ class AppriseChannel:
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
 
-    @staticmethod
-    def missing() -> str | None:
-        """Return what to install; ``None`` = nothing."""
-        return None if find_spec("apprise") is not None else MISSING
+    def missing(self) -> str | None:
+        """Whether Apprise is installed, and the address can be read."""
+        return missing_secret(self.options, "url") if find_spec("apprise") is not None else MISSING
 
     def send(self, message: Message) -> bool:
         """Send *message*."""
-        if missing := self.missing():
-            raise SendError(missing)
+        if find_spec("apprise") is None:
+            raise SendError(MISSING)
         urls = (secret(self.options, "url") or "").split()
         if not urls:
             raise SendError("its address is empty")
         asked = {"urls": urls, "title": shown(message["title"]), "body": body(message) or shown(message["title"]),
                  "severity": message["severity"]}  # fmt: skip
-        run = [sys.executable, "-P", "-c", CHILD]
-        try:
-            done = subprocess.run(
-                run, input=json.dumps(asked).encode("ascii"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                timeout=self.options["timeout_seconds"], env=_environ(), check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise SendError(f"Apprise: not done after {self.options['timeout_seconds']:g} s, ended") from None
-        except OSError as error:
-            raise SendError(f"Apprise: {(error.strerror or str(error)).lower()}") from None
-        if done.returncode == _BAD_ADDRESS:
-            raise SendError("Apprise does not understand the address")
-        if done.returncode:
-            raise SendError("Apprise: the service did not take the message")
+        _ask(asked, self.options["timeout_seconds"])
         return True
+
+
+def unknown_address(spec: ChannelSpec) -> str | None:
+    """Ask Apprise whether it understands the address of *spec*, which takes a second; ``None`` = it does."""
+    try:
+        urls = (secret(spec.options, "url") or "").split()
+        _ask({"urls": urls, "title": None}, float(str(spec.options["timeout_seconds"])))
+    except SendError as error:
+        return str(error)
+    return None
+
+
+def _ask(asked: dict[str, Any], timeout_seconds: float) -> None:
+    """Have the child do what is *asked*. Raises :class:`SendError`."""
+    run = [sys.executable, "-P", "-c", CHILD]
+    try:
+        done = subprocess.run(
+            run, input=json.dumps(asked).encode("ascii"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=timeout_seconds, env=_environ(), check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise SendError(f"Apprise: not done after {timeout_seconds:g} s, ended") from None
+    except OSError as error:
+        raise SendError(f"Apprise: {(error.strerror or str(error)).lower()}") from None
+    if done.returncode == _BAD_ADDRESS:
+        raise SendError("Apprise does not understand the address")
+    if done.returncode:
+        raise SendError("Apprise: the service did not take the message")
 
 
 def _environ() -> dict[str, str]:

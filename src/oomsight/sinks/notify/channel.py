@@ -36,6 +36,9 @@ class SendError(Exception):
 class Channel(Protocol):
     """Sends messages. Called on a thread of its own, one message at a time; must end by itself within its time."""
 
+    def missing(self) -> str | None:
+        """Return what it lacks on this host, in one line; ``None`` = nothing that can be seen without sending."""
+
     def send(self, message: Message) -> bool:
         """Send *message*; ``False`` = not for this channel. Raises :class:`SendError`."""
 
@@ -79,7 +82,7 @@ def secret(options: Mapping[str, Any], name: str, environ: Mapping[str, str] = o
             with open(path, encoding="utf-8") as file:
                 return file.read(65536).strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SendError(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+            raise SendError(f"{path}: {(getattr(error, 'strerror', None) or 'not text').lower()}") from None
     value = options.get(name)
     if value is None:
         return None
@@ -87,3 +90,24 @@ def secret(options: Mapping[str, Any], name: str, environ: Mapping[str, str] = o
     if missing:
         raise SendError(f"the environment variable {missing[0]} is not set")
     return _VARIABLE.sub(lambda m: environ[m[1]], value)
+
+
+def missing_secret(options: Mapping[str, Any], *names: str) -> str | None:
+    """Return why one of the secrets *names*, or the certificates in ``ca_file``, cannot be read now; else ``None``."""
+    try:
+        for name in names:
+            secret(options, name)
+        if options.get("ca_file") is not None:
+            readable(options["ca_file"])
+    except SendError as error:
+        return str(error)
+    return None
+
+
+def readable(path: str) -> None:
+    """Raise :class:`SendError` unless the file *path* can be read."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise SendError(f"{path}: {(error.strerror or str(error)).lower()}") from None

@@ -27,6 +27,13 @@ class ExecHook:
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
 
+    def missing(self) -> str | None:
+        """Whether there is such a program."""
+        program = self.options["command"][0]
+        if not os.path.isfile(program):
+            return f"there is no program {program}"
+        return None if os.access(program, os.X_OK) else f"{program} may not be executed"
+
     def send(self, message: Message) -> bool:
         """Run the command for *message*."""
         environ = {key: value for key, value in os.environ.items() if key not in _OURS}

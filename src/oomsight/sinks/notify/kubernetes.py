@@ -34,6 +34,15 @@ class KubernetesEvents:
         self.options = options
         self._environ = environ
 
+    def missing(self) -> str | None:
+        """Whether there is a token, and an API server to show it to."""
+        try:
+            self._token()
+            self._server()
+        except SendError as error:
+            return str(error)
+        return None
+
     def send(self, message: Message) -> bool:
         """Write the Event for *message*; ``False`` when it is about no pod."""
         pod, namespace = message["subject"].get("pod"), message["subject"].get("namespace")
@@ -42,13 +51,7 @@ class KubernetesEvents:
         wanted = self.options.get("namespace")
         if wanted is not None and not any(fnmatchcase(namespace, pattern) for pattern in wanted):
             return False
-        token_file = self.options.get("token_file") or f"{ACCOUNT}/token"
-        try:
-            with open(token_file, encoding="ascii") as file:
-                token = file.read().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "not a token"
-            raise SendError(f"{token_file}: {why.lower()}; give the agent a service account that may {RIGHT}") from None
+        token = self._token()
         path = f"/api/v1/namespaces/{namespace}/events"
         try:
             post(
@@ -63,6 +66,15 @@ class KubernetesEvents:
                 raise SendError(words, retry=False) from None
             raise
         return True
+
+    def _token(self) -> str:
+        token_file = self.options.get("token_file") or f"{ACCOUNT}/token"
+        try:
+            with open(token_file, encoding="ascii") as file:
+                return file.read().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "not a token"
+            raise SendError(f"{token_file}: {why.lower()}; give the agent a service account that may {RIGHT}") from None
 
     def _server(self) -> str:
         if url := self.options.get("url"):

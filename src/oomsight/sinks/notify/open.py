@@ -23,8 +23,3 @@ _OPENERS: Final[Mapping[str, Callable[[dict[str, Any]], Channel]]] = {
 def open_channel(spec: ChannelSpec) -> Channel:
     """Return the channel *spec* describes. Nothing is connected or read yet."""
     return _OPENERS[spec.type](dict(spec.options))
-
-
-def missing_words(spec: ChannelSpec) -> str | None:
-    """Return what the channel lacks on this host in one line; ``None`` = nothing that can be seen from here."""
-    return AppriseChannel.missing() if spec.type == "apprise" else None

@@ -20,6 +20,9 @@ LONGEST_PAUSE_SECONDS: Final = 300.0
 OLDEST_SECONDS: Final = 7 * 86400.0  #: older ones that still fail are given up: they may be what holds up the rest
 
 
+WAITING: Final = "waiting"  #: :attr:`Delivery.status` after a first attempt that failed: it is tried again
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What became of one message."""
@@ -27,7 +30,7 @@ class Delivery:
     channel: str
     message_id: str
     event_id: str | None
-    status: str  #: told, "not for it" (the channel has no use for it), refused (never will be taken)
+    status: str  #: told, "not for it" (the channel has no use for it), refused (never will be taken), or WAITING
     at: float  #: unix seconds
     waited_seconds: float  #: from the decision to now
     attempts: int
@@ -118,6 +121,8 @@ class Sender:
             if error.retry and time.time() - message.get("at", time.time()) < OLDEST_SECONDS:
                 if not before:
                     self._say(f"alerts: channel {self.name}: {error}; it is tried again, nothing is lost")
+                if self._attempts == 1:
+                    self._told(self._delivery(message, WAITING))
                 return pause_seconds(self._attempts, random.random(), error.after_seconds)
             self._say(f"alerts: channel {self.name}: {error}; the message {message['id']} is given up")
             self.refused += 1
@@ -130,7 +135,9 @@ class Sender:
             self._done(name, message, "refused")
             return None
         if before and told:
-            self._say(f"alerts: channel {self.name} works again; {len(self._spool) - 1} messages wait")
+            left = len(self._spool) - 1
+            more = f"{left:,} more message{'s' * (left != 1)} to go" if left else "nothing waits any more"
+            self._say(f"alerts: channel {self.name} works again; {more}")
         if told:
             self.sent += 1
         self._done(name, message, "told" if told else "not for it")
@@ -141,13 +148,16 @@ class Sender:
     def _done(self, name: str, message: dict[str, Any], status: str) -> None:
         with self._wake:
             self._spool.remove(name)
+        delivery = self._delivery(message, status)
+        self._attempts = 0
+        self._told(delivery)
+
+    def _delivery(self, message: Mapping[str, Any], status: str) -> Delivery:
         now = time.time()
-        delivery = Delivery(
+        return Delivery(
             self.name, message["id"], message.get("event_id"), status, now, max(now - message.get("at", now), 0.0),
             self._attempts, self.trouble,
         )  # fmt: skip
-        self._attempts = 0
-        self._told(delivery)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from oomsight.sinks.notify.channel import Message, SendError, body, public, secret, shown
+from oomsight.sinks.notify.channel import Message, SendError, body, missing_secret, public, secret, shown
 from oomsight.sinks.notify.http import post
 
 SKEW_SECONDS: Final = 120.0  #: between our clock and Alertmanager's, at most
@@ -16,6 +16,10 @@ class Webhook:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
+
+    def missing(self) -> str | None:
+        """Whether its address, token and certificates can be read."""
+        return missing_secret(self.options, "url", "token")
 
     def send(self, message: Message) -> bool:
         """Send *message*."""
