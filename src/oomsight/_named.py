@@ -3,7 +3,7 @@
 
 Each of typing's parses every annotation and compiles a constructor when its module is loaded, 0.2 to 0.4 ms a class;
 with fifty classes that is a quarter of what ``oomsight score`` takes to start. Here the annotations stay texts, and the
-constructor is compiled when a class makes its first value, which many never do. For type checkers it is typing's.
+constructor is compiled when a class makes its second value, which many never do. For type checkers it is typing's.
 """
 
 from __future__ import annotations
@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 
 
 def _first(cls: Any, /, *values: Any, **named: Any) -> Any:
-    """Make the first value of a class: compile the constructor that makes all others."""
+    """Make the first value of a class field by field; at the second compile the constructor that makes all others."""
     made_by = next(base for base in cls.__mro__ if "_fields" in base.__dict__)
+    if not made_by._value_made and len(values) <= len(made_by._fields):
+        rest = made_by._fields[len(values) :]
+        given = {**made_by._field_defaults, **named}
+        if named.keys() <= set(rest) <= given.keys():
+            made_by._value_made = True
+            return tuple.__new__(cls, (*values, *map(given.__getitem__, rest)))
     names = ", ".join(made_by._fields)
     comma = "," if made_by._fields else ""
     new = eval(f"lambda _cls, {names}: _new(_cls, ({names}{comma}))", {"_new": tuple.__new__})
@@ -87,7 +93,8 @@ class _Meta(type):
             body.setdefault(key, value)
         return type.__new__(
             type, name, (tuple,),
-            {"__slots__": (), **body, "_fields": fields, "_field_defaults": defaults, "__match_args__": fields},
+            {"__slots__": (), **body, "_fields": fields, "_field_defaults": defaults, "__match_args__": fields,
+             "_value_made": False},
         )  # fmt: skip
 
 

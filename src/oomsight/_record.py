@@ -3,7 +3,7 @@
 
 The one of the standard library compiles a constructor for every class when its module is loaded, and imports
 ``inspect``: with forty classes a fifth of the time that ``oomsight explain FILE`` takes as a whole process. Here the
-constructor is compiled when a class makes its first value, which many never do. What the standard library's functions
+constructor is compiled when a class makes its second value, which many never do. What the standard library's functions
 (``fields``, ``replace``, ``asdict``) ask for is made when they ask. For type checkers both are the standard library's.
 """
 
@@ -74,13 +74,36 @@ class _Fields:
 
 
 def _first(self: Any, /, *values: Any, **named: Any) -> None:
-    """Make the first value of a class: compile the constructor that makes all others."""
+    """Make the first value of a class field by field; at the second compile the constructor that makes all others."""
     cls: Any = next(base for base in type(self).__mro__ if "__init__" in base.__dict__)
-    defaults = cls.__dict__["_defaults"]
+    if not cls._values_made and _set(self, cls, values, named):
+        cls._values_made = True
+        return
+    cls.__init__ = _compiled(cls)
+    cls.__init__(self, *values, **named)
+
+
+def _set(value: Any, cls: Any, values: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Set the fields of *value*; False = the call is wrong, and the compiled constructor says how."""
+    names, defaults = cls.__match_args__, cls._defaults
+    if len(values) > len(names) or not named.keys() <= set(names[len(values) :]):
+        return False
+    for name, given in zip(names, values, strict=False):
+        setattr(value, name, given)
+    for name in names[len(values) :]:
+        given = named[name] if name in named else defaults.get(name, _NOTHING)
+        if given is _NOTHING:
+            return False
+        setattr(value, name, given.make() if isinstance(given, _Made) else given)
+    return True
+
+
+def _compiled(cls: Any) -> Any:
+    """The constructor of *cls*."""
     known: dict[str, Any] = {"_nothing": _NOTHING}
     names, lines = [], []
     for name in cls.__match_args__:
-        default, value = defaults.get(name, _NOTHING), name
+        default, value = cls._defaults.get(name, _NOTHING), name
         if isinstance(default, _Made):
             known["_make_" + name] = default.make
             names.append(f"{name}=_nothing")
@@ -94,8 +117,7 @@ def _first(self: Any, /, *values: Any, **named: Any) -> None:
     exec(f"def __init__(self, {', '.join(names)}):\n{''.join(lines)}", known)
     made = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
-    cls.__init__ = made
-    made(self, *values, **named)
+    return made
 
 
 if not TYPE_CHECKING:
@@ -126,7 +148,7 @@ if not TYPE_CHECKING:
             return type(cls)(
                 cls.__name__, cls.__bases__,
                 {**body, "__init__": _first, "__slots__": names, "__match_args__": names, "_defaults": defaults,
-                 _FIELDS: _Fields(defaults)},
+                 "_values_made": False, _FIELDS: _Fields(defaults)},
             )  # fmt: skip
 
         return make

@@ -8,6 +8,7 @@ import sys
 
 from oomsight.cli import entry, main, score_run
 from oomsight.cli.exits import CommandError, Exit
+from oomsight.sources import procread
 
 MAIN = "from oomsight.cli.entry import main; main()"
 
@@ -44,7 +45,7 @@ def test_score_alone_without_proc_is_left_to_who_tries_again(monkeypatch):
         raise FileNotFoundError(2, "No such file or directory", "/proc")
 
     seen = []
-    monkeypatch.setattr(entry, "Reading", no_proc)
+    monkeypatch.setattr(procread, "Reading", no_proc)
     monkeypatch.setattr(score_run, "alone", lambda begun: seen.append(begun) or 0)
     assert entry.run(["score"]) == Exit.OK
     assert seen == [None]

@@ -13,9 +13,10 @@ import click
 import pytest
 
 from oomsight._version import __version__
-from oomsight.cli import main as cli_main
+from oomsight.cli.commands import COMMANDS, DEFAULT_COMMANDS, Row
+from oomsight.cli.ending import explain_error
 from oomsight.cli.exits import EXIT_HELP, CommandError, Exit
-from oomsight.cli.main import COMMANDS, EXAMPLES, Row, cli, explain_error, run
+from oomsight.cli.main import EXAMPLES, cli, run
 from oomsight.cli.options import stdout_surface
 
 ROOT = Path(__file__).parents[2]
@@ -156,8 +157,8 @@ def test_run_into_a_closed_pipe_is_silent() -> None:
 
 
 def test_default_commands_are_commands() -> None:
-    assert [name for name, _ in cli_main.DEFAULT_COMMANDS] == ["status", "explain"]
-    assert {name for name, _ in cli_main.DEFAULT_COMMANDS} <= {row.name for row in COMMANDS}
+    assert [name for name, _ in DEFAULT_COMMANDS] == ["status", "explain"]
+    assert {name for name, _ in DEFAULT_COMMANDS} <= {row.name for row in COMMANDS}
 
 
 def test_run_without_a_command_runs_the_default_one(monkeypatch) -> None:

@@ -6,10 +6,9 @@ import os
 import sys
 from typing import Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.options import Command, answer, remark, stdout_surface
+from oomsight.cli.options import answer, remark, stdout_surface
 
 EXAMPLES: Final = (
     ("oomsight agent", "watch, store and tell, with /etc/oomsight/agent.toml where there is one"),
@@ -19,7 +18,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("agent", cls=Command, examples=EXAMPLES)
+@click.command("agent", examples=EXAMPLES)
 @click.option("-c", "--config", "config_path", metavar="FILE", type=click.Path(dir_okay=False),
               help="Configuration (TOML).  [default: /etc/oomsight/agent.toml, if it is there]")
 @click.option("--check-config", is_flag=True, help="Print each setting as a sentence and stop.")

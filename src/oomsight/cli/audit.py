@@ -6,12 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from oomsight._version import __version__
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     format_option,
@@ -38,7 +36,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("audit", cls=Command, examples=EXAMPLES)
+@click.command("audit", examples=EXAMPLES)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
     "--fail-on", type=click.Choice(["high", "medium", "low", "info"]), metavar="SEVERITY",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
-from oomsight.cli.options import Command, answer, color_option, format_option, renderer, width_option
+from oomsight.cli import declare as click
+from oomsight.cli.options import answer, color_option, format_option, renderer, width_option
 from oomsight.data import CAPTURES, read_capture
 
 EXAMPLES = (
@@ -14,7 +13,7 @@ EXAMPLES = (
 )
 
 
-@click.command("demo", cls=Command, examples=EXAMPLES)
+@click.command("demo", examples=EXAMPLES)
 @click.argument("name", type=click.Choice([c.name for c in CAPTURES]), default=CAPTURES[0].name)
 @click.option("--log", is_flag=True, help="Print the kernel's log instead of the explanation.")
 @format_option("text", "markdown")

@@ -6,11 +6,9 @@ import signal
 import sys
 from typing import Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -27,7 +25,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("drill", cls=Command, examples=EXAMPLES)
+@click.command("drill", examples=EXAMPLES)
 @click.option("-c", "--config", "config_path", metavar="FILE", type=click.Path(dir_okay=False),
               help="The agent's configuration.  [default: /etc/oomsight/agent.toml, if it is there]")
 @click.option("--store", metavar="FILE", type=click.Path(dir_okay=False),

@@ -2,8 +2,9 @@
 Entry point of the ``oomsight`` program.
 
 ``oomsight score`` with nothing behind it is asked when a machine is in trouble, so it answers as fast as it can: its
-processes are being read before anything else is loaded, and the library that understands options is not loaded at all,
-as there are none. Everything else goes through :mod:`oomsight.cli.main`.
+processes are being read before anything else is loaded. Other ordinary command lines are read by
+:mod:`oomsight.cli.plain`, without click, whose loading takes three times as long as an empty Python. Everything else
+(help, completion, what is wrong with a command line) goes through :mod:`oomsight.cli.main`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,38 @@ import gc
 import os
 import sys
 
-from oomsight.sources.procread import Reading
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 FIRST_ROWS = 20  #: processes shown to people, unless --limit says otherwise
+QUICK = (["explain"], ["score"])  #: commands that leave nothing to do when they have answered
 
 
 def run(args: list[str]) -> int:
     """Run the command line *args* and return the exit status; never raises."""
-    if args != ["score"]:
-        from oomsight.cli.main import run as whole
+    if args == ["score"]:
+        return _score()
+    try:
+        call = _call(args)
+        if call is not None:
+            gc.freeze()  # modules stay: nobody need look for garbage there
+            gc.enable()
+            status = call()
+            sys.stdout.flush()
+            return status if isinstance(status, int) else 0
+    except BaseException as error:
+        return _ended(error)
+    gc.enable()
+    from oomsight.cli.main import run as whole
 
-        return whole(args)
+    return whole(args)
+
+
+def _score() -> int:
+    from oomsight.sources.procread import Reading
+
     try:
         begun = Reading(cgroups=False, top=FIRST_ROWS)
     except OSError:
@@ -33,19 +55,52 @@ def run(args: list[str]) -> int:
         status = alone(begun)
         sys.stdout.flush()
     except BaseException as error:
-        from oomsight.cli.main import ended
-
-        return ended(error)
+        return _ended(error)
     return status
+
+
+def _ended(error: BaseException) -> int:
+    from oomsight.cli.ending import ended
+
+    return ended(error)
+
+
+def _call(args: list[str]) -> Callable[[], Any] | None:
+    """What the command line *args* asks for; ``None`` = ask click."""
+    if "_OOMSIGHT_COMPLETE" in os.environ or (args and args[0].startswith("-")):
+        return None
+    from oomsight.cli.commands import COMMANDS, load, run_defaults
+    from oomsight.cli.declare import Command
+    from oomsight.cli.plain import read
+
+    rows = {row.name: row for row in COMMANDS}
+
+    def call(name: str, rest: Sequence[str]) -> Callable[[], Any] | None:
+        row = rows.get(name)
+        if row is None:
+            return None
+        command = load(row)
+        values = read(command, rest) if isinstance(command, Command) else None
+        return None if values is None else lambda: command(**values)
+
+    if args:
+        return call(args[0], args[1:])
+
+    def one(name: str, rest: Sequence[str]) -> Any:
+        found = call(name, rest)
+        assert found is not None
+        return found()
+
+    return lambda: run_defaults(one)
 
 
 def main() -> None:
     """Run the program."""
     args = sys.argv[1:]
-    if args != ["score"]:
-        sys.exit(run(args))
-    gc.disable()  # it ends before there is anything worth collecting
+    gc.disable()  # nothing is worth collecting while modules are loaded
     status = run(args)
+    if args[:1] not in QUICK:
+        sys.exit(status)
     try:
         sys.stderr.flush()
     finally:

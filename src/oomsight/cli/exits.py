@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+PROGRAM: Final = "oomsight"
+
 
 class Exit(IntEnum):
     """Status of the process."""
@@ -40,3 +42,11 @@ class CommandError(Exception):
         self.message = message
         self.status = status
         self.hint = hint  #: what to try, ``None`` when nothing would help
+
+
+class UsageError(CommandError):
+    """A command line that asks for what cannot be: one line that ends with where to read more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Exit.USAGE)
+        self.path: str | None = None  #: the command, as typed: ``oomsight explain``; set by whoever runs it

@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from oomsight._version import __version__
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -51,7 +49,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("explain", cls=Command, examples=EXAMPLES)
+@click.command("explain", examples=EXAMPLES)
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @format_option("text", "json", "ndjson", "markdown")
 @click.option("--since", metavar="WHEN", help="Only events from then on: a date, 'yesterday', '2 hours ago', -30m.")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -38,7 +36,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("forecast", cls=Command, examples=EXAMPLES)
+@click.command("forecast", examples=EXAMPLES)
 @click.argument("who", required=False)
 @click.option("--file", "files", type=str, multiple=True, metavar="FILE",
               help="Curves in a file (CSV, or JSON of `oomsight history`; - = standard input) instead of the record.")

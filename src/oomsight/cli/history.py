@@ -6,11 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series, draw, plain_name
-from oomsight.cli.options import Command, answer, color_option, format_option, remark, width_option
+from oomsight.cli.options import answer, color_option, format_option, remark, width_option
 from oomsight.cli.picture import plot_option
 from oomsight.cli.stored import one_incident, open_store
 
@@ -37,7 +36,7 @@ HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_
                       "swap_free_bytes", "psi_some_pct")  # fmt: skip
 
 
-@click.command("history", cls=Command, examples=EXAMPLES)
+@click.command("history", examples=EXAMPLES)
 @click.argument("who", required=False)
 @click.option("--by", "kind", type=click.Choice(KINDS), help="List the biggest of a kind; with WHO: look only there.")
 @click.option("--field", "fields", multiple=True, metavar="NAME", help="Which figure (--list-fields); may be repeated.")

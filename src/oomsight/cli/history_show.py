@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.picture import write_picture
 from oomsight.cli.speak import answer, renderer, stdout_surface
 
@@ -60,7 +58,7 @@ class Show:
             answer(csv_text(rows))
             return
         if sys.stdout.isatty():
-            raise click.UsageError("--format parquet is not for a terminal: send it to a file")
+            raise UsageError("--format parquet is not for a terminal: send it to a file")
         try:
             data = parquet_bytes(rows)
         except MissingParquetError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from oomsight.cli.clicked import Command, in_click
 from oomsight.cli.exits import Exit
 from oomsight.cli.incidents_show import (
     as_dict,
@@ -24,7 +25,6 @@ from oomsight.cli.incidents_show import (
     write_csv,
 )
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     format_option,
@@ -106,13 +106,13 @@ def _period(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @command.command("list", cls=Command)
-@format_option("text", "markdown", "json", "csv")
+@in_click(format_option("text", "markdown", "json", "csv"))
 @_period
 @click.option("--group", is_flag=True, help="One row per story (victim, place, cause) instead of per incident.")
 @click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N.")
-@redact_options
-@width_option
-@color_option
+@in_click(redact_options)
+@in_click(width_option)
+@in_click(color_option)
 @click.pass_context
 def list_command(
     ctx: click.Context, *, output_format: str, since: str | None, until: str | None, name: str | None, group: bool,
@@ -136,12 +136,12 @@ def list_command(
 
 @command.command("show", cls=Command)
 @click.argument("incident", default="last")
-@format_option("text", "markdown", "json")
+@in_click(format_option("text", "markdown", "json"))
 @click.option("--raw", is_flag=True, help="The stored log lines as they were read.")
 @click.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
-@redact_options
-@width_option
-@color_option
+@in_click(redact_options)
+@in_click(width_option)
+@in_click(color_option)
 @click.pass_context
 def show_command(
     ctx: click.Context, *, incident: str, output_format: str, raw: bool, evidence: bool, redact: bool,
@@ -174,11 +174,11 @@ def show_command(
 
 
 @command.command("stats", cls=Command)
-@format_option("text", "markdown", "json")
+@in_click(format_option("text", "markdown", "json"))
 @_period
-@redact_options
-@width_option
-@color_option
+@in_click(redact_options)
+@in_click(width_option)
+@in_click(color_option)
 @click.pass_context
 def stats_command(
     ctx: click.Context, *, output_format: str, since: str | None, until: str | None, name: str | None,
@@ -210,10 +210,10 @@ def stats_command(
 @command.command("compare", cls=Command)
 @click.argument("first")
 @click.argument("second")
-@format_option("text", "markdown", "json")
-@redact_options
-@width_option
-@color_option
+@in_click(format_option("text", "markdown", "json"))
+@in_click(redact_options)
+@in_click(width_option)
+@in_click(color_option)
 @click.pass_context
 def compare_command(
     ctx: click.Context, *, first: str, second: str, output_format: str, redact: bool, redact_key: str | None,
@@ -237,9 +237,9 @@ def compare_command(
 
 
 @command.command("export", cls=Command)
-@format_option("ndjson", "json", "csv", "markdown", default="ndjson")
+@in_click(format_option("ndjson", "json", "csv", "markdown", default="ndjson"))
 @_period
-@redact_options
+@in_click(redact_options)
 @click.pass_context
 def export_command(
     ctx: click.Context, *, output_format: str, since: str | None, until: str | None, name: str | None, redact: bool,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import Exit
 from oomsight.cli.foresee import draw, period_options, place_of, plain_name
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -38,7 +36,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("leaks", cls=Command, examples=EXAMPLES)
+@click.command("leaks", examples=EXAMPLES)
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--by", "kinds", type=click.Choice(KINDS), multiple=True,
               help="Only curves of this kind; may be repeated.  [default: cgroup and name]")

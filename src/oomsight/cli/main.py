@@ -1,8 +1,9 @@
 """
-The ``oomsight`` command: a table of subcommands, loaded only when called, and one way for everything to end.
+The ``oomsight`` command by way of click: help, completion, and command lines that :mod:`~oomsight.cli.plain` leaves.
 
-A subcommand is one row of :data:`COMMANDS` and a module with a click command named ``command``. Errors become one
-line on stderr and a status of :class:`~oomsight.cli.exits.Exit`; ``OOMSIGHT_DEBUG=1`` shows the traceback instead.
+A subcommand is one row of :data:`~oomsight.cli.commands.COMMANDS` and a module with a command named ``command``. Errors
+become one line on stderr and a status of :class:`~oomsight.cli.exits.Exit`; ``OOMSIGHT_DEBUG=1`` shows the traceback
+instead.
 """
 
 from __future__ import annotations
@@ -13,50 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from oomsight._named import NamedTuple
 from oomsight._version import __version__
-from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.options import Command, answer, remark, write_examples, write_exit_statuses
+from oomsight.cli.clicked import Command, clicked, write_examples, write_exit_statuses
+from oomsight.cli.commands import COMMANDS, Row, load, run_defaults
+from oomsight.cli.declare import Command as Declared
+from oomsight.cli.ending import ended
+from oomsight.cli.exits import PROGRAM, CommandError, Exit, UsageError
+from oomsight.cli.speak import answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PROGRAM: Final = "oomsight"
 COMPLETION_VARIABLE: Final = "_OOMSIGHT_COMPLETE"
 
-
-class Row(NamedTuple):
-    """One subcommand."""
-
-    name: str
-    module: str  #: module that holds the click command ``command`` (or the attribute behind a colon)
-    help: str  #: one line for ``oomsight --help``; the module is not imported for it
-    group: str  #: section of ``oomsight --help``
-
-
-COMMANDS: Final[tuple[Row, ...]] = (
-    Row("explain", "oomsight.cli.explain", "What was killed, why, who used the memory, what to change.", "Hindsight"),
-    Row("why", "oomsight.cli.why", "Who ended it: the kernel, a daemon, a stop time-out, a person?", "Hindsight"),
-    Row("status", "oomsight.cli.status", "What is left, who holds it, who grows, who would die.", "Insight"),
-    Row("watch", "oomsight.cli.watch", "OOM kills as they happen, within milliseconds.", "Insight"),
-    Row("agent", "oomsight.cli.agent", "The same as a service: store and tell every kill once.", "Insight"),
-    Row("incidents", "oomsight.cli.incidents", "The kills stored so far: list, show, compare, export.", "Insight"),
-    Row("drill", "oomsight.cli.drill", "Does our alerting really see an OOM kill?", "Insight"),
-    Row("record", "oomsight.cli.record", "Record memory: the host, every process, every cgroup.", "Foresight"),
-    Row("history", "oomsight.cli.history", "What was recorded: who grew, the machine as it was.", "Foresight"),
-    Row("leaks", "oomsight.cli.leaks", "What leaks, how fast, since when, and how sure that is.", "Foresight"),
-    Row("forecast", "oomsight.cli.forecast", "What will be full when, by whom, and what would help.", "Foresight"),
-    Row("score", "oomsight.cli.score", "Who the OOM killer would kill now, and why.", "The killer"),
-    Row("simulate", "oomsight.cli.simulate", "Who would die if …, and what would prevent it.", "The killer"),
-    Row("audit", "oomsight.cli.audit", "Limits, heaps and settings that will get something killed.", "Prevention"),
-    Row("rightsize", "oomsight.cli.rightsize", "Which limit, request and swap each should have.", "Prevention"),
-    Row("demo", "oomsight.cli.demo", "Explain a bundled real OOM kill.", "Tools"),
-    Row("schema", "oomsight.cli.main:schema_command", "Print the JSON Schema of `--format json`.", "Tools"),
-    Row("completion", "oomsight.cli.main:completion_command", "Print the completion script for a shell.", "Tools"),
-)
-
-DEFAULT_COMMANDS: Final = (("status", ()), ("explain", ("--last", "1", "--brief")))
-"""What ``oomsight`` alone runs: how things are, and the last kill."""
 
 EXAMPLES: Final = (
     ("oomsight", "the state of this host's memory, and the last OOM kill it remembers"),
@@ -81,11 +51,8 @@ class LazyGroup(click.Group):
         row = self.rows.get(cmd_name)
         if row is None:
             return None
-        from importlib import import_module
-
-        module, _, attribute = row.module.partition(":")
-        command: click.Command = getattr(import_module(module), attribute or "command")
-        return command
+        command = load(row)
+        return clicked(command) if isinstance(command, Declared) else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for group in dict.fromkeys(row.group for row in self.rows.values()):
@@ -123,22 +90,14 @@ def cli(ctx: click.Context) -> Any:
     """Run the default commands when there is no other."""
     if ctx.invoked_subcommand is not None:
         return None
-    status = 0
-    for number, (name, args) in enumerate(DEFAULT_COMMANDS):
+
+    def run_one(name: str, args: Sequence[str]) -> Any:
         command = cli.get_command(ctx, name)
-        if command is None:
-            raise CommandError(f"{name} is missing from the table of commands")
-        if number:
-            answer("\n")
-            sys.stdout.flush()
-        try:
-            with command.make_context(name, list(args), parent=ctx) as inner:
-                status = command.invoke(inner) or status
-        except CommandError as error:
-            if not number or error.status is not Exit.UNSUPPORTED:
-                raise
-            remark(explain_error(error)[0])  # no log this user may read: the rest was told all the same
-    return status
+        assert command is not None
+        with command.make_context(name, list(args), parent=ctx) as inner:
+            return command.invoke(inner)
+
+    return run_defaults(run_one)
 
 
 SCHEMAS: Final = {
@@ -210,51 +169,22 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         status = _invoke(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
+    except (click.Abort, click.ClickException) as error:
+        return ended(_ours(error))
     except BaseException as error:
         return ended(error)
     return status if isinstance(status, int) else Exit.OK
 
 
-def ended(error: BaseException) -> int:
-    """Say what *error* is about, if anything, and return the status that the process ends with."""
-    match error:
-        case BrokenPipeError():
-            # Python flushes stdout once more at exit: give it somewhere to write to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return Exit.PIPE
-        case KeyboardInterrupt() | click.Abort():
-            return Exit.INTERRUPTED
-        case SystemExit():
-            return error.code if isinstance(error.code, int) else Exit.FAILED if error.code else Exit.OK
-    if os.environ.get("OOMSIGHT_DEBUG"):
-        raise error
-    message, failed = explain_error(error)
-    remark(message)
-    return failed
-
-
-def explain_error(error: BaseException) -> tuple[str, Exit]:
-    """Return one line about *error* and the status it ends with."""
-    from oomsight.sources.errors import SourceError
-
-    match error:
-        case CommandError():
-            return error.message + (f"; {error.hint}" if error.hint else ""), error.status
-        case click.UsageError():
-            path = error.ctx.command_path if error.ctx else PROGRAM
-            return f"{error.format_message().rstrip('.')} (see {path} --help)", Exit.USAGE
-        case click.ClickException():
-            return error.format_message(), Exit.INPUT if isinstance(error, click.FileError) else Exit.FAILED
-        case SourceError():
-            return str(error), Exit.INPUT
-        case OSError() if error.filename is not None:
-            return f"{error.filename}: {(error.strerror or str(error)).lower()}", Exit.INPUT
-        case OSError():  # a full disk or a closed output, not a source
-            return (error.strerror or str(error)).lower(), Exit.FAILED
-        case _:
-            words = " ".join(str(error).split())
-            detail = f"{type(error).__name__}{f': {words}' if words else ''}"
-            return f"internal error: {detail} (OOMSIGHT_DEBUG=1 shows where; please report it)", Exit.FAILED
+def _ours(error: click.Abort | click.ClickException) -> BaseException:
+    """Return the error that says what one of click's says."""
+    if isinstance(error, click.Abort):
+        return KeyboardInterrupt()
+    if isinstance(error, click.UsageError):
+        usage = UsageError(error.format_message())
+        usage.path = error.ctx.command_path if error.ctx else None
+        return usage
+    return CommandError(error.format_message(), Exit.INPUT if isinstance(error, click.FileError) else Exit.FAILED)
 
 
 def main() -> None:

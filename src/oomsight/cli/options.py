@@ -1,56 +1,24 @@
-"""What the commands share: option decorators, help with examples, and output that suits the terminal."""
+"""What the commands share: options, and output that suits the terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import click
-
-from oomsight.cli.exits import EXIT_HELP
+from oomsight.cli import declare as click
 from oomsight.cli.speak import answer, remark, renderer, stdout_surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from oomsight.naming.redact import Pseudonyms
 
+    F = TypeVar("F", bound=Callable[..., Any])
+
 __all__ = [
-    "Command", "answer", "color_option", "exit_code_option", "format_option", "pseudonyms_of", "redact_options",
-    "remark", "renderer", "root_option", "stdout_surface", "width_option", "write_examples", "write_exit_statuses",
+    "answer", "color_option", "exit_code_option", "format_option", "pseudonyms_of", "redact_options",
+    "remark", "renderer", "root_option", "stdout_surface", "width_option",
 ]  # fmt: skip
-
-F = TypeVar("F", bound="Callable[..., Any]")
-
-
-class Command(click.Command):
-    """A command whose help ends with examples and the exit statuses. *examples*: (command line, what it does)."""
-
-    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
-        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
-        super().__init__(*args, **kwargs)
-        self.examples = tuple(examples)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_epilog(ctx, formatter)
-        write_exit_statuses(formatter)
-        write_examples(formatter, self.examples)
-
-
-def write_exit_statuses(formatter: click.HelpFormatter) -> None:
-    """Write the section *Exit status* of a help page."""
-    with formatter.section("Exit status"):
-        formatter.write_dl([(str(int(status)), words) for status, words in EXIT_HELP])
-
-
-def write_examples(formatter: click.HelpFormatter, examples: Sequence[tuple[str, str]]) -> None:
-    """Write the section *Examples*: each command line on a line of its own, never wrapped, ready to copy."""
-    if not examples:
-        return
-    with formatter.section("Examples"):
-        for line, what in examples:
-            formatter.write_text(f"# {what}")
-            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
-
 
 def format_option(*choices: str, default: str = "text") -> Callable[[F], F]:
     """``--format`` with the formats of this command."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.speak import remark
 
 
-def _known_ending(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
+def _known_ending(path: str | None) -> str | None:
     """A wrong name is told before the work, not after a minute of it."""
     if path is not None and _ending(path) not in {".svg", ".png"}:
         raise click.UsageError(f"--plot: '{path}' must end in .svg or .png")

@@ -6,10 +6,9 @@ import os
 import sys
 from typing import Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.options import Command, remark, root_option
+from oomsight.cli.options import remark, root_option
 
 EXAMPLES: Final = (
     ("oomsight record", "record this machine until Ctrl-C or SIGTERM, dense when memory gets short"),
@@ -20,7 +19,7 @@ EXAMPLES: Final = (
 MAX_MIB: Final = 512
 
 
-@click.command("record", cls=Command, examples=EXAMPLES)
+@click.command("record", examples=EXAMPLES)
 @click.option("--store", metavar="DIR", type=click.Path(file_okay=False), envvar="OOMSIGHT_HISTORY",
               help="Where the history is kept.  [default: history/ beside the agent's incidents]")
 @click.option("--interval", type=click.FloatRange(0.1, 3600), metavar="S",

@@ -6,11 +6,10 @@ import sys
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from oomsight._version import __version__
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.options import Command, answer, color_option, format_option, remark, renderer, width_option
+from oomsight.cli.options import answer, color_option, format_option, remark, renderer, width_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +31,7 @@ EXAMPLES: Final = (
 )  # fmt: skip
 
 
-@click.command("rightsize", cls=Command, examples=EXAMPLES)
+@click.command("rightsize", examples=EXAMPLES)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--from", "origin", type=click.Choice(["history", "incidents", "prometheus"]),
               help="Where to learn from.  [default: Prometheus if --prometheus is given, else the recorder's history]")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import click
-
-from oomsight.cli.options import Command, color_option, format_option, root_option, width_option
+from oomsight.cli import declare as click
+from oomsight.cli.options import color_option, format_option, root_option, width_option
 from oomsight.cli.score_run import ROWS, Host, Shown, Wanted, show
 
 WATCH_SECONDS: Final = 2.0
@@ -20,7 +19,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("score", cls=Command, examples=EXAMPLES)
+@click.command("score", examples=EXAMPLES)
 @click.argument("pids", nargs=-1, metavar="[PID]...", type=click.IntRange(1))
 @format_option("text", "json", "markdown", "csv")
 @click.option("--cgroup", metavar="CGROUP", help="Who dies when it hits its limit: a path, a unit, a container id.")

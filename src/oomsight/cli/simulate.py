@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from oomsight._version import __version__
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -47,7 +45,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("simulate", cls=Command, examples=EXAMPLES)
+@click.command("simulate", examples=EXAMPLES)
 @click.argument("scenario", required=False, metavar="[SCENARIO]")
 @click.option("--list", "show_list", is_flag=True, help="Name the scenarios that come with oomsight.")
 @click.option("--keys", "show_keys", is_flag=True, help="Every key a scenario file may hold, with range and default.")

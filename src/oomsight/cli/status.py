@@ -8,12 +8,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from oomsight._named import NamedTuple
+from oomsight.cli import declare as click
 from oomsight.cli.exits import Exit
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -52,7 +50,7 @@ class Place(NamedTuple):
     history: str | None  #: the recorder's directory; ``None`` = this host's
 
 
-@click.command("status", cls=Command, examples=EXAMPLES)
+@click.command("status", examples=EXAMPLES)
 @format_option("text", "json", "markdown")
 @click.option("-n", "--limit", type=click.IntRange(1), default=ROWS, show_default=True, metavar="N",
               help="Rows of each table; JSON has all processes.")

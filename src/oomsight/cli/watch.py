@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -32,7 +30,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("watch", cls=Command, examples=EXAMPLES)
+@click.command("watch", examples=EXAMPLES)
 @format_option("text", "ndjson")
 @click.option("--replay", is_flag=True, help="Begin with the oldest events the logs hold.")
 @click.option("--full", is_flag=True, help="Tell each event in full, not in a few lines.")

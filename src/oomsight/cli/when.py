@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import click
+from oomsight.cli.exits import UsageError
 
 FORMS = "2026-11-23, '2026-11-23 14:30', 14:30, yesterday, '2 hours ago' or -30m"
 """What a moment may look like, for messages and help texts."""
@@ -14,7 +14,7 @@ def moment(option: str, text: str | None, now: datetime) -> datetime | None:
     """
     Return the moment *text* means to a person at *now* (with time zone); ``None`` = the option was not given.
 
-    :raises click.UsageError: naming *option* and the forms that are read.
+    :raises UsageError: naming *option* and the forms that are read.
     """
     if text is None:
         return None
@@ -23,7 +23,7 @@ def moment(option: str, text: str | None, now: datetime) -> datetime | None:
     try:
         return parse_when(text, now)
     except ValueError:
-        raise click.UsageError(f"{option}: '{text}' is no time I know; write {FORMS}") from None
+        raise UsageError(f"{option}: '{text}' is no time I know; write {FORMS}") from None
 
 
 def period(
@@ -32,10 +32,10 @@ def period(
     """
     Return both ends as moments; ``None`` = open.
 
-    :raises click.UsageError: a text that is no moment, or an end that lies before its beginning.
+    :raises UsageError: a text that is no moment, or an end that lies before its beginning.
     """
     now = now or datetime.now().astimezone()
     first, last = moment("--since", since, now), moment("--until", until, now)
     if first is not None and last is not None and first >= last:
-        raise click.UsageError("--since must be before --until")
+        raise UsageError("--since must be before --until")
     return first, last

@@ -6,11 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-import click
-
+from oomsight.cli import declare as click
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
-    Command,
     answer,
     color_option,
     exit_code_option,
@@ -43,7 +41,7 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("why", cls=Command, examples=EXAMPLES)
+@click.command("why", examples=EXAMPLES)
 @click.argument("target", metavar="PID|NAME|UNIT|CONTAINER|POD")
 @click.option("--as", "kind", type=click.Choice(KINDS), help="What the target is, where a name may be several things.")
 @click.option("--log", "logs", multiple=True, metavar="PATH", type=click.Path(), help="Read these logs only.")
