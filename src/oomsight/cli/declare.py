@@ -2,9 +2,10 @@
 What a command is: its options and arguments as rows, and the function that gets their values.
 
 The words are click's, and modules import this ``as click`` (``command``, ``option``, ``argument`` and the types below
-take what click's take), but nothing of click is loaded: that takes three times as long as an empty Python. :mod:`oomsight.cli.plain` reads ordinary command
-lines by these rows; for help, completion and to say what is wrong with a command line, :mod:`oomsight.cli.clicked`
-makes a click command of the same rows. Only what both understand in the same way can be declared.
+take what click's take), but nothing of click is loaded: that takes three times as long as an empty Python.
+:mod:`oomsight.cli.plain` reads ordinary command lines by these rows; for help, completion and to say what is wrong with
+a command line, :mod:`oomsight.cli.clicked` makes a click command of the same rows. Only what both understand in the
+same way can be declared.
 """
 
 from __future__ import annotations
