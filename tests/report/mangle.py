@@ -163,6 +163,10 @@ CARRIERS: dict[str, Callable[[Sequence[Message]], str]] = {
     "caller-blank": _prefix(lambda m: f"[{m.seconds:12.6f}] [   T4711] "),
     "kmsg": _kmsg,
     "journal-short": _prefix(lambda m: f"{_at(m):%b %e %H:%M:%S} db1 kernel: "),
+    **{
+        f"journal-short-{k}": _prefix(lambda m, month=month: f"{month} {_at(m):%d %H:%M:%S} db1 kernel: ")  # type: ignore[misc]
+        for k, month in {"fr": "déc.", "ru": "ноя", "zh": "11月", "de": "Dez", "it": "novembre"}.items()
+    },
     "journal-precise": _prefix(lambda m: f"{_at(m):%b %e %H:%M:%S.%f} db1 kernel: "),
     "journal-iso": _prefix(lambda m: f"{_at(m):%Y-%m-%dT%H:%M:%S}+0000 db1 kernel: "),
     "journal-iso-precise": _prefix(lambda m: f"{_at(m):%Y-%m-%dT%H:%M:%S.%f}+02:00 db1 kernel: "),

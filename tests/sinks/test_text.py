@@ -145,4 +145,4 @@ def test_overview_has_one_row_per_incident() -> None:
     assert [re.split(r"  +", row.strip())[0] for row in rows] == ["1", "2", "3", "4"]
     assert "node (pid 165)" in rows[1]
     assert "memcg_limit" in rows[1]
-    assert "nothing (reaper_only)" in rows[3]
+    assert "not in this text" in rows[3]

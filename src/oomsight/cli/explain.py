@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FULL: Final = 10  #: newest incidents told in full; older ones in a few lines
 BRIEF: Final = 40  #: and those beyond these only counted, unless --full
+HEARSAY_CHARS: Final = 200  #: of a line that is quoted
 GROUPS: Final = 30  #: lines of the summary of the rest
 
 EXAMPLES: Final = (
@@ -115,7 +116,7 @@ def command(  # noqa: PLR0917 - one parameter per option
             level = "brief" if brief else "evidence" if evidence else "normal"
             _write_stories(run, output_format, level, full, width, color, pseudonyms, recorded)
         elif not all(r.error is not None for r in run.sources):
-            for line in _nothing(run, query, about):
+            for line in _nothing(run, query, about, quote=pseudonyms is None):
                 answer(line + "\n")
         if failed:
             return Exit.INPUT
@@ -388,7 +389,7 @@ def _grouped(
         yield len(group), hide(newest.names), hide(newest.where), cause, group[-1].time, newest.time
 
 
-def _nothing(run: Run, query: Query, about: list[str]) -> Iterator[str]:
+def _nothing(run: Run, query: Query, about: list[str], *, quote: bool) -> Iterator[str]:
     """Say that nothing was found, where, in which period, in how many lines."""
     from oomsight.sinks.safe import scrub
 
@@ -400,6 +401,14 @@ def _nothing(run: Run, query: Query, about: list[str]) -> Iterator[str]:
     yield f"{what} in {names}, {_period(read)}, {lines:,} line{'s' if lines != 1 else ''}."
     if run.left_out:
         yield f"{run.left_out:,} event(s) did not pass the filters; run again without them to see those."
+    said = [line for r in read for line in r.hearsay]
+    if said and not run.left_out:
+        number = f"{len(said)} lines there speak" if len(said) > 1 else "A line there speaks"
+        yield f"{number} of one that others saw; the kernel's own words about it are not in this text:"
+        for line in said[:3] if quote else ():
+            yield f"    {scrub(line[:HEARSAY_CHARS])}{'…' if len(line) > HEARSAY_CHARS else ''}"
+        yield "They are in the kernel log of that host and time: journalctl -k, or oomsight explain there."
+        yield "oomsight why NAME asks systemd and the container runtime what they know."
     for line in about:
         yield f"Not read: {scrub(line)}"
 

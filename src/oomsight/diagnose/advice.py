@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oomsight.diagnose.model import Advice
-from oomsight.diagnose.wording import size
+from oomsight.diagnose.wording import percent, size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ CAP_RESERVE: Final = 0.10
 """Share of RAM a cap leaves free for the kernel, page cache and everybody else."""
 SWAP_SHARE: Final = 0.25
 """Swap advised, as a share of RAM: room to page out what is idle, not a substitute for memory."""
+RESERVE_KIB: Final = 65536
+"""A reserve below this does not outlast a burst of network buffers; a machine of 1.3 GiB or less gets a twentieth."""
 SWAP_MIN_KIB: Final = 512 << 10
 SWAP_MAX_KIB: Final = 8 << 20
 
@@ -248,6 +250,17 @@ def add_swap(managed_kib: int | None, *, kubernetes: bool = False) -> list[Advic
             "/swapfile none swap sw 0 0\n",
         ),
     ]
+
+
+def more_reserve(text: str, managed: int | None) -> Advice:
+    """
+    Return advice to raise ``vm.min_free_kbytes``: to 1 % of *managed* RAM in KiB, at least 64 MiB, at most a twentieth
+    of it. Without that number the present value is shown, to be doubled.
+    """
+    if not managed:
+        return Advice(f"{text}: double the value that this shows", ("sysctl", "vm.min_free_kbytes"))
+    wanted = min(max(RESERVE_KIB, managed // 100), managed // 20)
+    return sysctl(f"{text} ({percent(wanted, managed)} of RAM is a start)", "vm.min_free_kbytes", wanted)
 
 
 def sysctl(text: str, name: str, value: str | int) -> Advice:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oomsight.diagnose.model import Answers, Confidence
-from oomsight.diagnose.wording import count, holder, listing, missing, percent, process, sentence, size
+from oomsight.diagnose.wording import IN_NO_COUNTER, count, holder, listing, missing, percent, process, sentence, size
 from oomsight.naming.cgroup_path import relation
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import UNLIMITED, EventKind
@@ -138,6 +138,7 @@ _VERDICTS: Final[dict[str | None, str]] = {
     "hugepages_reserved": "huge pages are set aside",
     "shmem_tmpfs": "tmpfs and shared memory hold it",
     "unaccounted_kernel_memory": "much of it is in no counter",
+    "cma_reserved": "what is free is set aside for CMA",
     "low_zone_exhausted": "only in a low zone",
     "fragmentation": "free, but in pieces too small",
     "memory_balloon": "the hypervisor took it",
@@ -203,6 +204,8 @@ def _who_held_it(case: Case) -> list[str]:
     if culprit is None:
         return []
     held = case.held(culprit)
+    if culprit.kind == "kernel" and holder(culprit) == IN_NO_COUNTER:
+        return [f"Most of it, {held}, is in no counter of this report."]
     if culprit.kind in ("kernel", "shared"):
         more = "More than any process held: " if case.report.tasks else "Most memory was held by "
         return [f"{more}{holder(culprit)}, {held}."]
@@ -246,7 +249,10 @@ def _what_used_too_much(case: Case) -> list[str]:
     said = []
     report, culprit = case.report, case.culprit
     if culprit is not None:
-        said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{_which(case, culprit)}.")
+        if holder(culprit) == IN_NO_COUNTER:
+            said.append(f"{case.held(culprit)} is in no counter of this report.")
+        else:
+            said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{_which(case, culprit)}.")
     if case.elsewhere_kib and case.victim is not None:
         said.append(
             f"{size(case.elsewhere_kib)} of that at least is not charged to this cgroup: memory stays charged where it "
@@ -310,7 +316,7 @@ def _why_it_grew(case: Case, causes: Sequence[Cause], gfp: GfpWords | None) -> l
         by = process(trigger.comm, trigger.pid)
         said.append(
             f"The request that could not be met came from {by}: it {asked}{f', while {doing}' if doing else ''}. "
-            "Whoever asks last is not by that the one who used too much."
+            "Asking last does not make it the one that used too much."
         )
     elif case.manual:
         return ["Nothing needs to have grown: the kill was asked for by SysRq-f."]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
+from oomsight.diagnose.accounting import managed_kib, page_kib_of
+from oomsight.diagnose.advice import more_reserve
 from oomsight.diagnose.model import Advice, Answers, Cause, Confidence, Evidence
 from oomsight.diagnose.wording import count, listing, process, sentence, size
+from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import EventKind
 
@@ -117,9 +120,7 @@ def summary(report: OomReport, gfp: GfpWords | None = None) -> str:
             else "The caller was told that there is no memory and went on or gave up"
         )
         return (
-            f"{headline(report)}.{what} {told}; this is not an OOM kill. Once in a while it is harmless (network "
-            "drivers "
-            "try again); often repeated it means that the reserve of free memory is too small or too much in pieces."
+            f"{headline(report)}.{what} {told}; this is not an OOM kill. {_what_it_means(report, gfp)}"
         )
     if reports_kernel_kill(report):
         return (
@@ -146,16 +147,7 @@ def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
                 CODES["allocation_failure"],
                 Confidence.CERTAIN,
                 evidence,
-                [
-                    Advice(
-                        "if it comes often, keep more memory free for requests that cannot wait",
-                        ("sysctl", "-w", "vm.min_free_kbytes=131072"),
-                    ),
-                    Advice(
-                        "look for the driver in the stack below the line: big requests (order 2 and more) are "
-                        "its choice"
-                    ),
-                ],
+                _failure_advice(report, gfp),
             )
         ]
     known = KILLERS.get(report.killer or "")
@@ -177,6 +169,50 @@ def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
     if known is not None:
         advice.append(Advice(f"to change when it acts: {known.setting}", known.command))
     return [Cause("userspace_killer", CODES["userspace_killer"], Confidence.CERTAIN, evidence, advice)]
+
+
+def _in_vmalloc(report: OomReport) -> bool:
+    return "vm" in (report.failure_mode or "")
+
+
+def _charged(gfp: GfpWords | None) -> bool:
+    """Whether the request counts against a cgroup's limit: then it is that limit which refused it."""
+    return gfp is not None and bool({"__GFP_ACCOUNT", "GFP_KERNEL_ACCOUNT"}.intersection(gfp.flags))
+
+
+def _what_it_means(report: OomReport, gfp: GfpWords | None) -> str:
+    if _in_vmalloc(report):
+        return (
+            "The kernel could not build a large area out of single pages: its size is refused, the address space for "
+            "such areas is used up (32-bit kernels), or a cgroup's limit refused the pages."
+        )
+    if gfp is not None and "may sleep" in gfp.words and (gfp.size_kib or 0) <= 32:
+        return (
+            "A request this small that may wait is refused only where memory is really short, or where the limit of a "
+            "cgroup says so: look for an OOM kill at the same time."
+        )
+    return (
+        "Once in a while it is harmless (network drivers try again); often repeated it means that the reserve of free "
+        "memory is too small or too much in pieces."
+    )
+
+
+def _failure_advice(report: OomReport, gfp: GfpWords | None) -> list[Advice]:
+    driver = Advice(
+        "look for the driver in the stack below the line: big requests (order 2 and more) are its choice"
+    )
+    if _charged(gfp):
+        limit = Advice(
+            "the request counts against a cgroup's limit: raise that limit (memory.max, or memory.kmem.limit_in_bytes "
+            "of cgroup v1), more free memory on the host does not help"
+        )
+        return [limit, driver]
+    if _in_vmalloc(report):
+        room = Advice("see what takes the address space of such areas", ("sort", "-k2nr", "/proc/vmallocinfo"))
+        return [room, Advice("on a 32-bit kernel vmalloc=SIZE on its command line makes that space bigger"), driver]
+    managed = managed_kib(report.meminfo, page_kib_of(report))
+    return [more_reserve("if it comes often, keep more memory free for requests that cannot wait",
+                         managed[0] if managed else None), driver]  # fmt: skip
 
 
 def answers(report: OomReport) -> Answers:
@@ -210,6 +246,9 @@ def _killer(report: OomReport) -> str:
 def _one(killed: Killed) -> str:
     if killed.comm or killed.pid is not None:
         return process(killed.comm, killed.pid)
+    owner = describe(killed.cgroup)
+    if owner is not None and owner.kind not in ("cgroup", "root"):
+        return owner.short  # the whole path is among the facts
     return f"cgroup {mark(killed.cgroup, Kind.CGROUP)}" if killed.cgroup else "a process it does not name"
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Consumer
     from oomsight.report.model import OomReport
+
+
+IN_NO_COUNTER: Final = "memory in no counter"
+"""What the rest of an accounting is called in sentences."""
 
 
 def missing(report: OomReport) -> str:
@@ -73,6 +77,8 @@ def holder(consumer: Consumer) -> str:
         return f"{count(consumer.count, 'process')} of user {mark(name, Kind.USER)}"
     if consumer.kind == "cgroup":
         return f"cgroup {mark(name, Kind.CGROUP)}"
+    if name.startswith("not accounted for"):
+        return IN_NO_COUNTER
     # Kernel and shared items carry our own label; anything odd in it came from the text and is treated as a name.
     return name if name.isascii() and name.isprintable() else mark(name)
 

@@ -52,6 +52,7 @@ class SourceResult(Record):
     first_time: str | None = None
     last_time: str | None = None
     notes: list[str] = field(default_factory=list)
+    hearsay: list[str] = field(default_factory=list)  #: lines in which others say that something was OOM-killed
     error: SourceError | None = None
 
 
@@ -167,6 +168,7 @@ def explain_sources(
                         take(job, done)
                 result.lines, result.bytes = scanner.lines, scanner.bytes
                 result.first_time, result.last_time = edges.period(clock)
+                result.hearsay.extend(edges.hearsay())
                 result.notes.extend(source.notes)
                 if scanner.lines == 1 and scanner.bytes > _ONE_LINE_BYTES:
                     result.notes.append(f"{source.name}: {scanner.bytes:,} bytes without a line end: this is no log")
@@ -268,6 +270,21 @@ class _Edges:
         head = _stamps(self._head, clock)
         tail = _stamps(self._tail, clock)
         return (head[0] if head else None), (tail[-1] if tail else None)
+
+    def hearsay(self) -> list[str]:
+        """Lines at both ends (so all of a small text) in which others say that something was OOM-killed."""
+        found: dict[str, None] = {}
+        for data in (self._head, self._tail):
+            if any(words in data for words in _HEARSAY):
+                lines = (line for line in data.split(b"\n") if any(words in line for words in _HEARSAY))
+                found.update((line.decode("utf-8", "replace").strip(), None) for line in lines)
+        return list(found)
+
+
+# What programs write that only learn of a kernel kill: systemd core/unit.c and service.c, kubelet, container runtimes.
+_HEARSAY: Final = (
+    b"killed by the OOM killer", b"'oom-kill'", b"OOMKilled", b"OOM-killed", b"TaskOOM", b"/tasks/oom",
+)  # fmt: skip
 
 
 def _stamps(data: bytes, clock: Clock) -> list[str]:

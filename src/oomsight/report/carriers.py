@@ -28,7 +28,8 @@ class Layer(NamedTuple):
     starts: str  #: kinds of first character (see :func:`kind_of`): other lines need not be looked at
 
 
-_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+# journalctl writes the month in the reader's language (``avril 16``, ``déc. 05``, ``4月 16``); what follows is strict.
+_MONTH = r"(?:[^\W\d_]{3,9}\.?[ \t]|\d{1,2}[月월][ \t]?)"
 _CLOCK = r"\d\d:\d\d:\d\d"
 # Programs whose tag is believed without a host before it; anything else there may be the message itself ("memory: ").
 _TAGS = r"kernel|systemd(?:-[a-z]+)?|earlyoom|nohang|oomd|kubelet|lmkd|lowmemorykiller|slurmstepd|dockerd|containerd"
@@ -89,7 +90,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "syslog",
-        r"(?P<syslog>(?:" + _MONTH + r"[ \t]+)?\d{1,2}[ \t]+(?:\d{4}[ \t]+)?" + _CLOCK + r"(?:\.\d+)?)[ \t]+"
+        r"(?P<syslog>(?:" + _MONTH + r"[ \t]*)?\d{1,2}[ \t]+(?:\d{4}[ \t]+)?" + _CLOCK + r"(?:\.\d+)?)[ \t]+"
         + _HOSTTAG.format(n="s"),
         "Nov 23 09:58:14 oomrig kernel: ",
         "RFC 3164, journalctl -o short",
@@ -140,8 +141,9 @@ _CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\
 # cannot, and skips the table. A task-table row or header behind nothing is no printk clock (that has a dot).
 # Each alternative begins with a character or a set of them: a line that begins otherwise passes it over at once.
 _COULD = lazy(
-    r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])|[A-Z][a-z]{2}[ \t]++\d"
-    r"|\d\d*+(?:[\-,.:]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|[^\W\d][^\W\d]{1,3}+\.? \d{4}-"
+    r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])"
+    r"|[^\W\d_][^\W\d_]{2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
+    r"|\d\d*+(?:[\-,.:月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|[^\W\d][^\W\d]{1,3}+\.? \d{4}-"
     r"|\w\w*+[ \t]*+:[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
     r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")"
 )

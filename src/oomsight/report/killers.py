@@ -49,6 +49,20 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "earlyoom kill.c",
     ),
     _rule(
+        "earlyoom",
+        r"[Kk]illing process (?P<pid>\d{1,10}) \"(?P<comm>[^\"]*)\" with signal (?P<signo>\d{1,2}): "
+        r"(?P<reason>badness \d+)(?:, VmRSS (?P<rss_mib>\d{1,12}) MiB)?",
+        'killing process 27541 "bash" with signal 15: badness 550, VmRSS 7609 MiB',
+        "earlyoom kill.c 1.2",
+    ),
+    _rule(
+        "earlyoom",
+        r"[Kk]illing process '(?P<comm>[^']*)' with signal (?P<signo>\d{1,2}), pid: (?P<pid>\d{1,10})(?!\d), "
+        r"(?P<reason>badness: \d+)(?:, VmRSS: (?P<rss_mib>\d{1,12}) MiB)?",
+        "Killing process 'bash' with signal 15, pid: 5874, badness: 538, VmRSS: 3160 MiB",
+        "earlyoom kill.c 1.1",
+    ),
+    _rule(
         "nohang",
         r"Sending SIG(?P<signal>TERM|KILL) to (?:the victim|(?P<comm>\S+) \[?(?P<pid>\d{1,10})\]?)(?P<reason>)",
         "Sending SIGTERM to the victim",
@@ -64,8 +78,9 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     _rule(
         "lmkd",
         r"(?:lowmemorykiller: )?Kill(?:ing)? '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\)(?:, uid (?P<uid>\d{1,10}))?,?"
-        r" (?:oom_score_)?adj (?P<reason>-?\d+.*)",
-        "lowmemorykiller: Killing 'chrome' (4242), adj 900,",
+        r" (?:oom_score_)?adj (?P<adj>-?\d+),?(?: .*? ?to free (?P<rss_kib>\d{1,18})kB)?(?:.*?reason: (?P<reason>.*))?",
+        "lowmemorykiller: Kill 'com.example.app' (17933), uid 10446, oom_score_adj 905 to free 140528kB rss, 37404kB"
+        " swap; reason: low watermark is breached and swap is low",
         "drivers/staging/android/lowmemorykiller.c, AOSP lmkd",
     ),
     _rule(
@@ -89,8 +104,8 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
 )
 
-_HINTS = ("due to memory ", "ending SIG", "oomd kill: ", "Killing '", "Kill '", "System OOM", "Detected ",
-          "end sigkill", "Killed /", "Killed ...", "Marked /", "Marked ...")
+_HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "System OOM",
+          "Detected ", "end sigkill", "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
 _CODE = lazy(r"%[sdu]|\\d|\.\*|r\"|printf|grep |\bdef |\breturn\b")
 
@@ -125,6 +140,28 @@ def find_killers(lines: Lines, others: Iterable[int], name: str, clock: Clock) -
     return out
 
 
+_SIGNALS = {"9": "KILL", "15": "TERM"}
+_BLOCK_LINES = 24  # of nohang's description of the victim
+_BLOCK = lazy(r"(Name|PID|UID|VmRSS): +(.+)")
+
+
+def _from_nohang_block(killed: Killed, lines: Lines, i: int) -> None:
+    """Fill *killed* from the lines above line *i*, where nohang describes the victim before it acts."""
+    for text in lines.texts[max(0, i - _BLOCK_LINES) : i]:
+        m = _BLOCK.match(text)
+        if m is None:
+            continue
+        number = re.match(r"(\d{1,12})", m[2])
+        if m[1] == "Name":
+            killed.comm = m[2].strip()
+        elif number is not None and m[1] == "PID":
+            killed.pid = int(number[1])
+        elif number is not None and m[1] == "UID":
+            killed.uid = int(number[1])
+        elif number is not None:
+            killed.rss_kib = int(number[1]) * 1024
+
+
 def _report(  # noqa: PLR0917
     rule: KillerRule, m: re.Match[str], lines: Lines, i: int, name: str, clock: Clock
 ) -> OomReport:
@@ -133,13 +170,16 @@ def _report(  # noqa: PLR0917
     report = OomReport(EventKind.USERSPACE_KILLER, Span(name, no, no), when(lines.raws[i], clock))
     report.killer = rule.killer
     rss = int(g["rss_mib"]) * 1024 if g.get("rss_mib") else int(g["bytes"]) // 1024 if g.get("bytes") else None
-    report.killed = [
-        Killed(
-            pid=int(g["pid"]) if g.get("pid") else None, comm=g.get("comm") or None, cgroup=g.get("cgroup"),
-            signal=f"SIG{g['signal']}" if g.get("signal") else None, uid=int(g["uid"]) if g.get("uid") else None,
-            rss_kib=rss, reason=(g.get("reason") or "").strip() or None, line=no,
-        )
-    ]
+    rss = int(g["rss_kib"]) if g.get("rss_kib") else rss
+    signal = g.get("signal") or _SIGNALS.get(g.get("signo") or "")
+    killed = Killed(
+        pid=int(g["pid"]) if g.get("pid") else None, comm=g.get("comm") or None, cgroup=g.get("cgroup"),
+        signal=f"SIG{signal}" if signal else None, uid=int(g["uid"]) if g.get("uid") else None,
+        rss_kib=rss, reason=(g.get("reason") or (f"adj {g['adj']}" if g.get("adj") else "")).strip() or None, line=no,
+    )
+    if rule.killer == "nohang" and killed.pid is None:
+        _from_nohang_block(killed, lines, i)
+    report.killed = [killed]
     report.lines["kill"] = no
     if rule.killer in {"kubelet", "slurm"}:
         report.notes.append(

@@ -16,7 +16,9 @@ _LAYER = {layer.name: lazy(layer.pattern) for layer in LAYERS}
 _ORDERED = tuple((layer.name, layer.starts, _LAYER[layer.name]) for layer in LAYERS)
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {m: i for i, m in enumerate(_MONTH_NAMES, 1)}
-_SYSLOG = lazy(r"(?:([A-Z][a-z]{2})\s+)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?")
+_SYSLOG = lazy(
+    r"(?:([^\W\d_]{3,9})\.?\s+|(\d{1,2})[月월]\s*)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?"
+)
 _SYSLOG_YEAR = lazy(r"\d{1,2}\s+\d{4}\s+\d\d:")
 _CTIME_DATE = lazy(r"(\d\d):(\d\d):(\d\d)")
 
@@ -128,19 +130,22 @@ def _iso(text: str) -> str | None:
 
 def _syslog(text: str, reference: datetime | None) -> str | None:
     m = _SYSLOG.search(text)
-    if m is None or m[1] is None or m[1] not in _MONTHS:
+    if m is None or not (m[1] or m[2]):
         return None
-    year = int(m[3]) if m[3] else None
+    month = int(m[2]) if m[2] else _MONTHS.get(m[1]) or _month(m[1])
+    if month is None:
+        return None
+    year, day = int(m[4]) if m[4] else None, int(m[3])
     if year is None:
         if reference is None:
             return None
         year = reference.year
         # A log is never from the future (a day of slack for time zones): later in the year means last year.
-        if (_MONTHS[m[1]], int(m[2])) > ((reference + timedelta(days=1)).month, (reference + timedelta(days=1)).day):
+        if (month, day) > ((reference + timedelta(days=1)).month, (reference + timedelta(days=1)).day):
             year -= 1
-    fraction = f".{m[7][:6]}" if m[7] else ""
+    fraction = f".{m[8][:6]}" if m[8] else ""
     try:
-        return datetime(year, _MONTHS[m[1]], int(m[2]), int(m[4]), int(m[5]), int(m[6])).isoformat() + fraction  # noqa: DTZ001 - naive on purpose
+        return datetime(year, month, day, int(m[5]), int(m[6]), int(m[7])).isoformat() + fraction  # noqa: DTZ001 - naive on purpose
     except ValueError:
         return None
 

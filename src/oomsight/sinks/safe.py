@@ -29,6 +29,8 @@ _BARE_WIDE = lazy(_BARE.pattern)
 _NUMBER_GAP = lazy(
     r"(?<=\d) (?=(?:[KMGTPE]?i?B|pages?|s|ms|min)\b|%)|(?:(?<=[pu]id)|(?<=_adj)|(?<=line)|(?<=lines)) (?=[-\d])"
 )
+_LONG: Final = 40  #: characters up to which a quoted name is kept on one line
+_SPACES = lazy(r"  +|(?<=^.) |(?<=\W\W) (?=\W\W)")
 # First words of Unicode character names whose letters pass for Latin ones.
 _LOOKALIKE_SCRIPTS = frozenset(
     {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU", "FULLWIDTH", "MATHEMATICAL"}
@@ -121,7 +123,11 @@ def plain(text: str, *, ascii_only: bool = False, glue: bool = False) -> str:
         # Digits alone pass for a number where a process is meant; uids, node lists and ids are numbers.
         number = kind is not Kind.COMM and name.isascii() and name.isdigit()
         shown = name if number else terminal_name(name, ascii_only=ascii_only)
-        return shown.replace(" ", GLUE) if glue else shown
+        if not glue:
+            return shown
+        if len(shown) > _LONG:  # a sentence in quotes: broken at its spaces, where there is one only
+            return _SPACES.sub(lambda m: GLUE * len(m[0]), shown)
+        return shown.replace(" ", GLUE)
 
     # A sentence that carries the sentinel itself (unmarked foreign text) loses it before names may bring theirs.
     text = scrub(map_names(text.replace(GLUE, "\\x1e"), show))

@@ -52,7 +52,7 @@ MAX_VICTIMS: Final = 5  #: kills listed one by one (memory.oom.group may kill hu
 MAX_SKIPPED: Final = 5  #: names told per reason why the kernel passed processes over
 
 # Causes about where a request could be served, not how much memory there was: then zones and watermarks matter.
-_REQUEST_CAUSES: Final = frozenset({"fragmentation", "low_zone_exhausted", "numa_or_cpuset_constraint"})
+_REQUEST_CAUSES: Final = frozenset({"fragmentation", "cma_reserved", "low_zone_exhausted", "numa_or_cpuset_constraint"})
 _ROLES: Final = {
     "selected": "",
     "child": ", as a child of the chosen process",

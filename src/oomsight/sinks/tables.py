@@ -18,6 +18,17 @@ MAX_RANKED: Final = 5  #: top of the ranking; victim, trigger and culprit are sh
 MAX_MARKED: Final = 6  #: rows below the top shown for their role (memory.oom.group may kill hundreds)
 
 
+_NOBODY: Final[dict[str, str]] = {
+    "allocation_failure": "none (failed request)", "no_killable": "nobody (none left)", "panic": "nobody (panic)",
+}  # fmt: skip
+"""What stands in place of a name where no process died."""
+
+
+def _ended(killed: Killed) -> str:
+    owner = describe(killed.cgroup) if killed.comm is None and killed.pid is None else None
+    return task_words(killed.comm, killed.pid) if owner is None else owner.short
+
+
 def overview_table(incidents: Sequence[Incident]) -> Table:
     """Return one row per incident."""
     columns = (
@@ -27,14 +38,15 @@ def overview_table(incidents: Sequence[Incident]) -> Table:
     rows = []
     for index, incident in enumerate(incidents, 1):
         report = incident.report
-        names = [task_words(dead.comm, dead.pid) for dead in (report.victims or report.killed)]
+        names = [task_words(dead.comm, dead.pid) for dead in report.victims] or list(map(_ended, report.killed))
         if not names and report.selected is not None and report.selected.comm is not None:
             names = [f"{task_words(report.selected.comm, report.selected.pid)}, chosen"]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
         sizes = [kib for v in report.victims if (kib := rss_kib(v)) is not None]
         owner = incident.oom_owner or incident.owner
         cells = (
-            str(index), clock_words(report.when), names[0] + more if names else f"nothing ({report.kind})",
+            str(index), clock_words(report.when),
+            names[0] + more if names else _NOBODY.get(report.kind, "not in this text"),
             human_kib(sum(sizes)) if sizes else "",
             owner.short if owner else "", incident.causes[0].code if incident.causes else "",
         )  # fmt: skip

@@ -33,6 +33,8 @@ CAUSES: Final[tuple[Rule, ...]] = (
          f"{_MEMCG} mem_cgroup_print_oom_meminfo; {_OOM_KILL} dump_oom_summary, 5.0+"),
     Rule("numa_or_cpuset_constraint", "The allowed NUMA nodes ran out, not the machine", "host",
          placement.numa_or_cpuset_constraint, f"{_OOM_KILL} constrained_alloc"),
+    Rule("cma_reserved", "What is free is set aside for CMA", "host", placement.cma_reserved,
+         "mm/page_alloc.c __zone_watermark_unusable_free, 3.5+"),
     Rule("low_zone_exhausted", "Only a low memory zone ran out", "host", placement.low_zone_exhausted,
          "mm/page_alloc.c __zone_watermark_ok, lowmem_reserve"),
     Rule("fragmentation", "Free memory lies in pieces too small for the request", "host", placement.fragmentation,

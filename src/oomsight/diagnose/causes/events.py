@@ -13,6 +13,8 @@ from oomsight.report.model import EventKind
 if TYPE_CHECKING:
     from oomsight.diagnose.causes.case import Case
 
+TINY_KIB: Final = 4096
+"""A cgroup smaller than this can hardly start a process: stack, page tables and program text take more."""
 _KERNEL_KINDS: Final = (EventKind.GLOBAL, EventKind.MEMCG, EventKind.CPUSET, EventKind.MEMPOLICY, EventKind.REAPER_ONLY)
 
 
@@ -69,6 +71,7 @@ def no_killable_process(case: Case) -> Finding | None:
     if report.kind is not EventKind.NO_KILLABLE and "deadlocked" not in (report.panic or ""):
         return None
     protected = sum(1 for task in report.tasks if task.oom_score_adj == -1000 or task.oom_adj == -17)
+    empty = not report.tasks and report.table_columns is not None
     evidence = [
         case.at("the kernel found no process it may kill; nothing was freed", "no_killable", "panic", "kill", "head")
     ]
@@ -76,6 +79,16 @@ def no_killable_process(case: Case) -> Finding | None:
         evidence.append(
             case.at(f"{protected} of {count(len(report.tasks), 'listed process')} are protected (-1000)", "table_first")
         )
+    if empty:
+        evidence.append(case.at("the task table is empty", "table_first"))
+        where = "in the cgroup" if case.in_memcg else "on the machine"
+        nobody = Advice(
+            f"no process {where} was left that could be killed: those there were ending already, or the request came "
+            "from a process just being put in. What holds the memory is no process: kernel memory, page cache or tmpfs"
+        )
+        small = Advice("a limit this small does not even hold what the kernel needs to start one process: raise it")
+        tiny = isinstance(case.limit_kib, int) and case.limit_kib < TINY_KIB
+        return Finding(Confidence.CERTAIN, evidence, [small, nobody] if tiny else [nobody], main=True)
     return Finding(
         Confidence.CERTAIN,
         evidence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oomsight.diagnose.advice import sysctl
+from oomsight.diagnose.advice import more_reserve
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence, ZoneCheck
 from oomsight.diagnose.wording import count, listing, percent, size
@@ -82,6 +82,43 @@ def numa_or_cpuset_constraint(case: Case) -> Finding | None:
     return Finding(Confidence.CERTAIN, evidence, advice, main=True)
 
 
+def cma_reserved(case: Case) -> Finding | None:
+    """Free memory lies in CMA areas, which only movable pages may use, and the request was for another kind."""
+    eligible = [z for z in case.zone_checks if z.eligible]
+    if case.manual or case.in_memcg or not eligible or any(has_room(z) for z in eligible):
+        return None
+    info = case.report.meminfo
+    zones = {(z.node, z.name): z.kib for z in (info.zones if info else ())}
+    cma, free, managed, enough = 0, 0, 0, False
+    for check in eligible:
+        kib = zones.get((check.node, check.name), {})
+        cma += kib.get("free_cma", 0)
+        free += check.free_kib
+        managed += kib.get("managed", 0)
+        enough |= check.usable_kib + kib.get("free_cma", 0) > check.min_kib + check.reserve_kib
+    if not enough or 2 * cma < free:
+        return None
+    names = listing(sorted({z.name for z in eligible}))
+    return Finding(
+        Confidence.CERTAIN,
+        [
+            case.at(
+                f"of {size(free)} free in zone {names}, {size(cma)} are CMA areas, for movable pages only; this "
+                "request was for kernel memory"
+            ),
+            *([case.at(f"that is {percent(cma, managed)} of the zone's {size(managed)}")] if managed else ()),
+        ],
+        [
+            Advice(
+                "set aside less for CMA: cma=SIZE on the kernel command line (Raspberry Pi: cma-… of the vc4 overlay "
+                "in config.txt). It is meant for camera, video and display buffers; adding memory or swap does not "
+                "help"
+            )
+        ],
+        main=True,
+    )
+
+
 def low_zone_exhausted(case: Case) -> Finding | None:
     """Only a low zone (DMA, DMA32, or Normal below HighMem or Movable) ran out; other zones had memory."""
     eligible = [z for z in case.zone_checks if z.eligible]
@@ -142,11 +179,7 @@ def fragmentation(case: Case) -> Finding | None:
                 "now",
                 ("sysctl", "-w", "vm.compact_memory=1"),
             ),
-            sysctl(
-                "keep more free in reserve, so that blocks survive (1 % of RAM is a start)",
-                "vm.min_free_kbytes",
-                max(65536, (case.managed_kib or 0) // 100),
-            ),
+            more_reserve("keep more free in reserve, so that blocks survive", case.managed_kib),
             Advice(
                 "avoid who asks for big blocks: jumbo frames, large kmalloc in drivers, kernel stacks of many new "
                 "threads; reserve huge pages at boot"
