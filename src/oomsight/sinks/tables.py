@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import Column, Row, Table, Tone, human_kib
 from oomsight.sinks.words import clock_words, kib_words, number, rss_kib, task_words
@@ -12,12 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from oomsight.diagnose.model import Consumer, Incident, RankedTask, Selection
+    from oomsight.report.model import Killed
 
 MAX_CONSUMERS: Final = 6
 MAX_RANKED: Final = 5  #: top of the ranking; victim, trigger and culprit are shown wherever they rank
 MAX_MARKED: Final = 6  #: rows below the top shown for their role (memory.oom.group may kill hundreds)
-
-
 _NOBODY: Final[dict[str, str]] = {
     "allocation_failure": "none (failed request)", "no_killable": "nobody (none left)", "panic": "nobody (panic)",
 }  # fmt: skip
