@@ -113,8 +113,10 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
             if wider and wider.name != "0" and wider.kib >= _USER_OVER_POOL * best.kib:
                 best = wider
                 break
-    rival_kib = best.kib if best else 0
     scope = _scope(report, accountings)
+    if best is not None and _rows_missing(report, scope):
+        best = None  # the biggest of a few rows says nothing
+    rival_kib = best.kib if best else 0
     if scope is not None and not report.tasks:
         rival_kib = max(rival_kib, sum(i.kib for i in scope.items if i.key in {"anon", "lru"}))
     if item and item.kib > rival_kib:
@@ -124,6 +126,16 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
     if best.share_pct is None and best.note == _KILL_LINE:
         return None  # nothing to compare it with
     return best
+
+
+def _rows_missing(report: OomReport, scope: Accounting | None) -> bool:
+    """Whether the table cannot be whole: its rows hold less than half of the private memory there is."""
+    anon = next((item.kib for item in scope.items if item.key == "anon"), 0) if scope is not None else 0
+    if not report.tasks or report.complete or not anon:
+        return False
+    rows = TaskRows.of(report.tasks)
+    held = sum(rows.numbers("rss_pages")) + sum(rows.numbers("swapents_pages"))
+    return 2 * held * page_kib_of(report) < anon
 
 
 def _scope(report: OomReport, accountings: Sequence[Accounting]) -> Accounting | None:

@@ -60,6 +60,8 @@ _OTHER_ITEMS: Final = (
     ("unevictable", "locked memory"),
     ("unaccounted", "memory in no counter"),
 )
+FREE_ENOUGH: Final = 0.3
+"""A machine with this share of its RAM free was not out of memory, whatever the kernel could not serve."""
 ITEM_WORTH: Final = 0.05
 """Items below this share are not named in the summary."""
 
@@ -86,6 +88,9 @@ def place(case: Case, *, short: bool = False) -> str:
         return "somebody asked for it (SysRq-f)"
     if "page_fault_failed" in case.main_codes[:1]:
         return "a page fault failed, though memory was not short"
+    unknown = not set(case.main_codes) - {"no_killable_process"}
+    if case.is_oom and unknown and case.exceeds(case.free_kib, FREE_ENOUGH):
+        return f"a request could not be met, although {case.of(case.free_kib)} was free"
     if case.managed_kib:
         swap = "" if case.swap_total_kib is None else " and no swap" if not case.swap_total_kib else ""
         swap = swap or (f" and {size(case.swap_total_kib)} of swap" if case.swap_total_kib else "")
@@ -160,6 +165,9 @@ def _what_happened(case: Case) -> list[str]:
     host = f" on host {mark(report.when.host, Kind.HOST)}" if report.when.host else ""
     if victim is None:
         if report.kind is EventKind.PANIC:
+            if case.manual:
+                asked = f"Somebody asked the kernel{host} for an OOM kill (SysRq-f)"
+                return [f"{asked}; it panicked instead, because it is set to (panic_on_oom)."]
             why = "could free nothing" if "deadlocked" in (report.panic or "") else "is set to (panic_on_oom)"
             return [f"The kernel{host} ran out of memory and panicked, because it {why}."]
         if report.kind is EventKind.NO_KILLABLE:
@@ -205,7 +213,7 @@ def _who_held_it(case: Case) -> list[str]:
         return []
     held = case.held(culprit)
     if culprit.kind == "kernel" and holder(culprit) == IN_NO_COUNTER:
-        return [f"Most of it, {held}, is in no counter of this report."]
+        return [f"Most of the memory, {held}, is in no counter of this report."]
     if culprit.kind in ("kernel", "shared"):
         more = "More than any process held: " if case.report.tasks else "Most memory was held by "
         return [f"{more}{holder(culprit)}, {held}."]

@@ -55,6 +55,11 @@ KILLERS: Final[dict[str, Killer]] = {
         "the ro.lmkd.* properties and the oom_score_adj the activity manager gives",
         ("getprop",),
     ),
+    "talos": Killer(
+        "Talos Linux ends the cgroup that ranks highest when memory pressure triggers its rule",
+        "an OOMConfig document (triggerExpression, cgroupRankingExpression)",
+        ("talosctl", "get", "oomconfig"),
+    ),
     "kubelet": Killer(
         "it evicts pods below its eviction thresholds, or reports a kill that the kernel did",
         "evictionHard and evictionSoft of the kubelet, requests and priorities of the pods",

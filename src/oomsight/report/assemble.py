@@ -326,6 +326,9 @@ class Assembler:
         if draft is None:
             draft = self._new(i)
         draft.panic = i
+        if self._sysrq is not None and self.moments.near(self._sysrq, i, SAME_EVENT_S):
+            draft.sysrq, self._sysrq = self._sysrq, None  # up to 4.2 a kill asked for by hand panics, too
+            draft.start = min(draft.start, draft.sysrq)
         draft.add("panic", i)
         self._close(draft)
         draft.closed = True

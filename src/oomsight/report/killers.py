@@ -90,6 +90,13 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "drivers/staging/android/lowmemorykiller.c <= 4.4",
     ),
     _rule(
+        "talos",
+        r"Sending SIG(?P<signal>KILL) to cgroup (?P<reason>)\{.*\"cgroup\": \"(?:/sys/fs/cgroup)?(?P<cgroup>/[^\"]*)\"",
+        '[talos] Sending SIGKILL to cgroup {"component": "controller-runtime", "controller": "runtime.OOMController",'
+        ' "cgroup": "/sys/fs/cgroup/kubepods/burstable/pod77f06c5c-4593-43e9-b970-987f6ecb825b"}',
+        "Talos Linux runtime.OOMController 1.12",
+    ),
+    _rule(
         "kubelet",
         r"(?P<reason>System OOM encountered), victim process: (?P<comm>.*?), pid: (?P<pid>\d{1,10})(?!\d)",
         "System OOM encountered, victim process: stress, pid: 16713",
@@ -107,7 +114,7 @@ KILLER_RULES: tuple[KillerRule, ...] = (
 _HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "System OOM",
           "Detected ", "end sigkill", "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
-_CODE = lazy(r"%[sdu]|\\d|\.\*|r\"|printf|grep |\bdef |\breturn\b")
+_CODE = lazy(r"%[sdu]|\\d|\.\*|\br\"|printf|grep |\bdef |\breturn\b")
 
 
 def _joined(lines: Lines, i: int) -> str:

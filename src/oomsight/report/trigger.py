@@ -30,7 +30,7 @@ _CPU = lazy(
 _RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
 _TAINTED = lazy(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
 _CPUSET = lazy(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
-_FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?([\w.$]+)\+0x")
+_FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?\(?([\w.$]+)(?:\+0x|\) from)")
 
 
 def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, list[Numbered]]) -> None:
@@ -92,7 +92,7 @@ def _frames(lines: Iterable[Numbered]) -> Iterator[str]:
     for _no, text in lines:
         if text[0] != "[":  # 4.9 on; before, the address stands in front
             if text[0] != "?":
-                yield text.partition("+0x")[0]
+                yield text.partition("+0x")[0].partition(" ")[0]  # 32-bit ARM: "show_stack from dump_stack+0x18/0x1c"
         elif "] ? " not in text[:24] and (m := _FRAME.match(text)):
             yield m[1]
 

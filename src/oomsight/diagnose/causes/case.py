@@ -241,7 +241,8 @@ def make_case(
     if owner is not None and owner.leaf.kind not in ("root", "cgroup"):
         case.owner_name = owner.short
     if oom_owner is not None:
-        case.oom_name = oom_owner.short
+        plain_name = oom_owner.leaf.kind == "cgroup" and not oom_owner.short.startswith("cgroup ")
+        case.oom_name = f"cgroup {oom_owner.short}" if plain_name else oom_owner.short
         case.around = oom_owner if oom_owner.nested is not None else None
     case.is_oom = report.kind not in _NOT_KERNEL_OOM
     case.in_memcg = case.is_oom and (report.kind is EventKind.MEMCG or report.constraint == MEMCG_CONSTRAINT)

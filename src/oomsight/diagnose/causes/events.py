@@ -86,6 +86,17 @@ def no_killable_process(case: Case) -> Finding | None:
             f"no process {where} was left that could be killed: those there were ending already, or the request came "
             "from a process just being put in. What holds the memory is no process: kernel memory, page cache or tmpfs"
         )
+        if case.exceeds(case.free_kib, 0.3):
+            nobody = Advice(
+                "memory was free, so it is the request that could not be met (its size, its zone): its first line, "
+                "'… invoked oom-killer: gfp_mask=…', says what was asked for"
+            )
+        elif not case.in_memcg:
+            nobody = Advice(
+                "no process was there that could be killed, as early in boot: kernel, initramfs and drivers alone ask "
+                "for more than there is. Make the initramfs smaller (it is unpacked into RAM), set less aside (cma=, "
+                "hugepages=, crashkernel=), or give the machine more memory"
+            )
         small = Advice("a limit this small does not even hold what the kernel needs to start one process: raise it")
         tiny = isinstance(case.limit_kib, int) and case.limit_kib < TINY_KIB
         return Finding(Confidence.CERTAIN, evidence, [small, nobody] if tiny else [nobody], main=True)

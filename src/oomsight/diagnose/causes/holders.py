@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.diagnose.advice import round_down
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
-from oomsight.diagnose.wording import process, size
+from oomsight.diagnose.wording import listing, process, size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
@@ -191,6 +191,12 @@ def unaccounted_kernel_memory(case: Case) -> Finding | None:
     if any(key not in case.items for key in _COMPLETE):
         return None  # the Mem-Info block is cut: the remainder is what was not pasted
     evidence = [case.at(f"{case.of(kib)} is in no counter of the report")]
+    tainted = case.report.trigger.tainted if case.report.trigger else None
+    if foreign := [flag for flag in "PO" if flag in (tainted or "").split(":")[-1]]:
+        flags = listing(foreign)
+        evidence.append(
+            case.at(f"modules from outside the kernel are loaded (taint {flags}): ZFS, GPU drivers or others", "cpu")
+        )
     evidence += _alloc_sites(case)
     return Finding(
         Confidence.CERTAIN,
@@ -198,7 +204,8 @@ def unaccounted_kernel_memory(case: Case) -> Finding | None:
         [
             Advice(
                 "who takes pages past the counters: GPU and other drivers, vmalloc, network buffers, ZFS ARC, XFS "
-                "buffers, a hypervisor balloon (before 6.17), compressed swap (zram before 6.18). Begin with",
+                "buffers, a hypervisor balloon (before 6.17), compressed swap (zram before 6.18); begin with the big "
+                "areas of vmalloc",
                 ("sort", "-k2", "-n", "-r", "/proc/vmallocinfo"),
             ),
             Advice(

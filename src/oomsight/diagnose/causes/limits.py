@@ -120,6 +120,11 @@ def _limit_advice(case: Case, ancestor: bool, memsw: bool) -> list[Advice]:
                 "the parent, which all its children share"
             )
         )
+    if case.victim is not None and (case.victim.comm or "").startswith("runc:["):
+        advice.insert(0, Advice(
+            f"the container did not even start: what died is the runtime's own set-up, which runs inside the limit and "
+            f"needed {size(case.victim_kib)} or more. Set the limit well above that"
+        ))  # fmt: skip
     culprit = case.culprit
     if culprit is not None and culprit.kind in ("process", "name"):
         advice += tune(culprit.name.rstrip("*"), case.base_kib, culprit.kib // max(culprit.count, 1))
