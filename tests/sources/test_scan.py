@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections.abc import Iterator
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from oomsight.sources.lines import REPORT
 from oomsight.sources.needles import NEEDLES
 from oomsight.sources.scan import Limits, Window, scan
-from oomsight.sources.stream import memmem_in, searcher
+from oomsight.sources.search import native_in, searcher
+from oomsight.sources.stream import newlines
 
 PREFIX = b"Nov 23 09:43:57 node1 kernel: [ 1916.749471] "
 HEAD = PREFIX + b"stress invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0, oom_score_adj=0\n"
@@ -229,28 +231,57 @@ def test_scan_any_stream_every_hit_in_exactly_one_window(parts, block):
         assert len(window.data) <= SMALL.window_max_bytes + SMALL.bridge_bytes
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from([n.text for n in NEEDLES] + [b"oom", b"kill", b"\n", b" "]), max_size=30), st.integers(1, 60))
-def test_searcher_native_and_fallback_agree(parts, middle):
-    buffer = bytearray(b"".join(parts))
-    if not buffer:
+TEXTS = [n.text for n in NEEDLES]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.sampled_from([*TEXTS, *(t[2:] for t in TEXTS), b"oom", b"kill", b"\n", b" ", b"\0"]), max_size=30),
+    st.integers(1, 60),
+    st.integers(0, 1),
+)
+def test_searcher_finds_what_is_there_with_libc_and_without(parts, middle, room):
+    text = b"".join(parts)
+    if not text:
         return
-    middle = min(middle, len(buffer))
-    results = []
+    middle = min(middle, len(text))
+    found = {(m.start(), n.role) for n in NEEDLES for m in re.finditer(re.escape(n.text), text)}
     for native in (True, False):
+        buffer = bytearray(text + b"x" * room)
         search = searcher(buffer, native=native)
-        results.append(search(0, middle) + search(middle, len(buffer)))
-    assert results[0] == results[1]
-    assert len(results[0]) >= sum(part in {n.text for n in NEEDLES} for part in parts)
+        # A needle that ends in the second part is found there, wherever it begins.
+        assert sorted(search(0, middle) + search(middle, len(text))) == sorted(found)
+        assert buffer == text + b"x" * room
 
 
-def test_memmem_finds_within_bounds_only():
-    find = memmem_in(bytearray(b"..oom-kill.."))
-    if find is None:
-        pytest.skip("this C library has no memmem")
-    assert find(b"oom-kill", 0, 12) == 2
-    assert find(b"oom-kill", 3, 12) == -1
-    assert find(b"oom-kill", 0, 9) == -1
+@pytest.mark.parametrize("room", [b"", b"."])
+@pytest.mark.parametrize("needle", NEEDLES, ids=lambda n: n.text.decode().strip())
+def test_searcher_finds_every_needle_at_both_edges_and_no_further(needle, room):
+    text, size = needle.text, len(needle.text)
+    assert searcher(bytearray(text + room))(0, size) == [(0, needle.role)]
+    assert searcher(bytearray(text + room))(0, size - 1) == []
+    assert searcher(bytearray(b".." + text + room))(size + 1, size + 2) == [(2, needle.role)]
+    assert searcher(bytearray(b"\0." + text + room))(size + 1, size + 2) == [(2, needle.role)]
+    assert searcher(bytearray(text + b"." + room))(size, size + 1) == []
+    assert searcher(bytearray(text[1:] + room))(0, size - 1) == []
+
+
+def test_native_searches_find_within_bounds_only():
+    native = native_in(bytearray(b"..oom-kill..\0"))
+    if native is None:
+        pytest.skip("this C library has no strstr and memmem")
+    for find in native:
+        assert find(b"oom-kill", 0, 12) == 2
+        assert find(b"oom-kill", 3, 12) == -1
+        assert find(b"oom-kill", 12, 12) == -1
+    assert native.memmem(b"oom-kill", 0, 9) == -1
+
+
+@pytest.mark.parametrize("line", [b"", b"a", b"a" * 30, b"a" * 100, b"a" * 5000])
+def test_newlines_are_counted_in_lines_of_any_length(line):
+    data = b"x" + (line + b"\n") * 300 + b"end"
+    assert newlines(data) == 300
+    assert newlines(b"\n" + data[:200] + b"\n" * 5000) == 5001 + data.count(b"\n", 0, 200)
 
 
 @pytest.mark.parametrize(
