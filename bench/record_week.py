@@ -158,12 +158,12 @@ def counted(path: str) -> tuple[int, int, int, int]:
     figures = rows = changed = 0
     shelf = Shelf(path)
     for chunk in list(shelf.chunks):
-        if not shelf.load(chunk):
+        if chunk.file.journal is not None or not shelf.load(chunk, "host"):
             continue
         index = chunk.index
         assert index is not None
-        for place, stream in shelf.streams(chunk):
-            kind = codec.KINDS[index.kinds[place]]
+        for place, code in enumerate(index.marks.kinds):
+            kind, stream = codec.KINDS[code], shelf.stream(chunk, place)
             known = len(FIELDS[kind]) - 1 if kind == "process" else len(FIELDS[kind]) - 4 * (kind == "cgroup")
             figures += (min(index.gone_rows[place], chunk.head.rows) - index.first_rows[place]) * known
             before: list[int] | None = None

@@ -70,7 +70,7 @@ def test_what_is_packed_comes_back(rows) -> None:
     head = chunk.chunk_head(body[: chunk.HEAD_BYTES])
     times, index = chunk.chunk_front(head, body)
     place = index.place(7)
-    start = head.streams_at + index.starts[place]
+    start = head.streams_at + index.start(place)
     stream = chunk.stream_of(index, place, body[start : start + (index.lengths[place] >> 1)])
     seen: list = [(None,) * PROCESS] * len(rows)
     for at, values in codec.events(stream, "process"):

@@ -37,6 +37,9 @@ class Told:
             if own == kind
         ]
 
+    def host(self, since: float, until: float):
+        return next(iter(self.entities("host", since, until)), None)
+
     def several(self, entity, fields, since, until, most) -> dict[str, Series]:
         own = self.told[entity.kind, entity.name]
         assert set(own) <= set(field_names(entity.kind)), "figures the recorder has"

@@ -135,31 +135,37 @@ class _Question:
 
     def host(self) -> list[Entity]:
         """The host, as a list of one."""
-        found = self.history.entities("host", self.since, self.until)
-        if not found:
+        found = self.history.host(self.since, self.until)
+        if found is None:
             span = self.history.span()
             from oomsight.sinks.history_words import moment_words
 
             words = f"; there is {moment_words(span[0])} to {moment_words(span[1])}" if span else ""
             raise CommandError(f"{self.history.path}: nothing was recorded in this period{words}", Exit.INPUT)
-        return found[:1]
+        return [found]
 
     def find(self, who: str, kind: str | None) -> list[Entity]:
         """Whom *who* means: a pid or an exact name before a part of one, names before processes before cgroups."""
         kinds = [kind] if kind else ["name", "unit", "container", "process", "cgroup"]
-        if who.isdecimal() and kind in {None, "process"}:
-            same = [e for e in self.history.entities("process", self.since, self.until) if e.pid == int(who)]
-            if same:
-                return same
+        if who.isdecimal() and kind in {None, "process"} and (same := self._listed("process", pid=int(who))):
+            return same
         every: dict[str, list[Entity]] = {}  # listed as far as the search gets: to list processes takes longest
         for matches in (_exact, _part):
             for one in kinds:
                 if one not in every:
-                    every[one] = self.history.entities(one, self.since, self.until)
+                    every[one] = self._listed(one, who)
                 if found := [entity for entity in every[one] if matches(entity, who)]:
                     return found if one != "name" else found[:1]
         words = f"nothing recorded in this period is called '{who}'"
         raise CommandError(words, Exit.INPUT, "oomsight history --by name")
+
+    def _listed(self, kind: str, who: str = "", pid: int | None = None) -> list[Entity]:
+        """All of a kind; of processes only those that *who* or *pid* may mean."""
+        if kind != "process":
+            return self.history.entities(kind, self.since, self.until)
+        from oomsight.record.layout import may_be
+
+        return self.history.entities(kind, self.since, self.until, like=may_be(who, pid))
 
     def series(self, entities: Sequence[Entity], fields: Sequence[str]) -> list[tuple[Entity, str, Series]]:
         """The figures of *entities*."""

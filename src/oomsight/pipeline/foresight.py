@@ -34,10 +34,10 @@ HOST_FIELDS: Final = ("mem_total_bytes", "mem_available_bytes", "swap_total_byte
 
 def host(history: History, since: float, until: float) -> Subject | None:
     """The host's RAM and swap; ``None`` = not on record then."""
-    entities = history.entities("host", since, until)
-    if not entities:
+    machine = history.host(since, until)
+    if machine is None:
         return None
-    figures = fine(history, entities[0], HOST_FIELDS, since, until)
+    figures = fine(history, machine, HOST_FIELDS, since, until)
     found = host_of(figures)
     if found is None:
         return None
@@ -196,8 +196,8 @@ def _change(entity: Entity) -> float:
 
 
 def _swap_free(history: History, since: float, until: float) -> float | None:
-    machine = history.entities("host", since, until)
-    series = history.series(machine[0], "swap_free_bytes", max(since, until - 600), until, 10) if machine else None
+    machine = history.host(since, until)
+    series = history.series(machine, "swap_free_bytes", max(since, until - 600), until, 10) if machine else None
     return series.values[-1] if series is not None and len(series) and series.values[-1] > 0 else None
 
 

@@ -176,10 +176,10 @@ def _cgroup_sentence(history: History, cgroup: Entity, whole: _Grown | None, kil
 
 
 def _host_sentence(history: History, kill: float) -> str | None:
-    hosts = history.entities("host", kill - WINDOWS[0], kill, 1)
-    if not hosts:
+    host = history.host(kill - WINDOWS[0], kill)
+    if host is None:
         return None
-    series = history.series(hosts[0], "mem_available_bytes", kill - WINDOWS[0], kill, MOST_POINTS)
+    series = history.series(host, "mem_available_bytes", kill - WINDOWS[0], kill, MOST_POINTS)
     if len(series) < 2:
         return None
     top = max(range(len(series)), key=lambda i: series.values[i])

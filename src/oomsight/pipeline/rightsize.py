@@ -63,8 +63,9 @@ def from_history(
             usage = replace(usage, kills=stored.kills, kill_count=max(stored.kill_count, usage.kill_count))
         found.append(usage)
     found.sort(key=lambda usage: -max(max(series.values) for series in usage.needs))
-    whole = [_of_host(_columns(history, entity, since, until)) for entity in history.entities("host", since, until)]
-    hosts = [usage for usage in whole if usage is not None]
+    machine = history.host(since, until)
+    host = _of_host(_columns(history, machine, since, until)) if machine is not None else None
+    hosts = [host] if host is not None else []
     return [*found, *known.values(), *hosts], f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
 
 

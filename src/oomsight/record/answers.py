@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter, lt
 from typing import Any, Protocol, TypeVar
 
 from oomsight.naming.cgroup_path import describe
@@ -34,7 +35,8 @@ S = TypeVar("S", bound=Stretch)
 def choose(held: Sequence[S], since: float, until: float, max_points: int | None) -> list[tuple[S, float, float]]:
     """
     Pieces that cover a period, and the part of it each answers for, by time: of the tier that is just fine enough for
-    *max_points* (``None``: the finest); before what that still has a coarser one, after its last row a finer one.
+    *max_points* (``None``: the finest); before what that still has a coarser one, after its last row the finest, or the
+    next finer ones where the finest does not reach back so far.
     """
     wanted = 0
     if max_points:
@@ -47,8 +49,8 @@ def choose(held: Sequence[S], since: float, until: float, max_points: int | None
     begin, end = until, since  # covered so far; nothing yet
     for tier in (*range(wanted, len(TIERS)), *range(wanted - 1, -1, -1)):
         pieces = by_tier.get(tier)
-        if not pieces:
-            continue
+        if not pieces or (0 < tier < wanted and chosen and any(piece.first <= end for piece in by_tier.get(0, ()))):
+            continue  # what the wanted tier has not yet, the finest has all of
         first, last = min(piece.first for piece in pieces), max(piece.last for piece in pieces)
         spans: list[tuple[float, float]] = []
         if begin >= end and not chosen:
@@ -118,18 +120,27 @@ def summed(coded: Sequence[int]) -> int | None:
     return sum(known) if known else None
 
 
-def once(points: Sequence[Point]) -> list[Point]:
-    """*points*, ascending, with one per moment."""
-    return [point for i, point in enumerate(points) if not i or point[0] > points[i - 1][0]]
+def ascending(times: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """Points ascending in time, one per moment: the first."""
+    if all(map(lt, times, times[1:])):
+        return times, values
+    found: tuple[list[float], list[float]] = [], []
+    for moment, value in sorted(zip(times, values, strict=True), key=itemgetter(0)):
+        if not found[0] or moment > found[0][-1]:
+            found[0].append(moment)
+            found[1].append(value)
+    return found
 
 
-def thinned(points: list[Point], most: int | None, rule: str) -> list[Point]:
-    """At most *most* of *points*: of each equal part of the time the highest, lowest or last, by *rule*."""
-    if most is None or len(points) <= most:
-        return points
-    first, width = points[0][0], (points[-1][0] - points[0][0]) / most or 1.0
+def thinned(
+    times: list[float], values: list[float], most: int | None, rule: str
+) -> tuple[list[float], list[float]]:
+    """At most *most* of the points: of each equal part of the time the highest, lowest or last, by *rule*."""
+    if most is None or len(times) <= most:
+        return times, values
+    first, width = times[0], (times[-1] - times[0]) / most or 1.0
     found: dict[int, Point] = {}
-    for point in points:
+    for point in zip(times, values, strict=True):
         bucket = min(int((point[0] - first) / width), most - 1)
         before = found.get(bucket)
         if (
@@ -137,4 +148,4 @@ def thinned(points: list[Point], most: int | None, rule: str) -> list[Point]:
             or (rule == "min" and point[1] <= before[1])
         ):  # fmt: skip
             found[bucket] = point
-    return list(found.values())
+    return [point[0] for point in found.values()], [point[1] for point in found.values()]

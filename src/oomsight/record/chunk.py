@@ -1,9 +1,9 @@
 """
 Chunks: a tier's rows of one period, by entity.
 
-A chunk is a head, the times of its rows, an index (a column for each of entity, kind, length, sum, first and last row,
-and the main figure at first, highest and last), and one stream of events for each entity. A reader takes the head,
-times and index, which have a sum of their own, and only the streams it wants.
+A chunk is a head, the times of its rows, an index (a column for each of entity, length, sum, first and last row, then
+the main figure at first, highest and last, and the kind), and one stream of events for each entity. A reader takes the
+head, times and index, which have a sum of their own, and only the streams it wants.
 """
 
 from __future__ import annotations
@@ -11,36 +11,77 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left
-from itertools import accumulate
-from typing import Final, NamedTuple
+from itertools import compress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import KINDS, DamagedError, coded, column, column_of, kind_code, put, take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_ROWS: Final = 4096  #: in one chunk; no writer makes that many
 MAX_ENTITIES: Final = 1 << 24
 HEAD_BYTES: Final = 90  #: no head is longer
-_COLUMNS: Final = 39  # bytes of an index for each entity
+_FIRST_COLUMNS: Final = 14  # bytes of an index for each entity, without the marks, …
+_LATER_COLUMNS: Final = 25  # … and the marks
+_PACKED: Final = (1).__and__
 _PACK_FROM: Final = 48  # shorter streams do not get smaller
 
 
-class Index(NamedTuple):
-    """The entities of a chunk, column by column, ascending by number. Main figures are coded."""
+def only(kind: int) -> bytes:
+    """A translation of codes of kinds: 1 for *kind*, 0 for all others."""
+    return bytes(kind) + b"\x01" + bytes(255 - kind)
 
-    entities: array[int]
+
+class Marks(NamedTuple):
+    """What the entities of a chunk are and how big they were, in the order of its index. Main figures are coded."""
+
     kinds: bytes  #: places in :data:`~oomsight.record.codec.KINDS`
-    lengths: array[int]  #: of the stream, in bytes; twice that, plus one if it is packed
-    sums: array[int]  #: CRC-32 of the stream as it is stored, its lower half
-    first_rows: array[int]
-    gone_rows: array[int]  #: first row in which it is not there any more
     firsts: array[int]  #: main figure at first, …
     peaks: array[int]  #: … at its highest, …
     lasts: array[int]  #: … and at last
-    starts: tuple[int, ...] = ()  #: of the streams, from the first on
+
+
+class Index:
+    """The entities of a chunk, column by column, ascending by number."""
+
+    __slots__ = ("_marks", "entities", "first_rows", "gone_rows", "lengths", "sums")
+
+    def __init__(  # noqa: PLR0917 - a column each
+        self, entities: array[int], lengths: array[int], sums: array[int], first_rows: array[int],
+        gone_rows: array[int], marks: Marks | Callable[[], Marks],
+    ) -> None:  # fmt: skip
+        self.entities = entities
+        self.lengths = lengths  #: of the stream, in bytes; twice that, plus one if it is packed
+        self.sums = sums  #: CRC-32 of the stream as it is stored, its lower half
+        self.first_rows = first_rows
+        self.gone_rows = gone_rows  #: first row in which it is not there any more
+        self._marks = marks
+
+    @property
+    def marks(self) -> Marks:
+        """
+        The rest of the index, unpacked when first asked for: who wants one entity does not need it. Raises
+        :class:`DamagedError`.
+        """
+        if not isinstance(self._marks, Marks):
+            self._marks = self._marks()
+        return self._marks
 
     def place(self, entity: int) -> int | None:
         """Where *entity* is in the columns; ``None`` = not in this chunk."""
         at = bisect_left(self.entities, entity)
         return at if at < len(self.entities) and self.entities[at] == entity else None
+
+    def places(self, kind: int) -> list[int]:
+        """Where the entities of a kind are, by its code."""
+        kinds = self.marks.kinds
+        return list(compress(range(len(kinds)), kinds.translate(only(kind))))
+
+    def start(self, place: int) -> int:
+        """Where a stream begins, from the first on."""
+        lengths = self.lengths[:place]
+        return (sum(lengths) - sum(map(_PACKED, lengths))) >> 1
 
 
 class ChunkHead(NamedTuple):
@@ -137,16 +178,18 @@ class ChunkBuilder:
         streams = [self._streams[entity] for entity in entities]
         nothing: array[int] = array("H")
         return Index(
-            array("I", entities), bytes(one.kind for one in streams), nothing, nothing,
-            array("H", [one.first_row for one in streams]),
+            array("I", entities), nothing, nothing, array("H", [one.first_row for one in streams]),
             array("H", [end if one.gone_row < 0 else one.gone_row for one in streams]),
-            array("q", [one.first_main for one in streams]), array("q", [one.peak_main for one in streams]),
-            array("q", [one.last_main for one in streams]),
+            Marks(
+                bytes(one.kind for one in streams), array("q", [one.first_main for one in streams]),
+                array("q", [one.peak_main for one in streams]), array("q", [one.last_main for one in streams]),
+            ),
         )  # fmt: skip
 
     def body(self, journal: int) -> bytes:
         """The chunk as a record's body."""
         index = self.index()
+        marks = index.marks
         blobs, lengths = [], []
         for entity in index.entities:
             stream, packed = self.stream(entity), 0
@@ -160,8 +203,7 @@ class ChunkBuilder:
             column("I", index.entities), column("I", lengths),
             column("H", [zlib.crc32(blob) & 0xFFFF for blob in blobs]),
             column("H", index.first_rows), column("H", index.gone_rows),
-            column("q", index.firsts), column("q", index.peaks), column("q", index.lasts),
-            index.kinds,
+            column("q", marks.firsts), column("q", marks.peaks), column("q", marks.lasts), marks.kinds,
         )), 6)  # fmt: skip
         times, then = bytearray(), self.times[0]
         for moment in self.times:
@@ -204,9 +246,10 @@ def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
     """
     if len(front) < head.streams_at or zlib.crc32(front[head.times_at : head.streams_at]) != head.sum:
         raise DamagedError("the sum of an index is wrong")
+    n, packed = head.entities, zlib.decompressobj()
     try:
         text = zlib.decompress(front[head.times_at : head.index_at])
-        columns = zlib.decompress(front[head.index_at : head.streams_at])
+        columns = packed.decompress(front[head.index_at : head.streams_at], n * _FIRST_COLUMNS or 1)
     except zlib.error as error:
         raise DamagedError(str(error)) from None
     times, then, spot = [], head.first_ms, 0
@@ -214,20 +257,31 @@ def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
         step, spot = take(text, spot)
         then += step
         times.append(then)
-    n, at = head.entities, 0
-    if len(columns) != n * _COLUMNS:
+    if len(columns) != n * _FIRST_COLUMNS:
         raise DamagedError("index of another length")
-    found: list[array[int]] = []
-    for code in ("I", "I", "H", "H", "H", "q", "q", "q"):
+    entities, lengths, sums, first_rows, gone_rows = _columns("IIHHH", columns, n)
+
+    def marks() -> Marks:
+        try:
+            rest = packed.decompress(packed.unconsumed_tail) + packed.flush()
+        except zlib.error as error:
+            raise DamagedError(str(error)) from None
+        kinds = rest[_LATER_COLUMNS * n - n :]
+        if len(kinds) != n or any(kind >= len(KINDS) for kind in set(kinds)):
+            raise DamagedError("index of another length, or with a kind that is none")
+        return Marks(kinds, *_columns("qqq", rest, n))
+
+    return times, Index(entities, lengths, sums, first_rows, gone_rows, marks)
+
+
+def _columns(codes: str, data: bytes, n: int) -> list[array[int]]:
+    """Columns of *n* numbers each, one after the other."""
+    found, at = [], 0
+    for code in codes:
         size = array(code).itemsize * n
-        found.append(column_of(code, columns[at : at + size]))
+        found.append(column_of(code, data[at : at + size]))
         at += size
-    kinds = columns[at:]
-    if any(kind >= len(KINDS) for kind in set(kinds)):
-        raise DamagedError("index with a kind that is none")
-    entities, lengths, sums, first_rows, gone_rows, firsts, peaks, lasts = found
-    starts = tuple(accumulate((length >> 1 for length in lengths), initial=0))
-    return times, Index(entities, kinds, lengths, sums, first_rows, gone_rows, firsts, peaks, lasts, starts)
+    return found
 
 
 def stream_of(index: Index, place: int, data: bytes) -> bytes:

@@ -19,6 +19,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import compress
 from operator import ne
 from typing import Final
@@ -31,7 +32,7 @@ VERSION: Final = 1
 
 HEADER: Final = struct.Struct("<4sIII")  # mark, type, length, CRC-32 of type, length and body
 MARK: Final = b"\xf0oR\x0a"
-BEGIN, ENTITIES, ROW, CHUNK = 1, 2, 3, 4  # types of records
+BEGIN, ENTITIES, ROW, CHUNK, PROCESSES = 1, 2, 3, 4, 5  # types of records
 MAX_BODY: Final = 64 << 20  #: a longer length is a damaged one
 MAX_ROWS: Final = 4096  #: in one chunk; no writer makes that many
 
@@ -90,51 +91,26 @@ def event(before: Sequence[int | None] | None, now: Sequence[int | None]) -> byt
     return bytes(head + out)
 
 
-def apply(values: list[int], data: bytes, at: int) -> tuple[bool, int]:
-    """Change coded *values* by the event at *at*. Return (is it still there, where the next thing begins)."""
-    mask, at = take(data, at)
-    if not mask:
-        return False, at
-    field = 0
-    try:
-        while mask:
-            if mask & 1:
-                byte = data[at]
-                at += 1
-                if byte & 128:
-                    number, shift = byte & 127, 7
-                    while (byte := data[at]) & 128:
-                        number |= (byte & 127) << shift
-                        shift += 7
-                        at += 1
-                    number |= byte << shift
-                    at += 1
-                else:
-                    number = byte
-                values[field] += -(number >> 1) if number & 1 else number >> 1
-            mask >>= 1
-            field += 1
-    except IndexError:
-        raise DamagedError("event of another shape") from None
-    return True, at
-
-
 def coded(value: int | None) -> int:
     """A value as events count it."""
     return 0 if value is None else value if value < 0 else value + 1
 
 
-def main_after(before: int, data: bytes) -> int:
-    """The coded main figure, which is the first of every kind, after an event *data*."""
-    at = 0
-    if data[0] & 128:
-        mask, at = take(data, 0)
-        at -= 1
-    else:
-        mask = data[0]
-    if not mask & 1:
-        return before
-    number = data[at + 1]
+def main_after(before: int, data: bytes, at: int = 0) -> int:
+    """
+    The coded main figure, which is the first of every kind, after the event that begins at *at*. Raises
+    :class:`DamagedError`.
+    """
+    try:
+        byte = data[at]
+        if not byte & 1:
+            return before
+        while byte & 128:
+            at += 1
+            byte = data[at]
+        number = data[at + 1]
+    except IndexError:
+        raise DamagedError("event of another shape") from None
     if number & 128:
         number, _ = take(data, at + 1)
     return before - (number >> 1) if number & 1 else before + (number >> 1)
@@ -145,23 +121,55 @@ def plain(number: int) -> int | None:
     return number - 1 if number > 0 else None if number == 0 else number
 
 
-def events(stream: bytes, kind: str) -> Iterator[tuple[int, list[int] | None]]:
+def events(
+    stream: bytes, kind: str, until: int = MAX_ROWS, *, last: bool = False
+) -> Iterator[tuple[int, list[int] | None]]:
     """
-    (row, coded values) at each change of a stream, ``None`` = gone. The list is the same one each time.
+    (row, coded values) at each change of a stream up to row *until*, ``None`` = gone; with *last* only the last one.
+    The list is the same one each time.
 
     Raises :class:`DamagedError`.
     """
-    values = [0] * max(len(FIELDS[kind]), 64)
+    values, there = [0] * max(len(FIELDS[kind]), 64), False
     at, row, end = 0, 0, len(stream)
-    while at < end:
-        distance, at = take(stream, at)
-        row += distance
-        there, at = apply(values, stream, at)
-        if there:
-            yield row, values
-        else:
-            values = [0] * len(values)
-            yield row, None
+    try:
+        while at < end:  # all in one piece: a question may come here 100,000 times
+            number = stream[at]
+            at += 1
+            if number & 128:
+                number, at = take(stream, at - 1)
+            if row + number > until:
+                break
+            row += number
+            mask = stream[at]
+            at += 1
+            if mask & 128:
+                mask, at = mask & 127 | (stream[at] << 7), at + 1
+                if mask >> 14:
+                    mask, at = take(stream, at - 2)
+            there = mask > 0
+            if not there:
+                values = [0] * len(values)
+            for place in _places(mask):
+                number = stream[at]
+                at += 1
+                if number & 128:
+                    number, at = number & 127 | (stream[at] << 7), at + 1
+                    if number >> 14:
+                        number, at = take(stream, at - 2)
+                values[place] += -(number >> 1) if number & 1 else number >> 1
+            if not last:
+                yield row, values if there else None
+    except IndexError:
+        raise DamagedError("event of another shape") from None
+    if last and end:
+        yield row, values if there else None
+
+
+@lru_cache(4096)
+def _places(mask: int) -> tuple[int, ...]:
+    """The figures that a mask names."""
+    return tuple(place for place in range(mask.bit_length()) if mask >> place & 1)
 
 
 # -- records ----------------------------------------------------------------------------------------------------------
@@ -181,7 +189,7 @@ def header(data: bytes) -> tuple[int, int, int]:
     if len(data) < HEADER.size:
         raise DamagedError("ends within a record's head")
     mark, kind, length, crc = HEADER.unpack_from(data)
-    if mark != MARK or length > MAX_BODY or not BEGIN <= kind <= CHUNK:
+    if mark != MARK or length > MAX_BODY or not BEGIN <= kind <= PROCESSES:
         raise DamagedError("no record where one should begin")
     return kind, length, crc
 

@@ -6,19 +6,22 @@ Read back, the rows since the last chunk are the chunk they would become.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, compress
 from typing import NamedTuple
 
-from oomsight.record.chunk import MAX_ROWS, ChunkBuilder
+from oomsight.record.chunk import MAX_ROWS, ChunkBuilder, Index, Marks, only
 from oomsight.record.codec import (
     ENTITIES,
     KINDS,
     MAGIC,
+    PROCESSES,
     ROW,
     DamagedError,
     column,
     column_of,
+    events,
     main_after,
     put,
     records,
@@ -47,12 +50,19 @@ def row_times(body: bytes) -> tuple[int, int]:
     return boot_ms, wall_ms
 
 
-def add_row(builder: ChunkBuilder, body: bytes, wanted: bytes | None = None) -> None:
-    """
-    Put a row into a chunk; with *wanted* (by code of the kind: 1 = yes) only entities of those kinds.
+class Row(NamedTuple):
+    """A row, its events not yet looked at."""
 
-    Raises :class:`DamagedError`.
-    """
+    boot_ms: int
+    wall_ms: int
+    entities: array[int]
+    kinds: bytes
+    lengths: array[int]  #: of the events
+    at: int  #: where the events begin
+
+
+def parse_row(body: bytes) -> Row:
+    """A row read back. Raises :class:`DamagedError`."""
     boot_ms, at = take(body, 0)
     wall_ms, at = take(body, at)
     count, at = take(body, at)
@@ -62,31 +72,122 @@ def add_row(builder: ChunkBuilder, body: bytes, wanted: bytes | None = None) -> 
     at += 7 * count
     if len(lengths) != count or at + sum(lengths) != len(body) or any(kind >= len(KINDS) for kind in set(kinds)):
         raise DamagedError("row of another shape")
-    builder.begin_row(boot_ms, wall_ms)
-    place, main, after = builder.put, builder.main, main_after
-    parts = zip(entities, kinds, lengths, accumulate(lengths, initial=at))  # noqa: B905 - the last offset is the end
-    for entity, kind, length, start in parts if wanted is None else compress(parts, kinds.translate(wanted)):
+    return Row(boot_ms, wall_ms, entities, kinds, lengths, at)
+
+
+def _parts(row: Row) -> Iterator[tuple[int, int, int, int]]:
+    """(entity, code of the kind, length, where it begins) of each event."""
+    starts = accumulate(row.lengths, initial=row.at)
+    return zip(row.entities, row.kinds, row.lengths, starts)  # noqa: B905 - the last start is the end
+
+
+def add_row(builder: ChunkBuilder, body: bytes) -> None:
+    """Put a row into a chunk. Raises :class:`DamagedError`."""
+    row = parse_row(body)
+    builder.begin_row(row.boot_ms, row.wall_ms)
+    place, main = builder.put, builder.main
+    for entity, kind, length, start in _parts(row):
         data = body[start : start + length]
-        place(entity, kind, data, after(main(entity), data))
+        place(entity, kind, data, main_after(main(entity), data))
 
 
 class Journal(NamedTuple):
-    """A journal, its rows not yet looked at."""
+    """A journal, its events not yet looked at."""
 
     begin: Begin
     text: str  #: lines of descriptions
     rows: list[bytes]
 
-    def builder(self, kind: str | None = None) -> ChunkBuilder:
-        """
-        The rows as a chunk; with *kind* only its entities: most of what changes are processes, and most questions are
-        about something else. Raises :class:`DamagedError`.
-        """
+    def builder(self) -> ChunkBuilder:
+        """The rows as the chunk they would become. Raises :class:`DamagedError`."""
         builder = ChunkBuilder()
-        wanted = None if kind is None else bytes(code == KINDS.index(kind) for code in range(256))
         for body in self.rows:
-            add_row(builder, body, wanted)
+            add_row(builder, body)
         return builder
+
+    def times(self) -> list[int]:
+        """When each row was sampled, in milliseconds since boot. Raises :class:`DamagedError`."""
+        return [row_times(body)[0] for body in self.rows]
+
+    def index_of(self, kind: str) -> Index:
+        """
+        The index of that chunk, of one kind: most of what changes are processes, and most questions are about something
+        else. Lengths and sums are left out. Raises :class:`DamagedError`.
+        """
+        code, found = KINDS.index(kind), dict[int, _Mark]()
+        wanted = only(code)
+        for at, body in enumerate(self.rows):
+            row = parse_row(body)
+            for entity, _, _, start in compress(_parts(row), row.kinds.translate(wanted)):
+                mark, byte = found.get(entity), body[start]
+                if not byte:
+                    if mark is not None:
+                        mark.gone = at
+                    continue
+                if mark is None:
+                    mark = found[entity] = _Mark(at)
+                if mark.gone >= 0:
+                    mark.gone, mark.last = -1, 0
+                if byte & 1:  # the main figure, which is the first of every kind, changed
+                    mark.last = main_after(mark.last, body, start)
+                if mark.first is None:
+                    mark.first = mark.peak = mark.last
+                elif mark.last > mark.peak:
+                    mark.peak = mark.last
+        entities, nothing = sorted(found), array("H")
+        marks = [found[entity] for entity in entities]
+        return Index(
+            array("I", entities), nothing, nothing, array("H", [mark.row for mark in marks]),
+            array("H", [len(self.rows) if mark.gone < 0 else mark.gone for mark in marks]),
+            Marks(bytes([code]) * len(marks), array("q", [mark.first or 0 for mark in marks]),
+                  array("q", [mark.peak for mark in marks]), array("q", [mark.last for mark in marks])),
+        )  # fmt: skip
+
+    def stream(self, entity: int) -> bytes:
+        """The stream of one entity in that chunk; empty = it is not there. Raises :class:`DamagedError`."""
+        out, before, needle = bytearray(), 0, column("I", [entity])
+        for at, body in enumerate(self.rows):
+            if needle not in body:
+                continue
+            row = parse_row(body)
+            try:
+                place = row.entities.index(entity)
+            except ValueError:
+                continue
+            start = row.at + sum(row.lengths[:place])
+            data = body[start : start + row.lengths[place]]
+            if not out and not data[0]:
+                continue
+            put(out, at - before)
+            out += data
+            before = at
+        return bytes(out)
+
+    def states(self, until: int) -> Iterator[tuple[int, int, list[int]]]:
+        """(entity, code of the kind, coded values) of what is there in row *until*. Raises :class:`DamagedError`."""
+        streams: dict[int, tuple[int, bytearray]] = {}
+        for body in self.rows[: until + 1]:
+            for entity, kind, length, start in _parts(parse_row(body)):
+                if entity not in streams:
+                    streams[entity] = kind, bytearray()
+                stream = streams[entity][1]
+                stream.append(0)  # in which row does not matter
+                stream += body[start : start + length]
+        for entity, (kind, stream) in streams.items():
+            for _, values in events(bytes(stream), KINDS[kind], last=True):
+                if values is not None:
+                    yield entity, kind, values
+
+
+class _Mark:
+    """What is known of an entity of an index so far; main figures are coded."""
+
+    __slots__ = ("first", "gone", "last", "peak", "row")
+
+    def __init__(self, row: int) -> None:
+        self.row, self.gone = row, -1
+        self.first: int | None = None
+        self.peak = self.last = 0
 
 
 def read_journal(data: bytes) -> Journal:
@@ -97,7 +198,7 @@ def read_journal(data: bytes) -> Journal:
     for kind, body, _ in records(data, len(MAGIC)):
         if begin is None:
             begin = parse_begin(body)
-        elif kind == ENTITIES:
+        elif kind in {ENTITIES, PROCESSES}:
             text.append(entities_text(body))
         elif kind == ROW and len(rows) < MAX_ROWS:
             rows.append(body)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from oomsight.record.codec import BEGIN, ENTITIES, VERSION, DamagedError, record
+from oomsight.record.codec import BEGIN, ENTITIES, PROCESSES, VERSION, DamagedError, record
 
 LOCK: Final = "lock"
 _FILE: Final = re.compile(r"t(\d)-(\d{8})\.hist", re.ASCII)
@@ -66,6 +66,7 @@ def parse_begin(body: bytes) -> Begin:
 class Description(NamedTuple):
     """Who an entity is, its words not yet unpacked."""
 
+    number: str
     kind: str
     ident: str  #: what tells it from others of its kind
     text: str  #: JSON
@@ -92,17 +93,23 @@ def ident_of(words: Mapping[str, Any]) -> str:
     return json.dumps(str(words.get("name", "")))[1:-1]
 
 
-def entities_record(entities: Iterable[tuple[int, Mapping[str, Any]]]) -> bytes:
-    """Descriptions of entities, a line each; a later one of the same number replaces an earlier one."""
-    lines = (
-        f"{number}\t{words.get('kind')}\t{ident_of(words)}\t{json.dumps(dict(words), separators=(',', ':'))}"
-        for number, words in entities
-    )
-    return record(ENTITIES, zlib.compress("\n".join(lines).encode("ascii"), 6))
+def entities_records(entities: Iterable[tuple[int, Mapping[str, Any]]]) -> bytes:
+    """
+    Descriptions of entities, a line each; a later one of the same number replaces an earlier one. Processes have
+    records of their own: in a week they are a hundred times as many as all others, and few questions are about them.
+    """
+    lines: tuple[list[str], list[str]] = [], []
+    for number, words in entities:
+        kind, text = words.get("kind"), json.dumps(dict(words), separators=(",", ":"))
+        lines[kind == "process"].append(f"{number}\t{kind}\t{ident_of(words)}\t{text}")
+    return b"".join(
+        record(kind, zlib.compress("\n".join(some).encode("ascii"), 6))
+        for kind, some in zip((ENTITIES, PROCESSES), lines, strict=True) if some
+    )  # fmt: skip
 
 
 def entities_text(body: bytes) -> str:
-    """The lines of :func:`entities_record`, each ended. Raises :class:`DamagedError`."""
+    """The lines of a record of descriptions, each ended. Raises :class:`DamagedError`."""
     try:
         return zlib.decompress(body).decode("ascii") + "\n"
     except (ValueError, zlib.error):
@@ -111,14 +118,11 @@ def entities_text(body: bytes) -> str:
 
 def parse_entities(text: str) -> Words:
     """The descriptions in such lines, a later one in place of an earlier one. Raises :class:`DamagedError`."""
-    found: Words = {}
     try:
-        for line in text.split("\n")[:-1]:
-            number, kind, ident, rest = line.split("\t", 3)
-            found[int(number)] = Description(kind, ident, rest)
-    except ValueError:
+        found = [Description._make(line.split("\t", 3)) for line in text.split("\n")[:-1]]
+        return {int(one.number): one for one in found}
+    except (ValueError, TypeError):
         raise DamagedError("descriptions of another shape") from None
-    return found
 
 
 def numbers_of(text: str, kind: str, ident: str) -> list[int]:
@@ -130,3 +134,12 @@ def numbers_of(text: str, kind: str, ident: str) -> list[int]:
             found.add(int(text[begin:at]))
         at += len(needle)
     return sorted(found)
+
+
+def may_be(who: str, pid: int | None = None) -> Callable[[Description], bool]:
+    """Whether a process may be meant by (a part of) its name, or is *pid*, without unpacking its description."""
+    if pid is not None:
+        begin = f"{pid}:"
+        return lambda one: one.ident.startswith(begin)
+    part = json.dumps(who)[1:-1]
+    return lambda one: part in one.text

@@ -26,7 +26,7 @@ from oomsight.record.layout import (
     Begin,
     FileName,
     begin_record,
-    entities_record,
+    entities_records,
     journal_name,
     parse_entities,
     parse_name,
@@ -256,7 +256,7 @@ class _TierLog:
             assert self._journal is not None
             data = record(ROW, body)
             if new := [entity for entity in entities if entity not in self.announced]:
-                data = entities_record(self.store.describe(new)) + data
+                data = entities_records(self.store.describe(new)) + data
             self._journal.append(data)
             self.announced.update(entities)
             self.store.worked()
@@ -310,7 +310,7 @@ class _TierLog:
             self._file_begun = builder.times[0]
             self.described.clear()
         new = [entity for entity in builder.entities() if entity not in self.described]
-        data = entities_record(describe(new)) if new else b""
+        data = entities_records(describe(new))
         self._file.append(data + record(CHUNK, builder.body(journal)))
         self.described.update(new)
 

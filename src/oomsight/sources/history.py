@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from heapq import nlargest, nsmallest
+from typing import TYPE_CHECKING, Final
 
 from oomsight.record.answers import (
+    ascending,
     choose,
     entity_of,
     figures,
     key_of,
     looked_at_as,
     main_figure,
-    once,
     summed,
     thinned,
 )
@@ -31,6 +32,9 @@ from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_files import Chunk, File, HistoryError, Shelf
 from oomsight.trend.series import Series
+
+if TYPE_CHECKING:
+    from oomsight.record.layout import Description
 
 __all__ = ["History", "HistoryError", "default_directory"]
 
@@ -72,21 +76,28 @@ class History:
             return None
         return min(chunk.first for chunk in self._shelf.chunks), max(chunk.last for chunk in self._shelf.chunks)
 
-    def entities(self, kind: str, since: float, until: float, most: int | None = None) -> list[Entity]:
+    def entities(
+        self, kind: str, since: float, until: float, most: int | None = None,
+        like: Callable[[Description], bool] | None = None,
+    ) -> list[Entity]:  # fmt: skip
         """
         Everything of *kind* on record in a period, biggest peak first, at most *most*: host, process, name, unit,
-        container, cgroup (and zone, swap). First, peak and last figures are those of the chunks that touch the period.
+        container, cgroup (and zone, swap); with *like* only whose description it takes. First, peak and last figures
+        are those of the chunks that touch the period.
         """
         stored = stored_kind(kind)
+        pieces = [(chunk, low, high) for chunk, low, high in choose(self._shelf.chunks, since, until, _LIST_POINTS)
+                  if self._shelf.load(chunk, stored) and self._shelf.marks(chunk) is not None]  # fmt: skip
         found: dict[str, _Sum] = {}
-        for chunk, low, high in choose(self._shelf.chunks, since, until, _LIST_POINTS):
-            if self._shelf.load(chunk, stored) and chunk.last >= low and chunk.first <= high:
-                self._sum_up(chunk, stored, low, high, found)
+        least = most if kind == stored else None  # which cgroups are units their names must tell
+        wanted = None if least is None and like is None else self._wanted(pieces, stored, least, like)
+        for chunk, low, high in pieces:
+            self._sum_up(chunk, stored, low, high, found, wanted)
         sign = -1 if stored == "zone" else 1  # the scarcest zone first
         ordered = sorted(found.items(), key=lambda one: -sign * one[1].peak)
         whole: list[Entity] = []
         for key, one in ordered:
-            words = self._shelf.words(one.chunk.file)[one.number].words
+            words = self._shelf.words(one.chunk.file, stored)[one.number].words
             entity = looked_at_as(entity_of(stored, key, words, one.chunk.shift_ms), kind)
             if entity is not None:
                 first, peak, last = (main_figure(stored, coded) for coded in (one.first_main, one.peak, one.last_main))
@@ -96,6 +107,15 @@ class History:
                     break
         self._shelf.close()
         return whole
+
+    def host(self, since: float, until: float) -> Entity | None:
+        """The host, if anything was recorded in a period; without its figures, which takes no time."""
+        for chunk in reversed(self._shelf.chunks):
+            if chunk.first <= until and chunk.last >= since:
+                for one in self._shelf.words(chunk.file, "host").values():
+                    if one.kind == "host":
+                        return entity_of("host", key_of("host", one.ident, ""), one.words, chunk.shift_ms)
+        return None
 
     def series(
         self, entity: Entity, field: str, since: float, until: float, max_points: int | None = None
@@ -117,34 +137,38 @@ class History:
             if field not in known:
                 raise ValueError(f"{entity.kind} has no {field}; there are: {', '.join(known)}")
         parts = [parts_of(entity.kind, field) for field in fields]
-        rows: list[list[tuple[float, float]]] = [[] for _ in fields]
+        columns: list[tuple[list[float], list[float]]] = [([], []) for _ in fields]
         restarts: list[float] = []
         went, step = False, 0.0
         for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
-            numbers = self._numbers(chunk.file, entity)
+            numbers = self._known_as(chunk.file, stored, entity.key)
             if not numbers or not self._shelf.load(chunk, stored):
                 continue
             step = max(step, TIERS[chunk.tier].step_seconds)
-            moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
+            shift = chunk.shift_ms
+            moments = [(ms + shift) / 1000 for ms in chunk.times]
             begin, end = bisect_left(moments, low), bisect_right(moments, high)
             for number in numbers:
-                for row, stop, values in self._stretches(chunk, number, stored, parts):
-                    if values is None:
+                for row, stop, shown_now in self._stretches(chunk, number, stored, parts):
+                    if shown_now is None:
                         went = True
                         continue
-                    if went and rows[0]:
+                    if went and columns[0][0]:
                         restarts.append(moments[row])
                     went = False
-                    for out, value in zip(rows, values, strict=True):
+                    first, last = max(row, begin), min(stop, end)
+                    if first >= last:
+                        continue
+                    for (when, what), value in zip(columns, shown_now, strict=True):
                         if value is not None:
-                            out += [(moment, value) for moment in moments[max(row, begin) : min(stop, end)]]
+                            when.extend(moments[first:last])
+                            what.extend([value] * (last - first))
         self._shelf.close()
         kept = tuple(moment for moment in restarts if since <= moment <= until)
         answer = {}
-        for field, part, out in zip(fields, parts, rows, strict=True):
-            out.sort(key=lambda row: row[0])
-            found = thinned(once(out), max_points, FIELDS[stored][part[0]].rule)
-            answer[field] = Series([row[0] for row in found], [row[1] for row in found], kept, step or None)
+        for field, part, column in zip(fields, parts, columns, strict=True):
+            times, values = thinned(*ascending(*column), max_points, FIELDS[stored][part[0]].rule)
+            answer[field] = Series(times, values, kept, step or None)
         return answer
 
     def at(self, moment: float) -> Picture:
@@ -156,7 +180,7 @@ class History:
         # Of those that reach as near as any (within their own step), the finest.
         near = [c for c in candidates if min(c.last, moment) >= newest - TIERS[c.tier].step_seconds]
         for chunk in sorted(near, key=lambda c: (c.tier, -min(c.last, moment))):
-            if self._shelf.load(chunk):
+            if self._shelf.load(chunk, "host"):
                 return self._picture(chunk, moment)
         raise HistoryError(f"{self.path}: what was recorded then is damaged")
 
@@ -164,27 +188,62 @@ class History:
         """The moments of all samples of a period, as :meth:`series` would take them."""
         found: list[float] = []
         for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
-            if self._shelf.load(chunk):
+            if self._shelf.load(chunk, "host"):
                 found += [m for ms in chunk.times if low <= (m := (ms + chunk.shift_ms) / 1000) <= high]
         self._shelf.close()
         return sorted(set(found))
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def _sum_up(self, chunk: Chunk, kind: str, low: float, high: float, found: dict[str, _Sum]) -> None:
-        """Add what a chunk says of each entity of a kind."""
-        index, words, boot = chunk.index, self._shelf.words(chunk.file), chunk.file.boot
+    def _wanted(
+        self, pieces: Sequence[tuple[Chunk, float, float]], kind: str, most: int | None,
+        like: Callable[[Description], bool] | None,
+    ) -> set[str]:  # fmt: skip
+        """
+        Keys of the entities that *like* takes; without it, of those that may be among the *most* biggest: who is, is so
+        in the chunk of its peak too.
+        """
+        code, pick = KINDS.index(kind), nsmallest if kind == "zone" else nlargest
+        found: set[str] = set()
+        files = {id(chunk.file): chunk.file for chunk, _, _ in pieces}
+        if like is not None:
+            for file in files.values():
+                found.update(key_of(one.kind, one.ident, file.boot) for one in self._shelf.words(file, kind).values()
+                             if one.kind == kind and like(one))  # fmt: skip
+            return found
+        for chunk, low, high in pieces:
+            index, words = chunk.index, self._shelf.words(chunk.file, kind)
+            assert index is not None
+            assert most is not None
+            places = index.places(code)
+            if low > chunk.first or high < chunk.last:
+                places = [place for place in places if within(chunk, place, low, high)]
+            for place in pick(most, places, index.marks.peaks.__getitem__):
+                if (one := words.get(index.entities[place])) is not None:
+                    found.add(key_of(one.kind, one.ident, chunk.file.boot))
+        return found
+
+    def _sum_up(  # noqa: PLR0917
+        self, chunk: Chunk, kind: str, low: float, high: float, found: dict[str, _Sum], wanted: set[str] | None
+    ) -> None:
+        """Add what a chunk says of each entity of a kind, or of the *wanted*."""
+        index, words, boot = chunk.index, self._shelf.words(chunk.file, kind), chunk.file.boot
         assert index is not None
-        code, lowest = KINDS.index(kind), kind == "zone"
+        marks, lowest = index.marks, kind == "zone"
+        if wanted is None:
+            places = index.places(KINDS.index(kind))
+        else:
+            numbers = [number for key in wanted for number in self._known_as(chunk.file, kind, key)]
+            places = [place for number in numbers if (place := index.place(number)) is not None]
         moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
-        for place in [place for place, one in enumerate(index.kinds) if one == code]:
+        for place in places:
             first = moments[index.first_rows[place]]
             last = moments[min(index.gone_rows[place], len(moments)) - 1]
             one = words.get(number := index.entities[place])
             if last < low or first > high or one is None:
                 continue
             key = key_of(one.kind, one.ident, boot)
-            now = _Sum(number, chunk, first, last, index.firsts[place], index.peaks[place], index.lasts[place])
+            now = _Sum(number, chunk, first, last, marks.firsts[place], marks.peaks[place], marks.lasts[place])
             before = found.get(key)
             if before is None:
                 found[key] = now
@@ -195,9 +254,9 @@ class History:
                 before.last, before.last_main, before.number, before.chunk = last, now.last_main, number, chunk
             before.peak = min(before.peak, now.peak) if lowest else max(before.peak, now.peak)
 
-    def _numbers(self, file: File, entity: Entity) -> list[int]:
-        """Numbers that *entity* has in a file; one that went and came again has several."""
-        kind, _, ident = entity.key.partition(":")
+    def _known_as(self, file: File, kind: str, key: str) -> list[int]:
+        """Numbers that the entity called *key* has in a file: one that went and came again has several."""
+        _, _, ident = key.partition(":")
         if kind == "process":
             boot, _, ident = ident.partition(":")
             if not file.boot.startswith(boot):
@@ -213,6 +272,8 @@ class History:
         if place is None:
             return
         scales = [FIELDS[kind][part[0]].scale for part in parts]
+        one = len(parts) == 1 and len(parts[0]) == 1
+        field, scale = parts[0][0], scales[0]
         row: int | None = None
         shown_now: list[float | None] = []
         try:
@@ -224,33 +285,23 @@ class History:
                     row = None
                     continue
                 row = now
-                shown_now = [shown(summed([values[i] for i in part]), scale)
-                             for part, scale in zip(parts, scales, strict=True)]  # fmt: skip
+                if one and (value := values[field]) > 0:  # the usual question, a hundred thousand times
+                    shown_now = [(value - 1) * scale]
+                else:
+                    shown_now = [shown(summed([values[i] for i in part]), scale)
+                                 for part, scale in zip(parts, scales, strict=True)]  # fmt: skip
         except DamagedError:
             self._shelf.damaged += 1
         if row is not None:
             yield row, chunk.head.rows, shown_now
 
     def _picture(self, chunk: Chunk, moment: float) -> Picture:
-        index, words = chunk.index, self._shelf.words(chunk.file)
-        assert index is not None
         row = sum((ms + chunk.shift_ms) / 1000 <= moment for ms in chunk.times) - 1
         found: dict[str, list[tuple[Entity, dict[str, float]]]] = {}
-        for place, stream in self._shelf.streams(chunk):
-            number = index.entities[place]
-            if index.first_rows[place] > row or index.gone_rows[place] <= row or number not in words:
-                continue
-            kind, state = KINDS[index.kinds[place]], None
-            try:
-                for now, values in events(stream, kind):
-                    if now > row:
-                        break
-                    state = None if values is None else list(values)
-            except DamagedError:
-                self._shelf.damaged += 1
-                continue
-            if state is not None:
-                one = words[number]
+        for number, code, state in self._shelf.states(chunk, row):
+            kind = KINDS[code]
+            one = self._shelf.words(chunk.file, kind).get(number)
+            if one is not None:
                 key = key_of(one.kind, one.ident, chunk.file.boot)
                 entity = entity_of(kind, key, one.words, chunk.shift_ms)
                 found.setdefault(kind, []).append((entity, figures(kind, state)))
@@ -262,6 +313,14 @@ class History:
             when, moment, TIERS[chunk.tier].step_seconds, host[0][1] if host else {}, found.get("process", []),
             found.get("name", []), found.get("cgroup", []), others,
         )  # fmt: skip
+
+
+def within(chunk: Chunk, place: int, low: float, high: float) -> bool:
+    """Whether the entity at *place* of a loaded chunk was there in a period."""
+    index, times, shift = chunk.index, chunk.times, chunk.shift_ms
+    assert index is not None
+    last = times[min(index.gone_rows[place], len(times)) - 1]
+    return (last + shift) / 1000 >= low and (times[index.first_rows[place]] + shift) / 1000 <= high
 
 
 def default_directory() -> str:

@@ -7,11 +7,23 @@ Any number of readers may be beside the one writer. What is damaged is left out 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-from oomsight.record.chunk import HEAD_BYTES, ChunkBuilder, ChunkHead, Index, chunk_front, chunk_head, stream_of
-from oomsight.record.codec import CHUNK, ENTITIES, HEADER, MAGIC, DamagedError, check, header
+from oomsight.record.chunk import HEAD_BYTES, ChunkHead, Index, Marks, chunk_front, chunk_head, stream_of
+from oomsight.record.codec import (
+    CHUNK,
+    ENTITIES,
+    HEADER,
+    KINDS,
+    MAGIC,
+    PROCESSES,
+    DamagedError,
+    check,
+    events,
+    header,
+)
 from oomsight.record.journal import Journal, read_journal, row_times
 from oomsight.record.layout import (
     Words,
@@ -30,18 +42,30 @@ class HistoryError(Exception):
 
 
 @dataclass(slots=True)
+class Names:
+    """Who the entities of a file are: its processes, or all others."""
+
+    text: str | None = None  #: lines of descriptions
+    words: Words | None = None
+    numbers: dict[tuple[str, str], list[int]] = field(default_factory=dict)  #: (kind, ident) -> numbers
+    whole: bool = False  #: the numbers of all are known, not only of those asked for
+
+
+@dataclass(slots=True)
 class File:
     """One file of chunks, or one journal as if it were one."""
 
     path: str
     tier: int
     boot: str
-    spots: list[tuple[int, int, int]] = field(default_factory=list)  #: of descriptions: (where, length, sum)
+    spots: list[tuple[int, int, int, int]] = field(default_factory=list)  #: of descriptions: type, where, length, sum
     journal: Journal | None = None
-    text: str | None = None  #: lines of descriptions
-    words: Words | None = None
-    numbers: dict[tuple[str, str], list[int]] = field(default_factory=dict)  #: (kind, ident) -> numbers
-    whole: bool = False  #: the numbers of all are known, not only of those asked for
+    processes: Names = field(default_factory=Names)
+    others: Names = field(default_factory=Names)
+
+    def names(self, kind: str) -> Names:
+        """Who the entities of *kind* are."""
+        return self.processes if kind == "process" else self.others
 
 
 @dataclass(slots=True)
@@ -54,8 +78,7 @@ class Chunk:
     shift_ms: int = 0  #: what makes time since boot wall clock
     times: list[int] = field(default_factory=list)  #: milliseconds since boot
     index: Index | None = None
-    builder: ChunkBuilder | None = None  #: of a journal, …
-    builders: dict[str | None, ChunkBuilder] = field(default_factory=dict)  #: … by kind asked for; ``None`` = of all
+    indexes: dict[str, Index] = field(default_factory=dict)  #: of a journal, by kind
 
     @property
     def tier(self) -> int:
@@ -102,80 +125,103 @@ class Shelf:
             os.close(fd)
         self._fds.clear()
 
-    def load(self, chunk: Chunk, kind: str | None = None) -> bool:
+    def load(self, chunk: Chunk, kind: str) -> bool:
         """
-        Read the times and the index of a chunk, of a journal those of *kind* alone (``None`` = of all kinds);
-        ``False`` = it is damaged or gone, and is not asked again.
+        Read the times and the index of a chunk, of a journal those of *kind* alone; ``False`` = it is damaged or gone,
+        and is not asked again.
         """
-        if chunk.index is not None and (chunk.file.journal is None or chunk.builders.get(kind) is chunk.builder):
+        journal = chunk.file.journal
+        if chunk.index is not None and (journal is None or chunk.indexes.get(kind) is chunk.index):
             return True
         try:
-            if chunk.file.journal is not None:
-                chunk.builder = chunk.builders.get(kind) or chunk.builders.get(None) or chunk.file.journal.builder(kind)
-                chunk.builders[kind] = chunk.builder
-                chunk.times, chunk.index = chunk.builder.times, chunk.builder.index()
+            if journal is not None:
+                chunk.times = chunk.times or journal.times()
+                chunk.index = chunk.indexes[kind] = chunk.indexes.get(kind) or journal.index_of(kind)
             else:
                 front = self._piece(chunk.file.path, chunk.start, chunk.head.streams_at)
                 chunk.times, chunk.index = chunk_front(chunk.head, front)
         except (OSError, DamagedError):
-            self.damaged += 1
-            self.chunks = [one for one in self.chunks if one is not chunk]
+            self._leave_out(chunk)
             return False
         return True
+
+    def marks(self, chunk: Chunk) -> Marks | None:
+        """What the entities of a loaded chunk are and how big; ``None`` = it is damaged, and is not asked again."""
+        assert chunk.index is not None
+        try:
+            return chunk.index.marks
+        except DamagedError:
+            self._leave_out(chunk)
+            return None
 
     def stream(self, chunk: Chunk, place: int) -> bytes:
         """The stream at *place* of a loaded chunk; empty = it is damaged."""
         index = chunk.index
         assert index is not None
-        if chunk.builder is not None:
-            return chunk.builder.stream(index.entities[place])
-        start = chunk.start + chunk.head.streams_at + index.starts[place]
         try:
+            if chunk.file.journal is not None:
+                return chunk.file.journal.stream(index.entities[place])
+            start = chunk.start + chunk.head.streams_at + index.start(place)
             return stream_of(index, place, self._piece(chunk.file.path, start, index.lengths[place] >> 1))
         except (OSError, DamagedError):
             self.damaged += 1
             return b""
 
-    def streams(self, chunk: Chunk) -> Iterator[tuple[int, bytes]]:
-        """(place, stream) of everything in a loaded chunk."""
+    def states(self, chunk: Chunk, row: int) -> Iterator[tuple[int, int, Sequence[int]]]:
+        """(entity, code of the kind, coded values) of everything that is there in *row* of a chunk."""
+        if chunk.file.journal is not None:
+            try:
+                yield from chunk.file.journal.states(row)
+            except DamagedError:
+                self.damaged += 1
+            return
+        marks = self.marks(chunk) if self.load(chunk, "host") else None
+        if marks is None:
+            return
         index = chunk.index
         assert index is not None
-        if chunk.builder is not None:
-            yield from ((place, chunk.builder.stream(entity)) for place, entity in enumerate(index.entities))
-            return
+        starts = tuple(accumulate((length >> 1 for length in index.lengths), initial=0))
         try:
-            data = self._piece(chunk.file.path, chunk.start + chunk.head.streams_at, index.starts[-1])
+            data = self._piece(chunk.file.path, chunk.start + chunk.head.streams_at, starts[-1])
         except OSError:
             self.damaged += 1
             return
-        for place, start in enumerate(index.starts[:-1]):
+        for place, entity in enumerate(index.entities):
+            if index.first_rows[place] > row or index.gone_rows[place] <= row:
+                continue
+            code = marks.kinds[place]
             try:
-                yield place, stream_of(index, place, data[start : start + (index.lengths[place] >> 1)])
+                stream = stream_of(index, place, data[starts[place] : starts[place + 1]])
+                for _, state in events(stream, KINDS[code], row, last=True):
+                    if state is not None:
+                        yield entity, code, state
             except DamagedError:
                 self.damaged += 1
 
-    def words(self, file: File) -> Words:
-        """Number -> description of every entity in a file."""
-        if file.words is None:
+    def words(self, file: File, kind: str) -> Words:
+        """Number -> description of the processes of a file, or of all its other entities."""
+        names = file.names(kind)
+        if names.words is None:
             try:
-                file.words = parse_entities(self._text(file))
+                names.words = parse_entities(self._text(file, kind))
             except DamagedError:
                 self.damaged += 1
-                file.words = {}
-        return file.words
+                names.words = {}
+        return names.words
 
     def numbers(self, file: File, kind: str, ident: str) -> list[int]:
         """Numbers that an entity has in a file: one that went and came again has several."""
-        if file.words is not None and not file.whole:  # all have been unpacked for a list: then look nothing up again
-            file.whole = True
-            file.numbers.clear()
-            for number, one in file.words.items():
-                file.numbers.setdefault((one.kind, one.ident), []).append(number)
-        if file.whole:
-            return file.numbers.get((kind, ident), [])
-        found = file.numbers.get((kind, ident))
+        names = file.names(kind)
+        if names.words is not None and not names.whole:  # all have been unpacked for a list: look nothing up again
+            names.whole = True
+            names.numbers.clear()
+            for number, one in names.words.items():
+                names.numbers.setdefault((one.kind, one.ident), []).append(number)
+        if names.whole:
+            return names.numbers.get((kind, ident), [])
+        found = names.numbers.get((kind, ident))
         if found is None:
-            found = file.numbers[kind, ident] = numbers_of(self._text(file), kind, ident)
+            found = names.numbers[kind, ident] = numbers_of(self._text(file, kind), kind, ident)
         return found
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -199,21 +245,31 @@ class Shelf:
             return None
         begin = journal.begin
         head = ChunkHead(begin.journal, wall, first, last, len(journal.rows), 0, 0, 0, 0, 0)
-        return Chunk(File(path, begin.tier, begin.boot, journal=journal, text=journal.text), 0, head)
+        names = Names(journal.text)
+        return Chunk(File(path, begin.tier, begin.boot, journal=journal, processes=names, others=names), 0, head)
 
-    def _text(self, file: File) -> str:
-        if file.text is None:
+    def _text(self, file: File, kind: str) -> str:
+        names = file.names(kind)
+        if names.text is None:
+            apart = any(spot[0] == PROCESSES for spot in file.spots)  # else of an older file: all are together
+            wanted = PROCESSES if apart and kind == "process" else ENTITIES
             parts = []
-            for start, length, crc in file.spots:
+            for record, start, length, crc in file.spots:
+                if record != wanted:
+                    continue
                 try:
                     body = self._piece(file.path, start, length)
-                    if not check(ENTITIES, body, crc):
+                    if not check(record, body, crc):
                         raise DamagedError("sum")
                     parts.append(entities_text(body))
                 except (OSError, DamagedError):
                     self.damaged += 1
-            file.text = "".join(parts)
-        return file.text
+            names.text = "".join(parts)
+        return names.text
+
+    def _leave_out(self, chunk: Chunk) -> None:
+        self.damaged += 1
+        self.chunks = [one for one in self.chunks if one is not chunk]
 
     def _scan(self, name: str, tier: int) -> Iterator[Chunk]:
         """The chunks of a file, their heads only."""
@@ -239,8 +295,8 @@ class Shelf:
                     return
                 if kind == CHUNK:
                     yield Chunk(file, start, chunk_head(head[HEADER.size :]))
-                elif kind == ENTITIES:
-                    file.spots.append((start, length, crc))
+                elif kind in {ENTITIES, PROCESSES}:
+                    file.spots.append((kind, start, length, crc))
                 else:
                     file.boot = parse_begin(os.pread(fd, length, start)).boot
         except DamagedError:
