@@ -31,6 +31,12 @@ LEAKY = (
 )
 HARD = ("cache", "cache_skewed", "warm_up", "step", "pool",
         "leak_from_start", "leak_batch", "leak_daily", "leak_sawtooth")  # fmt: skip
+PLAIN = ("leak", "leak_slow", "leak_steps", "leak_restart")
+MORE = {
+    12: ("cache", "cache_skewed", "warm_up", "step", "pool"),
+    14: PLAIN,
+    7: ("cache", "warm_up", "step", "daily", "leak_from_start", *PLAIN),
+}
 PYTHON_ONLY = {"workers": False, "leak_workers": True}
 JAVA_ONLY = {"leak_native": True}
 
@@ -89,6 +95,14 @@ def runs() -> list[Run]:
             for family in HARD
             for program in ("python", "node", "java")
         ]
+    # Healthy growth once more, and the plain leaks of which there was one each; then the same for the test split.
+    for seed, families in MORE.items():
+        found += [
+            draw(family, program, seed, family.startswith("leak"))
+            for family in families
+            for program in ("python", "node", "java")
+        ]
+    found += [draw("leak_native", "java", seed, True) for seed in (2, 3)]
     return found
 
 
@@ -212,6 +226,7 @@ def runtime_of(program: str, leaky: bool, kind: str, room: float) -> tuple[str, 
             "-Xms16m",
             "-Xmn12m",
             f"-Xmx{heap}m",
+            *(("-XX:MaxDirectMemorySize=1g",) if kind == "native" else ()),
             *shrinks,
         )
     if program == "node":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
 MOST_POINTS: Final = 2000  #: of one curve
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
-QUICK_SHARE: Final = 0.05  #: of the points, to see who is worth all of them
-LEAST_SHARE: Final = 0.02  #: of the headroom that must have gone for that
+QUICK_POINTS: Final = 36  #: of each part, to see who is worth all of them: a sample per 10 minutes of six hours
+LEAST_SHARE: Final = 0.1  #: of the headroom that must have gone for that
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
-CGROUP_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes", "anon_bytes", "swap_bytes", "limit_bytes",
-                        "events_oom_kill")  # fmt: skip
+NEED_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes")
+CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "swap_bytes", "limit_bytes", "events_oom_kill")
 HOST_FIELDS: Final = ("mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes", "oom_kill")
 
 
@@ -56,11 +55,12 @@ def cgroups(history: History, since: float, until: float, *, limited: bool = Fal
         limit = limits.values[-1] if len(limits) and math.isfinite(limits.values[-1]) else None
         if limited and limit is None:
             continue
-        figures = fine(history, entity, CGROUP_FIELDS, since, until, share=QUICK_SHARE if limited else 1.0)
+        quick = need_of(fine(history, entity, NEED_FIELDS, since, until, most=QUICK_POINTS)) if limited else None
+        if quick is not None and limit is not None and not _may_fill(quick, limit):
+            yield Subject("cgroup", entity.name, entity.cgroup, None, quick, limit, swap)
+            continue
+        figures = fine(history, entity, CGROUP_FIELDS, since, until)
         need = _need(figures)
-        if limited and limit is not None and (need is None or _may_fill(need, limit, until)):
-            figures = fine(history, entity, CGROUP_FIELDS, since, until)
-            need = _need(figures)
         if need is None:
             continue
         if limit is None and len(limits := figures["limit_bytes"]) and math.isfinite(limits.values[-1]):
@@ -78,20 +78,15 @@ def _need(figures: dict[str, Series]) -> Series | None:
     return need
 
 
-def _may_fill(need: Series, limit_bytes: float, until: float) -> bool:
+def _may_fill(need: Series, limit_bytes: float) -> bool:
     """
-    Whether *need* took a share of its headroom in the last minutes, hours or all of the time that is worth a closer
-    look: at the pace of less than :data:`LEAST_SHARE` it takes fifty times as long to fill.
+    Whether *need* moved over a share of its headroom, which is worth a closer look. A forecast reaches five times as
+    far as the growth it rests on, so that growth has to be a sixth of the headroom; thinned points show a little less.
     """
     if not len(need):
         return True
-    last = need.values[-1]
-    least = LEAST_SHARE * max(limit_bytes - last, 0.0)
-    for window in (600.0, 6 * 3600.0, math.inf):
-        begin = bisect_left(need.times, until - window)
-        if begin < len(need) and last - min(need.values[begin:]) > least:
-            return True
-    return False
+    peak = max(need.values)
+    return peak - min(need.values) >= LEAST_SHARE * (limit_bytes - peak)
 
 
 def programs(history: History, kind: str, since: float, until: float) -> Iterator[Subject]:
@@ -165,13 +160,12 @@ def nearest(
 
 
 def fine(
-    history: History, entity: Entity, fields: Sequence[str], since: float, until: float, *, share: float = 1.0
+    history: History, entity: Entity, fields: Sequence[str], since: float, until: float, *, most: int = MOST_POINTS
 ) -> dict[str, Series]:
     """
     Figures of *entity*, the last ten minutes of them as dense as they are, the last six hours denser than what is
-    before: what fills within minutes has to show, and a week has to fit. *share*: of the points.
+    before: what fills within minutes has to show, and a week has to fit. *most*: points of each of the three.
     """
-    most = round(MOST_POINTS * share)
     edges = [since, *(edge for edge in (until - 6 * 3600, until - 600) if edge > since), until]
     pieces = [history.several(entity, fields, a, b, most) for a, b in pairwise(edges)]
     return {field: _joined([piece[field] for piece in pieces]) for field in fields}

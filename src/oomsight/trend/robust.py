@@ -7,6 +7,7 @@ lines; on 60 points the slowest takes a quarter of a millisecond. The tests hold
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from math import erfc, sqrt
 from typing import Final
@@ -49,9 +50,11 @@ class Trend(NamedTuple):
 def mann_kendall(values: Sequence[float]) -> Trend:
     """Test *values*, in the order of time, for a trend; fewer than two values have none."""
     n, s = len(values), 0
-    for i, earlier in enumerate(values):
-        for later in values[i + 1 :]:
-            s += (later > earlier) - (later < earlier)
+    seen: list[float] = []
+    for value in values:
+        lower, upto = bisect_left(seen, value), bisect_right(seen, value)
+        s += lower - (len(seen) - upto)
+        seen.insert(upto, value)
     ties: dict[float, int] = {}
     for value in values:
         ties[value] = ties.get(value, 0) + 1
