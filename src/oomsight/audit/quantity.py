@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from oomsight._lazy import lazy
@@ -39,6 +40,7 @@ class Size(NamedTuple):
     meant: str | None = None  #: what was probably meant
 
 
+@lru_cache(4096)  # the same few are written everywhere
 def kubernetes_size(text: str) -> Size:
     """Return the bytes of a Kubernetes quantity: ``512Mi``, ``1.5G``, ``128e6``, ``128974848000m``."""
     found = _QUANTITY.fullmatch(text)

@@ -74,6 +74,18 @@ def by_content(head: bytes) -> FileKind | None:
     return None
 
 
+BOUNDS: Final = (
+    b"LimitRange", b"ResourceQuota", b"PriorityClass", b"_OPT", b"GOMEMLIMIT:", b"GOGC:", b"WEB_CONCURRENCY:",
+    b"GUNICORN_CMD_ARGS:", b"maxmemory", b"shared_buffers", b"innodb_buffer_pool", b"pm.max_children", b"worker_processes",
+)  # fmt: skip
+"""Words of what other files are held against: bounds of namespaces, and what a ConfigMap tells a runtime."""
+
+
+def names_any(data: bytes | mmap.mmap, words: tuple[bytes, ...]) -> bool:
+    """Whether one of *words* stands in *data*. One search for each is ten times as fast as a pattern of all of them."""
+    return any(data.find(word) >= 0 for word in words)
+
+
 def may_hold_any(data: bytes | mmap.mmap) -> bool:
     """Whether any document of a YAML file can hold anything to audit: spares looking for its documents."""
     return data.find(b"kind") >= 0 or data.find(b"services") >= 0 or data.find(b"include:") >= 0

@@ -75,12 +75,9 @@ class Node:
 
     def keys(self) -> dict[str, tuple[Any, Any]]:
         """Return key node and value node by key, merged fragments (``<<``) included; the last of equal keys wins."""
-        raw = self.raw
-        found = self._keys.get(id(raw))
+        found = self._keys.get(id(self.raw))
         if found is None:
-            found = self._keys[id(raw)] = {}
-            if raw.id == "mapping":
-                _collect(raw, found, set())
+            found = self._keys[id(self.raw)] = _keys_of(self.raw)
         return found
 
     def _raw_at(self, path: tuple[str, ...]) -> Any:
@@ -89,7 +86,7 @@ class Node:
         for key in path:
             keys = known.get(id(raw))
             if keys is None:
-                keys = Node(raw, self.first_line, known).keys()
+                keys = known[id(raw)] = _keys_of(raw)
             found = keys.get(key)
             if found is None:
                 return None
@@ -99,17 +96,14 @@ class Node:
     def get(self, *path: str) -> Node | None:
         """Return the value at *path* below this mapping, ``None`` where a key is missing or null."""
         raw = self._raw_at(path)
-        if raw is None:
+        if raw is None or (raw.id == "scalar" and not raw.style and raw.value.lower() in _NULL):
             return None
-        node = Node(raw, self.first_line, self._keys)
-        return None if raw.id == "scalar" and node.is_null else node
+        return Node(raw, self.first_line, self._keys)
 
     def text_at(self, *path: str) -> str:
         """Return the scalar at *path* as it is written; ``""`` where there is none or it is null."""
         raw = self._raw_at(path)
-        if raw is None:
-            return ""
-        if raw.id != "scalar" or (not raw.style and raw.value.lower() in _NULL):
+        if raw is None or raw.id != "scalar" or (not raw.style and raw.value.lower() in _NULL):
             return ""
         return str(raw.value)
 
@@ -133,7 +127,7 @@ class Node:
 
     def entries(self) -> Iterator[Node]:
         """Yield the values of a sequence."""
-        if self.is_sequence:
+        if self.raw.id == "sequence":
             for raw in self.raw.value:
                 yield Node(raw, self.first_line, self._keys)
 
@@ -171,6 +165,17 @@ class Node:
         if self.is_scalar:
             return [] if self.is_null else [self.text]
         return [entry.text for entry in self.entries() if entry.is_scalar]
+
+
+def _keys_of(raw: Any) -> dict[str, tuple[Any, Any]]:
+    """Return key node and value node by key; nothing for what is no mapping."""
+    if raw.id != "mapping":
+        return {}
+    found = {pair[0].value: pair for pair in raw.value if pair[0].id == "scalar"}
+    if MERGE in found and not found[MERGE][0].style:
+        found = {}
+        _collect(raw, found, set())
+    return found
 
 
 def _collect(raw: Any, into: dict[str, tuple[Any, Any]], open_: set[int]) -> None:

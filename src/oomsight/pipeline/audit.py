@@ -36,7 +36,7 @@ from oomsight.audit.kubernetes.read import is_object, objects
 from oomsight.audit.registry import rules
 from oomsight.audit.report import AuditReport
 from oomsight.audit.settings import Config, Ignore, matches
-from oomsight.audit.sniff import HEAD_BYTES, may_hold, may_hold_any
+from oomsight.audit.sniff import BOUNDS, HEAD_BYTES, may_hold, may_hold_any, names_any
 from oomsight.audit.units.read import parse_unit
 from oomsight.naming.marked import Kind, mark
 from oomsight.pipeline.audit_beside import MAX_TEXT_BYTES, environment_beside
@@ -55,12 +55,6 @@ INLINE_TASKS: Final = 300
 """Tasks done in this process before others are started: starting costs as much as these."""
 BATCH: Final = 50
 _OTHERS = lazy(rb"kind\"?: *[\"']?(?:LimitRange|ResourceQuota|PriorityClass|ConfigMap|List)")
-_BOUNDS = lazy(
-    rb"LimitRange|ResourceQuota|PriorityClass|(?:JAVA|CATALINA|JVM|KAFKA_HEAP|NODE|JDK_JAVA)\w*_OPT\w*:|JAVA_OPTS|"
-    rb"GOMEMLIMIT:|GOGC:|WEB_CONCURRENCY:|GUNICORN_CMD_ARGS:|maxmemory|shared_buffers|innodb_buffer_pool|pm\.max_children|"
-    rb"worker_processes"
-)
-"""Words of what other files are held against: bounds of namespaces, and what a ConfigMap tells a runtime."""
 _TITLES: Final = {".": "this directory", STDIN: "standard input"}
 Progress = Callable[[int], None]
 
@@ -125,12 +119,10 @@ def _accepted(finding: Finding, rows: tuple[Ignore, ...]) -> Finding:
 def _read_bounds(tasks: Iterable[Task], cluster: Cluster) -> None:
     """Fill *cluster* from the few files that speak of whole namespaces."""
     for task in tasks:
-        if task.kind != "yaml":
+        if task.kind != "yaml" or not task.bounds:
             continue
         try:
             with content(task.paths[0], task.data) as data:
-                if _BOUNDS.search(data) is None:
-                    continue
                 for line, piece in pieces(data):
                     if isinstance(piece, bytes) and _speaks_of_others(piece):
                         root = document(line, piece).root
@@ -142,8 +134,7 @@ def _read_bounds(tasks: Iterable[Task], cluster: Cluster) -> None:
 
 def _speaks_of_others(piece: bytes) -> bool:
     """Whether a document is one that others are held against: composing pods twice would take twice the time."""
-    found = _BOUNDS.search(piece)
-    return found is not None and _OTHERS.search(piece) is not None
+    return names_any(piece, BOUNDS) and _OTHERS.search(piece) is not None
 
 
 # -- one task ---------------------------------------------------------------------------------------------------------

@@ -63,8 +63,15 @@ def audit_schema() -> dict[str, Any]:
 
 
 def audit_json(report: AuditReport) -> str:
-    """Return *report* as one JSON document."""
-    return json.dumps(DOCUMENT.write(report), indent=2) + "\n"
+    """Return *report* as one JSON document, a finding on a line: indented, ten thousand of them take a second more."""
+    fields = []
+    for name, value in DOCUMENT.write(report).items():
+        if isinstance(value, list) and value:
+            text = "[\n    " + ",\n    ".join(map(json.dumps, value)) + "\n  ]"
+        else:
+            text = json.dumps(value)
+        fields.append(f"  {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
 # -- SARIF ------------------------------------------------------------------------------------------------------------

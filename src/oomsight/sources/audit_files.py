@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from oomsight.audit.sniff import HEAD_BYTES, FileKind, kind_of
+from oomsight.audit.sniff import BOUNDS, HEAD_BYTES, FileKind, kind_of, names_any
 from oomsight.sources.errors import SourceError, from_os_error
 
 SKIPPED_DIRECTORIES: Final = frozenset(
@@ -35,6 +35,7 @@ class Task:
     paths: list[str]
     size_bytes: int = 0
     chart: str | None = None  #: directory of the Helm chart whose template this is
+    bounds: bool = True  #: it may say what others are held against (limit ranges, quotas, what a ConfigMap tells)
     data: bytes | None = None  #: what came on standard input, which can be read once
 
 
@@ -155,7 +156,8 @@ class _Finder:
         kind = kind_of(name, os.path.basename(folder), head)
         if kind is None:
             return
-        task = Task(kind, [path], info.st_size)
+        whole = info.st_size <= len(head)
+        task = Task(kind, [path], info.st_size, bounds=not whole or names_any(head, BOUNDS))
         if kind == "dropin":
             self.dropins.setdefault(os.path.basename(folder).removesuffix(".d"), []).append(task)
             return

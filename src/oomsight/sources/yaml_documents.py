@@ -67,10 +67,10 @@ def loader() -> Any:
         raise NoYaml from None
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     # Nobody here asks for the tags that PyYAML derives from a scalar's look, and that takes a third of the time.
-    def nothing(*_: object) -> None:
+    def nothing(_self: object, _parent: object = None, _index: object = None) -> None:
         """Paths that decide tags: there are none."""
 
-    def resolve(*_: object) -> str:
+    def resolve(_self: object, _kind: object, _value: object, _implicit: object) -> str:
         return "tag:yaml.org,2002:str"
 
     return type(
@@ -107,6 +107,8 @@ def _ends(data: bytes | mmap.mmap) -> Iterator[int]:
 
 
 def _lines(data: bytes | mmap.mmap, start: int, end: int) -> int:
+    if end - start <= _STEP:
+        return data[start:end].count(b"\n")
     return sum(data[at : min(at + _STEP, end)].count(b"\n") for at in range(start, end, _STEP))
 
 

@@ -244,9 +244,16 @@ class PodCase:
 
     pod: Pod
     cluster: Cluster
+    _known: dict[int, Effective] = field(init=False, default_factory=dict)  # by id() of the container
 
     def effective(self, container: Container) -> Effective:
         """Return request and limit of *container* with defaults (a LimitRange's, then request = limit)."""
+        found = self._known.get(id(container))
+        if found is None:
+            found = self._known[id(container)] = self._effective(container)
+        return found
+
+    def _effective(self, container: Container) -> Effective:
         limit = container.limit.value_bytes if container.limit else None
         request = container.request.value_bytes if container.request else None
         limit_from = request_from = None

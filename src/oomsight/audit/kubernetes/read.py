@@ -170,35 +170,48 @@ def pod(  # noqa: PLR0917 - one call
 
 def _container(node: Node, kind: ContainerKind, pod_subject: str, path: str, index: int) -> Container:
     name = _text(node, "name") or f"#{index + 1}"
+    where = _where(path, node.place)
     resources = node.get("resources")
-    cpu_request, cpu_limit = _text(node, "resources", "requests", "cpu"), _text(node, "resources", "limits", "cpu")
-    env, places = environment(node, path)
+    cpu_request = cpu_limit = ""
+    request = limit = None
+    if resources is not None:
+        cpu_request, cpu_limit = _text(resources, "requests", "cpu"), _text(resources, "limits", "cpu")
+        request, limit = quantity(resources, path, "requests", "memory"), quantity(resources, path, "limits", "memory")
+    env, places, refs = environment(node, path)
     command = node.get("command")
     args = node.get("args")
     words = [*(command.words() if command else []), *(args.words() if args else [])]
     return Container(
-        name, kind, _where(path, node.place), f"{pod_subject}, {KIND_WORDS[kind]} {mark(name, Kind.OWNER)}",
-        _text(node, "image") or None, quantity(resources, path, "requests", "memory"),
-        quantity(resources, path, "limits", "memory"), bool(cpu_request or cpu_limit),
+        name, kind, where, f"{pod_subject}, {KIND_WORDS[kind]} {mark(name, Kind.OWNER)}",
+        _text(node, "image") or None, request, limit, bool(cpu_request or cpu_limit),
         cpu_request or None, cpu_limit or None, command_words(words, env), env, places,
         tuple(_mounts(node)), tuple(_hooks(node, path)),
-        _where(path, node.key_place("resources")) if resources is not None else _where(path, node.place),
-        tuple(words), command is not None, tuple(_env_from(node)), tuple(_env_refs(node)),
+        _where(path, node.key_place("resources")) if resources is not None else where,
+        tuple(words), command is not None, tuple(_env_from(node)), tuple(refs),
     )  # fmt: skip
 
 
-def environment(node: Node, path: str) -> tuple[dict[str, str], dict[str, Where]]:
-    """Return the variables of a container that are given with a value, and where."""
+def environment(node: Node, path: str) -> tuple[dict[str, str], dict[str, Where], list[tuple[str, str, str]]]:
+    """
+    Return the variables of a container that are given with a value, where each is, and those that come from a
+    ConfigMap: variable, ConfigMap, key.
+    """
     env: dict[str, str] = {}
     places: dict[str, Where] = {}
+    refs: list[tuple[str, str, str]] = []
     holder = node.get("env")
     for entry in holder.entries() if holder else ():
         name = _text(entry, "name")
         value = entry.get("value")
-        if name and value is not None and value.is_scalar:
-            env[name] = command_words([value.text], env)[0] if "$(" in value.text else value.text
+        if value is None:
+            reference = entry.get("valueFrom", "configMapKeyRef")
+            if reference is not None:
+                refs.append((name, _text(reference, "name"), _text(reference, "key")))
+        elif name and value.is_scalar:
+            text = value.text
+            env[name] = command_words([text], env)[0] if "$(" in text else text
             places[name] = _where(path, value.place)
-    return env, places
+    return env, places, refs
 
 
 def _env_from(node: Node) -> Iterator[str]:
@@ -206,14 +219,6 @@ def _env_from(node: Node) -> Iterator[str]:
     for entry in holder.entries() if holder else ():
         if (name := _text(entry, "configMapRef", "name")) and not _text(entry, "prefix"):
             yield name
-
-
-def _env_refs(node: Node) -> Iterator[tuple[str, str, str]]:
-    holder = node.get("env")
-    for entry in holder.entries() if holder else ():
-        reference = entry.get("valueFrom", "configMapKeyRef")
-        if reference is not None:
-            yield _text(entry, "name"), _text(reference, "name"), _text(reference, "key")
 
 
 def _config_volumes(spec: Node) -> Iterator[tuple[str, str]]:
@@ -232,14 +237,15 @@ def _mounts(node: Node) -> Iterator[Mount]:
 def _hooks(node: Node, path: str) -> Iterator[Hook]:
     for name in _PROBES:
         command = node.get(name, "exec", "command")
-        period = node.get(name, "periodSeconds")
         if command is not None:
+            period = node.get(name, "periodSeconds")
             seconds = period.integer() if period else 10
             yield Hook(name, command_words(command.words(), {}), _where(path, node.key_place(name)), seconds)
-    for name in _HOOKS:
-        command = node.get("lifecycle", name, "exec", "command")
-        holder = node.get("lifecycle")
-        if command is not None and holder is not None:
+    holder = node.get("lifecycle")
+    for name in _HOOKS if holder is not None else ():
+        assert holder is not None
+        command = holder.get(name, "exec", "command")
+        if command is not None:
             yield Hook(name, command_words(command.words(), {}), _where(path, holder.key_place(name)), None)
 
 
@@ -281,4 +287,4 @@ _text = Node.text_at
 
 
 def _where(path: str, place: Place) -> Where:
-    return Where(path, place.line, place.column)
+    return Where(path, *place)
