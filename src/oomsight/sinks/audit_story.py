@@ -98,7 +98,8 @@ def _sentence(text: str) -> str:
 def place_words(where: Where) -> str:
     """Return ``deploy/api.yaml:12:9`` or the key of a host, marked."""
     if where.path is None:
-        return mark(where.key, Kind.OWNER) if where.key else ""
+        pid = (where.key or "").removeprefix("pid ")
+        return f"pid {pid}" if pid.isdecimal() else mark(where.key, Kind.OWNER) if where.key else ""
     tail = "".join(f":{part}" for part in (where.line, where.column) if part is not None)
     return mark(where.path, Kind.FILE) + tail
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.audit.host.people import KILLERS
 from oomsight.audit.host.row import host_rule as _rule
+from oomsight.audit.host.row import sysctl_fix
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.naming.marked import Kind, mark
 from oomsight.proc.memcg import ancestors
@@ -26,7 +27,7 @@ def _tasks(host: HostFacts, _: Settings) -> Iterator[Hit]:
         count = sum(process.stat.num_threads for process in host.snapshot.processes)
         if count * 5 > most * 4:
             words = f"{count:,} of {most:,} tasks are taken: soon no process and no thread can start"
-            fix = Fix(f"echo '{name} = {2 * most}' > /etc/sysctl.d/90-oom.conf && sysctl --system", "sh")
+            fix = sysctl_fix(name, 2 * most)
             yield Hit(Where(key=name), name, words, (f"{name} = {most}",), (), fix,
                       Severity.HIGH if count * 20 > most * 19 else None)  # fmt: skip
     ram = host.ram_kib
@@ -34,9 +35,7 @@ def _tasks(host: HostFacts, _: Settings) -> Iterator[Hit]:
         words = (
             f"{least:,} tasks are allowed, and their kernel stacks alone take {least * STACK_KIB * 100 // ram} % of RAM"
         )
-        fix = Fix(
-            f"echo 'kernel.threads-max = {ram // 8 // STACK_KIB}' > /etc/sysctl.d/90-oom.conf && sysctl --system", "sh"
-        )
+        fix = sysctl_fix("kernel.threads-max", ram // 8 // STACK_KIB)
         evidence = f"kernel.threads-max, kernel.pid_max: {least} or more; a stack is {STACK_KIB} KiB"
         yield Hit(Where(key="kernel.threads-max"), "kernel.threads-max", words, (evidence,), (), fix, Severity.LOW)
     if _INFINITY.search(host.texts.get("/etc/systemd/system.conf", "")):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from oomsight.audit.host.facts import GIB_KIB, HostFacts
-from oomsight.audit.host.row import host_rule
+from oomsight.audit.host.row import host_rule, sysctl_fix
 from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.naming.marked import Kind, mark
 
@@ -16,10 +16,6 @@ GUARD_KIB: Final = 4 * GIB_KIB
 
 def _mib(kib: int) -> str:
     return f"{kib >> 10:,} MiB"
-
-
-def _sysctl(name: str, value: int | str) -> Fix:
-    return Fix(f"echo '{name} = {value}' > /etc/sysctl.d/90-oom.conf && sysctl --system", "sh")
 
 
 def _hit(key: str, message: str, evidence: str, fix: Fix | None = None, severity: Severity | None = None) -> Hit:
@@ -61,7 +57,7 @@ def _two_compressors(host: HostFacts, _: Settings) -> Iterator[Hit]:
 def _swappiness(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if host.number("vm.swappiness") == 0 and host.memory.swap_total_kib:
         words = "swap is not used before the page cache is nearly gone: kills come with swap free"
-        yield _hit("vm.swappiness", words, "vm.swappiness = 0", _sysctl("vm.swappiness", 10))
+        yield _hit("vm.swappiness", words, "vm.swappiness = 0", sysctl_fix("vm.swappiness", 10))
 
 
 def _strict(host: HostFacts, _: Settings) -> Iterator[Hit]:
@@ -70,13 +66,13 @@ def _strict(host: HostFacts, _: Settings) -> Iterator[Hit]:
         words = "strict overcommit is nearly used up: allocations fail (ENOMEM) although memory is free"
         evidence = f"Committed_AS {_mib(used)} of CommitLimit {_mib(limit)}"
         severity = Severity.HIGH if used * 100 > limit * 95 else None
-        yield _hit("vm.overcommit_memory", words, evidence, _sysctl("vm.overcommit_ratio", 80), severity)
+        yield _hit("vm.overcommit_memory", words, evidence, sysctl_fix("vm.overcommit_ratio", 80), severity)
 
 
 def _always(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if host.number("vm.overcommit_memory") == 1:
         words = "every allocation is granted, even one no machine could hold"
-        yield _hit("vm.overcommit_memory", words, "vm.overcommit_memory = 1", _sysctl("vm.overcommit_memory", 0))
+        yield _hit("vm.overcommit_memory", words, "vm.overcommit_memory = 1", sysctl_fix("vm.overcommit_memory", 0))
 
 
 def _min_free(host: HostFacts, _: Settings) -> Iterator[Hit]:
@@ -87,17 +83,17 @@ def _min_free(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if value * 20 > ram:
         words = f"{value * 100 // ram} % of RAM are kept from programs: kills come with that much free"
         severity = Severity.HIGH if value * 5 > ram else None
-        yield _hit("vm.min_free_kbytes", words, evidence, _sysctl("vm.min_free_kbytes", ram // 100), severity)
+        yield _hit("vm.min_free_kbytes", words, evidence, sysctl_fix("vm.min_free_kbytes", ram // 100), severity)
     elif value < 4096 and ram > 4 * GIB_KIB:
         words = "hardly anything is kept free: bursts from interrupts fail and reclaim begins late"
-        yield _hit("vm.min_free_kbytes", words, evidence, _sysctl("vm.min_free_kbytes", 67584), Severity.LOW)
+        yield _hit("vm.min_free_kbytes", words, evidence, sysctl_fix("vm.min_free_kbytes", 67584), Severity.LOW)
 
 
 def _scale(host: HostFacts, _: Settings) -> Iterator[Hit]:
     value = host.number("vm.watermark_scale_factor")
     if value is not None and value > 300:
         words = f"kswapd keeps {value / 100:g} % of RAM free between its marks: memory that is paid for and not used"
-        fix = _sysctl("vm.watermark_scale_factor", 50)
+        fix = sysctl_fix("vm.watermark_scale_factor", 50)
         yield _hit("vm.watermark_scale_factor", words, f"vm.watermark_scale_factor = {value}", fix)
 
 
@@ -108,20 +104,20 @@ def _panic(host: HostFacts, _: Settings) -> Iterator[Hit]:
         words += ", also when only a cpuset or mempolicy is short" if value == 2 else ""
         words += ", and it stays down: kernel.panic is 0" if reboot == 0 else ""
         severity = Severity.HIGH if value == 2 or reboot == 0 else None
-        yield _hit("vm.panic_on_oom", words, f"vm.panic_on_oom = {value}", _sysctl("vm.panic_on_oom", 0), severity)
+        yield _hit("vm.panic_on_oom", words, f"vm.panic_on_oom = {value}", sysctl_fix("vm.panic_on_oom", 0), severity)
 
 
 def _allocating(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if host.number("vm.oom_kill_allocating_task"):
         words = "whoever happens to ask for memory dies, however small, and oom_score_adj only exempts"
         evidence = "vm.oom_kill_allocating_task = 1"
-        yield _hit("vm.oom_kill_allocating_task", words, evidence, _sysctl("vm.oom_kill_allocating_task", 0))
+        yield _hit("vm.oom_kill_allocating_task", words, evidence, sysctl_fix("vm.oom_kill_allocating_task", 0))
 
 
 def _no_table(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if host.number("vm.oom_dump_tasks") == 0:
         words = "OOM reports have no table of processes: nobody can say afterwards who used the memory"
-        yield _hit("vm.oom_dump_tasks", words, "vm.oom_dump_tasks = 0", _sysctl("vm.oom_dump_tasks", 1))
+        yield _hit("vm.oom_dump_tasks", words, "vm.oom_dump_tasks = 0", sysctl_fix("vm.oom_dump_tasks", 1))
 
 
 def _thp(host: HostFacts, _: Settings) -> Iterator[Hit]:
@@ -141,14 +137,14 @@ def _hugetlb(host: HostFacts, _: Settings) -> Iterator[Hit]:
         severity = Severity.HIGH if free * 4 > ram else None
         used = max(fields.get("HugePages_Total", 0) - free // max(fields.get("Hugepagesize", 2048), 1), 0)
         evidence = f"HugePages_Free {fields.get('HugePages_Free', 0)}, HugePages_Rsvd {fields.get('HugePages_Rsvd', 0)}"
-        yield _hit("vm.nr_hugepages", words, evidence, _sysctl("vm.nr_hugepages", used), severity)
+        yield _hit("vm.nr_hugepages", words, evidence, sysctl_fix("vm.nr_hugepages", used), severity)
 
 
 def _zone_reclaim(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if value := host.number("vm.zone_reclaim_mode"):
         words = "a full NUMA node is reclaimed and swapped although others have memory"
         evidence = f"vm.zone_reclaim_mode = {value}"
-        yield _hit("vm.zone_reclaim_mode", words, evidence, _sysctl("vm.zone_reclaim_mode", 0))
+        yield _hit("vm.zone_reclaim_mode", words, evidence, sysctl_fix("vm.zone_reclaim_mode", 0))
 
 
 def _tmpfs(host: HostFacts, _: Settings) -> Iterator[Hit]:
@@ -170,7 +166,7 @@ def _maps(host: HostFacts, _: Settings) -> Iterator[Hit]:
     value = host.number("vm.max_map_count")
     if value is not None and value < 65530:
         words = "fewer mappings than the default: mmap() and free() fail with memory left"
-        yield _hit("vm.max_map_count", words, f"vm.max_map_count = {value}", _sysctl("vm.max_map_count", 65530))
+        yield _hit("vm.max_map_count", words, f"vm.max_map_count = {value}", sysctl_fix("vm.max_map_count", 65530))
 
 
 def _sample(name: str, value: int | str) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from oomsight.audit.model import Find, Rule, Severity
+from oomsight.audit.model import Find, Fix, Rule, Severity
+
+
+def sysctl_fix(name: str, value: int | str) -> Fix:
+    """Return the command that sets a sysctl now and for good; several of them add up in one file."""
+    return Fix(f"echo '{name} = {value}' >> /etc/sysctl.d/90-oom.conf && sysctl --system", "sh")
 
 
 def host_rule(  # noqa: PLR0917 - one column of the table each
