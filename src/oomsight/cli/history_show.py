@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.picture import write_picture
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
 
     Found = Sequence[tuple[Entity, str, Series]]
+
+
+SILENT_SECONDS: Final = 900.0  #: without a sample: longer than the longest step of the finest tier on record
 
 
 class Show:
@@ -129,6 +132,9 @@ def blocks_of_host(found: Found, low: float, high: float, show: Show) -> list[Bl
     blocks: list[Block] = [Heading(title, 1), figures_table([(field, series, line) for field, series, line in rows])]
     if words := gaps_words(rows[0][1], now):
         blocks.append(Paragraph(f"Nothing was recorded from {words}.", "warn"))
+    if high > now - SILENT_SECONDS and now - last > SILENT_SECONDS:
+        ago = f"Nothing has been recorded since {moment_words(last, now)}"
+        blocks.append(Paragraph(f"{ago}: `oomsight record`, or the agent, does not run.", "warn"))
     return blocks
 
 

@@ -150,7 +150,7 @@ def _panel(picture: Picture, panel: Panel, top: float) -> list[str]:
         out.append(_line(_LEFT, y(panel.limit), _LEFT + width, y(panel.limit), _LIMIT, dash="6 4"))
         words = f"limit {figure_words(panel.limit, panel.field)}"
         out.append(_words(_LEFT + width - 4, y(panel.limit) - 5, words, size=11, anchor="end", colour=_LIMIT))
-    legend = float(_LEFT)
+    legend, under = float(_LEFT), floor + 34
     for number, (name, series) in enumerate(panel.lines[:MOST_LINES]):
         colour = _PALETTE[number % len(_PALETTE)]
         for piece in pieces(series):
@@ -160,11 +160,12 @@ def _panel(picture: Picture, panel: Panel, top: float) -> list[str]:
             out.append(f'<path d="M{path}{alone}" {look}><title>{escape(name)}</title></path>')
         if len(panel.lines) > 1:
             label = short(name, 28)
-            out.append(f'<rect x="{legend:.1f}" y="{floor + 27}" width="12" height="4" fill="{colour}"/>')
-            out.append(_words(legend + 17, floor + 34, label, size=11))
-            legend += 17 + 6.4 * len(label) + 18
-            if legend > WIDTH - 120:
-                legend = WIDTH * 2.0  # no room for more names; each line has its own as a tooltip
+            wide = 17 + 6.4 * len(label)
+            if legend + wide > WIDTH - _RIGHT:
+                legend, under = float(_LEFT), under + 16
+            out.append(f'<rect x="{legend:.1f}" y="{under - 7}" width="12" height="4" fill="{colour}"/>')
+            out.append(_words(legend + 17, under, label, size=11))
+            legend += wide + 18
     for moment, words in picture.marks:
         if picture.since <= moment <= picture.until:
             out.append(_line(x(moment), top + 20, x(moment), floor, _MARK, width=1.4))
@@ -225,7 +226,7 @@ def _axes(axes: Any, picture: Picture, panel: Panel) -> None:
     axes.set_xticks([at for at, _ in marks], [words for _, words in marks], fontsize=8)
     axes.grid(axis="y", color=_GRID)
     if len(panel.lines) > 1:
-        axes.legend(fontsize=7, loc="upper left")
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=4, frameon=False)  # hides no line
 
 
 def _literal(text: str) -> str:

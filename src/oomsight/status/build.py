@@ -83,7 +83,7 @@ def _facts(look: Look) -> Facts:
 
 def _holders(processes: Sequence[Process], found: Sequence[Grower]) -> tuple[Holder, ...]:
     rates = {grower.pid: grower.kib_per_second for grower in found if grower.pid is not None}
-    by_name = {grower.name: grower.kib_per_second for grower in found if grower.kind == "name"}
+    by_name = {(grower.name, grower.processes): grower.kib_per_second for grower in found if grower.kind == "name"}
     groups: dict[tuple[str, str | None], list[Process]] = {}
     for process in processes:
         groups.setdefault((process.comm, process.cgroup), []).append(process)
@@ -95,7 +95,7 @@ def _holders(processes: Sequence[Process], found: Sequence[Grower]) -> tuple[Hol
             pid = members[0].pid
             rows.append(Holder(name, pid, 1, cgroup, needs[0], swap, rates.get(pid)))
         else:
-            grown = sum(rates.get(process.pid, 0.0) for process in members) or by_name.get(name)
+            grown = sum(rates.get(process.pid, 0.0) for process in members) or by_name.get((name, len(members)))
             rows.append(Holder(name, None, len(members), cgroup, sum(needs), swap, grown))
     return tuple(sorted(rows, key=lambda row: -row.need_kib))
 

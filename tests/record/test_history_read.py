@@ -1,0 +1,176 @@
+"""The short ways of reading a history say what the long ones do."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import pytest
+
+from oomsight.record import codec
+from oomsight.record.answers import ascending, choose
+from oomsight.record.chunk import ChunkBuilder, chunk_front, chunk_head
+from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES
+from oomsight.record.fields import FIELDS
+from oomsight.record.journal import Journal, encode_row, parse_row
+from oomsight.record.layout import Begin, may_be
+from oomsight.record.model import Change
+from oomsight.sinks.history_store import HistoryStore
+from oomsight.sources.history import History
+from oomsight.sources.history_files import Shelf
+
+WALL = 1_700_000_000_000
+
+
+def crowd(path, seconds: int = 400) -> HistoryStore:
+    """Twenty processes that walk at random, some of them ending, in as many cgroups, of one host."""
+    chance, store = random.Random(3), HistoryStore(str(path), "b" * 32)
+    sizes = {number: chance.randrange(1 << 14) for number in range(1, 41)}
+    for second in range(seconds):
+        change = Change()
+        for number in list(sizes):
+            kind = "process" if number <= 20 else "cgroup"
+            if second == 0:
+                named = {"pid": 100 + number, "start": number} if kind == "process" else {}
+                change.new.append((number, {"kind": kind, "name": f"{kind}-{number}", **named}))
+            sizes[number] = max(sizes[number] + chance.randrange(-300, 301), 0)
+            rest = [0] * (len(FIELDS[kind]) - 1)
+            change.rows.append((number, kind, (sizes[number], *rest)))
+        if second == 0:
+            change.new.append((99, {"kind": "host", "name": "box"}))
+        change.rows.append((99, "host", (second, *[None] * (len(FIELDS["host"]) - 1))))
+        if second % 40 == 30:
+            ended = chance.choice([number for number in sizes if number <= 20])
+            del sizes[ended]
+            change.gone.append(ended)
+            change.rows = [row for row in change.rows if row[0] != ended]
+        store.write((second + 1) * 1000, WALL + second * 1000, change)
+    return store
+
+
+def test_the_biggest_few_are_the_first_of_all(tmp_path) -> None:
+    """Only who may be among them is looked at; the answer is that of looking at all."""
+    store = crowd(tmp_path)
+    low, high = History(str(tmp_path)).span()
+    for since, until in ((low, high), (low + 100, low + 130), (high - 20, high)):
+        for kind in ("process", "cgroup"):
+            history = History(str(tmp_path))
+            every = history.entities(kind, since, until)
+            assert len(every) > 5
+            assert History(str(tmp_path)).entities(kind, since, until, 5) == every[:5]
+    store.close()
+    assert History(str(tmp_path)).entities("process", low, high, 3) == every_process(tmp_path)[:3]
+
+
+def every_process(path):
+    history = History(str(path))
+    return history.entities("process", *history.span())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_process_is_found_by_pid_or_part_of_its_name_without_listing_all(tmp_path, packed) -> None:
+    store = crowd(tmp_path)
+    if packed:
+        store.close()
+    history = History(str(tmp_path))
+    span = history.span()
+    assert [e.pid for e in history.entities("process", *span, like=may_be("", 107))] == [107]
+    found = {e.name for e in history.entities("process", *span, like=may_be("process-1"))}
+    assert found == {e.name for e in every_process(tmp_path) if "process-1" in e.name}
+    assert len(found) > 1
+
+
+def test_the_host_is_known_without_its_figures(tmp_path) -> None:
+    crowd(tmp_path, 30).close()
+    history = History(str(tmp_path))
+    low, high = history.span()
+    assert history.host(low, high).key == history.entities("host", low, high)[0].key
+    assert history.host(low, high).name == "box"
+    assert history.host(high + 10, high + 20) is None
+
+
+def test_a_journal_answers_as_the_chunk_it_becomes(tmp_path) -> None:
+    """Index of a kind, stream of one entity and the state of a row, without unpacking the rest."""
+    crowd(tmp_path, 100)
+    chunk = next(one for one in Shelf(str(tmp_path)).chunks if one.file.journal is not None and one.tier == 0)
+    journal = chunk.file.journal
+    builder = journal.builder()
+    body = builder.body(1)
+    _, whole = chunk_front(chunk_head(body), body)
+    for kind in ("process", "cgroup", "host"):
+        index = journal.index_of(kind)
+        places = whole.places(KINDS.index(kind))
+        assert list(index.entities) == [whole.entities[place] for place in places]
+        for own, place in enumerate(places):
+            assert index.first_rows[own] == whole.first_rows[place]
+            assert index.gone_rows[own] == whole.gone_rows[place]
+            for column in ("firsts", "peaks", "lasts"):
+                assert getattr(index.marks, column)[own] == getattr(whole.marks, column)[place]
+            assert journal.stream(index.entities[own]) == builder.stream(index.entities[own])
+    for row in (0, 35, 99):
+        states = {entity: list(values) for entity, _, values in journal.states(row)}
+        for place, entity in enumerate(whole.entities):
+            there = whole.first_rows[place] <= row < whole.gone_rows[place]
+            assert there == (entity in states)
+            stream, kind = builder.stream(entity), KINDS[whole.marks.kinds[place]]
+            known = [list(values) for at, values in codec.events(stream, kind) if at <= row and values is not None]
+            if there:
+                assert states[entity] == known[-1]
+                (_, last), = codec.events(stream, kind, row, last=True)
+                assert list(last) == known[-1]
+
+
+def test_a_damaged_journal_row_raises_one_error_only() -> None:
+    body = encode_row(1000, WALL, [(1, 1, b"\x81\x01\x80"), (2, 1, b"\x01\xff")])
+    parse_row(body)
+    journal = Journal(Begin(0, "b", 1), "", [body])
+    for question in (lambda: journal.index_of("process"), lambda: list(journal.states(0)), journal.builder):
+        with pytest.raises(codec.DamagedError):
+            question()
+
+
+def test_a_file_with_all_descriptions_together_is_read_too(tmp_path) -> None:
+    """As files were before processes were described apart."""
+    crowd(tmp_path).close()
+    expected = every_process(tmp_path)
+    for path in tmp_path.glob("*.hist"):
+        out, text = [MAGIC], []
+        for kind, body, _ in codec.records(path.read_bytes(), len(MAGIC)):
+            if kind in {ENTITIES, PROCESSES}:
+                text.append(zlib.decompress(body))
+                continue
+            if kind == codec.CHUNK and text:
+                out.append(codec.record(ENTITIES, zlib.compress(b"\n".join(text))))
+                text = []
+            out.append(codec.record(kind, body))
+        path.write_bytes(b"".join(out))
+    history = History(str(tmp_path))
+    assert [e.name for e in history.entities("process", *history.span())] == [e.name for e in expected]
+    assert len(history.entities("cgroup", *history.span())) == 20
+    assert history.damaged == 0
+
+
+class Piece:
+    def __init__(self, tier: int, first: float, last: float) -> None:
+        self.tier, self.first, self.last = tier, first, last
+
+
+def test_what_a_coarse_tier_has_not_yet_comes_from_the_finest_alone() -> None:
+    held = [Piece(3, 0, 6000), Piece(2, 0, 6060), Piece(1, 0, 6110), Piece(0, 5000, 6119)]
+    assert [one.tier for one, _, _ in choose(held, 0, 6120, 10)] == [3, 0]
+    held[-1] = Piece(0, 6115, 6119)  # does not reach back so far
+    assert [one.tier for one, _, _ in choose(held, 0, 6120, 10)] == [3, 2, 1, 0]
+
+
+def test_points_are_ascending_and_the_first_of_a_moment_counts() -> None:
+    assert ascending([1, 2, 3], [5, 6, 7]) == ([1, 2, 3], [5, 6, 7])
+    assert ascending([3, 1, 3, 2], [5, 6, 7, 8]) == ([1, 2, 3], [6, 8, 5])
+
+
+def test_an_empty_chunk_has_an_index() -> None:
+    builder = ChunkBuilder()
+    builder.begin_row(1, WALL)
+    body = builder.body(1)
+    _, index = chunk_front(chunk_head(body), body)
+    assert index.places(0) == []
+    assert index.place(1) is None
