@@ -178,11 +178,16 @@ def counted(path: str) -> tuple[int, int, int, int]:
 
 QUESTIONS = (
     ("the host", ["--since", "-7d"]),
+    ("the host, with a picture", ["--since", "-7d", "--plot", "week.svg"]),
     ("names by size", ["--since", "-7d", "--by", "name"]),
     ("processes by size", ["--since", "-7d", "--by", "process"]),
     ("cgroups by size", ["--since", "-7d", "--by", "cgroup"]),
-    ("one cgroup, all samples, CSV", ["--since", "-7d", "--by", "cgroup", "service-7.service", "--format", "csv"]),
+    ("units by size", ["--since", "-7d", "--by", "unit"]),
     ("one name", ["--since", "-7d", "service-7"]),
+    ("one unit", ["--since", "-7d", "--by", "unit", "service-7.service"]),
+    ("one process by its pid", ["--since", "-7d", "1290"]),
+    ("the host, all samples, CSV", ["--since", "-7d", "--by", "host", "--field", "anon_bytes", "--format", "csv"]),
+    ("one cgroup, all samples, CSV", ["--since", "-7d", "--by", "cgroup", "service-7.service", "--format", "csv"]),
     ("three days ago", ["--at", "-3d"]),
     ("an hour ago", ["--at", "-1h"]),
 )
@@ -207,7 +212,8 @@ def main() -> int:
         env = measure.environment(Path(folder) / "pyc")
         oomsight = str(Path(sys.executable).with_name("oomsight"))
         slow = 0.0
-        for words, options in QUESTIONS:
+        for words, asked in QUESTIONS:
+            options = [os.path.join(folder, one) if one.endswith(".svg") else one for one in asked]
             runs = [measure.run([oomsight, "history", "--store", path, *options], env) for _ in range(6)][1:]
             best = min(run.wall_seconds for run in runs)
             slow = max(slow, best)
