@@ -62,9 +62,7 @@ def limit_kib(report: OomReport) -> int | None:
         return limit if isinstance(limit, int) and limit > 0 else memcg.memory.usage_kib or None
     nodes, info = allowed_nodes(report), report.meminfo
     if nodes is not None and info is not None:
-        bound = sum(z.kib.get("managed", z.kib.get("present", 0)) for z in info.zones if z.node in nodes)
-        if bound > 0:
-            return bound
+        return sum(z.kib.get("managed", z.kib.get("present", 0)) for z in info.zones if z.node in nodes) or None
     total = managed_kib(info, page_kib_of(report))
     return total[0] if total else None
 

@@ -60,8 +60,6 @@ _OTHER_ITEMS: Final = (
     ("unevictable", "locked memory"),
     ("unaccounted", "memory in no counter"),
 )
-FREE_ENOUGH: Final = 0.3
-"""A machine with this share of its RAM free was not out of memory, whatever the kernel could not serve."""
 ITEM_WORTH: Final = 0.05
 """Items below this share are not named in the summary."""
 
@@ -89,7 +87,7 @@ def place(case: Case, *, short: bool = False) -> str:
     if "page_fault_failed" in case.main_codes[:1]:
         return "a page fault failed, though memory was not short"
     unknown = not set(case.main_codes) - {"no_killable_process"}
-    if case.is_oom and unknown and case.exceeds(case.free_kib, FREE_ENOUGH):
+    if case.is_oom and unknown and case.plenty_free and case.free_kib is not None:
         return f"a request could not be met, although {case.of(case.free_kib)} was free"
     if case.managed_kib:
         swap = "" if case.swap_total_kib is None else " and no swap" if not case.swap_total_kib else ""

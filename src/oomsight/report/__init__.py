@@ -18,6 +18,7 @@ from oomsight.report.grammar import classify
 from oomsight.report.killers import find_killers
 from oomsight.report.model import EventKind, Note, OomReport
 from oomsight.report.moments import stamp
+from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import NO_CLOCK, Clock
 from oomsight.report.unwrap import decode, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
 
@@ -156,6 +157,8 @@ def _damaged(reports: list[OomReport], numbered: list[tuple[int, str]]) -> bool:
     """Whether another reading could say more: something is missing, or nothing was found in OOM-like text."""
     if any(not r.complete or any(n.code.startswith("table_") for n in r.notes) for r in reports):
         return True
+    if any("" in TaskRows.of(r.tasks).names for r in reports if r.tasks):
+        return True
     victims = [v for r in reports for v in r.victims]
     if any(None in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for v in victims):
         return True
@@ -171,7 +174,7 @@ def _score(reading: _Reading) -> tuple[int, int, int]:
     facts = -reading.loose
     seen: set[tuple[int | None, str | None]] = set()
     for r in reports:
-        facts += 40 * r.complete + min(len(r.tasks), 400)
+        facts += 40 * r.complete + min(sum(map(bool, TaskRows.of(r.tasks).names)), 400)
         if (t := r.trigger) is not None:
             told = (t.pid, t.gfp_mask, t.order, t.oom_score_adj, t.kernel_release)
             facts += 10 + 2 * sum(x is not None for x in told)

@@ -33,8 +33,9 @@ _MONTH = r"(?:[^\W\d_]{3,9}\.?[ \t]|\d{1,2}[月월][ \t]?)"
 _CLOCK = r"\d\d:\d\d:\d\d"
 # Programs whose tag is believed without a host before it; anything else there may be the message itself ("memory: ").
 _TAGS = r"kernel|systemd(?:-[a-z]+)?|earlyoom|nohang|oomd|kubelet|lmkd|lowmemorykiller|slurmstepd|dockerd|containerd"
+_TAKEN_OUT = r"[*#]+|\.\.\.|…|<[\w.\- ]+>|\[[A-Za-z][\w.\- ]+\]"  # a host name, before posting
 _HOSTTAG = (
-    r"(?:(?!oomd kill: )(?P<host{n}>[\w][\w.\-:@%]*)(?<!:)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
+    r"(?:(?!oomd kill: )(?P<host{n}>[\w][\w.\-:@%]*|" + _TAKEN_OUT + r")(?<!:)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
     r"(?P<tag{n}>[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$)"
     r"|(?P<tag2{n}>(?:" + _TAGS + r")(?:\[\d+\])?|[\w.\-]+\[\d+\]):(?:[ \t]|$))"
 )

@@ -86,8 +86,9 @@ def year_in(raws: Iterable[str], time: str) -> str | None:
 def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
     groups = {k: v for k, v in m.groupdict().items() if v is not None}
     for key, value in groups.items():
-        if key.startswith("host") and out.host is None:
-            out.host = value
+        if key.startswith("host"):
+            if out.host is None and value[:1] not in "*#.…<[":  # else somebody took the name out
+                out.host = value
         elif key == "uptime":
             out.uptime_s = float(value)
             texts.append(m[0].strip())

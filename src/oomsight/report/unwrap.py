@@ -381,6 +381,11 @@ def has_thousands(text: str) -> bool:
     return re.search(r"\d[,.'_\u00a0\u202f\u2009]\d{3} ?[kK]B", text) is not None
 
 
+_QUOTE = lazy(r"[ \t]*(?:(?:>|&gt;)[ \t]?)+")
+# Nothing but a quote, or the place where somebody cut lines out: no piece of the line before.
+_OWN_LINE = lazy(r"[ \t>]*(?:[\[(<]*(?:\.{3,}|…)?[ \t]*(?:snip\w*)?[ \t]*(?:\.{3,}|…)?[\])>]*)[ \t]*")
+
+
 def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "auto") -> list[_NUMBERED]:
     """
     Join lines that have no carrier of their own to the line before, in a log whose lines normally have one.
@@ -391,10 +396,12 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
     longest = max((len(s) for _, s in numbered), default=0)
     out: list[_NUMBERED] = []
     for (no, line), own in zip(numbered, carried, strict=True):
-        if own or not out or not line.strip():
+        if own or not out or not line.strip() or _OWN_LINE.fullmatch(line):
             out.append((no, line))
             continue
         before_no, before = out[-1]
+        if quote := _QUOTE.match(line):
+            line = line[quote.end() :]  # noqa: PLW2901 - the quote of a line that is none
         last_piece = before.rsplit("\n", 1)[-1]
         inside_word = last_piece.endswith((" ", "\t")) or len(last_piece) >= longest - 1
         sep = glue if glue != "auto" else ("" if inside_word else " ")

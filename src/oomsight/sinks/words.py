@@ -11,7 +11,7 @@ from oomsight.sinks.blocks import human_kib
 if TYPE_CHECKING:
     from oomsight.report.model import MemcgLine, OomReport, Span, Victim, When
 
-_PRINTK_STAMP = lazy(r"[\[<]?\s*\d+\.\d+\s*[\]>]?")
+_PRINTK_STAMP = lazy(r"[\[<]?\s*\d+\.\d+\s*[\]>]?(?:\s?\[\s*[TC]\d+\])?")
 
 
 def rss_kib(victim: Victim) -> int | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_PAGE_KIB = 4
 """Page size assumed where the report shows none: 4 KiB on x86-64 and on most arm64 kernels."""
 
+FREE_ENOUGH = 0.3
+"""A machine with this share of its RAM free was not out of memory, whatever the kernel could not serve."""
 SWAP_WORTH = 64
 """A process's swap is told apart when it is more than this part of what it held."""
 ELSEWHERE_KIB = 4096
@@ -130,6 +132,14 @@ class Case:
         return self.anon_kib is not None and kib >= max(
             self.anon_kib, self.shmem_kib or 0, self.file_kib or 0, self.items.get("slab_unreclaimable", 0)
         )
+
+    @property
+    def plenty_free(self) -> bool:
+        """Whether much of RAM was free, and some zone far above its mark: then memory was not short."""
+        info = self.report.meminfo
+        zones = info.zones if info is not None else []
+        above = not zones or any(z.kib.get("free", 0) > 2 * z.kib.get("high", z.kib.get("min", 0)) for z in zones)
+        return above and self.exceeds(self.free_kib, FREE_ENOUGH)
 
     @property
     def global_shown(self) -> bool:

@@ -86,7 +86,7 @@ def no_killable_process(case: Case) -> Finding | None:
             f"no process {where} was left that could be killed: those there were ending already, or the request came "
             "from a process just being put in. What holds the memory is no process: kernel memory, page cache or tmpfs"
         )
-        if case.exceeds(case.free_kib, 0.3):
+        if case.plenty_free:
             nobody = Advice(
                 "memory was free, so it is the request that could not be met (its size, its zone): its first line, "
                 "'… invoked oom-killer: gfp_mask=…', says what was asked for"
