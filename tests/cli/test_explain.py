@@ -237,3 +237,11 @@ def test_closed_standard_input_is_no_reason_to_fail(log: Path) -> None:
     done = subprocess.run([*shell, *command, "-"], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == "oomsight: <stdin>: is closed; try: oomsight explain FILE\n"
+
+
+def test_a_file_one_may_not_read_is_no_wrong_usage() -> None:
+    """Root reads everything, so this is where click would look: the source says what is missing, others go on."""
+    from oomsight.cli import declare
+    from oomsight.cli.clicked import _type
+
+    assert _type(declare.Path()).readable is False

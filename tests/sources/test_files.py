@@ -67,6 +67,11 @@ def test_expand_nothing_there_says_so(name, what, tmp_path):
     assert str(caught.value) == f"{tmp_path}/{name}: {what}"
 
 
+def test_a_device_without_end_is_no_log():
+    with pytest.raises(SourceError, match="^/dev/zero: is a device, not a log$"):
+        expand(["/dev/zero"])
+
+
 def test_expand_journal_files_of_one_directory_are_one(tmp_path):
     for name in ("m/system.journal", "m/system@1.journal", "n/user.journal"):
         path = tmp_path / name

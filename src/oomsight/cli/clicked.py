@@ -92,7 +92,8 @@ def _type(kind: Any) -> Any:
     if isinstance(kind, declare.FloatRange):
         return click.FloatRange(kind.low, kind.high)
     if isinstance(kind, declare.Path):
-        return click.Path(file_okay=kind.file_okay, dir_okay=kind.dir_okay)
+        # Whoever opens it says what is missing and goes on with the others; click would call it wrong usage.
+        return click.Path(file_okay=kind.file_okay, dir_okay=kind.dir_okay, readable=False)
     return kind
 
 

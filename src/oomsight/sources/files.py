@@ -21,6 +21,7 @@ from oomsight.sources.source import BLOCK_BYTES, Kind, Progress
 
 STDIN_NAME: Final = "<stdin>"
 _KMSG_DEVICE: Final = os.makedev(1, 11)
+_NO_LOGS = frozenset(os.makedev(1, minor) for minor in (1, 2, 4, 5, 7, 8, 9))  # mem, port, zero, full, random: no end
 
 # Names logs have; in a directory, other files are read too when they hold text.
 _LOG_NAME: Final = lazy(
@@ -108,6 +109,8 @@ def _ref(path: str) -> FileRef:
         raise from_os_error(path, error) from None
     if stat.S_ISCHR(status.st_mode) and status.st_rdev == _KMSG_DEVICE:
         return FileRef(path, "kmsg", (path,))
+    if stat.S_ISBLK(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev in _NO_LOGS):
+        raise SourceError(path, "is a device, not a log")
     if stat.S_ISREG(status.st_mode):
         return FileRef(path, "journal" if _head(path).startswith(JOURNAL_MAGIC) else "file", (path,), status.st_size)
     return FileRef(path, "file", (path,))
