@@ -68,7 +68,7 @@ def test_expand_nothing_there_says_so(name, what, tmp_path):
 
 
 def test_a_device_without_end_is_no_log():
-    with pytest.raises(SourceError, match="^/dev/zero: is a device, not a log$"):
+    with pytest.raises(SourceError, match=r"^/dev/zero: is a device, not a log$"):
         expand(["/dev/zero"])
 
 
