@@ -239,7 +239,7 @@ def test_redact_text_without_names_is_the_same_text():
     assert Pseudonyms(KEY).redact_text(RAW, {"java": Kind.COMM}) == RAW
 
 
-@given(st.text(max_size=60), st.dictionaries(st.text(max_size=6), st.sampled_from(Kind), max_size=5))
+@given(st.text(max_size=60), st.dictionaries(st.text(max_size=6), st.sampled_from(list(Kind)), max_size=5))
 def test_redact_text_touches_only_text_that_holds_a_name(raw, names):
     redacted = Pseudonyms(KEY).redact_text(raw, names)
     assert redacted == raw or any(name and name in raw for name in names) or "\\x" in raw

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Final
+from oomsight._enums import IntEnum
+
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from typing import Final
 
 PROGRAM: Final = "oomsight"
 

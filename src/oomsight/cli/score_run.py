@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight._version import __version__
@@ -18,7 +16,11 @@ from oomsight.cli.entry import FIRST_ROWS
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.speak import answer, remark, renderer
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Final
+
     from oomsight.proc.process import Process
     from oomsight.score.answer import Answer, Detail
     from oomsight.score.model import Ranked, Ranking, Rules, Snapshot, Unseen

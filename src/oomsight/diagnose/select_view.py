@@ -19,11 +19,12 @@ from oomsight.kernel.constraint import memcg_era, t_global, t_memcg, t_nodes
 from oomsight.kernel.counters import counter_era, counter_error_pages
 from oomsight.kernel.gfp import layout_of
 from oomsight.kernel.release import NEWEST, Release, parse_release
-from oomsight.kernel.selection import Tie, rank, scan_rule
+from oomsight.kernel.selection import rank, scan_rule
 from oomsight.report.model import EventKind
 from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
+    from oomsight.kernel.selection import Tie
     from oomsight.report.model import LimitKib, OomReport, Task
 
 _KINDS: Final = frozenset({

@@ -11,13 +11,19 @@ Sources: mm/oom_kill.c of the releases named in each row; fs/proc/base.c for /pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from math import isqrt
-from typing import Final, Literal
-
+from oomsight._lazy import remembered
 from oomsight._named import NamedTuple
 from oomsight.kernel.release import NEWEST, Release, in_range, overlaps, parse_release, release_text
+
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final, Literal
+
+    Unit = Literal["points", "per_mille", "pages"]
+
+    Step = tuple[str, int]
+    Formula = Callable[["Rule", "_Reader", int, int], Iterator[Step]]
 
 OOM_SCORE_ADJ_MIN: Final = -1000
 """``oom_score_adj`` that exempts a process (include/uapi/linux/oom.h, 2.6.36+)."""
@@ -26,8 +32,6 @@ OOM_DISABLE: Final = -17
 """Legacy ``oom_adj`` that exempts a process (<= 3.5)."""
 
 _ULONG: Final = 1 << 64
-
-Unit = Literal["points", "per_mille", "pages"]
 
 
 class TaskFacts(NamedTuple):
@@ -104,10 +108,6 @@ class _Reader:
         return int(value)
 
 
-Step = tuple[str, int]
-Formula = Callable[["Rule", _Reader, int, int], Iterator[Step]]
-
-
 class Rule(NamedTuple):
     """One era of badness."""
 
@@ -151,6 +151,8 @@ def _memory_names(rule: Rule) -> Iterator[str]:
 
 def _legacy(rule: Rule, read: _Reader, _total_pages: int, _page_size: int) -> Iterator[Step]:
     """2.6.11 - 2.6.35: virtual size, softened by age and privilege, shifted by oom_adj. The order of steps counts."""
+    from math import isqrt
+
     facts = read.facts
     points = read("total_vm_pages")
     yield "total_vm_pages", points
@@ -430,7 +432,7 @@ def _shapes(
         yield _GFP_SHAPES[gfp_layout]
 
 
-@lru_cache(maxsize=256)  # reports of one machine all have one shape
+@remembered(256)  # reports of one machine all have one shape
 def rule_for_shape(
     columns: tuple[str, ...] | None,
     has_oom_kill_line: bool,

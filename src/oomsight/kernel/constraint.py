@@ -10,20 +10,23 @@ mm/memcontrol.c (2.6.36 … 6.19).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal
-
 from oomsight._named import NamedTuple
 from oomsight.kernel.release import in_range
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final, Literal
+
     from oomsight.kernel.release import Release
 
-LimitPages = int | Literal["unlimited"] | None
-"""A limit in pages, ``"unlimited"``, or ``None`` where it is not known."""
+    LimitPages = int | Literal["unlimited"] | None
+    """A limit in pages, ``"unlimited"``, or ``None`` where it is not known."""
 
-Constraint = Literal["CONSTRAINT_NONE", "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG"]
-"""The kernel's own names."""
+    Constraint = Literal["CONSTRAINT_NONE", "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG"]
+    """The kernel's own names."""
+
+    MemcgHow = Literal["plain_bug", "plain", "plain_swappiness", "swap_max_and_memsw", "v1", "v2"]
 
 
 class Total(NamedTuple):
@@ -52,9 +55,6 @@ def t_nodes(node_pages: Iterable[int], swap_pages: int, spanned: bool = False) -
     pages = list(node_pages)
     kind = "spanned" if spanned else "present"
     return Total(sum(pages) + swap_pages, f"{sum(pages)} {kind} pages on {len(pages)} nodes + swap {swap_pages}")
-
-
-MemcgHow = Literal["plain_bug", "plain", "plain_swappiness", "swap_max_and_memsw", "v1", "v2"]
 
 
 class MemcgEra(NamedTuple):

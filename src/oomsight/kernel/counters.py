@@ -10,15 +10,17 @@ Sources: SPLIT_RSS in mm/memory.c (2.6.34-6.1); lib/percpu_counter.c, include/li
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
-
 from oomsight._named import NamedTuple
 from oomsight.kernel.release import in_range
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
+    from typing import Final, Literal
+
     from oomsight.kernel.release import Release
 
-CounterKind = Literal["exact", "split_rss", "percpu", "percpu_sum"]
+    CounterKind = Literal["exact", "split_rss", "percpu", "percpu_sum"]
+
 
 _SPLIT_BATCH_PAGES: Final = 64  # TASK_RSS_EVENTS_THRESH: faults a thread keeps to itself
 _PERCPU_BATCH_MIN: Final = 32  # percpu_counter_batch = max(32, 2 * online CPUs)

@@ -8,11 +8,11 @@ Releases are only ever a tie-breaker here: distributions back-port, so the *shap
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-from typing import Final
+from oomsight._lazy import remembered
 
-from oomsight._lazy import lazy
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from typing import Final
 
 Release = tuple[int, ...]
 """Leading numbers of a kernel release, most significant first."""
@@ -20,14 +20,20 @@ Release = tuple[int, ...]
 NEWEST: Final[Release] = (9999,)
 """Stands for "the newest kernel there is" where no release is known."""
 
-_LEADING: Final = lazy(r"\s*(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", re.ASCII)
+_DIGITS: Final = "0123456789"
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def parse_release(text: str | None) -> Release | None:
     """The leading ``a.b[.c]`` of a release string (``uname -r``, the ``CPU: … #`` line); ``None`` if there is none."""
-    found = _LEADING.match(text or "")
-    return tuple(int(part) for part in found.groups() if part is not None) if found else None
+    numbers: list[int] = []
+    for part in (text or "").lstrip().split(".", 3)[:3]:
+        digits = part[: len(part) - len(part.lstrip(_DIGITS))][:4]
+        if digits:
+            numbers.append(int(digits))
+        if digits != part:  # "10-amd64": no more numbers belong to it
+            break
+    return tuple(numbers) if len(numbers) > 1 else None
 
 
 def release_text(release: Release | None) -> str:

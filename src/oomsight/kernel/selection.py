@@ -11,16 +11,18 @@ Sources: mm/oom_kill.c 2.6.11 … 6.19; mm/memcontrol.c mem_cgroup_scan_tasks(),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import StrEnum
-from typing import Final, Literal
-
+from oomsight._enums import StrEnum
 from oomsight._named import NamedTuple
 from oomsight.kernel.badness import OOM_DISABLE, OOM_SCORE_ADJ_MIN, Points, Rule, TaskFacts, badness
 from oomsight.kernel.release import NEWEST, Release, in_range
 
-Tie = Literal["first", "first_leader", "last"]
-"""Who wins at equal points: the first scanned, the first thread-group leader, or the last scanned."""
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Final, Literal
+
+    Tie = Literal["first", "first_leader", "last"]
+    """Who wins at equal points: the first scanned, the first thread-group leader, or the last scanned."""
 
 
 class ScanRule(NamedTuple):

@@ -14,13 +14,16 @@ name). :data:`SECRET` lists the groups that pseudonyms replace; text outside the
 
 from __future__ import annotations
 
-import re
-from typing import Final, Literal
-
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 
-OwnerKind = Literal["pod", "container", "unit", "user_session", "user", "machine", "slice", "root", "cgroup"]
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    import re
+    from typing import Final, Literal
+
+    OwnerKind = Literal["pod", "container", "unit", "user_session", "user", "machine", "slice", "root", "cgroup"]
+
 
 SECRET: Final = frozenset({"id", "pod", "machine", "name", "instance"})
 """Groups whose text was chosen by people or identifies them; the rest is numbers and fixed words."""
@@ -113,7 +116,7 @@ def _row(  # noqa: PLR0917 - columns of a table
     qos: str | None = None,
 ) -> Layout:
     # ASCII: \d and \w mean what kernel and runtimes print. DOTALL: names may hold newlines.
-    compiled = lazy(pattern, re.ASCII | re.DOTALL)
+    compiled = lazy(f"(?as){pattern}")
     contexts = frozenset(under.split())
     return Layout(
         name, compiled, example, source, kind, level, noun, contexts, opens, boundary, orch, runtime, qos,

@@ -9,15 +9,18 @@ byte but ``/`` and NUL can be in a name, people cut and elide): nothing raises, 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, Final
-
-from oomsight._lazy import lazy
+from oomsight._lazy import lazy, remembered
 from oomsight._named import NamedTuple
-from oomsight.naming.cgroup_layouts import ELIDED, ROWS, RUNTIMES, Layout, OwnerKind
+from oomsight.naming.cgroup_layouts import ELIDED, ROWS, RUNTIMES, Layout
 from oomsight.naming.marked import Kind, mark, unmark
+
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator
+    from typing import Any, Final
+
+    from oomsight.naming.cgroup_layouts import OwnerKind
 
 SHORT_CHARS: Final = 60
 """Longest :attr:`Owner.short`, marks included."""
@@ -25,6 +28,7 @@ SHORT_CHARS: Final = 60
 SHORT_ID_CHARS: Final = 12
 """Digits of a container id in sentences: what ``docker ps`` shows; ``crictl`` and ``podman`` accept it."""
 
+_HEX: Final = frozenset("0123456789abcdef")
 _MAX_NESTING: Final = 8  # a log line can claim any depth; real ones are 1-3 (kind in Docker in LXC)
 _ANCHORS: Final = frozenset({"pod", "container", "unit", "user_session", "user", "machine"})
 _UNIT_SUFFIXES: Final = (".service", ".scope", ".socket", ".mount", ".automount", ".swap")
@@ -33,12 +37,12 @@ _POD_WORDS: Final = {"ecs": "ECS task", "nomad": "Nomad allocation"}
 
 # What may stand before a path: a /proc/<pid>/cgroup field ("0::", "5:memory:") or a cgroupfs mount point.
 _PREFIX: Final = lazy(
-    r"(?:\d{1,4}:[\w=,.]*:)?"
+    r"(?a)(?:\d{1,4}:[\w=,.]*:)?"
     r"(?:/sys/fs/cgroup(?:/(?:memory|unified|systemd|cpuset|cpu,cpuacct|cpu|pids|freezer|devices|blkio))?(?=/|$))?",
-    re.ASCII,
 )
+_MOUNTED: Final = "/sys/fs/cgroup"
 _DELETED: Final = " (deleted)"  # /proc/<pid>/cgroup says so of a removed cgroup
-_HOLE: Final = lazy(r"…|\.{2,3}|<[\w -]*>", re.ASCII)  # an id somebody took out before posting
+_HOLE: Final = lazy(r"(?a)…|\.{2,3}|<[\w -]*>")  # an id somebody took out before posting
 _ESCAPES: Final = lazy(r"(?:\\x[0-9a-f]{2})+")
 
 
@@ -88,7 +92,7 @@ class Step(NamedTuple):
 
 def split(path: str) -> tuple[str, list[str], str]:
     """Return (prefix, components, suffix) so that ``prefix + "/".join(components) + suffix == path``."""
-    found = _PREFIX.match(path)
+    found = None if path[:1] == "/" and not path.startswith(_MOUNTED) else _PREFIX.match(path)
     start = found.end() if found else 0
     end = len(path) - len(_DELETED) if path.endswith(_DELETED) else len(path)
     return path[:start], path[start:end].split("/"), path[end:]
@@ -113,8 +117,14 @@ def walk(components: list[str]) -> Iterator[Step]:
             context = "start" if text in ELIDED else ""
 
 
+def _is_hole(value: str) -> bool:
+    return value[0] in "….<" and _HOLE.fullmatch(value) is not None
+
+
 def unescape(name: str) -> str:
     r"""Return a systemd-escaped *name* with ``\xNN`` resolved (UTF-8, odd bytes as surrogates)."""
+    if "\\x" not in name:
+        return name
     return _ESCAPES.sub(lambda m: bytes.fromhex(m[0].replace("\\x", "")).decode("utf-8", "surrogateescape"), name)
 
 
@@ -123,7 +133,7 @@ def describe(path: str | None) -> Owner | None:
     return None if path is None else _describe(path)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _describe(path: str) -> Owner:
     segments: list[list[Step]] = [[]]
     closed = False  # a container or machine was seen; the next component that is not its wrapper is inside it
@@ -173,7 +183,7 @@ def _owner(path: str, steps: list[Step], nested: Owner | None) -> Owner:
             continue
         kind, level, noun = row.kind, row.level, row.noun
         below.clear()
-        found = {name: value for name, value in match.groupdict().items() if value and not _HOLE.fullmatch(value)}
+        found = {name: value for name, value in match.groupdict().items() if value and not _is_hole(value)}
         groups.pop("name", None)
         groups |= found
         read = {
@@ -284,7 +294,8 @@ def _pod_word(values: dict[str, Any]) -> str:
 
 def _short_id(container_id: str) -> str:
     """Return the usual short form of a 64-digit id; other ids are not abbreviated by their runtimes."""
-    return container_id[:SHORT_ID_CHARS] if re.fullmatch("[0-9a-f]{33,64}", container_id) else container_id
+    long_hex = 32 < len(container_id) <= 64 and _HEX.issuperset(container_id)
+    return container_id[:SHORT_ID_CHARS] if long_hex else container_id
 
 
 def _fit(before: str, name: str, kind: Kind, after: str = "") -> str:

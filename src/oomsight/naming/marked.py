@@ -12,14 +12,14 @@ characters are turned into visible ``\\xNN`` escapes when a name is marked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
+from oomsight._enums import StrEnum
 
-from oomsight._lazy import lazy
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _OPEN, _SEP, _CLOSE = "\x02", "\x1f", "\x03"
 _FORGE = str.maketrans({_OPEN: "\\x02", _SEP: "\\x1f", _CLOSE: "\\x03"})
-_NAME = lazy("\x02(.)\x1f([^\x03]*)\x03")
 
 
 class Kind(StrEnum):
@@ -41,7 +41,12 @@ def mark(name: str, kind: Kind = Kind.COMM) -> str:
 
 def map_names(text: str, show: Callable[[str, Kind], str]) -> str:
     """Return *text* with every marked name replaced by ``show(name, kind)``; the rest is untouched."""
-    return _NAME.sub(lambda m: show(m[2], Kind(m[1])), text) if _OPEN in text else text
+    before, *rest = text.split(_OPEN)
+    shown = [before]
+    for piece in rest:
+        name, closed, after = piece[2:].partition(_CLOSE)
+        shown.append(f"{show(name, Kind(piece[0]))}{after}" if closed and piece[1] == _SEP else _OPEN + piece)
+    return "".join(shown)
 
 
 def unmark(text: str) -> str:

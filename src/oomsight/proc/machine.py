@@ -6,15 +6,17 @@ Sources: fs/proc/meminfo.c, mm/vmstat.c (zoneinfo, vmstat), fs/proc_namespace.c 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Final
-
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 
-_FIELD: Final = lazy(r"^(?:Node\s+\d+\s+)?([\w()]+):\s*(\d{1,20})(?: kB)?\s*$", re.MULTILINE | re.ASCII)
-_COUNT: Final = lazy(r"^(\S+) (-?\d{1,20})$", re.MULTILINE | re.ASCII)
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+_UNITS: Final[tuple[list[str], ...]] = ([], ["kB"])
+_MOST_DIGITS: Final = 20  # of 64 bits
+_COUNT: Final = lazy(r"(?am)^(\S+) (-?\d{1,20})$")
 
 
 class MemInfo(NamedTuple):
@@ -30,7 +32,12 @@ class MemInfo(NamedTuple):
 
 def parse_meminfo(text: str) -> MemInfo:
     """/proc/meminfo or a node's meminfo (whose lines begin with ``Node N``)."""
-    fields = {key: int(value) for key, value in _FIELD.findall(text)}
+    fields: dict[str, int] = {}
+    for line in text.split("\n"):
+        key, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdecimal() and len(words[0]) <= _MOST_DIGITS and words[1:] in _UNITS:
+            fields[key.split()[-1] if " " in key else key] = int(words[0])
     get = fields.get
     return MemInfo(get("MemTotal"), get("MemFree"), get("MemAvailable"), get("SwapTotal"), get("SwapFree"), fields)
 
@@ -56,12 +63,12 @@ class ZoneInfo(NamedTuple):
     cma_pages: int | None
 
 
-_ZONE: Final = lazy(r"^Node (\d{1,9}), zone +(\S+)\n", re.MULTILINE | re.ASCII)
+_ZONE: Final = lazy(r"(?am)^Node (\d{1,9}), zone +(\S+)\n")
 _ZONE_FIELD: Final = lazy(
-    r"^ +(?:pages )?(free|min|low|high|spanned|present|managed|cma) +(\d{1,20})$", re.MULTILINE | re.ASCII
+    r"(?am)^ +(?:pages )?(free|min|low|high|spanned|present|managed|cma) +(\d{1,20})$"
 )
-_PROTECTION: Final = lazy(r"^ +protection: \(([\d, ]*)\)", re.MULTILINE | re.ASCII)
-_NUMBER: Final = lazy(r"\d{1,20}", re.ASCII)
+_PROTECTION: Final = lazy(r"(?am)^ +protection: \(([\d, ]*)\)")
+_NUMBER: Final = lazy(r"(?a)\d{1,20}")
 _ZONE_NAMES: Final = ("free", "min", "low", "high", "spanned", "present", "managed", "cma")
 
 
@@ -129,10 +136,7 @@ def parse_cpu_list(text: str) -> frozenset[int] | None:
     return frozenset(found)
 
 
-_OSRELEASE: Final = lazy(r"Linux version (\S+)")
-
-
 def parse_version(text: str) -> str | None:
     """The release in /proc/version (``6.1.0-13-amd64``); ``None`` = not there."""
-    found = _OSRELEASE.match(text)
-    return found[1] if found else None
+    words = text.split(None, 3)
+    return words[2] if words[:2] == ["Linux", "version"] and len(words) > 2 else None

@@ -9,23 +9,25 @@ Sources: mm/memcontrol.c, mm/memcontrol-v1.c (6.12+), Documentation/admin-guide/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
-
 from oomsight._named import NamedTuple
 from oomsight.proc.machine import parse_vmstat
 from oomsight.proc.process import parse_int
 
-Limit = int | Literal["unlimited"] | None
-"""Bytes, ``"unlimited"``, or ``None`` = not known."""
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Final, Literal
+
+    Limit = int | Literal["unlimited"] | None
+    """Bytes, ``"unlimited"``, or ``None`` = not known."""
+
 
 # PAGE_COUNTER_MAX in bytes with pages of 64 KiB, the smallest of the values that mean "no limit".
 _V1_UNLIMITED: Final = 0x7FFF_FFFF_FFFF_0000
+_NO_STAT: Final[Mapping[str, int]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memcg:
+class Memcg(NamedTuple):
     """State of one memory cgroup, its descendants included. ``None`` = no such file, or no right to read it."""
 
     path: str  #: within its hierarchy, ``/`` = root
@@ -44,7 +46,7 @@ class Memcg:
     oom_kills: int | None = None  #: processes killed in it so far
     high_events: int | None = None  #: memory.events high (v2): times it was throttled above memory.high
     max_events: int | None = None  #: memory.events max, v1 memory.failcnt: times it ran into its limit, cache included
-    stat: Mapping[str, int] = field(default_factory=dict, repr=False)  #: memory.stat, names as in v2
+    stat: Mapping[str, int] = _NO_STAT  #: memory.stat, names as in v2
     pids: tuple[int, ...] | None = None  #: its own processes in the kernel's order (v2), ``None`` = order not known
 
     @property

@@ -7,13 +7,14 @@ and kernel/cgroup/cgroup-v1.c (cgroup) of 2.6.36 … 7.3.
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight.proc import fields
 from oomsight.proc.fields import stat_fields, status_fields
+
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from typing import Final
 
 PF_EXITING: Final = 0x00000004  #: include/linux/sched.h
 PF_KTHREAD: Final = fields.PF_KTHREAD
@@ -113,7 +114,7 @@ class SmapsRollup(NamedTuple):
 _ROLLUP_KEYS: Final = (
     "Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem", "Private_Clean", "Private_Dirty", "Swap", "SwapPss", "Locked",
 )  # fmt: skip
-_ROLLUP_LINE: Final = lazy(r"^(\w+):\s*(\d{1,20}) kB$", re.MULTILINE | re.ASCII)
+_ROLLUP_LINE: Final = lazy(r"(?am)^(\w+):\s*(\d{1,20}) kB$")
 
 
 def parse_smaps_rollup(text: str) -> SmapsRollup | None:
@@ -141,17 +142,21 @@ def parse_cgroup(text: str) -> tuple[CgroupLine, ...]:
     return tuple(lines)
 
 
-_V1_MEMORY: Final = lazy(r"^\d+:(?:[^:\n]*,)?memory(?:,[^:\n]*)?:(.*)", re.MULTILINE | re.ASCII)
-_V2: Final = lazy(r"^0::(.*)", re.MULTILINE)
-
-
 def memory_cgroup(text: str) -> str | None:
     """
     Path of the cgroup that memory is charged to: the version 1 hierarchy with the memory controller if there is one,
     else version 2's. ``None`` = neither is in the text (no cgroups, no right to read).
     """
-    found = _V1_MEMORY.search(text) or _V2.search(text)
-    return found[1].removesuffix(_DELETED) if found else None
+    found = None
+    for line in text.split("\n"):
+        number, _, rest = line.partition(":")
+        names, colon, path = rest.partition(":")
+        if colon and number.isdecimal():
+            if names == "memory" or "memory" in names.split(","):
+                return path.removesuffix(_DELETED)
+            if found is None and number == "0" and not names:
+                found = path.removesuffix(_DELETED)
+    return found
 
 
 class Process(NamedTuple):

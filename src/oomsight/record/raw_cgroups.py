@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from oomsight.proc.memcg import Limit, parse_v1_limit, parse_v2_limit
+from oomsight.proc.memcg import parse_v1_limit, parse_v2_limit
 from oomsight.proc.pressure import parse_pressure
 from oomsight.record.fields import INDEX, UNLIMITED
 
 if TYPE_CHECKING:
+    from oomsight.proc.memcg import Limit
     from oomsight.record.model import Values
 
 Figures = dict[str, int | None]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
 from oomsight._named import NamedTuple
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from oomsight.proc.process import SmapsRollup
     from oomsight.score.factors import Factors
     from oomsight.score.limits import LimitedCgroup

@@ -5,7 +5,6 @@ One process, factor by factor: what its points are made of, and what oom_score_a
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight.kernel.badness import OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, badness, oom_score, per_mille
@@ -13,8 +12,10 @@ from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import scan_rule
 from oomsight.score.rules import facts, memory_reader, score_points
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from oomsight.kernel.badness import Points
     from oomsight.proc.process import Process

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from oomsight.proc.memcg import ancestors
 from oomsight.score.ranking import rank_cgroup, scan_order
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from oomsight.proc.memcg import Memcg
     from oomsight.proc.process import Process

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight._named import NamedTuple
 from oomsight.kernel.constraint import t_global
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final, Literal
+
     from oomsight.kernel.badness import Rule
     from oomsight.kernel.constraint import Total
     from oomsight.kernel.counters import CounterEra

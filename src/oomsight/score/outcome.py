@@ -6,8 +6,6 @@ The last steps are played by the full engine, on those few processes the choice 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from oomsight._named import NamedTuple
 from oomsight.kernel.release import NEWEST
 from oomsight.kernel.selection import Candidate, Outcome, Scene, inside, scan_rule, select
@@ -15,8 +13,10 @@ from oomsight.naming.marked import Kind as NameKind
 from oomsight.naming.marked import mark
 from oomsight.score.rules import facts, memory_reader
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
     from oomsight.kernel.selection import Kill
     from oomsight.proc.process import Process

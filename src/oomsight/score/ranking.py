@@ -4,8 +4,6 @@ The ranking: every process's badness, in the order the kernel would choose, for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from oomsight.kernel.badness import pages_below_score
 from oomsight.kernel.constraint import memcg_era, t_memcg
 from oomsight.kernel.counters import counter_error_pages
@@ -14,8 +12,10 @@ from oomsight.kernel.selection import inside, rank, scan_rule
 from oomsight.score.model import Ranked, Ranking
 from oomsight.score.rules import error_reader, exemption, memory_reader, score_points
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Final
 
     from oomsight.kernel.constraint import Total
     from oomsight.proc.memcg import Limit, Memcg

@@ -8,8 +8,6 @@ tests hold both against each other for every rule.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from oomsight._named import NamedTuple
 from oomsight.kernel.badness import (
     BADNESS_RULES,
@@ -25,8 +23,10 @@ from oomsight.kernel.release import NEWEST, parse_release
 from oomsight.naming.marked import Kind, mark
 from oomsight.score.model import Rules
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Final
 
     from oomsight.kernel.badness import Rule
     from oomsight.kernel.counters import CounterEra

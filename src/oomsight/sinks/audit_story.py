@@ -9,7 +9,7 @@ from oomsight.audit.model import Severity
 from oomsight.audit.registry import rule
 from oomsight.audit.report import counted
 from oomsight.naming.marked import Kind, mark, unmark
-from oomsight.sinks.blocks import Block, Bullets, Code, Heading, Item, Paragraph, Tone
+from oomsight.sinks.blocks import Block, Bullets, Code, Heading, Item, Paragraph
 from oomsight.sinks.words import sentence
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from oomsight.audit.model import Finding, Where
     from oomsight.audit.report import AuditReport
+    from oomsight.sinks.blocks import Tone
 
 TONES: Final[dict[Severity, Tone]] = {
     Severity.HIGH: "bad", Severity.MEDIUM: "warn", Severity.LOW: "plain", Severity.INFO: "dim",

@@ -7,12 +7,14 @@ because they are cheap to make and cannot change on their way to a sink.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from oomsight._named import NamedTuple
 
-Tone = Literal["plain", "strong", "bad", "warn", "good", "dim"]
-"""What a text means to the reader: ``bad`` what was killed or failed, ``warn`` the culprit, ``dim`` provenance."""
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Tone = Literal["plain", "strong", "bad", "warn", "good", "dim"]
+    """What a text means to the reader: ``bad`` what was killed or failed, ``warn`` the culprit, ``dim`` provenance."""
 
 
 class Heading(NamedTuple):

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oomsight.drill.report import Outcome, seconds_words
 from oomsight.naming.marked import unmark
-from oomsight.sinks.blocks import Block, Bullets, Heading, Item, Paragraph, Tone
+from oomsight.sinks.blocks import Block, Bullets, Heading, Item, Paragraph
 from oomsight.sinks.words import sentence
 
 if TYPE_CHECKING:
     from oomsight.drill.report import DrillReport, Link
+    from oomsight.sinks.blocks import Tone
 
 SCHEMA_ID: Final = "oomsight.drill/1"
 

@@ -8,11 +8,12 @@ and can be read back exactly. A byte that is not UTF-8 (a lone surrogate from ``
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, map_names
+
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from typing import Final
 
 GLUE: Final = "\x1e"
 """Stands for a space inside a name or between number and unit (or number and its name) while a sentence is wrapped."""
@@ -24,18 +25,17 @@ _HIDDEN = lazy(
 )
 # A bare name reads as one word of a sentence: no quotes needed. Digits alone would read as a number; brackets as a
 # kernel thread, which user space can imitate.
-_BARE = lazy(r"(?!\d+\Z)[\w/@.][\w./@%+:=~\\#-]*(?<![.:=\\])", re.ASCII)
-_BARE_WIDE = lazy(_BARE.pattern)
-_NUMBER_GAP = lazy(
-    r"(?<=\d) (?=(?:[KMGTPE]?i?B|pages?|s|ms|min)\b|%)|(?:(?<=[pu]id)|(?<=_adj)|(?<=line)|(?<=lines)) (?=[-\d])"
-)
+_BARE_WIDE = lazy(r"(?!\d+\Z)[\w/@.][\w./@%+:=~\\#-]*(?<![.:=\\])")
+_WORD_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_BARE_CHARS = _WORD_CHARS | frozenset("./@%+:=~\\#-")
+_UNITS = frozenset({"page", "pages", "s", "ms", "min", *(p + i + "B" for p in ("", *"KMGTPE") for i in ("", "i"))})
+_NUMBERED = ("pid", "uid", "_adj", "line", "lines")  # a number that follows belongs to them
 _LONG: Final = 40  #: characters up to which a quoted name is kept on one line
 _SPACES = lazy(r"  +|(?<=^.) |(?<=\W\W) (?=\W\W)")
 # First words of Unicode character names whose letters pass for Latin ones.
 _LOOKALIKE_SCRIPTS = frozenset(
     {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU", "FULLWIDTH", "MATHEMATICAL"}
 )
-_UNSAFE_PROSE = lazy("[^\n\x20-\x7e\xa1-\xac\xae-\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u22ff]")
 
 
 def _escape(char: str) -> str:
@@ -88,10 +88,18 @@ def quoted(name: str, also: str = "") -> str:
     ) + '"'  # fmt: skip
 
 
+def _is_bare(name: str) -> bool:
+    """What :data:`_BARE_WIDE` says of an ASCII name."""
+    return (
+        _BARE_CHARS.issuperset(name) and not name.isdecimal() and name[:1] not in "%+:=~\\#-"
+        and name[-1:] not in ".:=\\"
+    )  # fmt: skip
+
+
 def terminal_name(name: str, *, ascii_only: bool = False) -> str:
     """Return *name* for a terminal: bare when it reads as one harmless word, else quoted and escaped."""
-    if _BARE.fullmatch(name):
-        return name
+    if name.isascii():
+        return name if _is_bare(name) else quoted(name)
     if ascii_only:
         return quoted(name, "".join({c for c in name if not c.isascii()}))
     return name if _BARE_WIDE.fullmatch(name) and is_clean(name) else quoted(name)
@@ -109,9 +117,18 @@ def markdown_name(name: str) -> str:
     return f"`{quoted(name, '`|<>')}`"
 
 
+def _is_harmless(text: str) -> bool:
+    """Whether all is plain ASCII, or letters and typography of the Latin scripts."""
+    return all(
+        " " <= c <= "~" or c in {"\n", GLUE} or ("\xa1" <= c <= "\u02ff" and c != "\xad")
+        or "\u2010" <= c <= "\u2027" or "\u2030" <= c <= "\u205e" or "\u2190" <= c <= "\u22ff"
+        for c in set(text)
+    )  # fmt: skip
+
+
 def scrub(text: str) -> str:
     """Return *text* with everything invisible or controlling escaped; newlines stay. For prose around names."""
-    if not _UNSAFE_PROSE.search(text):
+    if _is_harmless(text):
         return text
     return "".join(c if c in ("\n", GLUE) or (c.isprintable() and not _HIDDEN.match(c)) else _escape(c) for c in text)
 
@@ -132,8 +149,26 @@ def plain(text: str, *, ascii_only: bool = False, glue: bool = False) -> str:
     # A sentence that carries the sentinel itself (unmarked foreign text) loses it before names may bring theirs.
     text = scrub(map_names(text.replace(GLUE, "\\x1e"), show))
     if glue:
-        text = _NUMBER_GAP.sub(GLUE, text)
+        text = _numbers_glued(text)
     return ascii_text(text) if ascii_only else text
+
+
+def _numbers_glued(text: str) -> str:
+    """*text* with :data:`GLUE` between a number and its unit, and between ``pid`` and the like and their number."""
+    first, *rest = text.split(" ")
+    done = [first]
+    for before, word in zip([first, *rest], rest, strict=False):
+        belongs = word != "" and (
+            (before[-1:].isdecimal() and (word[0] == "%" or _first_word(word) in _UNITS))
+            or (before.endswith(_NUMBERED) and (word[0] == "-" or word[0].isdecimal()))
+        )
+        done.append((GLUE if belongs else " ") + word)
+    return "".join(done)
+
+
+def _first_word(text: str) -> str:
+    """The letters that *text* begins with."""
+    return text[: next((at for at, char in enumerate(text) if not (char.isalnum() or char == "_")), len(text))]
 
 
 _ASCII = str.maketrans(

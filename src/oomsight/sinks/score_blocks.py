@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from oomsight.kernel.badness import per_mille
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
@@ -17,19 +15,21 @@ from oomsight.sinks.blocks import (
     Paragraph,
     Row,
     Table,
-    Tone,
     human_kib,
     human_pct,
 )
 from oomsight.sinks.words import in_brackets, kib_words, number, sentence, task_words
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Final
 
     from oomsight.score.answer import Answer, Detail
     from oomsight.score.factors import Factors, Move
     from oomsight.score.limits import LimitedCgroup
     from oomsight.score.model import Ranked, Ranking
+    from oomsight.sinks.blocks import Tone
 
 MAX_NAMES: Final = 5  #: rivals, sharers and protected processes named in a sentence
 

@@ -21,7 +21,6 @@ from oomsight.sinks.blocks import (
     Row,
     Segment,
     Table,
-    Tone,
     human_kib,
     human_pct,
 )
@@ -29,6 +28,7 @@ from oomsight.sinks.memory_bar import MEMORY_KINDS
 
 if TYPE_CHECKING:
     from oomsight.proc.pressure import Stall
+    from oomsight.sinks.blocks import Tone
     from oomsight.status.growth import Grower
     from oomsight.status.memory import Accounting
     from oomsight.status.model import Holder, Limited, Status

@@ -11,19 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight.naming.marked import Kind, mark, unmark
-from oomsight.sinks.blocks import (
-    Block,
-    Bullets,
-    Code,
-    Column,
-    Heading,
-    Item,
-    KeyValues,
-    Paragraph,
-    Table,
-    Tone,
-    human_kib,
-)
+from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, KeyValues, Paragraph, Table, human_kib
 from oomsight.sinks.blocks import Row as TableRow
 from oomsight.sinks.memory_bar import memory_bar, primary_accounting
 from oomsight.sinks.safe import is_clean
@@ -45,6 +33,7 @@ if TYPE_CHECKING:
 
     from oomsight.diagnose.model import Advice, Cause, Incident, RankedTask
     from oomsight.report.model import OomReport, Victim
+    from oomsight.sinks.blocks import Tone
 
 Level = Literal["brief", "normal", "evidence"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
-from oomsight.sinks.blocks import Column, Row, Table, Tone, human_kib
+from oomsight.sinks.blocks import Column, Row, Table, human_kib
 from oomsight.sinks.words import clock_words, kib_words, number, rss_kib, task_words
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from oomsight.diagnose.model import Consumer, Incident, RankedTask, Selection
     from oomsight.report.model import Killed
+    from oomsight.sinks.blocks import Tone
 
 MAX_CONSUMERS: Final = 6
 MAX_RANKED: Final = 5  #: top of the ranking; victim, trigger and culprit are shown wherever they rank

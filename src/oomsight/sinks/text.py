@@ -7,8 +7,6 @@ letters, fills and words already say.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from oomsight.sinks.blocks import (
     Bar,
     Block,
@@ -19,14 +17,17 @@ from oomsight.sinks.blocks import (
     Paragraph,
     Segment,
     Table,
-    Tone,
     human_kib,
     human_pct,
 )
 from oomsight.sinks.safe import ascii_text, display_width, pad, plain, shorten, wrap
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Final
+
+    from oomsight.sinks.blocks import Tone
 
 MIN_WIDTH: Final = 40
 PROSE_WIDTH: Final = 100  #: lines of prose longer than this are hard to follow, however wide the terminal is

@@ -19,7 +19,7 @@ from oomsight.simulate.verdict import (
     verdict,
 )
 from oomsight.simulate.whatif import what_if_words
-from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, KeyValues, Paragraph, Row, Table, Tone
+from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, KeyValues, Paragraph, Row, Table
 from oomsight.sinks.timeline_chart import chart_lines, sparkline
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oomsight.simulate.scenario import Scenario
     from oomsight.simulate.sweep import MonteCarlo, Played, Sweep
     from oomsight.simulate.whatif import Death, WhatIf
+    from oomsight.sinks.blocks import Tone
 
 TABLES_SHOWN: Final = 2  #: kills told with their table; the rest in one
 EVENTS_SHOWN: Final = 8

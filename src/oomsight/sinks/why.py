@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight.naming.marked import Kind, mark, unmark
 from oomsight.sinks.attribution import ATTRIBUTION, attribution_facts
-from oomsight.sinks.blocks import Block, Bullets, Code, Heading, Item, KeyValues, Paragraph, Tone
+from oomsight.sinks.blocks import Block, Bullets, Code, Heading, Item, KeyValues, Paragraph
 from oomsight.sinks.records import ADVICE
 from oomsight.sinks.safe import is_clean
 from oomsight.sinks.schema import (
@@ -31,6 +31,7 @@ from oomsight.why.signals import signal_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oomsight.sinks.blocks import Tone
     from oomsight.why.evidence import Verdict
 
 SCHEMA_ID: Final = "oomsight.why/1"

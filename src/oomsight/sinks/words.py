@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import human_kib
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from oomsight.report.model import MemcgLine, OomReport, Span, Victim, When
 

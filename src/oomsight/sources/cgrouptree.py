@@ -8,15 +8,17 @@ kernel walks them: their inode numbers ascend with creation (kernfs, 5.5+; befor
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight._named import NamedTuple
 from oomsight.proc.memcg import MARKER_FILES, MEMCG_FILES, Memcg, ancestors, parse_memcg
 from oomsight.sources.errors import SourceError
 from oomsight.sources.procread import read_if_there
 
+TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Final, Literal
+
     from oomsight.proc.machine import Mount
 
 MAX_CGROUPS: Final = 100_000

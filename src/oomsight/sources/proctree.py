@@ -8,8 +8,6 @@ and said in :attr:`~oomsight.score.model.Snapshot.unseen`, with the right that w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 from oomsight.proc.fields import number
 from oomsight.proc.machine import Mount, parse_cpu_list, parse_meminfo, parse_mountinfo, parse_version
@@ -17,6 +15,11 @@ from oomsight.proc.process import Process, SmapsRollup, Stat, Status, memory_cgr
 from oomsight.score.model import Machine, Snapshot, Unseen
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.procread import Reading, Row, pids_of, read_if_there, read_row, read_text
+
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Final
 
 __all__ = ["ProcTree", "read_if_there", "read_text", "same_memory", "with_sharers"]
 

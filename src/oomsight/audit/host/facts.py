@@ -10,12 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.proc.machine import MemInfo, Mount, parse_meminfo, parse_mountinfo
-from oomsight.proc.memcg import Limit, Memcg
+from oomsight.proc.memcg import Memcg
 from oomsight.proc.process import Process, Stat, Status, parse_int
 from oomsight.score.model import Machine, Snapshot
+
+if TYPE_CHECKING:
+    from oomsight.proc.memcg import Limit
 
 KIB: Final = 1 << 10
 GIB_KIB: Final = 1 << 20  #: KiB in a GiB
