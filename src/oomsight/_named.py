@@ -3,7 +3,7 @@
 
 Each of typing's parses every annotation and compiles a constructor when its module is loaded, 0.2 to 0.4 ms a class;
 with fifty classes that is a quarter of what ``oomsight score`` takes to start. Here the annotations stay texts, and the
-constructor is compiled when a class makes its second value, which many never do. For type checkers it is typing's.
+constructor is compiled when a class has made a few values, which many never do. For type checkers it is typing's.
 """
 
 from __future__ import annotations
@@ -25,22 +25,32 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
 
+_WORTH_COMPILING = 20  # values of a class: compiling its constructor takes as long as making so many without
+
+
 def _first(cls: Any, /, *values: Any, **named: Any) -> Any:
-    """Make the first value of a class field by field; at the second compile the constructor that makes all others."""
+    """Make one of the first values of a class."""
+    left, rest = cls._left, cls._fields[len(values) :]
+    if left[0] and len(values) <= len(cls._fields):
+        left[0] -= 1
+        if not rest and not named:
+            return tuple.__new__(cls, values)
+        defaults = cls._field_defaults
+        if named.keys() <= set(rest) and all(field in named or field in defaults for field in rest):
+            return tuple.__new__(cls, (*values, *(named[at] if at in named else defaults[at] for at in rest)))
+    return _compiled(cls)(cls, *values, **named)
+
+
+def _compiled(cls: Any) -> Any:
+    """Compile the constructor that makes all others, and says what is wrong with its arguments."""
     made_by = next(base for base in cls.__mro__ if "_fields" in base.__dict__)
-    if not made_by._value_made and len(values) <= len(made_by._fields):
-        rest = made_by._fields[len(values) :]
-        given = {**made_by._field_defaults, **named}
-        if named.keys() <= set(rest) <= given.keys():
-            made_by._value_made = True
-            return tuple.__new__(cls, (*values, *map(given.__getitem__, rest)))
     names = ", ".join(made_by._fields)
     comma = "," if made_by._fields else ""
     new = eval(f"lambda _cls, {names}: _new(_cls, ({names}{comma}))", {"_new": tuple.__new__})
     new.__defaults__ = tuple(made_by._field_defaults.values())
     new.__name__, new.__qualname__ = "__new__", f"{made_by.__qualname__}.__new__"
     made_by.__new__ = staticmethod(new)
-    return new(cls, *values, **named)
+    return new
 
 
 def _make(cls: Any, values: Iterable[Any]) -> Any:
@@ -94,7 +104,7 @@ class _Meta(type):
         return type.__new__(
             type, name, (tuple,),
             {"__slots__": (), **body, "_fields": fields, "_field_defaults": defaults, "__match_args__": fields,
-             "_value_made": False},
+             "_left": [_WORTH_COMPILING]},
         )  # fmt: skip
 
 

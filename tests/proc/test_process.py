@@ -1,9 +1,13 @@
 """oomsight.proc.process"""
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oomsight.proc.fields import memory_sizes, status_fields
 from oomsight.proc.process import (
     CgroupLine,
     SmapsRollup,
@@ -138,3 +142,25 @@ def test_parsers_never_raise(text):
 @given(st.text(st.characters(exclude_characters="\n")))
 def test_parse_stat_any_comm_survives(comm):
     assert parse_stat(f"1 ({comm}){TAIL}").comm == comm
+
+
+def test_memory_sizes_are_what_status_fields_says():
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            data = Path(f"/proc/{pid}/status").read_bytes()
+        except OSError:
+            continue
+        sizes, (_, _, rss, anon, file, shmem, tables, _, swap, *_) = memory_sizes(data), status_fields(data.decode("utf-8", "replace"))
+        assert sizes == (None if rss is None else (rss, swap, tables, sum(map(bool, (anon, file, shmem, swap)))))
+
+
+def test_memory_sizes_leaves_what_is_unusual_to_the_long_way():
+    usual = (b"Name:\tx\nVmRSS:\t    4096 kB\nRssAnon:\t    1024 kB\nRssFile:\t       0 kB\nRssShmem:\t    3072 kB\n"
+             b"VmData:\t       0 kB\nVmStk:\t       0 kB\nVmExe:\t       0 kB\nVmLib:\t       0 kB\nVmPTE:\t      40 kB\n"
+             b"VmSwap:\t      12 kB\nHugetlbPages:\t       0 kB\nThreads:\t1\n")  # fmt: skip
+    assert memory_sizes(usual) == (4096, 12, 40, 3)
+    assert memory_sizes(usual.replace(b"    4096", b"104857600")) == ()  # nine digits: 100 GiB
+    assert memory_sizes(usual.replace(b"VmStk:\t       0 kB\n", b"")) == ()
+    assert memory_sizes(b"Name:\tx\nState:\tZ (zombie)\nThreads:\t1\n") is None
+    assert memory_sizes(b"Name:\tx\nState:\tZ (zombie)\nThreads:\t2\n") == ()
+    assert memory_sizes(b"") == ()

@@ -22,9 +22,10 @@ def stat_line(pid: int, comm: str, *, rss: int, state: str = "S", ppid: int = 1,
 
 
 def status_text(rss: int, *, uid: int = 1000) -> str:
-    return (f"Name:\tx\nUid:\t{uid}\t0\t0\t0\nVmLck:\t 0 kB\nVmPin:\t 0 kB\nVmHWM:\t 0 kB\nVmRSS:\t {rss * 4} kB\n"
-            f"RssAnon:\t {rss * 4} kB\nRssFile:\t 0 kB\nRssShmem:\t 0 kB\nVmData:\t 0 kB\nVmStk:\t 0 kB\nVmExe:\t 0 kB\n"
-            "VmLib:\t 0 kB\nVmPTE:\t 40 kB\nVmSwap:\t 8 kB\nHugetlbPages:\t 0 kB\nThreads:\t1\n")  # fmt: skip
+    sizes = {"VmLck": 0, "VmPin": 0, "VmHWM": 0, "VmRSS": rss * 4, "RssAnon": rss * 4, "RssFile": 0, "RssShmem": 0,
+             "VmData": 0, "VmStk": 0, "VmExe": 0, "VmLib": 0, "VmPTE": 40, "VmSwap": 8, "HugetlbPages": 0}  # fmt: skip
+    lines = "".join(f"{key}:\t{size:8} kB\n" for key, size in sizes.items())
+    return f"Name:\tx\nUid:\t{uid}\t0\t0\t0\n{lines}Threads:\t1\n"
 
 
 def add_process(proc: Path, pid: int, comm: str = "sh", *, rss: int = 100, adj: int = 0, score: int = 667,

@@ -5,7 +5,9 @@ import os
 import pytest
 
 from oomsight.score.model import Unseen
-from oomsight.sources import procread, proctree
+from oomsight.score.ranking import rank_host
+from oomsight.score.rules import recognise
+from oomsight.sources import procread, procreading, proctree
 from oomsight.sources.errors import SourceError
 from oomsight.sources.proctree import ProcTree, read_if_there, read_text, with_sharers
 
@@ -151,7 +153,7 @@ def test_helper_reads_the_same_as_one_alone(host, monkeypatch):
     for pid in range(100, 140):
         add_process(host / "proc", pid, "näme\udcff", rss=pid, cgroup=f"0::/c{pid}\n")
     alone = tree(host).processes()
-    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procreading, "WORTH_A_HELPER", 1)
     helped = ProcTree(str(host / "proc"), str(host / "sys"))
     helped.helper = True
     assert helped.processes() == alone
@@ -159,9 +161,9 @@ def test_helper_reads_the_same_as_one_alone(host, monkeypatch):
 
 
 def test_helper_that_dies_is_done_without(host, monkeypatch):
-    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
-    monkeypatch.setattr(procread.marshal, "dump", lambda *_: os._exit(9))  # only ever called in the helper
-    begun = procread.Reading(str(host / "proc"))
+    monkeypatch.setattr(procreading, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procreading.marshal, "dump", lambda *_: os._exit(9))  # only ever called in the helper
+    begun = procreading.Reading(str(host / "proc"))
     os.waitid(os.P_PID, begun._child, os.WEXITED | os.WNOWAIT)  # it has taken every ticket, and told nothing
     helped = ProcTree(str(host / "proc"), str(host / "sys"), begun=begun)
     assert [p.pid for p in helped.processes()] == [1, 2, 30, 20, 40]
@@ -179,8 +181,8 @@ def crowd(host, monkeypatch):
     """The little host with 40 processes that only differ in what their oom_score tells, read by the short way."""
     for pid in range(100, 140):
         add_process(host / "proc", pid, rss=pid, score=670 + pid - 100)
-    monkeypatch.setattr(procread, "WORTH_A_HELPER", 1)
-    monkeypatch.setattr(procread, "ranks_like_oom_score", lambda _release: True)
+    monkeypatch.setattr(procreading, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(procreading, "ranks_like_oom_score", lambda _release: True)
     return host
 
 
@@ -203,9 +205,40 @@ def test_equals_of_the_last_of_the_first_few_are_read_too(crowd):
     assert {p.pid for p in shot.processes} == {1, 2, 30, 40, 100, 101, 138, 139}
 
 
-def test_short_way_is_not_taken_where_it_would_leave_out_little(crowd):
-    assert tree(crowd).snapshot(top=30).passed_over == 0
-    assert len(tree(crowd).snapshot(top=30).processes) == 45
+@pytest.mark.parametrize("helper", [False, True])
+def test_first_few_are_told_by_their_memory_where_oom_score_is_all_the_same(crowd, helper):
+    for pid in (20, 30, *range(100, 140)):
+        write(crowd / "proc" / str(pid), {"oom_score": "667\n"})
+    found = ProcTree(str(crowd / "proc"), str(crowd / "sys"), helper=helper)
+    shot = found.snapshot(cgroups=False, top=3)
+    # the first three and four to spare; init, the kernel thread and the protected shell are read whole in any case
+    assert {p.pid for p in shot.processes} == {1, 2, 40, 30, 20, 139, 138, 137, 136, 135}
+    assert (shot.passed_over, shot.lowest_score, shot.passed_near, shot.unseen) == (35, 0, 0, ())
+    whole = {p.pid: p for p in found.snapshot(cgroups=False).processes}
+    assert all(process == whole[process.pid] for process in shot.processes)
+
+
+def test_who_is_not_read_whole_is_counted_if_it_could_be_the_victim(crowd):
+    for pid in (20, 30, *range(100, 140)):
+        add_process(crowd / "proc", pid, rss=100 + pid, start=pid)  # nearer than the error of the counters
+    shot = tree(crowd).snapshot(cgroups=False, top=3)
+    assert [p.pid for p in shot.processes if p.pid > 40] == [133, 134, 135, 136, 137, 138, 139]
+    assert (shot.passed_over, shot.passed_near) == (35, 35)
+    ranking = rank_host(shot, recognise(shot.machine, shot.processes))
+    everybody = tree(crowd).snapshot(cgroups=False)
+    whole = rank_host(everybody, recognise(everybody.machine, everybody.processes))
+    assert len(ranking.rivals) + shot.passed_near == len(whole.rivals) == 41
+    assert [row.process.pid for row in ranking.rows] == [row.process.pid for row in whole.rows[:7]]
+
+
+def test_a_process_whose_first_thread_has_ended_is_read_whole(crowd):
+    for pid in (20, 30, *range(100, 140)):
+        write(crowd / "proc" / str(pid), {"oom_score": "667\n"})
+    folder = add_process(crowd / "proc", 300, rss=0, state="Z", threads=2, score=700, vsize=0)
+    write(folder, {"status": "Name:\tx\nState:\tZ (zombie)\nThreads:\t2\n", "task/300/stat": stat_line(300, "x", rss=0, vsize=0),
+                   "task/301/stat": stat_line(301, "x", rss=70000), "task/301/status": status_text(70000)})  # fmt: skip
+    shot = tree(crowd).snapshot(cgroups=False, top=3)
+    assert next(p for p in shot.processes if p.pid == 300).stat.rss_pages == 70000
 
 
 def test_short_way_reads_the_parent_whose_memory_a_process_borrows(crowd, monkeypatch):
@@ -230,21 +263,21 @@ def test_short_way_counts_what_is_denied(crowd, monkeypatch):
 
 
 def test_helper_that_dies_before_it_has_chosen_is_done_without(crowd, monkeypatch):
-    monkeypatch.setattr(procread.marshal, "dump", lambda *_: os._exit(9))
-    begun = procread.Reading(str(crowd / "proc"), top=3)
+    monkeypatch.setattr(procreading.marshal, "dump", lambda *_: os._exit(9))
+    begun = procreading.Reading(str(crowd / "proc"), top=3)
     found = ProcTree(str(crowd / "proc"), str(crowd / "sys"), begun=begun).processes()
     assert [p.pid for p in found] == [1, 2, 138, 139, 30, 40]
 
 
 @pytest.mark.parametrize(("release", "so"), [("6.2.0", True), ("6.12.9-amd64", True), ("6.1.0-13", False), ("odd", False)])
 def test_oom_score_is_enough_to_know_on_newer_kernels(release, so):
-    assert procread.ranks_like_oom_score(release) is so
+    assert procreading.ranks_like_oom_score(release) is so
 
 
 def test_helper_that_dies_with_its_share_is_made_up_for(crowd, monkeypatch):
-    real, calls = procread.marshal.dump, []
-    monkeypatch.setattr(procread.marshal, "dump", lambda *what: calls.append(1) or (os._exit(9) if len(calls) > 1 else real(*what)))
-    begun = procread.Reading(str(crowd / "proc"), top=3)
+    real, calls = procreading.marshal.dump, []
+    monkeypatch.setattr(procreading.marshal, "dump", lambda *what: calls.append(1) or (os._exit(9) if len(calls) > 1 else real(*what)))
+    begun = procreading.Reading(str(crowd / "proc"), top=3)
     os.waitid(os.P_PID, begun._child, os.WEXITED | os.WNOWAIT)
     found = ProcTree(str(crowd / "proc"), str(crowd / "sys"), begun=begun).processes()
     assert [p.pid for p in found] == [1, 2, 138, 139, 30, 40]

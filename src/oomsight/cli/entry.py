@@ -43,7 +43,7 @@ def run(args: list[str]) -> int:
 
 
 def _score() -> int:
-    from oomsight.sources.procread import Reading
+    from oomsight.sources.procreading import Reading
 
     try:
         begun = Reading(cgroups=False, top=FIRST_ROWS)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oomsight.score.answer import Answer, Detail
     from oomsight.score.model import Ranked, Ranking, Rules, Snapshot, Unseen
     from oomsight.sources.cgrouptree import CgroupTree
-    from oomsight.sources.procread import Reading
+    from oomsight.sources.procreading import Reading
     from oomsight.sources.proctree import ProcTree
 
 ROWS: Final = FIRST_ROWS
@@ -146,7 +146,7 @@ class Host:
 
         snapshot, rules = found.snapshot, found.rules
         ranking = rank_host(snapshot, rules)
-        if not settled(ranking, snapshot):
+        if not settled(ranking, snapshot, found.limit or 0):
             snapshot = tree.snapshot(cgroups=False)
             rules = recognise(snapshot.machine, snapshot.processes)
             ranking = rank_host(snapshot, rules)

@@ -76,24 +76,20 @@ class Layout(NamedTuple):
     last: str  #: what every match ends with
 
 
-_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-@:")
+_PLAIN: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-@:\0"
 
 
 def _ends(pattern: str) -> tuple[str, str]:
     """The plain text that every match of *pattern* begins with, and ends with; empty where it cannot be told."""
     depth, top = 0, pattern.replace("\\.", "\0")  # an escaped dot is plain text
-    for character in top:
+    for character in top if "|" in top else "":
         depth += (character == "(") - (character == ")")
         if character == "|" and not depth:
             return "", ""
-    first = 0
-    while first < len(top) and (top[first] in _PLAIN or top[first] == "\0"):
-        first += 1
+    first = len(top) - len(top.lstrip(_PLAIN))
     if first < len(top) and top[first] in "?*+{":
         first -= 1
-    last = len(top)
-    while last > first and (top[last - 1] in _PLAIN or top[last - 1] == "\0"):
-        last -= 1
+    last = max(len(top.rstrip(_PLAIN)), first)
     if last and top[last - 1] not in ")":  # an escape like \\d, the end of a repetition, or nothing but plain text
         last = len(top) if first < len(top) else 0
     return top[: max(first, 0)].replace("\0", "."), top[last:].replace("\0", ".")

@@ -68,6 +68,23 @@ def status_fields(text: str) -> StatusFields:
     return number_after(text, "\nUid:"), *sizes, number_after(text, "\nCapEff:", 16)
 
 
+def memory_sizes(status: bytes) -> tuple[int, int, int, int] | tuple[()] | None:
+    """
+    The little of /proc/PID/status that badness counts: rss, swap and page tables in KiB, and how many of the counters
+    behind them (anonymous, file, shared memory, swap) are not 0. ``None`` = no memory of its own; empty = it cannot be
+    told so simply, as the first thread has ended or the lines are not those of 4.15 and later, or very long.
+    """
+    start = status.find(b"\nVmRSS:")
+    if start < 0:
+        return None if status.find(b"\nThreads:\t1\n") >= 0 else ()
+    # Lines of a fixed length, as the kernel fills numbers up to eight columns: "VmRSS:\t    4096 kB".
+    if status[start + 20 : start + 28] != b"RssAnon:" or status[start + 161 : start + 167] != b"VmPTE:":
+        return ()  # more than 95 GiB, or other lines
+    swap = int(status[start + 188 : start + 196])
+    none = status.count(b"\t       0 kB", start + 20, start + 84)  # of RssAnon, RssFile and RssShmem
+    return int(status[start + 8 : start + 16]), swap, int(status[start + 168 : start + 176]), 3 - none + (swap > 0)
+
+
 def number_after(text: str, key: str, radix: int = 10) -> int | None:
     """The number that follows ``key``; ``None`` = there is no such key, or no number."""
     at = text.find(key)

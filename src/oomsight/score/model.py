@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from oomsight._named import NamedTuple
 from oomsight.kernel.constraint import t_global
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from oomsight.proc.process import Process
 
 
-NO_CGROUPS: Final[Mapping[str, Memcg]] = MappingProxyType({})
+NO_CGROUPS: Final[Mapping[str, Memcg]] = {}
 
 
 class Machine(NamedTuple):
@@ -57,8 +55,9 @@ class Snapshot(NamedTuple):
     processes: tuple[Process, ...]  #: thread-group leaders in the order of the kernel's list, which is fork order
     cgroups: Mapping[str, Memcg] = NO_CGROUPS  #: parents first, siblings by age; may be partial
     unseen: tuple[Unseen, ...] = ()
-    passed_over: int = 0  #: processes left out, as /proc/PID/oom_score ranks each of them below all that are here
-    lowest_score: int = 0  #: the lowest oom_score, but 0, of those that are here, if some were passed over
+    passed_over: int = 0  #: eligible processes left out, as each of them ranks below all that are here
+    lowest_score: int = 0  #: the lowest oom_score, but 0, of those that are here, if that of the others is lower
+    passed_near: int = 0  #: how many of those left out could die first by the error of the kernel's counters
 
 
 class Rules(NamedTuple):

@@ -31,16 +31,19 @@ def rank_host(snapshot: Snapshot, rules: Rules) -> Ranking:
     return _ranking(None, snapshot.machine.total, snapshot.processes, snapshot.machine, rules)
 
 
-def settled(ranking: Ranking, snapshot: Snapshot) -> bool:
+def settled(ranking: Ranking, snapshot: Snapshot, wanted: int = 0) -> bool:
     """
     Whether the processes passed over (:attr:`~oomsight.score.model.Snapshot.passed_over`) cannot matter: the rules are
-    those of this kernel, and within the error of its counters none of them could be chosen.
+    those of this kernel, there are as many others as are ``wanted``, and within the error of its counters none of them
+    could be chosen, but for those that are counted (``passed_near``).
     """
     if not snapshot.passed_over:
         return True
     victim, rules = ranking.victim, ranking.rules
-    if victim is None or not rules.trusted:
+    if victim is None or not rules.trusted or len(ranking.rows) < wanted:
         return False
+    if not snapshot.lowest_score:
+        return True  # who was passed over is known better than by oom_score
     one = counter_error_pages(rules.era, cpus=snapshot.machine.cpus or 1)
     most = pages_below_score(snapshot.lowest_score, ranking.total.pages)
     return one is not None and most + _COUNTERS * one < victim.low

@@ -119,6 +119,8 @@ def markdown_name(name: str) -> str:
 
 def _is_harmless(text: str) -> bool:
     """Whether all is plain ASCII, or letters and typography of the Latin scripts."""
+    if text.isascii() and text.isprintable():
+        return True
     return all(
         " " <= c <= "~" or c in {"\n", GLUE} or ("\xa1" <= c <= "\u02ff" and c != "\xad")
         or "\u2010" <= c <= "\u2027" or "\u2030" <= c <= "\u205e" or "\u2190" <= c <= "\u22ff"
@@ -146,6 +148,8 @@ def plain(text: str, *, ascii_only: bool = False, glue: bool = False) -> str:
             return _SPACES.sub(lambda m: GLUE * len(m[0]), shown)
         return shown.replace(" ", GLUE)
 
+    if not glue and text.isascii() and text.isprintable():
+        return text  # as most cells of a table: no name in it either
     # A sentence that carries the sentinel itself (unmarked foreign text) loses it before names may bring theirs.
     text = scrub(map_names(text.replace(GLUE, "\\x1e"), show))
     if glue:
@@ -184,9 +188,14 @@ def ascii_text(text: str) -> str:
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
+def _is_narrow(text: str) -> bool:
+    """Whether every character surely takes one column: what is ASCII, Latin, or an ellipsis of ours."""
+    return text.isascii() or max(text.replace("…", ".")) < "\u0300"
+
+
 def display_width(text: str) -> int:
     """Return the terminal columns *text* takes: wide East Asian characters 2, combining marks 0."""
-    if text.isascii():
+    if _is_narrow(text):
         return len(text)
     from unicodedata import combining, east_asian_width
 
@@ -195,7 +204,7 @@ def display_width(text: str) -> int:
 
 def cut(text: str, width: int) -> str:
     """Return the longest beginning of *text* that fits *width* columns."""
-    if text.isascii():
+    if _is_narrow(text):
         return text[:width]
     used = 0
     for index, char in enumerate(text):

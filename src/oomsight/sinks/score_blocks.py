@@ -73,8 +73,8 @@ def _some(names: Sequence[str], count: int | None = None) -> str:
     return ", ".join(names[:MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _some_rows(rows: Sequence[Ranked]) -> str:
-    return _some([_name(row) for row in rows[:MAX_NAMES]], len(rows))
+def _some_rows(rows: Sequence[Ranked], count: int) -> str:
+    return _some([_name(row) for row in rows[:MAX_NAMES]], count)
 
 
 def _share(ranking: Ranking, row: Ranked) -> int | None:
@@ -154,7 +154,7 @@ def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
     if rivals:
         yield (
             f"Within the error of the kernel's counters ({_pages(answer, victim.error_pages)}) it could also be"
-            f" {_some_rows(rivals)}."
+            f" {_some_rows(rivals, len(rivals) + answer.snapshot.passed_near)}."
         )
     elif len(ranking.rows) > 1 and ranking.margin_pages:
         pages = ranking.rules.rule.unit == "pages"
@@ -394,7 +394,10 @@ def _basis(answer: Answer) -> Iterator[Block]:
     if rules.compared:
         checked = f"It reproduces /proc/PID/oom_score for {rules.matched:,} of {rules.compared:,} processes"
         if rules.trusted and answer.snapshot.passed_over:
-            lower = f"that of {answer.snapshot.passed_over:,} others is lower, which is enough to know of them"
+            others = f"{answer.snapshot.passed_over:,} others"
+            lower = f"that of {others} is lower, which is enough to know of them"
+            if not answer.snapshot.lowest_score:
+                lower = f"{others} rank lower by their memory and oom_score_adj"
             yield Paragraph(f"{checked}; {lower}.", "dim")
         elif rules.trusted:
             yield Paragraph(f"{checked}.", "dim")

@@ -14,15 +14,20 @@ from oomsight.proc.machine import Mount, parse_cpu_list, parse_meminfo, parse_mo
 from oomsight.proc.process import Process, SmapsRollup, Stat, Status, memory_cgroup, parse_smaps_rollup
 from oomsight.score.model import Machine, Snapshot, Unseen
 from oomsight.sources.errors import SourceError, from_os_error
-from oomsight.sources.procread import Reading, Row, pids_of, read_if_there, read_row, read_text
+from oomsight.sources.procread import Row, pids_of, read_if_there, read_row, read_text
+from oomsight.sources.procreading import Reading
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Final
 
+    from oomsight.score.contest import Contest
+    from oomsight.sources.procread import Brief
+
 __all__ = ["ProcTree", "read_if_there", "read_text", "same_memory", "with_sharers"]
 
+_SPARE: Final = 4  # looked at besides the first few: some may turn out to be inside vfork
 _KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}  # system call numbers
 
 
@@ -41,7 +46,7 @@ class ProcTree:
         self.proc, self.sys = proc, sys
         self.helper = helper
         self.denied = 0
-        self.passed_over = self.lowest = 0
+        self.passed_over = self.lowest = self.near = 0
         self._begun = begun
 
     def pids(self) -> list[int]:
@@ -69,17 +74,22 @@ class ProcTree:
         """
         All processes in fork order, which is the order of the kernel's list. ``cgroups``: with the cgroup of each;
         without, :meth:`with_cgroups` reads those that matter: it takes a fifth of the time. ``top``: those suffice that
-        may be among so many first to die; then ``passed_over`` and ``lowest`` tell of the others.
+        may be among so many first to die; then ``passed_over``, ``lowest`` and ``near`` tell of the others.
         """
         reading, self._begun = self._begun, None
         try:
             reading = reading or Reading(self.proc, helper=self.helper, cgroups=cgroups, top=top)
-            rows, denied = reading.rows()
+            rows, denied = reading.rows((lambda briefs: self._contest(briefs, top)) if top else None)
         except OSError as error:
             raise from_os_error(self.proc, error) from error
         self.denied += denied
-        self.passed_over, self.lowest = reading.passed_over, reading.lowest
+        self.passed_over, self.lowest, self.near = reading.passed_over, reading.lowest, reading.near
         return _with_borrowers([_process(row) for row in sorted(rows, key=_birth)])
+
+    def _contest(self, briefs: Iterable[Brief], top: int) -> Contest:
+        from oomsight.score.contest import Contest
+
+        return Contest(briefs, self.machine(), top + _SPARE)
 
     def in_cgroup(self, process: Process) -> Process:
         """*process* with the cgroup it is in now; a kernel thread's does not matter."""
@@ -148,7 +158,7 @@ class ProcTree:
         processes = self.processes(cgroups=cgroups, top=top)
         return Snapshot(
             machine=self.machine(), processes=processes, unseen=tuple(self._unseen(processes)),
-            passed_over=self.passed_over, lowest_score=self.lowest,
+            passed_over=self.passed_over, lowest_score=self.lowest, passed_near=self.near,
         )  # fmt: skip
 
     def _unseen(self, processes: Sequence[Process]) -> Iterator[Unseen]:
