@@ -8,7 +8,7 @@ import sys
 
 from oomsight.cli import entry, main, score_run
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.sources import procread
+from oomsight.sources import procreading
 
 MAIN = "from oomsight.cli.entry import main; main()"
 
@@ -16,7 +16,7 @@ MAIN = "from oomsight.cli.entry import main; main()"
 def test_score_alone_answers_without_loading_what_it_does_not_need():
     code = (
         "import sys; from oomsight.cli.entry import run; status = run(['score']);"
-        " print(*sorted({'click', 'dataclasses', 'json', 'typing'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
+        " print(*sorted({'click', 'dataclasses', 'json', 'typing', 'enum', 'functools', 're'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False,
                           env={**os.environ, "PYTHONPATH": "src"})  # fmt: skip
@@ -45,7 +45,7 @@ def test_score_alone_without_proc_is_left_to_who_tries_again(monkeypatch):
         raise FileNotFoundError(2, "No such file or directory", "/proc")
 
     seen = []
-    monkeypatch.setattr(procread, "Reading", no_proc)
+    monkeypatch.setattr(procreading, "Reading", no_proc)
     monkeypatch.setattr(score_run, "alone", lambda begun: seen.append(begun) or 0)
     assert entry.run(["score"]) == Exit.OK
     assert seen == [None]

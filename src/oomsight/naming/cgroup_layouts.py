@@ -14,12 +14,11 @@ name). :data:`SECRET` lists the groups that pseudonyms replace; text outside the
 
 from __future__ import annotations
 
-from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
+from oomsight.naming.shapes import CUT, HOLE, ID, UNIT, Shape
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
-    import re
     from typing import Final, Literal
 
     OwnerKind = Literal["pod", "container", "unit", "user_session", "user", "machine", "slice", "root", "cgroup"]
@@ -44,15 +43,12 @@ RUNTIMES: Final = {
 }
 """Prefix a runtime puts before the id -> the runtime."""
 
-_CUT = r"(?:…|\.{2,3})"
-_HOLE = rf"{_CUT}|<[\w -]{{1,20}}>"  # ids people remove before posting: "docker-<id>.scope", "docker-….scope"
-_ID = rf"(?P<id>[0-9a-f]{{12,64}}|[0-9a-f]{{4,63}}{_CUT}|{_HOLE})"
+_ID = rf"(?P<id>{ID})"
 _UUID = r"[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}"
-_POD = rf"(?P<pod>{_UUID}|[0-9a-f]{{32}}|[0-9a-f][0-9a-f_-]{{3,35}}{_CUT}|{_HOLE})"
+_POD = rf"(?P<pod>{_UUID}|[0-9a-f]{{32}}|[0-9a-f][0-9a-f_-]{{3,35}}{CUT}|{HOLE})"
 _QOS = r"(?P<qos>burstable|besteffort)"
 _TASK = rf"(?P<pod>{_UUID}|[0-9a-f]{{32}})"
 _UID = r"(?P<uid>\d{1,10})"
-_UNIT = r"(?:service|scope|socket|mount|automount|swap)"
 _PODSLICE = rf"(?:(?P<name>.+?)-)?kubepods(?:-{_QOS})?-pod{_POD}\.slice"
 
 
@@ -60,7 +56,7 @@ class Layout(NamedTuple):
     """One kind of path component."""
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: Shape
     example: str  #: a path whose last recognised component this row matches
     source: str
     kind: OwnerKind | None  #: ``None`` = changes nothing (a wrapper inside a container or machine)
@@ -74,25 +70,6 @@ class Layout(NamedTuple):
     qos: str | None  #: QoS class when the name carries none
     first: str  #: what every match begins with, so that most rows are passed over without compiling their pattern
     last: str  #: what every match ends with
-
-
-_PLAIN: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-@:\0"
-
-
-def _ends(pattern: str) -> tuple[str, str]:
-    """The plain text that every match of *pattern* begins with, and ends with; empty where it cannot be told."""
-    depth, top = 0, pattern.replace("\\.", "\0")  # an escaped dot is plain text
-    for character in top if "|" in top else "":
-        depth += (character == "(") - (character == ")")
-        if character == "|" and not depth:
-            return "", ""
-    first = len(top) - len(top.lstrip(_PLAIN))
-    if first < len(top) and top[first] in "?*+{":
-        first -= 1
-    last = max(len(top.rstrip(_PLAIN)), first)
-    if last and top[last - 1] not in ")":  # an escape like \\d, the end of a repetition, or nothing but plain text
-        last = len(top) if first < len(top) else 0
-    return top[: max(first, 0)].replace("\0", "."), top[last:].replace("\0", ".")
 
 
 def _row(  # noqa: PLR0917 - columns of a table
@@ -111,12 +88,11 @@ def _row(  # noqa: PLR0917 - columns of a table
     runtime: str | None = None,
     qos: str | None = None,
 ) -> Layout:
-    # ASCII: \d and \w mean what kernel and runtimes print. DOTALL: names may hold newlines.
-    compiled = lazy(f"(?as){pattern}")
+    shape = Shape(pattern)
     contexts = frozenset(under.split())
     return Layout(
-        name, compiled, example, source, kind, level, noun, contexts, opens, boundary, orch, runtime, qos,
-        *_ends(pattern),
+        name, shape, example, source, kind, level, noun, contexts, opens, boundary, orch, runtime, qos,
+        shape.first, shape.last,
     )  # fmt: skip
 
 
@@ -318,9 +294,9 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     _row("transient", r"run-(?:r[0-9a-f]{8,32}|p\d{1,20}-i\d{1,20}|u?\d{1,20})\.(?:scope|service)",
          "/system.slice/run-r0123456789abcdef0123456789abcdef.scope", "systemd-run, systemd 257 for run-p…-i…",
          "unit", "unit", "transient unit {unit} (systemd-run)"),
-    _row("template", rf"(?P<name>[^@]+)@(?P<instance>.*)\.{_UNIT}", "/system.slice/getty@tty1.service",
+    _row("template", rf"(?P<name>[^@]+)@(?P<instance>.*)\.{UNIT}", "/system.slice/getty@tty1.service",
          _SD, "unit", "unit", "systemd unit {unit}"),
-    _row("unit", rf"(?P<name>.+)\.{_UNIT}", "/system.slice/ssh.service", _SD, "unit", "unit", "systemd unit {unit}"),
+    _row("unit", rf"(?P<name>.+)\.{UNIT}", "/system.slice/ssh.service", _SD, "unit", "unit", "systemd unit {unit}"),
     _row("slice", r"(?P<name>.+)\.slice", "/batch.slice", _SD, "slice", "slice", "slice {slice}"),
     # Names without a system of their own.
     _row("kubelet-root", "kubelet|podruntime", "/docker/" + _H + "/kubelet", "kind --cgroup-root, Talos", "cgroup",

@@ -13,6 +13,7 @@ from oomsight._lazy import lazy, remembered
 from oomsight._named import NamedTuple
 from oomsight.naming.cgroup_layouts import ELIDED, ROWS, RUNTIMES, Layout
 from oomsight.naming.marked import Kind, mark, unmark
+from oomsight.naming.shapes import is_hex
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from oomsight.naming.cgroup_layouts import OwnerKind
+    from oomsight.naming.shapes import Part
 
 SHORT_CHARS: Final = 60
 """Longest :attr:`Owner.short`, marks included."""
@@ -28,7 +30,6 @@ SHORT_CHARS: Final = 60
 SHORT_ID_CHARS: Final = 12
 """Digits of a container id in sentences: what ``docker ps`` shows; ``crictl`` and ``podman`` accept it."""
 
-_HEX: Final = frozenset("0123456789abcdef")
 _MAX_NESTING: Final = 8  # a log line can claim any depth; real ones are 1-3 (kind in Docker in LXC)
 _ANCHORS: Final = frozenset({"pod", "container", "unit", "user_session", "user", "machine"})
 _UNIT_SUFFIXES: Final = (".service", ".scope", ".socket", ".mount", ".automount", ".swap")
@@ -87,7 +88,7 @@ class Step(NamedTuple):
 
     text: str
     layout: Layout | None
-    match: re.Match[str] | None
+    match: re.Match[str] | Part | None
 
 
 def split(path: str) -> tuple[str, list[str], str]:
@@ -227,7 +228,7 @@ class _Names(NamedTuple):
     path: str
 
 
-def _chosen(match: re.Match[str], end: int) -> bool:
+def _chosen(match: re.Match[str] | Part, end: int) -> bool:
     """Return whether the text before *end* is part of a name: an LXC container may be called ``web.service``."""
     return any(start < end <= stop for start, stop in map(match.span, match.re.groupindex))
 
@@ -294,7 +295,7 @@ def _pod_word(values: dict[str, Any]) -> str:
 
 def _short_id(container_id: str) -> str:
     """Return the usual short form of a 64-digit id; other ids are not abbreviated by their runtimes."""
-    long_hex = 32 < len(container_id) <= 64 and _HEX.issuperset(container_id)
+    long_hex = 32 < len(container_id) <= 64 and is_hex(container_id)
     return container_id[:SHORT_ID_CHARS] if long_hex else container_id
 
 
