@@ -126,6 +126,18 @@ def test_absurd_numbers_never_raise_and_are_not_believed(golden: str, digits: in
     assert all(abs(v) < 10**20 for v in _numbers(parse_text(everything)))
 
 
+@pytest.mark.parametrize("digit", ["\u0663", "\u00b2"])
+@pytest.mark.parametrize("golden", ["6.18.15-memcg_nested", "5.10.262-global_swap_zram"])
+def test_digits_of_other_scripts_never_raise(golden: str, digit: str) -> None:
+    """A digit of every line in turn is one that ``int`` does not read, or reads although no kernel prints it."""
+    lines = log(golden).split(b"\n")
+    for at, line in enumerate(lines):
+        head, _, text = line.partition(b";")
+        for place in [m.start() for m in re.finditer(rb"\d", text)][::3]:
+            other = text[:place] + digit.encode() + text[place + 1 :]
+            parse_text(b"\n".join([*lines[max(0, at - 3) : at], head + b";" + other, *lines[at + 1 : at + 4]]))
+
+
 def _numbers(value: object) -> list[float]:
     """Every number anywhere in parsed reports."""
     if isinstance(value, bool):

@@ -70,6 +70,16 @@ def test_damaged_rows_are_told_and_the_others_kept() -> None:
     assert bad == [2, 3]
 
 
+@pytest.mark.parametrize("digit", ["\u0663", "\u00b2", "\uff11"])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda x: x.since)
+def test_digits_of_other_scripts_are_damage(layout: Layout, digit: str) -> None:
+    rows = [row(pid, tuple(range(10, 10 + len(layout.columns))), "sh") for pid in (1, 2)]
+    torn = rows[1].replace("11", f"1{digit}", 1)
+    tasks, bad = build_tasks([rows[0], torn], [1, 2], layout.columns, {})
+    assert ([t.pid for t in tasks], bad) == ([1], [2])
+    guess_columns([torn])
+
+
 def test_continued_name_is_joined() -> None:
     tasks, _ = build_tasks([row(1, (0, 1, 900, 90, 40960, 0, 0), "x")], [5], LAYOUTS[4].columns, {5: "\ny"})
     assert tasks[0].comm == "x\ny"

@@ -70,7 +70,8 @@ def row_pattern(numbers: int) -> re.Pattern[str]:
     pattern = _ROW_CACHE.get(numbers)
     if pattern is None:
         body = r"[ \t]+".join([r"(-?\d{1,18})"] * numbers)
-        pattern = _ROW_CACHE[numbers] = re.compile(r"^\[[ \t]*(\d{1,18})\][ \t]+" + body + r"(?:[ \t](.*))?$", re.M)
+        source = r"^\[[ \t]*(\d{1,18})\][ \t]+" + body + r"(?:[ \t](.*))?$"
+        pattern = _ROW_CACHE[numbers] = re.compile(source.replace(r"\d", "[0-9]"), re.M)  # no digits of other scripts
     return pattern
 
 
@@ -95,7 +96,7 @@ def guess_columns(texts: Sequence[str]) -> tuple[str, ...] | None:
     else:
         return None
     if len(fits) > 1:
-        fifth = [int(f[4]) for f in (t.partition("]")[2].split() for t in texts) if len(f) > 4 and f[4].isdigit()]
+        fifth = [int(f[4]) for f in (t.partition("]")[2].split() for t in texts) if len(f) > 4 and f[4].isdecimal()]
         if fifth and all(v % 4096 == 0 for v in fifth) and any(fifth):
             return LAYOUTS[4].columns
         sixth = [f[5] for f in (t.partition("]")[2].split() for t in texts) if len(f) > 5]
