@@ -7,6 +7,7 @@ Kernel log text to OOM reports.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
@@ -20,7 +21,10 @@ from oomsight.report.model import EventKind, Note, OomReport
 from oomsight.report.moments import stamp
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import NO_CLOCK, Clock
-from oomsight.report.unwrap import decode, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
+from oomsight.report.unwrap import decode_lines, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Clock", "OomReport", "parse_text"]
 
@@ -44,13 +48,13 @@ def parse_text(
     :return: reports; empty when the text holds no OOM event. Never raises.
     """
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-    numbered = decode(raw, first_line)
-    reading = _parse(numbered, name, clock)
-    if len(raw) > _PASTE_BYTES or not (reading.torn or _damaged(reading.reports, numbered)):
+    texts, nos = decode_lines(raw, first_line)
+    reading = _parse(texts, nos, name, clock)
+    if len(raw) > _PASTE_BYTES or not (reading.torn or _damaged(reading.reports, texts)):
         return _without_copies(reading.reports)
     best, best_score = reading, _score(reading)
-    for variant in _variants(numbered):
-        candidate = _parse(variant, name, clock)
+    for variant in _variants(list(zip(nos, texts, strict=True))):
+        candidate = _parse([s for _, s in variant], [no for no, _ in variant], name, clock)
         score = _score(candidate)
         if score > best_score:
             best, best_score = candidate, score
@@ -99,12 +103,12 @@ class _Reading(NamedTuple):
     loose: int  #: lines inside reports that no shape matches
 
 
-def _parse(numbered: list[tuple[int, str]], name: str, clock: Clock) -> _Reading:
-    first = numbered[0][0] if numbered else 1
-    contiguous = numbered and numbered[-1][0] - first + 1 == len(numbered)
-    lines = strip_lines([s for _, s in numbered], first)
-    if not contiguous:
-        lines.nos = [numbered[no - first][0] for no in lines.nos]
+def _parse(texts: list[str], nos: Sequence[int], name: str, clock: Clock) -> _Reading:
+    if isinstance(nos, range):
+        lines = strip_lines(texts, nos.start)
+    else:
+        lines = strip_lines(texts, 0)
+        lines.nos = [nos[i] for i in lines.nos]
     assembler = Assembler(lines)
     drafts = assembler.run()
     reports = [r for d in drafts if (r := build_report(d, lines, name, clock)) is not None]
@@ -153,7 +157,7 @@ def _from_earlier_table(reports: list[OomReport]) -> None:
                 report.notes.append(Note("from_earlier_table", row.line, text))
 
 
-def _damaged(reports: list[OomReport], numbered: list[tuple[int, str]]) -> bool:
+def _damaged(reports: list[OomReport], texts: list[str]) -> bool:
     """Whether another reading could say more: something is missing, or nothing was found in OOM-like text."""
     if any(not r.complete or any(n.code.startswith("table_") for n in r.notes) for r in reports):
         return True
@@ -162,7 +166,7 @@ def _damaged(reports: list[OomReport], numbered: list[tuple[int, str]]) -> bool:
     victims = [v for r in reports for v in r.victims]
     if any(None in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for v in victims):
         return True
-    return not reports and any(_ANY.search(s) for _, s in numbered)
+    return not reports and any(map(_ANY.search, texts))
 
 
 def _score(reading: _Reading) -> tuple[int, int, int]:

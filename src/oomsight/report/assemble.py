@@ -10,13 +10,12 @@ reaper lines, a late ``oom-kill:``). A line goes to the draft it fits; a kill ne
 from __future__ import annotations
 
 import re
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
 from oomsight.report.draft import SECTION, Draft
 from oomsight.report.fit import OOM_KILL_PID, SAME_EVENT_S, fit
-from oomsight.report.grammar import FRAME, KILL, classify
+from oomsight.report.grammar import FRAME, KILL, ROW, STAT, classify, end_of_run
 from oomsight.report.kills import Kill, merge, parse_kill
 from oomsight.report.moments import Moments
 from oomsight.report.unwrap import unescape_name
@@ -26,6 +25,12 @@ if TYPE_CHECKING:
 
 _ONCE = frozenset({"cpu", "pid_comm", "meminfo", "header", "table", "oom_kill", "hardware"})
 _AFTER_SLAB = frozenset({"stat", "usage"})
+_RUNS = {"frame": FRAME, "stat": STAT}
+# Lines that go on with the report that is being read, and their sections: no more has to be known to file them.
+_GOES_ON = {
+    kind: section for kind, section in SECTION.items()
+    if 0 < section <= 4 and kind not in _ONCE | {"stat", "memcg_stats"}
+}
 _STARTS_HEADLESS = frozenset(
     {"usage", "memcg_stats", "task_in", "meminfo", "counters", "node", "zone", "header", "row", "oom_kill", "pages",
      "swap", "buddy", "table", "hugepages", "protection", "slab_header"}
@@ -38,7 +43,8 @@ _REAPED = lazy(
     r"(?:, shmem-rss:(?P<shmem>\d{1,18})kB)?"
 )
 _UNREAPED = lazy(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
-_ROW_START = lazy(r"\[ *\d+\]")
+
+
 class Assembler:
     """Walks the lines of one window and yields finished drafts, in the order their events began."""
 
@@ -57,49 +63,48 @@ class Assembler:
     def run(self) -> list[Draft]:
         """Classify and file every line."""
         lines = self.lines
-        texts, untrusted = lines.texts, lines.untrusted
-        callers = lines.has_callers
+        texts, untrusted, tables = lines.texts, lines.untrusted, lines.tables
+        plain = not untrusted and not lines.has_callers
         current = self.current
-        plain = not untrusted and not callers
-        done = 0
-        for i, text in enumerate(texts):
-            if i < done:
-                continue
+        i, size = 0, len(texts)
+        while i < size:
+            text = texts[i]
+            at, i = i, i + 1
             if plain and text[:1] == "[" and current is not None and current.section >= 5 and not current.closed:
                 # The commonest lines by far, the rows of the table that is being read, all at once.
-                done = self._rows(i, texts)
-                if done > i:
-                    current.parts.setdefault("row", []).extend(range(i, done))
-                    current.last, current.section = done - 1, 6
+                end = tables.get(at) or end_of_run(ROW, texts, at)
+                if end > at:
+                    current.parts.setdefault("row", []).extend(range(at, end))
+                    current.last, current.section = end - 1, 6
+                    i = end
                     continue
             kind = classify(text)
             if kind is None:
-                if current is not None and current.last == i - 1 and current.section == 6 and self.moments.continues(i):
-                    current.tails[i - 1] = "\n" + text
+                if current is not None and current.last == at - 1 and current.section == 6 and self.moments.continues(at):
+                    current.tails[at - 1] = "\n" + text
                     continue
-                self.others.append(i)
+                self.others.append(at)
                 continue
-            if untrusted and i in untrusted:
-                self.others.append(i)
+            if untrusted and at in untrusted:
+                self.others.append(at)
                 continue
-            self._file(kind, i, text)
-            current = self.current
-            if kind == "frame" and plain and current is not None and current.last == i:
-                done = self._frames(i + 1, texts)  # a stack: all of it goes where its first frame went
-                current.parts["frame"].extend(range(i + 1, done))
-                current.last = done - 1
+            section = _GOES_ON.get(kind)
+            if plain and section is not None and current is not None and not current.closed and section >= current.section:
+                if kind in current.parts:
+                    current.parts[kind].append(at)
+                else:
+                    current.parts[kind] = [at]
+                    current.section = section
+                current.last = at
+            else:
+                self._file(kind, at, text)
+                current = self.current
+            if plain and kind in _RUNS and current is not None and current.last == at:
+                i = end_of_run(_RUNS[kind], texts, i)  # all of them go where the first one went
+                current.parts[kind].extend(range(at + 1, i))
+                current.last = i - 1
         self._finish()
         return sorted(self.done, key=lambda d: d.start)
-
-    @staticmethod
-    def _rows(i: int, texts: list[str]) -> int:
-        """Index behind the last of the rows that begin at line *i*."""
-        return i + len(list(takewhile(_ROW_START.match, islice(texts, i, None))))
-
-    @staticmethod
-    def _frames(i: int, texts: list[str]) -> int:
-        """Index behind the last of the stack frames that begin at line *i*."""
-        return i + len(list(takewhile(FRAME.match, islice(texts, i, None))))
 
     # -- filing -------------------------------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ the sequence found for one line is tried first on the next: clean logs cost one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import compress
+from collections.abc import Iterable, Sequence
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight._record import Record, dataclass, field
+from oomsight.report.grammar import ROW, end_of_run
 
 
 class Layer(NamedTuple):
@@ -167,6 +167,7 @@ class Lines(Record):
     nos: list[int] = field(default_factory=list)  #: 1-based line numbers in the source
     cont: set[int] = field(default_factory=set)  #: indices that continue the record of the line before
     untrusted: set[int] = field(default_factory=set)  #: indices whose facility says they come from user space
+    tables: dict[int, int] = field(default_factory=dict)  #: runs of task rows as far as known: first, behind the last
     has_callers: bool = False  #: printk caller ids are present
 
     def caller(self, index: int) -> str | None:
@@ -267,27 +268,44 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     # the lines they did not fit one by one.
     names: tuple[str, ...] = ()
     looked_at: dict[str, tuple[int, tuple[str, ...]]] = {}
-    could = list(map(_COULD.match, rows[:_SAMPLE]))
-    for line in compress(rows, could):
+    for line in filter(_COULD.match, rows[:_SAMPLE]):
         found = looked_at[line] = find_layers(line)
         if _is_record(found[1]):
             names = _commonest(rows, found[1])
             break
     out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
-    maybe = rows
+    maybe: Sequence[str] = rows
     if names:
         match = _joined(names).match
         out.texts = [line[m.end() :] if (m := match(line)) else None for line in rows]  # type: ignore[misc]
     else:
-        could += map(_COULD.match, rows[_SAMPLE:])
-        out.texts = list(map(str.lstrip, rows))
-        maybe = list(compress(rows, could))
+        out.texts, out.tables = list(map(str.lstrip, rows)), _tables(rows)
+        maybe = list(looked_at)
+        begin = min(_SAMPLE, len(rows))
+        for first, end in (*out.tables.items(), (len(rows), len(rows))):  # no row of a table could be carried
+            maybe += filter(_COULD.match, rows[begin:first])
+            begin = max(begin, end)
         if maybe:
-            out.texts = [None if m else text for text, m in zip(out.texts, could, strict=True)]  # type: ignore[misc]
+            carried = set(maybe)
+            texts = zip(rows, out.texts, strict=True)
+            out.texts = [None if line in carried else text for line, text in texts]  # type: ignore[misc]
     if None in out.texts or "" in out.texts:
         _strip_rest(out, names, looked_at)
     _find_untrusted(out, maybe)
     return out
+
+
+def _tables(rows: list[str]) -> dict[int, int]:
+    """Runs of bare rows of task tables: index of the first of each and index behind its last."""
+    found: dict[int, int] = {}
+    at, size = 0, len(rows)
+    while at < size:
+        if rows[at][:1] == "[" and (end := end_of_run(ROW, rows, at)) > at:
+            found[at] = end
+            at = end
+        else:
+            at += 1
+    return found
 
 
 def _strip_rest(
@@ -298,6 +316,7 @@ def _strip_rest(
     if not all(raws) or any(map(str.isspace, raws)):
         keep = [i for i, line in enumerate(raws) if line and not line.isspace()]
         raws[:], texts[:], nos[:] = [raws[i] for i in keep], [texts[i] for i in keep], [nos[i] for i in keep]
+        out.tables = {}  # their indices were those of all lines; they are found again when they are needed
     match = _NEVER.match  # the layers of the last record looked at, which its neighbours mostly share
     for i in [i for i, text in enumerate(texts) if text is None]:
         line = raws[i]
@@ -339,7 +358,7 @@ def _is_record(names: tuple[str, ...]) -> bool:
     return bool(names) and not {"indent", "quote"}.issuperset(names)
 
 
-def _find_untrusted(out: Lines, carried: list[str]) -> None:
+def _find_untrusted(out: Lines, carried: Sequence[str]) -> None:
     """
     Note lines that user space wrote, where a sample of *carried*, the lines that may have a carrier, shows priorities.
 

@@ -9,6 +9,7 @@ are found by :data:`INNER_RULES`.
 from __future__ import annotations
 
 import re
+from itertools import islice, takewhile
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
@@ -159,8 +160,17 @@ _STARTS = tuple((rule.name, start) for rule in LINE_RULES for start in alternati
 _NAME_OF = ("", *(name for name, _ in _STARTS))
 _START = lazy("|".join(f"{start}()" for _, start in _STARTS))
 
-FRAME = lazy(next(rule.start for rule in LINE_RULES if rule.name == "frame"))
-"""A stack frame, for runs of them; no row before it in the table has a shape in common with it."""
+_START_OF = {rule.name: rule.start for rule in LINE_RULES}
+FRAME, STAT = lazy(_START_OF["frame"]), lazy(_START_OF["stat"])
+"""A stack frame, a statistic of a cgroup, for runs of them; no row before them in the table has a shape in common."""
+ROW = lazy(r"\[ *\d+\]")
+"""What rows of a task table begin with, for runs of them."""
+
+
+def end_of_run(shape: re.Pattern[str], texts: list[str], first: int) -> int:
+    """Index behind the last of the lines of one *shape* that follow each other from *first* on."""
+    return first + len(list(takewhile(shape.match, islice(texts, first, None))))
+
 
 HEAD = lazy(r"^(?:(?:(?P<comm>.*?) )?invoked )?oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
 """2.6.11 ``oom-killer: gfp_mask=``, later ``<comm> invoked oom-killer: gfp_mask=``; also cut right after the word."""

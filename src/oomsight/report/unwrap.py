@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from oomsight._lazy import lazy
@@ -27,6 +27,7 @@ _OCTAL_ESCAPES = lazy(r"#(0[0-3][0-7])")
 # Only syslog daemons write control characters in octal; elsewhere "#012" is a name.
 _SYSLOG_LINE = lazy(r"[ \t>|]*(?:<\d+>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}-\d\d-\d\dT)")
 _NUMBERED = tuple[int, str]
+_HEAD = 4096  # characters in which an export shows what it is
 
 # Where a new line must begin when a whole report stands on one line; each alternative starts a kernel message.
 _STARTS = lazy(
@@ -67,6 +68,12 @@ def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
     Bytes that are not UTF-8 survive as lone surrogates (``surrogateescape``). Lines of one multi-line record after
     the first are indented by one blank, so that later stages see them as continuations.
     """
+    lines, nos = decode_lines(data, first_no)
+    return list(zip(nos, lines, strict=True))
+
+
+def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[int]]:
+    """Return the lines of :func:`decode` and their numbers apart; the numbers are a ``range`` where none is missing."""
     text = data.decode("utf-8", "surrogateescape")
     # One-character searches are an order faster than longer ones, and most logs pass them all: gates first.
     if "\x1b" in text and text.count("\x1b") * 3 > text.count("\n"):
@@ -76,26 +83,48 @@ def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text[:1] == "\ufeff":
         text = text[1:]
-    head = text[:4096]
-    if ("=3D" in head or _stands_before("=", "\n", text)) and _is_quoted_printable(text):
+    if _may_be_quoted_printable(text) and _is_quoted_printable(text):
         text = _quoted_printable(text)
+    head = text[:_HEAD]
     if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or "\nMESSAGE=" in text[:16384]:
-        return list(_journal_export(text.encode("utf-8", "surrogateescape"), first_no))
+        return _apart(_journal_export(text.encode("utf-8", "surrogateescape"), first_no))
     if "{" in text and ('"msg":' in text or '{"' in text or _JSON_START.match(text)):
-        found = list(_json_lines(text, first_no))
-        if found:
-            return found
-    numbered = list(enumerate(text.split("\n"), first_no))
+        lines, nos = _apart(_json_lines(text, first_no))
+        if lines:
+            return lines, nos
+    lines = text.split("\n")
+    nos = range(first_no, first_no + len(lines))
     if _stands_before("#", "0", text) or ("\\" in text and re.search(r"\\(?:n|x0a|x5c)", text)):
-        numbered = list(_split_escaped(numbered))
+        lines, nos = _apart(_split_escaped(zip(nos, lines, strict=True)))
     if "`" in text:
-        numbered = [(no, s.strip("`") if s.lstrip().startswith("`") else s) for no, s in numbered]
-    return numbered
+        lines = [s.strip("`") if s.lstrip().startswith("`") else s for s in lines]
+    return lines, nos
+
+
+def _apart(numbered: Iterable[_NUMBERED]) -> tuple[list[str], Sequence[int]]:
+    """Numbered lines as lines and numbers."""
+    pairs = list(numbered)
+    return [s for _, s in pairs], [no for no, _ in pairs]
 
 
 def _stands_before(one: str, other: str, text: str) -> bool:
-    """``one + other in text`` for two characters, the first of which is rare: some times faster."""
-    return one in text and other in {piece[:1] for piece in text.split(one)[1:]}
+    """``one + other in text`` for a rare character *one*: some times faster."""
+    at = text.find(one)
+    while at >= 0:
+        if text.startswith(other, at + 1):
+            return True
+        at = text.find(one, at + 1)
+    return False
+
+
+def _may_be_quoted_printable(text: str) -> bool:
+    """Whether an equal sign is encoded near the begin, or one stands at the end of any line."""
+    at = text.find("=")
+    while at >= 0:
+        if text.startswith("\n", at + 1) or (at < _HEAD and text.startswith("3D", at + 1)):
+            return True
+        at = text.find("=", at + 1)
+    return False
 
 
 def _is_quoted_printable(text: str) -> bool:
@@ -129,7 +158,7 @@ def _qp_line(line: str) -> str:
     return raw.decode("utf-8", "surrogateescape").replace("\n", " ")
 
 
-def _split_escaped(numbered: list[_NUMBERED]) -> Iterator[_NUMBERED]:
+def _split_escaped(numbered: Iterable[_NUMBERED]) -> Iterator[_NUMBERED]:
     """Split at rsyslog ``#012`` and at literal ``\\n`` where the line holds kernel text glued by them."""
     for no, line in numbered:
         if "#0" in line and _SYSLOG_LINE.match(line):
@@ -215,7 +244,7 @@ def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
 def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
     """JSON logs: one object a line, ``dmesg -J``, an array, a pretty-printed object. Other lines stay as they are."""
     stripped = text.lstrip()
-    if '"dmesg"' in text[:4096] or re.search(r'^\s*"msg":', text, re.M):
+    if '"dmesg"' in text[:_HEAD] or re.search(r'^\s*"msg":', text, re.M):
         yield from _dmesg_json(text, first_no)
         return
     if stripped[:1] in "[{" and "\n" in stripped.strip() and not stripped.split("\n", 1)[0].rstrip().endswith("}"):
