@@ -150,12 +150,13 @@ _CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\
 # Each alternative begins with a character or a set of them: a line that begins otherwise passes it over at once.
 _COULD = lazy(
     r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])"
-    r"|[^\W\d_][^\W\d_]{2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
-    r"|\d\d*+(?:[\-,.:月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|[^\W\d][^\W\d]{1,3}+\.? \d{4}-"
+    r"|(?u:[^\W\d_])(?u:[^\W\d_]){2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
+    r"|\d\d*+(?:[\-,.:月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|(?u:[^\W\d])(?u:[^\W\d]){1,3}+\.? \d{4}-"
     r"|\w\w*+[ \t]*+:[ ]*+[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
-    r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")"
+    r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")",
+    re.ASCII,
 )
-_ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]")
+_ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]", re.ASCII)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -242,7 +243,9 @@ def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
     pattern = _CACHE.get(names)
     if pattern is None:
         parts = [re.sub(r"\(\?P<\w+>", "(?:", LAYERS[_ORDER[n]].pattern) for n in names]
-        source = "".join(f"(?:{p})" for p in parts) + r"(?!\[[ \t]*(?:\d+\.\d|[TC]\d))[ \t]*"
+        # Digits of ASCII alone are found faster; words are those of every script.
+        source = "".join(f"(?:{p})" if "\\w" in p.lower() else f"(?a:{p})" for p in parts)
+        source += r"(?a:(?!\[[ \t]*(?:\d+\.\d|[TC]\d)))[ \t]*"
         pattern = _CACHE[names] = re.compile(source)
     return pattern
 

@@ -158,12 +158,12 @@ def alternatives(start: str) -> list[str]:
 # or a repetition, is passed over at once where the line begins with another character.
 _STARTS = tuple((rule.name, start) for rule in LINE_RULES for start in alternatives(rule.start))
 _NAME_OF = ("", *(name for name, _ in _STARTS))
-_START = lazy("|".join(f"{start}()" for _, start in _STARTS))
+_START = lazy("|".join(f"{start}()" for _, start in _STARTS), re.ASCII)
 
 _START_OF = {rule.name: rule.start for rule in LINE_RULES}
-FRAME, STAT = lazy(_START_OF["frame"]), lazy(_START_OF["stat"])
+FRAME, STAT = lazy(_START_OF["frame"], re.ASCII), lazy(_START_OF["stat"], re.ASCII)
 """A stack frame, a statistic of a cgroup, for runs of them; no row before them in the table has a shape in common."""
-ROW = lazy(r"\[ *\d+\]")
+ROW = lazy(r"\[ *\d+\]", re.ASCII)
 """What rows of a task table begin with, for runs of them."""
 
 
@@ -175,7 +175,7 @@ def end_of_run(shape: re.Pattern[str], texts: list[str], first: int) -> int:
 HEAD = lazy(r"^(?:(?:(?P<comm>.*?) )?invoked )?oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
 """2.6.11 ``oom-killer: gfp_mask=``, later ``<comm> invoked oom-killer: gfp_mask=``; also cut right after the word."""
 
-KILL = lazy(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d{1,10})\)?(?:, UID:? (?P<uid>\d{1,10}),?)? ?,? ?\(")
+KILL = lazy(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d{1,10})\)?(?:, UID:? (?P<uid>\d{1,10}),?)? ?,? ?\(", re.ASCII)
 """``Killed process N (…`` and the announcement ``Kill process N (…) score S or sacrifice child``."""
 
 ALLOC = lazy(

@@ -16,25 +16,32 @@ from oomsight._lazy import lazy
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
 from oomsight.report.unwrap import unescape_name
 
+_A = re.ASCII  # digits and letters of all scripts are several times slower, and no kernel prints them
 Numbered = tuple[int, str]
 _BLOCK = ("counters", "node", "zone", "buddy", "pages", "swap", "hugepages", "slab", "meminfo")
 
 # Names are bounded and begin at a letter: megabytes without a blank must not take quadratic time.
-_PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)")
-_KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B")
-_NUMBER = lazy(r"(?<!\d)\d{1,18}(?!\d)")
+_PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)", _A)
+_KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B", _A)
+_NUMBER = lazy(r"(?<!\d)\d{1,18}(?!\d)", _A)
 _TOO_LONG = 21  # characters of a number of 19 digits with its unit
-_PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)")
-_BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?")
+_PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)", _A)
+_BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?", _A)
 _HUGE = lazy(
     r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18})"
-    r" hugepages_size=(\d{1,18})kB"
+    r" hugepages_size=(\d{1,18})kB",
+    _A,
 )
-_NODE_ZONE = lazy(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )")
-_USAGE = lazy(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?")
-_OLD_STATS = lazy(r"\b([a-z]\w{0,40}):(\d{1,18})KB")
-_SLAB = lazy(r"(\S+)[ \t]+(\d{1,18})KB[ \t]+(\d{1,18})KB")
-_ALLOC = lazy(r"(\d{1,18}(?:\.\d{1,3})?) ?([KMGTk]?)(i?B?)[ \t]+(\d{1,18})[ \t]+(\S+:\d+ .*)")
+_SWAP = lazy(r"(Free|Total) swap[ \t]*[=:][ \t]*(\d{1,18})[ \t]*kB", _A)
+_EQUALS = lazy(r"= (\d{1,18})kB", _A)
+_STATS_OLD = lazy(r"Memory cgroup stats(?: for (?P<path>.*?))?:(?P<rest>(?:[ \t]*\w+:\d+KB)*[ \t]*)$", _A)
+_STATS_ANY = lazy(r"Memory cgroup stats(?: for (?P<path>\S*?))?:(?P<rest>.*)$", _A)
+_PROTECTION = lazy(r"Memory cgroup min protection (\d{1,18})kB -- low protection (\d{1,18})kB", _A)
+_NODE_ZONE = lazy(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )", _A)
+_USAGE = lazy(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?", _A)
+_OLD_STATS = lazy(r"\b([a-z]\w{0,40}):(\d{1,18})KB", _A)
+_SLAB = lazy(r"(\S+)[ \t]+(\d{1,18})KB[ \t]+(\d{1,18})KB", _A)
+_ALLOC = lazy(r"(\d{1,18}(?:\.\d{1,3})?) ?([KMGTk]?)(i?B?)[ \t]+(\d{1,18})[ \t]+(\S+:\d+ .*)", _A)
 _POWERS = {"": 1, "K": 1 << 10, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 # Words of the "<n> pages …" lines (lib/show_mem.c, mm/show_mem.c; arch code before 2.6.32) and our key for each.
@@ -64,9 +71,8 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
     if not any(parts.get(k) for k in _BLOCK):
         return None
     info = MemInfo()
-    for _no, text in parts.get("counters", ()):
-        for name, value in _PAGES.findall(text):
-            info.pages.setdefault(name, int(value))
+    for name, value in _PAGES.findall(" ".join([text for _no, text in parts.get("counters", ())])):
+        info.pages.setdefault(name, int(value))
     for no, text in parts.get("node", ()):
         node = int(text[5 : text.index(" ", 5)])
         info.nodes.append(NodeMem(node, _kib_fields(text), _unreclaimable(text), no))
@@ -99,7 +105,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
             zone = zones[key] = Zone(key[0], key[1], {}, line=no)
         if zone.buddy is None:
             zone.buddy = tuple((int(n), int(kib), letters) for n, kib, letters in _BUDDY.findall(text))
-            total = re.search(r"= (\d{1,18})kB", text)
+            total = _EQUALS.search(text)
             zone.buddy_total_kib = int(total[1]) if total else None
     info.zones = list(zones.values())
     for no, text in parts.get("hugepages", ()):
@@ -113,7 +119,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         if key_name:
             info.counts.setdefault(key_name, int(number))
     for _no, text in parts.get("swap", ()):
-        m = re.match(r"(Free|Total) swap[ \t]*[=:][ \t]*(\d{1,18})[ \t]*kB", text)
+        m = _SWAP.match(text)
         if m and m[1] == "Free" and info.free_swap_kib is None:
             info.free_swap_kib = int(m[2])
         elif m and m[1] == "Total" and info.total_swap_kib is None:
@@ -169,9 +175,7 @@ def parse_memcg(parts: dict[str, list[Numbered]], stat_owner: Sequence[Numbered]
             if getattr(memcg, field) is None:
                 setattr(memcg, field, line)
     for no, text in stats:
-        m = re.match(r"Memory cgroup stats(?: for (?P<path>.*?))?:(?P<rest>(?:[ \t]*\w+:\d+KB)*[ \t]*)$", text)
-        if m is None:
-            m = re.match(r"Memory cgroup stats(?: for (?P<path>\S*?))?:(?P<rest>.*)$", text)
+        m = _STATS_OLD.match(text) or _STATS_ANY.match(text)
         if m is None:
             continue
         path = unescape_name(m["path"]) if m["path"] else None
@@ -188,7 +192,7 @@ def parse_memcg(parts: dict[str, list[Numbered]], stat_owner: Sequence[Numbered]
         # pgfault stands in the middle of every complete list; the 1 KiB record limit of 5.3-6.4 cuts before it.
         memcg.stats_cut = "pgfault" not in values and len(values) > 5
     for _no, text in protection:
-        m = re.match(r"Memory cgroup min protection (\d{1,18})kB -- low protection (\d{1,18})kB", text)
+        m = _PROTECTION.match(text)
         if m:
             memcg.min_protection_kib, memcg.low_protection_kib = int(m[1]), int(m[2])
     used_lines = [no for no, _ in (*usage, *stats, *stat_owner)]

@@ -188,7 +188,8 @@ def _make(
         by_field["nr_pmds"] = [str(int(a) + int(b)) for a, b in zip(by_field["nr_pmds"], puds, strict=True)]
     for field, column in by_field.items():
         together = "".join(column)
-        if not (together.isdecimal() and together.isascii()) and not all(map(_NUMBER.fullmatch, column)):
+        # As bytes: what is a digit is looked up in the tables of all scripts for every character of a text.
+        if not (together.isascii() and together.encode().isdigit()) and not all(map(_NUMBER.fullmatch, set(column))):
             raise ValueError(field)
     names: list[str] = list(cells[-1])
     if may_be_escaped("".join(names)):
