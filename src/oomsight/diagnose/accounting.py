@@ -89,7 +89,7 @@ def is_complete(accounting: Accounting) -> bool:
     keys = {item.key for item in accounting.items}
     if accounting.scope == "memcg":
         return "anon" in keys
-    return all(not keys.isdisjoint(any_of) for any_of in (("anon", "lru"), ("slab", "slab_unreclaimable"), ("free",)))
+    return "free" in keys and not (keys.isdisjoint(("anon", "lru")) or keys.isdisjoint(("slab", "slab_unreclaimable")))
 
 
 def page_kib_of(report: OomReport) -> int:
@@ -264,20 +264,31 @@ def _values(
     pages: Mapping[str, int], page_kib: int, nodes: list[dict[str, int]], zones: list[dict[str, int]]
 ) -> dict[str, int]:
     """KiB by row key, from the best source present; keys of :data:`ROWS` in their order."""
+    found: dict[str, int] = {}
+    for name, number in pages.items():
+        key = _KEY_OF.get(name)
+        if key is not None:
+            found[key] = found.get(key, 0) + number * page_kib
     out = {}
     for row in ROWS:
-        sources = ((row.pages, page_kib, (pages,)), (row.node_kib, 1, nodes), (row.zone_kib, 1, zones))
-        for names, unit, tables in sources:
-            value = None
-            for name in names:
-                for table in tables:
-                    number = table.get(name)
-                    if number is not None:
-                        value = (value or 0) + number
-            if value is not None:
-                out[row.key] = value * unit if value > 0 else 0
-                break
+        key = row.key
+        value = found.get(key)
+        if value is None:
+            value = _summed(row.node_kib, nodes)
+            if value is None:
+                value = _summed(row.zone_kib, zones)
+        if value is not None:
+            out[key] = value if value > 0 else 0
     return out
+
+
+_KEY_OF: Final = {name: row.key for row in ROWS for name in row.pages}
+
+
+def _summed(names: tuple[str, ...], tables: list[dict[str, int]]) -> int | None:
+    """Sum of the counters *names* over *tables*; ``None`` where none of them is printed."""
+    found = [table[name] for name in names for table in tables if name in table]
+    return sum(found) if found else None
 
 
 _BY_KEY: Final = {row.key: row for row in ROWS}

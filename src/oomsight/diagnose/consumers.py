@@ -7,6 +7,7 @@ definition: it is whatever held the biggest part of the memory that ran out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -26,7 +27,7 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from oomsight.report.model import OomReport
 
@@ -209,15 +210,16 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
     page_kib = page_kib_of(report)
     table = TaskRows.of(report.tasks)
     victims = _victim_ids(report)
-    tgids, swap = table.numbers("tgid"), table.numbers("swapents_pages")
+    tgids = table.numbers("tgid")
     anon = table.column("rss_anon_pages")
     resident = table.numbers("rss_pages") if anon is None else anon
     tables = table.column("pgtables_bytes")
     if tables is not None:
-        own = [(r + s) * page_kib + (t >> 10) for r, s, t in zip(resident, swap, tables, strict=True)]
+        own_pages = table.plus(resident, "swapents_pages")
+        own = [pages * page_kib + (size >> 10) for pages, size in zip(own_pages, tables, strict=True)]
     else:
-        counts = zip(resident, swap, table.numbers("nr_ptes"), table.numbers("nr_pmds"), strict=True)
-        own = [sum(pages) * page_kib for pages in counts]
+        counts = map(table.numbers, ("swapents_pages", "nr_ptes", "nr_pmds"))
+        own = [sum(pages) * page_kib for pages in zip(resident, *counts, strict=True)]
     shared = None if anon is None else [pages * page_kib for pages in table.numbers("rss_shmem_pages")]
     if not table.same("pid", "tgid"):
         for pid, tgid in zip(table.numbers("pid"), tgids, strict=True):
@@ -239,48 +241,39 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
             share = _pct(kib, base)
             out.append(Consumer("process", table.names[row], kib, share, 1, (tgid,), tgid in victims, note))
     stem_of = {name: _stem(name) for name in set(table.names)}
-    out += _groups("name", [pair for pair in _grouped(map(stem_of.__getitem__, table.names), rows) if len(pair[1]) > 1],
-                   everything, bounds)  # fmt: skip
+    pools = _grouped([stem_of[name] for name in table.names], rows)
+    out += _groups("name", [pool for pool in pools if len(pool[1]) > 1], everything, bounds)
     if table.distinct("uid") > 1:
-        users = list(_grouped(table.numbers("uid"), rows))
+        users = _grouped(table.numbers("uid"), rows)
         if len(users) > 1:
             out += _groups("user", [(str(uid), group) for uid, group in users], everything, bounds)
     return out
 
 
-def _grouped(keys: Iterable[_Key], rows: Sequence[int]) -> Iterable[tuple[_Key, list[int]]]:
+def _grouped(keys: Sequence[_Key], rows: Sequence[int]) -> Collection[tuple[_Key, list[int]]]:
     """Those of *rows* that have the same key, together, by key; *keys* has one for each row of the table."""
-    groups: dict[_Key, list[int]] = {}
-    if isinstance(rows, range):  # all of them
-        for row, key in enumerate(keys):
-            if key in groups:
-                groups[key].append(row)
-            else:
-                groups[key] = [row]
-    else:
-        key_of = list(keys)
-        for row in rows:
-            groups.setdefault(key_of[row], []).append(row)
+    groups: defaultdict[_Key, list[int]] = defaultdict(list)
+    for row in rows:
+        groups[keys[row]].append(row)
     return groups.items()
 
 
 def _groups(kind: _Kind, groups: list[tuple[str, list[int]]], held: _Held, bounds: _Bounds) -> list[Consumer]:
     """Consumers of *groups* of rows, biggest first; shared memory of a group is that of its biggest member."""
     own_of, names, shared_kib = held.own_kib.__getitem__, held.names, held.shared_kib
-    if shared_kib is None:
-        sums = [(sum(map(own_of, rows)), 0, name, rows) for name, rows in groups]
-    else:
-        sums = [(sum(map(own_of, rows)), max(map(shared_kib.__getitem__, rows)), name, rows) for name, rows in groups]
-    sums.sort(key=lambda s: -(s[0] + s[1]))
+    sums = [(sum(map(own_of, rows)), 0, name, rows) for name, rows in groups]
+    if shared_kib is not None:
+        most = [max(map(shared_kib.__getitem__, rows)) for _, rows in groups]
+        sums = [(own + shared, shared, name, rows) for (own, _, name, rows), shared in zip(sums, most, strict=True)]
+    sums.sort(key=itemgetter(0), reverse=True)
     out = []
-    for own, shared, stem, rows in sums[:_TOP_GROUPS]:
-        kib = own + shared
+    for kib, shared, stem, rows in sums[:_TOP_GROUPS]:
         note = _RSS_SHARED if shared_kib is None else None
         name = stem
         if len(rows) > 1:
             note = note or (_SHARED_ONCE if shared else None)
             if bounds.held_kib is not None and kib > bounds.held_kib:
-                kib, note = bounds.held_kib, _CAPPED
+                kib, note = bounds.held_kib, _CAPPED  # noqa: PLW2901 - no group holds more
             if kind == "name" and stem[-1:] == "*" and len({names[row] for row in rows}) == 1:
                 name = names[rows[0]]
         if kib > 0:

@@ -235,12 +235,10 @@ def _first_change(causes: Sequence[Cause]) -> str | None:
 
 def _first_clause(text: str) -> str:
     """Cut *text* at its first semicolon that stands outside brackets."""
-    depth = 0
-    for at, char in enumerate(text):
-        depth += (char == "(") - (char == ")")
-        if char == ";" and depth == 0:
-            return text[:at]
-    return text
+    at = text.find(";")
+    while at >= 0 and text.count("(", 0, at) != text.count(")", 0, at):
+        at = text.find(";", at + 1)
+    return text if at < 0 else text[:at]
 
 
 # --- the three questions -----------------------------------------------------------------------------------------

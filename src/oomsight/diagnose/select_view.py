@@ -221,10 +221,10 @@ def _score(
 
 def _held_pages(tasks: TaskRows, page_size: int) -> list[int]:
     """Resident memory, swap and page tables of every row, in pages."""
-    rss, swap, tables = tasks.numbers("rss_pages"), tasks.numbers("swapents_pages"), tasks.column("pgtables_bytes")
-    if tables is not None:
-        return [r + s + t // page_size for r, s, t in zip(rss, swap, tables, strict=True)]
-    return list(map(sum, zip(rss, swap, tasks.numbers("nr_ptes"), tasks.numbers("nr_pmds"), strict=True)))
+    held, tables = tasks.plus(tasks.numbers("rss_pages"), "swapents_pages"), tasks.column("pgtables_bytes")
+    if tables is None:
+        return tasks.plus(tasks.plus(held, "nr_ptes"), "nr_pmds")
+    return [pages + size // page_size for pages, size in zip(held, tables, strict=True)]
 
 
 def _exempt(tasks: TaskRows, legacy: bool) -> dict[int, str]:
@@ -410,9 +410,8 @@ def _why(scene: _Scene, chosen: int, view: Selection) -> str:
         spared = f"{scene.name(top)} is bigger ({scene.held(top)}) but exempt by {scene.skipped[top]}; "
     adj, total = scene.adj(chosen), scene.total.pages
     key = "oom_score_adj" if scene.rule.unit != "points" else "oom_adj"
-    rivals = [i for i in order if base[i] > base[chosen]]
-    if rivals:
-        top = max(rivals, key=base.__getitem__)
+    top = max(order, key=base.__getitem__, default=chosen)
+    if base[top] > base[chosen]:
         other = scene.adj(top)
         text = f"{spared}{scene.name(top)} is bigger ({scene.held(top)}) than {name} ({held})"
         # Whichever adjustment is not zero made the difference; of two, the victim's own is the one to tell.

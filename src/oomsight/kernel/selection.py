@@ -84,7 +84,9 @@ def rank(points: Sequence[int | None], scan: ScanRule, leaders: Sequence[bool] |
 
     ``leaders``: whether each entry is a thread-group leader; all are, when not given.
     """
-    eligible = [index for index, value in enumerate(points) if value is not None]
+    eligible = list(range(len(points)))
+    if None in points:
+        eligible = [index for index in eligible if points[index] is not None]
     if leaders is None:
         if scan.tie == "last":
             eligible.reverse()

@@ -36,6 +36,8 @@ _NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
 _EXITING = lazy(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
 _SHARING = lazy(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
 _BLOCKS = ("zone", "counters", "usage")  #: memory of the machine or of a cgroup
+_NOT_NUMBERED = frozenset({"row", "frame", "regs", "trace"})
+"""Lines that are many and are read in bulk, or not at all."""
 _KINDS = {
     "CONSTRAINT_MEMCG": EventKind.MEMCG,
     "CONSTRAINT_CPUSET": EventKind.CPUSET,
@@ -49,7 +51,7 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
         return None
     texts, nos = lines.texts, lines.nos
     parts: dict[str, list[Numbered]]
-    parts = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k != "row"}
+    parts = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k not in _NOT_NUMBERED}
     # Line numbers fall where the text stood newest line first.
     report = OomReport(EventKind.GLOBAL, Span(name, *sorted((nos[draft.start], nos[draft.last]))))
     anchor = draft.head if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
@@ -129,8 +131,11 @@ def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
         report.table_columns = columns
     if not rows:
         return
-    texts = [lines.texts[i] for i in rows]
-    nos = [lines.nos[i] for i in rows]
+    first, last = rows[0], rows[-1]
+    if last - first + 1 == len(rows):
+        texts, nos = lines.texts[first : last + 1], lines.nos[first : last + 1]
+    else:
+        texts, nos = [lines.texts[i] for i in rows], [lines.nos[i] for i in rows]
     if columns is None:
         columns = guess_columns(texts)
         if columns is None:
@@ -375,20 +380,26 @@ def _kind(report: OomReport, draft: Draft) -> None:
 
 def _landmarks(report: OomReport, draft: Draft, nos: list[int]) -> None:
     parts, lines, begin = draft.parts, report.lines, report.source.first_line
-    for key, kinds in _LANDMARKS:
-        found = [parts[kind][0] for kind in kinds if kind in parts]
-        if found and (no := nos[min(found)]) >= begin:
+    found: dict[str, int] = {}
+    for kind, indices in parts.items():
+        key = _LANDMARK_OF.get(kind)
+        if key is not None and (key not in found or indices[0] < found[key]):
+            found[key] = indices[0]
+    for key in _LANDMARKS:
+        if key in found and (no := nos[found[key]]) >= begin:
             lines.setdefault(key, no)
         if key == "table_first" and "row" in parts:
             lines["table_last"] = nos[parts["row"][-1]]
 
 
-_LANDMARKS = (
+_LANDMARK_KINDS = (
     ("head", ("head", "alloc")), ("cpu", ("cpu", "pid_comm")), ("meminfo", ("meminfo", "counters", "node", "zone")),
     ("memcg", ("usage", "memcg_stats", "task_in")), ("table_first", ("header", "row")), ("oom_kill", ("oom_kill",)),
     ("announce", ("announce",)), ("kill", ("kill",)), ("group", ("group",)), ("no_killable", ("no_killable",)),
     ("reaper", ("reaper",)), ("swap", ("swap",)),
 )  # fmt: skip
+_LANDMARKS = tuple(key for key, _ in _LANDMARK_KINDS)
+_LANDMARK_OF = {kind: key for key, kinds in _LANDMARK_KINDS for kind in kinds}
 
 
 def _missing_notes(report: OomReport, draft: Draft) -> None:

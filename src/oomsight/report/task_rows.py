@@ -8,6 +8,7 @@ for, :class:`~oomsight.report.model.Task` objects for the rows somebody asks for
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import add
 from typing import Any, Final, overload
 
 from oomsight._rows import Rows
@@ -60,7 +61,7 @@ class TaskRows(Rows[Task]):
         numbers = self._numbers.get(field)
         if numbers is None and (cells := self._cells.get(field)) is not None:
             distinct = set(cells)
-            if 4 * len(distinct) < len(cells):  # uid, swap and oom_score_adj mostly: a few values again and again
+            if 2 * len(distinct) < len(cells):  # all but ids and sizes mostly: a few values again and again
                 value_of = {cell: int(cell) for cell in distinct}
                 numbers = [value_of[cell] for cell in cells]
             else:
@@ -78,6 +79,10 @@ class TaskRows(Rows[Task]):
         if cells is not None and field not in self._numbers:
             return cells.count("0") == len(cells) or not any(self.numbers(field))
         return not any(self._numbers.get(field, ()))
+
+    def plus(self, numbers: list[int], field: str) -> list[int]:
+        """*numbers* and those of *field* added up, row by row; *numbers* themselves where *field* is 0 everywhere."""
+        return numbers if self.is_zero(field) else list(map(add, numbers, self.numbers(field)))
 
     def distinct(self, field: str) -> int:
         """How many different numbers *field* has."""

@@ -83,13 +83,13 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
         trigger.hardware = t[15:].strip()
     for _no, t in parts.get("workqueue", ())[:1]:
         trigger.workqueue = t[11:].strip()
-    trigger.frames = tuple(_frames(parts.get("frame", ())))
+    trigger.frames = tuple(_frames([texts[i] for i in draft.parts.get("frame", ())]))
     report.trigger = trigger
 
 
-def _frames(lines: Iterable[Numbered]) -> Iterator[str]:
+def _frames(lines: Iterable[str]) -> Iterator[str]:
     """Names of the stack frames, without those the unwinder doubts."""
-    for _no, text in lines:
+    for text in lines:
         if text[0] != "[":  # 4.9 on; before, the address stands in front
             if text[0] != "?":
                 yield text.partition("+0x")[0].partition(" ")[0]  # 32-bit ARM: "show_stack from dump_stack+0x18/0x1c"

@@ -6,7 +6,6 @@ The rules are many and small; each reading the report itself would walk the task
 
 from __future__ import annotations
 
-from operator import add
 from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight._record import dataclass, field
@@ -192,9 +191,7 @@ def _read_tasks(case: Case) -> None:
     rows = TaskRows.of(case.report.tasks)
     if not rows:
         return
-    pages = rows.numbers("rss_pages")
-    if not rows.is_zero("swapents_pages"):
-        pages = list(map(add, pages, rows.numbers("swapents_pages")))
+    pages = rows.plus(rows.numbers("rss_pages"), "swapents_pages")
     biggest = max(pages)
     case.biggest, case.biggest_kib = rows[pages.index(biggest)], biggest * case.page_kib
     tables = rows.column("pgtables_bytes")
