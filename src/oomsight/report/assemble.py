@@ -80,7 +80,8 @@ class Assembler:
                     continue
             kind = classify(text)
             if kind is None:
-                if current is not None and current.last == at - 1 and current.section == 6 and self.moments.continues(at):
+                behind_row = current is not None and current.last == at - 1 and current.section == 6
+                if behind_row and current is not None and self.moments.continues(at):
                     current.tails[at - 1] = "\n" + text
                     continue
                 self.others.append(at)
@@ -88,8 +89,8 @@ class Assembler:
             if untrusted and at in untrusted:
                 self.others.append(at)
                 continue
-            section = _GOES_ON.get(kind)
-            if plain and section is not None and current is not None and not current.closed and section >= current.section:
+            section = _GOES_ON.get(kind, -1) if plain else -1
+            if current is not None and section >= current.section and not current.closed:
                 if kind in current.parts:
                     current.parts[kind].append(at)
                 else:

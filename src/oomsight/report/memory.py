@@ -38,7 +38,9 @@ _STATS_OLD = lazy(r"Memory cgroup stats(?: for (?P<path>.*?))?:(?P<rest>(?:[ \t]
 _STATS_ANY = lazy(r"Memory cgroup stats(?: for (?P<path>\S*?))?:(?P<rest>.*)$", _A)
 _PROTECTION = lazy(r"Memory cgroup min protection (\d{1,18})kB -- low protection (\d{1,18})kB", _A)
 _NODE_ZONE = lazy(r"(?:Node (\d{1,6}) )?(\w+)(?: free:|: )", _A)
-_USAGE = lazy(r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?", _A)
+_USAGE = lazy(
+    r"(memory\+swap|memory|kmem|swap): usage (\d{1,18})kB, limit (\d{1,18})kB(?:, failcnt (\d{1,18})(?!\d))?", _A
+)
 _OLD_STATS = lazy(r"\b([a-z]\w{0,40}):(\d{1,18})KB", _A)
 _SLAB = lazy(r"(\S+)[ \t]+(\d{1,18})KB[ \t]+(\d{1,18})KB", _A)
 _ALLOC = lazy(r"(\d{1,18}(?:\.\d{1,3})?) ?([KMGTk]?)(i?B?)[ \t]+(\d{1,18})[ \t]+(\S+:\d+ .*)", _A)
