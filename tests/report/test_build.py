@@ -119,3 +119,20 @@ def test_trigger_of_another_cpu_line_gives_no_pid() -> None:
     (report,) = parse_text(kmsg(lines))
     assert report.trigger is not None
     assert (report.trigger.comm, report.trigger.pid, report.trigger.kernel_release) == ("asker", None, None)
+
+
+def test_lines_after_a_glued_one_keep_the_numbers_of_their_source() -> None:
+    """Undoing the damage makes two lines of one; the empty last one goes: as many as before, but not the same."""
+    kill = "Out of memory: Kill process 16711 (stress) score 205 or sacrifice child Killed process 16711 (stress), UID 0,"
+    text = [
+        "default  Warning  nginx-b8.1  2020-11-27T17:09:24+08:00  Failed  Error: ImagePullBackOff",
+        "default  Warning  node3.1  2020-11-27T19:01:09+08:00  SystemOOM  System OOM encountered, victim process: stress,"
+        " pid: 16713",
+        f"default  Warning  node3.2  2020-11-27T19:01:27+08:00  OOMKilling  {kill} total-vm:826516kB, anon-rss:819296kB,"
+        " file-rss:0kB, shmem-rss:0kB",
+        "agent  Warning  workloads.1  2020-11-27T16:57:05+08:00  DeadlineExceeded  Job was active longer than specified"
+        " deadline",
+        "",
+    ]
+    found = parse_text("\n".join(text), first_line=7)
+    assert [r.source.first_line for r in found] == [8, 9]
