@@ -162,8 +162,8 @@ def counted(path: str) -> tuple[int, int, int, int]:
             continue
         index = chunk.index
         assert index is not None
-        for place, code in enumerate(index.marks.kinds):
-            kind, stream = codec.KINDS[code], shelf.stream(chunk, place)
+        for place, stream in shelf.streams(chunk):
+            kind = codec.KINDS[index.marks.kinds[place]]
             known = len(FIELDS[kind]) - 1 if kind == "process" else len(FIELDS[kind]) - 4 * (kind == "cgroup")
             figures += (min(index.gone_rows[place], chunk.head.rows) - index.first_rows[place]) * known
             before: list[int] | None = None

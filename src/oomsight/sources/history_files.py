@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, compress
 
 from oomsight.record.chunk import HEAD_BYTES, ChunkHead, Index, Marks, chunk_front, chunk_head, stream_of
 from oomsight.record.codec import (
@@ -176,8 +176,21 @@ class Shelf:
                 self.damaged += 1
             return
         marks = self.marks(chunk) if self.load(chunk, "host") else None
-        if marks is None:
+        index = chunk.index
+        if marks is None or index is None:
             return
+        there = [first <= row < gone for first, gone in zip(index.first_rows, index.gone_rows, strict=True)]
+        for place, stream in self.streams(chunk, there):
+            code = marks.kinds[place]
+            try:
+                for _, state in events(stream, KINDS[code], row, last=True):
+                    if state is not None:
+                        yield index.entities[place], code, state
+            except DamagedError:
+                self.damaged += 1
+
+    def streams(self, chunk: Chunk, wanted: Sequence[bool] | None = None) -> Iterator[tuple[int, bytes]]:
+        """(place, stream) of everything in a loaded chunk of a file, or of what is *wanted* by place."""
         index = chunk.index
         assert index is not None
         starts = tuple(accumulate((length >> 1 for length in index.lengths), initial=0))
@@ -186,15 +199,9 @@ class Shelf:
         except OSError:
             self.damaged += 1
             return
-        for place, entity in enumerate(index.entities):
-            if index.first_rows[place] > row or index.gone_rows[place] <= row:
-                continue
-            code = marks.kinds[place]
+        for place in range(len(index.entities)) if wanted is None else compress(range(len(wanted)), wanted):
             try:
-                stream = stream_of(index, place, data[starts[place] : starts[place + 1]])
-                for _, state in events(stream, KINDS[code], row, last=True):
-                    if state is not None:
-                        yield entity, code, state
+                yield place, stream_of(index, place, data[starts[place] : starts[place + 1]])
             except DamagedError:
                 self.damaged += 1
 
