@@ -76,12 +76,18 @@ def test_what_is_packed_comes_back(rows) -> None:
     for at, values in codec.events(stream, "process"):
         seen[at:] = [tuple(map(codec.plain, values[:PROCESS]))] * (len(rows) - at)
     assert seen == rows
+    for figure in range(PROCESS):
+        alone: list = [None] * len(rows)
+        for at, value in codec.figure(stream, figure):
+            alone[at:] = [codec.plain(value)] * (len(rows) - at)
+        assert alone == [row[figure] for row in rows]
     assert times == [i * 1000 for i in range(len(rows))]
 
 
 @given(st.binary(max_size=200))
 def test_damaged_bytes_raise_one_error_only(data) -> None:
-    for read_it in (chunk.chunk_head, lambda d: add_row(chunk.ChunkBuilder(), d), lambda d: list(codec.events(d, "process"))):
+    for read_it in (chunk.chunk_head, lambda d: add_row(chunk.ChunkBuilder(), d), lambda d: list(codec.events(d, "process")),
+                    lambda d: list(codec.figure(d, 3))):  # fmt: skip
         try:
             read_it(data)
         except codec.DamagedError:

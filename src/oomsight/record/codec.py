@@ -15,10 +15,11 @@ where a crash or a fault was; nothing after a short record counts, a wrong one c
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import compress
 from operator import ne
@@ -166,10 +167,57 @@ def events(
         yield row, values if there else None
 
 
+def figure(stream: bytes, place: int) -> Iterator[tuple[int, int | None]]:
+    """
+    (row, coded value) at each change of one figure of a stream, ``None`` = gone; the others are stepped over at once.
+
+    Raises :class:`DamagedError`.
+    """
+    value, there, bit = 0, False, 1 << place
+    at, row, end = 0, 0, len(stream)
+    try:
+        while at < end:
+            number, at = take(stream, at)
+            row += number
+            mask, at = take(stream, at)
+            if not mask:
+                value, there = 0, False
+                yield row, None
+                continue
+            others, changed = mask.bit_count(), mask & bit
+            if changed:
+                if before := (mask & bit - 1).bit_count():
+                    at = _numbers(before)(stream, at).end()  # type: ignore[union-attr]
+                number, at = take(stream, at)
+                value += -(number >> 1) if number & 1 else number >> 1
+                others -= before + 1
+            if others:
+                at = _numbers(others)(stream, at).end()  # type: ignore[union-attr]
+            if changed or not there:
+                there = True
+                yield row, value
+    except AttributeError:  # no match: it ends before that
+        raise DamagedError("event of another shape") from None
+
+
+@lru_cache(64)
+def _numbers(count: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
+    """What matches so many numbers from a place on."""
+    return re.compile(rb"(?:[\x80-\xff]*[\x00-\x7f]){%d}" % count).match
+
+
 @lru_cache(4096)
 def _places(mask: int) -> tuple[int, ...]:
-    """The figures that a mask names."""
-    return tuple(place for place in range(mask.bit_length()) if mask >> place & 1)
+    """The figures that a mask names. Masks of the host hardly ever come twice, their eighths do."""
+    found: tuple[int, ...] = ()
+    for base in range(0, mask.bit_length(), 8):
+        found += _eighth(mask >> base & 255, base)
+    return found
+
+
+@lru_cache(2048)
+def _eighth(bits: int, base: int) -> tuple[int, ...]:
+    return tuple(base + place for place in range(8) if bits >> place & 1)
 
 
 # -- records ----------------------------------------------------------------------------------------------------------

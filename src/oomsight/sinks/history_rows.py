@@ -108,17 +108,23 @@ def csv_text(rows: Iterator[tuple[Any, ...]]) -> str:
     import csv
     import io
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    safe: dict[tuple[Any, ...], list[str]] = {}  # who and what repeat from row to row
+    lines = [",".join(COLUMNS)]
+    safe: dict[tuple[Any, ...], str] = {}  # who and what repeat from row to row
+    minutes: dict[int, str] = {}
     for moment, *rest, value in rows:
         who = tuple(rest)
         cells = safe.get(who)
         if cells is None:
-            cells = safe[who] = [csv_cell(one) for one in rest]
-        writer.writerow([iso(moment), *cells, number(value)])
-    return out.getvalue()
+            out = io.StringIO()
+            csv.writer(out, lineterminator="").writerow([csv_cell(one) for one in rest])
+            cells = safe[who] = out.getvalue()
+        minute, left = divmod(round(moment * 1000), 60_000)
+        begin = minutes.get(minute)
+        if begin is None:
+            begin = minutes[minute] = datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
+        known = number(value)
+        lines.append(f"{begin}{left // 1000:02}.{left % 1000:03}Z,{cells},{'' if known is None else known}")
+    return "\n".join(lines) + "\n"
 
 
 def parquet_bytes(rows: Iterator[tuple[Any, ...]]) -> bytes:

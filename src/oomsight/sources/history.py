@@ -26,7 +26,7 @@ from oomsight.record.answers import (
     summed,
     thinned,
 )
-from oomsight.record.codec import KINDS, DamagedError, events
+from oomsight.record.codec import KINDS, DamagedError, events, figure, plain
 from oomsight.record.fields import FIELDS, field_names, parts_of, shown, stored_kind
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
@@ -272,12 +272,11 @@ class History:
         if place is None:
             return
         scales = [FIELDS[kind][part[0]].scale for part in parts]
-        one = len(parts) == 1 and len(parts[0]) == 1
-        field, scale = parts[0][0], scales[0]
         row: int | None = None
         shown_now: list[float | None] = []
         try:
-            for now, values in events(self._shelf.stream(chunk, place), kind):
+            stream = self._shelf.stream(chunk, place)
+            for now, values in _figures(stream, kind, parts):
                 if row is not None:
                     yield row, now, shown_now
                 if values is None:
@@ -285,11 +284,7 @@ class History:
                     row = None
                     continue
                 row = now
-                if one and (value := values[field]) > 0:  # the usual question, a hundred thousand times
-                    shown_now = [(value - 1) * scale]
-                else:
-                    shown_now = [shown(summed([values[i] for i in part]), scale)
-                                 for part, scale in zip(parts, scales, strict=True)]  # fmt: skip
+                shown_now = [shown(value, scale) for value, scale in zip(values, scales, strict=True)]
         except DamagedError:
             self._shelf.damaged += 1
         if row is not None:
@@ -313,6 +308,18 @@ class History:
             when, moment, TIERS[chunk.tier].step_seconds, host[0][1] if host else {}, found.get("process", []),
             found.get("name", []), found.get("cgroup", []), others,
         )  # fmt: skip
+
+
+def _figures(
+    stream: bytes, kind: str, parts: Sequence[tuple[int, ...]]
+) -> Iterator[tuple[int, list[int | None] | None]]:
+    """(row, sums of *parts* as stored) at each change of a stream, ``None`` = gone. Raises :class:`DamagedError`."""
+    if len(parts) == 1 and len(parts[0]) == 1:  # the usual question
+        for row, value in figure(stream, parts[0][0]):
+            yield row, None if value is None else [plain(value)]
+    else:
+        for row, values in events(stream, kind):
+            yield row, None if values is None else [summed([values[i] for i in part]) for part in parts]
 
 
 def within(chunk: Chunk, place: int, low: float, high: float) -> bool:
