@@ -145,13 +145,16 @@ class _Question:
         return [found]
 
     def find(self, who: str, kind: str | None) -> list[Entity]:
-        """Whom *who* means: a pid or an exact name before a part of one, names before processes before cgroups."""
-        kinds = [kind] if kind else ["name", "unit", "container", "process", "cgroup"]
+        """
+        Whom *who* means: a pid or an exact name before a part of one, names before units, containers and cgroups. All
+        processes are part of a name, and to list them takes longest: they come last.
+        """
+        kinds = [kind] if kind else ["name", "unit", "container", "cgroup"]
         if who.isdecimal() and kind in {None, "process"} and (same := self._listed("process", pid=int(who))):
             return same
-        every: dict[str, list[Entity]] = {}  # listed as far as the search gets: to list processes takes longest
-        for matches in (_exact, _part):
-            for one in kinds:
+        every: dict[str, list[Entity]] = {}  # listed as far as the search gets
+        for matches, among in ((_exact, kinds), (_part, kinds if kind else [*kinds, "process"])):
+            for one in among:
                 if one not in every:
                     every[one] = self._listed(one, who)
                 if found := [entity for entity in every[one] if matches(entity, who)]:
