@@ -273,9 +273,11 @@ def _list(  # noqa: PLR0917
     from oomsight.sinks.history_words import table_of
 
     entities, field = question.history.entities(kind, question.since, question.until, top), MAIN[stored_kind(kind)]
+    drawn: dict[str, Series] = {}
     if plot is not None and entities:
         found = question.series(entities, fields)
         draw(plot, f"{kind}s by {field}", question.seen(), found)
+        drawn = {entity.key: series for entity, name, series in found if name == field}
     if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
         show.series(question.since, question.until, question.series(entities, fields))
         return Exit.OK
@@ -290,7 +292,7 @@ def _list(  # noqa: PLR0917
         return Exit.OK
     span = question.history.span()
     since = max(question.since, span[0] if span else 0)
-    lines = [_line(question, e, since, show) for e in entities]
+    lines = [_line(question, e, since, show, drawn.get(e.key)) for e in entities]
     show.blocks([Heading(title, 1), *table_of(entities, lines, field)])
     return Exit.OK
 
@@ -309,10 +311,11 @@ def _growth_blocks(question: _Question, since: float, top: int, show: Show) -> l
     return [Heading("Who grew most, by name"), *table_of(grown, lines, "rss_anon_bytes")]
 
 
-def _line(question: _Question, entity: Entity, since: float, show: Show) -> str:
-    """How the main figure of *entity* went, in 20 bars."""
+def _line(question: _Question, entity: Entity, since: float, show: Show, known: Series | None = None) -> str:
+    """How the main figure of *entity* (*known*, if it has been asked for) went, in 20 bars."""
     from oomsight.record.fields import MAIN, stored_kind
     from oomsight.sinks.history_words import sparkline
 
-    series = question.history.series(entity, MAIN[stored_kind(entity.kind)], since, question.until, 200)
+    field = MAIN[stored_kind(entity.kind)]
+    series = known or question.history.series(entity, field, since, question.until, 200)
     return sparkline(series, 20, since, question.until, unicode=show.surface.unicode)
