@@ -14,8 +14,6 @@ from oomsight._named import NamedTuple
 from oomsight.naming.marked import Kind, mark
 from oomsight.report import Clock, parse_text
 from oomsight.report.model import Note
-from oomsight.sources.lines import END
-from oomsight.sources.needles import NEEDLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -176,16 +174,22 @@ def noted(reports: list[OomReport], words: str | None) -> list[OomReport]:
 
 def _is_open(data: bytes) -> bool:
     """Whether a window ends in a report whose end is not in it."""
+    from oomsight.sources.lines import END
+
     begin = max(map(data.rfind, (_HEAD, b"allocation failure", b"vmalloc error")))
     return begin >= 0 and END.search(data, begin) is None
 
 
 def _says_anything(data: bytes) -> bool:
+    from oomsight.sources.needles import NEEDLES
+
     return any(needle.text in data for needle in NEEDLES)
 
 
 def _goes_on(data: bytes) -> bool:
     """Whether the first thing a window says about memory is not the begin of a report: that would be above it."""
+    from oomsight.sources.needles import NEEDLES
+
     first = min(((at, needle.text) for needle in NEEDLES if (at := data.find(needle.text)) >= 0), default=None)
     if first is None:
         return False

@@ -88,7 +88,10 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
 def _year(report: OomReport, lines: Lines) -> None:
     """Give the year the log does not print: that of another line of the same day, else the latest that fits stands."""
     time = report.when.time or ""
-    year = year_in(lines.raws, time)
+    day = time[:11]
+    if day not in lines.years:  # there may be many reports of one day
+        lines.years[day] = year_in(lines.raws, time)
+    year = lines.years[day]
     for when_ in (report.when, *(v.time for v in report.victims if v.time is not None)):
         if year is not None and when_.year_derived and when_.time is not None:
             when_.time = year + when_.time[4:]

@@ -170,6 +170,7 @@ class Lines(Record):
     untrusted: set[int] = field(default_factory=set)  #: indices whose facility says they come from user space
     tables: dict[int, int] = field(default_factory=dict)  #: runs of task rows as far as known: first, behind the last
     has_callers: bool = False  #: printk caller ids are present
+    years: dict[str, str | None] = field(default_factory=dict)  #: by day, what ``times.year_in`` found in ``raws``
 
     def caller(self, index: int) -> str | None:
         """printk caller id (``T123`` task, ``C1`` CPU) of a line, if the kernel prints them."""

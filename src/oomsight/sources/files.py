@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import stat
 import sys
@@ -89,10 +88,12 @@ def expand(paths: Sequence[str]) -> list[FileRef]:
             if not found:
                 raise SourceError(path, "no log files in this directory")
             refs += found
-        elif os.path.lexists(path) or not glob.has_magic(path):
+        elif os.path.lexists(path) or not set("*?[") & set(path):
             refs.append(_ref(path))
         else:
-            matches = sorted(match for match in glob.glob(path, recursive=True) if not os.path.isdir(match))
+            from glob import glob
+
+            matches = sorted(match for match in glob(path, recursive=True) if not os.path.isdir(match))
             if not matches:
                 raise SourceError(path, "no file matches this pattern")
             refs += map(_ref, matches)

@@ -69,8 +69,8 @@ class Stream:
 
     def line_number(self, at: int) -> int:
         """1-based number of the line that holds the byte at *at*."""
-        offset, newlines = next(mark for mark in reversed(self._marks) if mark[0] <= at)
-        return newlines + self._buffer.count(b"\n", offset - self.base, at - self.base) + 1
+        offset, before = next(mark for mark in reversed(self._marks) if mark[0] <= at)
+        return before + newlines(self.copy(offset, at)) + 1
 
     def ends_line(self, at: int) -> bool:
         """Whether a line ends before *at*: there is a newline, or *at* is the begin or the end of the stream."""
