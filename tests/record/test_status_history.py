@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from oomsight.pipeline.outlook import outlook
 from oomsight.record.fields import INDEX
 from oomsight.record.model import Change
 from oomsight.sinks.history_store import HistoryStore
@@ -50,3 +53,28 @@ def test_what_is_no_record_of_a_minute_ago_is_not_taken_for_one(tmp_path, until,
 
 def test_without_a_history_nothing_is_known(tmp_path) -> None:
     assert earlier_on_record(str(tmp_path / "none"), BOOT, NOW, None) is None
+
+
+def test_workers_that_take_turns_under_one_name_have_not_grown(tmp_path) -> None:
+    """What came is not growth where as much went; of another name it is."""
+    now = time.time()
+    store, rest = HistoryStore(str(tmp_path), "b" * 32), (0,) * 6
+    for second in range(0, 300, 5):
+        change = Change()
+        turn = second // 100
+        if second % 100 == 0:
+            for number in (10 * turn + 1, 10 * turn + 2):
+                words = {"kind": "process", "pid": number, "start": second * 100, "name": "worker", "age": second}
+                change.new.append((number, words))
+                change.rows.append((number, "process", (100 << 10, *rest, 100 << 10)))
+            change.gone += [10 * turn - 9, 10 * turn - 8] if turn else []
+        if second == 0:
+            change.new += [(901, {"kind": "name", "name": "worker"}), (902, {"kind": "name", "name": "leaky"}),
+                           (900, {"kind": "process", "pid": 900, "start": 0, "name": "leaky", "age": 0})]  # fmt: skip
+            change.rows.append((901, "name", (200 << 10, *rest)))
+        change.rows += [(902, "name", (second << 10, *rest)), (900, "process", (second << 10, *rest, second << 10))]
+        store.write((second + 1) * 1000, int((now - 300 + second) * 1000), change)
+    store.close()
+    grown = outlook(str(tmp_path), now).grown
+    assert [(one.name, one.pid) for one in grown] == [("leaky", 900)]
+    assert grown[0].grown_kib == 295 << 10
