@@ -162,6 +162,16 @@ def test_what_a_coarse_tier_has_not_yet_comes_from_the_finest_alone() -> None:
     assert [one.tier for one, _, _ in choose(held, 0, 6120, 10)] == [3, 2, 1, 0]
 
 
+@pytest.mark.parametrize(("since", "until"), [(1000, 1600), (0, 10), (5500, 5600), (90_000, 90_600), (99_000, 200_000)])
+def test_no_piece_answers_for_more_than_was_asked(since, until) -> None:
+    """A period that the finest tier has not any more ends where it was said to, not where that tier begins."""
+    held = [Piece(3, 0, 99_000), Piece(2, 0, 99_060), Piece(1, 50_000, 99_110), Piece(0, 90_000, 99_119)]
+    for most in (None, 10, 1000):
+        chosen = choose(held, since, until, most)
+        assert chosen
+        assert all(since <= low <= high <= until for _, low, high in chosen)
+
+
 def test_points_are_ascending_and_the_first_of_a_moment_counts() -> None:
     assert ascending([1, 2, 3], [5, 6, 7]) == ([1, 2, 3], [5, 6, 7])
     assert ascending([3, 1, 3, 2], [5, 6, 7, 8]) == ([1, 2, 3], [6, 8, 5])

@@ -252,6 +252,9 @@ def _around(  # noqa: PLR0917
             title = "processes" if kind == "process" else "cgroups"
             blocks += [Heading(f"Which {title} grew in the {BEFORE_SECONDS / 60:.0f} minutes before"),
                        *table_of(exact, lines, field)]  # fmt: skip
+    if not drawn:
+        words = f"Nobody on record grew by 1 MiB or more in the {BEFORE_SECONDS / 60:.0f} minutes before."
+        blocks.append(Paragraph(words, "dim"))
     from oomsight.sinks.history_words import picture_blocks
     from oomsight.sources.history import HistoryError
 

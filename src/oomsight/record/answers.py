@@ -58,10 +58,10 @@ def choose(held: Sequence[S], since: float, until: float, max_points: int | None
             begin, end = first, last
         else:
             if first < begin:
-                spans.append((since, begin - 1e-6))
+                spans.append((since, min(begin - 1e-6, until)))
                 begin = first
             if last > end:
-                spans.append((end + 1e-6, until))
+                spans.append((max(end + 1e-6, since), until))
                 end = last
         for low, high in spans:
             chosen += [(p, low, high) for p in pieces if low <= high and p.last >= low and p.first <= high]
