@@ -28,7 +28,7 @@ EXAMPLES: Final = (
 @click.option("-n", "--limit", type=click.IntRange(0), metavar="N",
               help=f"Most rows to show; 0 = all.  [default: {ROWS} for people, all for programs]")
 @click.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=click.FloatRange(0.1), metavar="SECONDS",
-              help=f"Refresh until interrupted.  [default: every {WATCH_SECONDS:g} s]")
+              help=f"Refresh until q or Ctrl-C.  [default: every {WATCH_SECONDS:g} s]")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="With --watch: stop after N times.")
 @click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
 @click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from oomsight.sources.proctree import ProcTree
 
 ROWS: Final = FIRST_ROWS
+_LINES_AROUND: Final = 10  # of the headline and what is said above and below the table
+_FEWEST_ROWS: Final = 3
 OWN_PROC: Final = ("/", "/proc")  # of the kernel this runs on
 
 
@@ -60,19 +62,42 @@ def alone(begun: Reading | None) -> int:
 
 def show(host: Host, wanted: Wanted, shown: Shown) -> int:
     """Ask and print, as often as ``shown`` says."""
+    if shown.watch_seconds is not None and shown.output_format == "text" and sys.stdout.isatty():
+        return _watch(host, wanted, shown, shown.watch_seconds)
     said: set[Unseen] = set()
-    for turn in _turns(shown.watch_seconds, shown.times):
+    for _ in _turns(shown.watch_seconds, shown.times):
         found = host.ask(wanted)
-        if turn and shown.output_format == "text" and sys.stdout.isatty():
-            answer("\x1b[H\x1b[2J")  # home, clear
         compact = shown.watch_seconds is not None
         answer(rendered(found, shown.output_format, shown.width, shown.color, compact=compact))
         sys.stdout.flush()
-        for unseen in found.unseen:
-            if unseen not in said:
-                remark(f"not seen: {unseen.what}" + (f"; it takes {unseen.right}" if unseen.right else ""))
-                said.add(unseen)
+        _say(found.unseen, said)
     return Exit.OK
+
+
+def _watch(host: Host, wanted: Wanted, shown: Shown, seconds: float) -> int:
+    """Draw the answer again and again until somebody quits; the last one stays."""
+    from oomsight.cli.screen import Screen
+
+    with Screen() as screen:
+        for turn in _turns(0.0, shown.times):
+            if turn and not screen.wait(seconds):
+                break
+            fitting = max(screen.rows() - _LINES_AROUND, _FEWEST_ROWS)
+            found = host.ask(wanted._replace(limit=min(wanted.limit or fitting, fitting)))
+            text = rendered(found, "text", shown.width, shown.color, compact=True)
+            screen.draw(text)
+    answer(text)
+    sys.stdout.flush()
+    _say(found.unseen, set())
+    return Exit.OK
+
+
+def _say(unseen: Iterable[Unseen], said: set[Unseen]) -> None:
+    """Say what was not seen and is not yet among what was ``said``."""
+    for one in unseen:
+        if one not in said:
+            remark(f"not seen: {one.what}" + (f"; it takes {one.right}" if one.right else ""))
+            said.add(one)
 
 
 def _turns(seconds: float | None, count: int | None) -> Iterator[int]:
