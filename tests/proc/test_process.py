@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.proc.fields import memory_sizes, status_fields
+from oomsight.proc.fields import memory_sizes, rss_and_start, stat_fields, status_fields
 from oomsight.proc.process import (
     CgroupLine,
     SmapsRollup,
@@ -164,3 +164,14 @@ def test_memory_sizes_leaves_what_is_unusual_to_the_long_way():
     assert memory_sizes(b"Name:\tx\nState:\tZ (zombie)\nThreads:\t1\n") is None
     assert memory_sizes(b"Name:\tx\nState:\tZ (zombie)\nThreads:\t2\n") == ()
     assert memory_sizes(b"") == ()
+
+
+def test_rss_and_start_are_those_of_stat_fields():
+    data = Path("/proc/self/stat").read_bytes()
+    fields = stat_fields(data.decode())
+    assert fields is not None
+    assert rss_and_start(data) == (fields[11], fields[9])
+    assert rss_and_start(data.replace(b"(", b"(a) 7 (", 1)) == (fields[11], fields[9])
+    for cut in (b"", b"7 (x)", data[: data.rindex(b")") + 20]):
+        with pytest.raises(ValueError, match="no line of"):
+            rss_and_start(cut)

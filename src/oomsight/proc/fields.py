@@ -68,6 +68,14 @@ def status_fields(text: str) -> StatusFields:
     return number_after(text, "\nUid:"), *sizes, number_after(text, "\nCapEff:", 16)
 
 
+def rss_and_start(stat: bytes) -> tuple[int, int]:
+    """Rss in pages and start in ticks of /proc/PID/stat, and no more. Raises :class:`ValueError` if it is none."""
+    fields = stat[stat.rfind(b")") + 1 :].split(None, 22)
+    if len(fields) < 23:
+        raise ValueError("no line of /proc/PID/stat")
+    return int(fields[21]), int(fields[19])
+
+
 def memory_sizes(status: bytes) -> tuple[int, int, int, int] | tuple[()] | None:
     """
     The little of /proc/PID/status that badness counts: rss, swap and page tables in KiB, and how many of the counters

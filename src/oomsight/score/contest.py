@@ -84,11 +84,10 @@ class Contest:
         """
         looked_at = {entrant[2]: entrant for entrant in self._unknown[:asked]}
         del self._unknown[:asked]
-        for pid, rss, start in found:
-            entrant = _Entrant._make(looked_at[pid])
-            if self._by_stat:
-                entrant = entrant._replace(points=entrant.points + rss - entrant.rss_pages, rss_pages=rss)
-            self._known.append(entrant._replace(start=start))
+        for pid, by_stat, start in found:
+            points, _, _, by_status, swap, error = looked_at[pid]
+            rss = by_stat if self._by_stat else by_status
+            self._known.append(_Entrant(points + rss - by_status, start, pid, rss, swap, error))
         self._known.sort(reverse=True)
 
     def first(self) -> list[int]:

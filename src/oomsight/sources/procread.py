@@ -15,6 +15,7 @@ from oomsight.proc.fields import (
     StatusFields,
     memory_sizes,
     number,
+    rss_and_start,
     stat_fields,
     status_fields,
 )
@@ -179,9 +180,11 @@ def read_rss(proc: str, pids: list[int]) -> list[tuple[int, int, int]]:
     found = []
     for pid in pids:
         try:
-            stat = stat_fields(read_text(f"{proc}/{pid}/stat"))
-        except OSError:
+            fd = os.open(f"{proc}/{pid}/stat", FLAGS)
+            try:
+                found.append((pid, *rss_and_start(os.read(fd, _BLOCK))))
+            finally:
+                os.close(fd)
+        except (OSError, ValueError):
             continue
-        if stat is not None:
-            found.append((pid, stat[11], stat[9]))
     return found
