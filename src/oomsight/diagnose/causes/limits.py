@@ -8,7 +8,7 @@ from oomsight.diagnose.advice import HEADROOM, enter, round_up, set_limit
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.runtimes import runtime_of, tune
-from oomsight.diagnose.wording import size
+from oomsight.diagnose.wording import process, size
 from oomsight.naming.cgroup_path import relation
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import UNLIMITED
@@ -16,6 +16,8 @@ from oomsight.report.model import UNLIMITED
 if TYPE_CHECKING:
     from oomsight.diagnose.causes.case import Case
 
+_LOWERING: Final = frozenset({"memory_max_write", "mem_cgroup_resize_max", "mem_cgroup_resize_limit"})
+"""Functions in the trigger's stack that write a limit (mm/memcontrol.c 3.x to 6.19)."""
 LIMIT_SLACK_KIB: Final = 1024
 """Usage this far below the limit is still "at the limit": charges are taken in batches per CPU (64 pages each), so
 the request that failed may have been for a batch. Further below, another limit stopped it (v1 memory+swap)."""
@@ -82,13 +84,24 @@ def memcg_limit(case: Case) -> Finding | None:
     if ancestor and report.oom_memcg and report.task_memcg:
         evidence.append(case.at(relation(report.oom_memcg, report.task_memcg), "oom_kill", "memcg"))
     if not evidence:
-        evidence.append(case.at("the kill line says 'Memory cgroup out of memory'", "kill", "head"))
+        by_kill = any((victim.prefix or "").lower().startswith("memory cgroup") for victim in report.victims)
+        said = "the kill line says 'Memory cgroup out of memory'" if by_kill else "the stack of the request shows it"
+        evidence.append(case.at(said, "kill", "head"))
+    advice = _limit_advice(case, ancestor, memsw)
+    if lowered := _lowered_by(case):
+        evidence.append(case.at(f"{lowered} was lowering that limit", "head"))
+        advice.insert(0, Advice(
+            f"{lowered} set the limit below what the cgroup held already, and the kernel makes room at once: set a "
+            "limit above memory.current, or have memory taken back first (memory.reclaim, memory.high)"
+        ))  # fmt: skip
     return Finding(
         Confidence.CERTAIN,
         evidence,
-        _limit_advice(case, ancestor, memsw),
+        advice,
         title=(
-            "The memory+swap limit of the cgroup was reached"
+            "The limit of the cgroup was lowered below what it held"
+            if lowered
+            else "The memory+swap limit of the cgroup was reached"
             if memsw
             else "The memory limit of a parent cgroup was reached"
             if ancestor
@@ -96,6 +109,14 @@ def memcg_limit(case: Case) -> Finding | None:
         ),
         main=True,
     )
+
+
+def _lowered_by(case: Case) -> str | None:
+    """Who was just lowering the limit (writing memory.max or memory.limit_in_bytes); ``None`` = nobody."""
+    trigger = case.report.trigger
+    if trigger is None or _LOWERING.isdisjoint(trigger.frames):
+        return None
+    return process(trigger.comm, trigger.pid)
 
 
 def _limit_advice(case: Case, ancestor: bool, memsw: bool) -> list[Advice]:
