@@ -1,10 +1,10 @@
 """
-Fit the weights of the verdict on the training split and write ``src/oomsight/trend/weights.py``.
+Fit the trees of the verdict on the training split and write ``src/oomsight/trend/weights.py``.
 
     bench/leaks/fit.py [--dry-run]
 
-Logistic regression with a small ridge, by Newton's steps (iteratively reweighted least squares); every trace weighs the
-same, leaky and healthy ones together the same. The test split is not read.
+Gradient-boosted trees for the log loss (Friedman 2001), by scikit-learn, which is needed here only: ``pip install
+scikit-learn``. Every trace weighs the same, leaky and healthy ones together the same. The test split is not read.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+import textwrap
 from collections.abc import Iterator
-from math import exp, log
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.leaks.corpus import Trace, recorded, synthetic  # noqa: E402
 
-from oomsight.trend.shape import FEATURES, PAIRS, features, shape  # noqa: E402
+from oomsight.trend.shape import features, shape  # noqa: E402
 
 TARGET = HERE.parents[1] / "src/oomsight/trend/weights.py"
 SPLIT = "train"
-CHECKS = 72  #: moments of a trace at which it is judged
-RIDGE = 1.0
+CHECKS = 48  #: moments of a trace at which it is judged
+BOOSTING = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 60, "l2_regularization": 5}
+Row = tuple[list[float], int, float]  #: numbers, leaking or not, weight
 UNCLEAR = 0.08  #: of the time from leak start to exhaustion: too early to be asked of anybody, so left out
 
 
@@ -43,64 +46,39 @@ def too_early(trace: Trace, now: float) -> bool:
     return now < trace.leak_start + UNCLEAR * (trace.end - trace.leak_start)
 
 
-def samples(traces: list[Trace]) -> Iterator[tuple[tuple[float, ...], int, float]]:
-    """Return (features, leaking or not, weight) for every moment of every trace."""
-    per_label = {label: sum(trace.leaky is label for trace in traces) for label in (False, True)}
-    for trace in traces:
-        for now in moments(trace, CHECKS):
-            leaking = trace.leaky and now > (trace.leak_start or 0)
-            if leaking and too_early(trace, now):
-                continue
-            found = shape(trace.series, trace.limit_bytes, now)
-            if found is not None and found.line.slope > 0:
-                yield features(found), int(leaking), 1 / per_label[trace.leaky] / CHECKS
+def samples(trace: Trace) -> list[tuple[list[float], int]]:
+    """Return (numbers, leaking or not) for every moment of a trace."""
+    rows = []
+    for now in moments(trace, CHECKS):
+        leaking = trace.leaky and now > (trace.leak_start or 0)
+        if leaking and too_early(trace, now):
+            continue
+        found = shape(trace.series, trace.limit_bytes, now)
+        if found is not None and found.line.slope > 0:
+            rows.append((features(found), int(leaking)))
+    return rows
 
 
-def fit(rows: list[tuple[tuple[float, ...], int, float]], rounds: int = 12) -> list[float]:
-    """Return bias and weights; plain Gaussian elimination, some thirty unknowns."""
-    size = len(rows[0][0]) + 1
-    weights = [0.0] * size
-    total = sum(weight for _, _, weight in rows)
-    for _ in range(rounds):
-        gradient, hessian = [0.0] * size, [[0.0] * size for _ in range(size)]
-        for x, label, weight in rows:
-            z = weights[0] + sum(a * b for a, b in zip(weights[1:], x, strict=True))
-            p = 1 / (1 + exp(-max(-30.0, min(30.0, z))))
-            w = weight / total * len(rows)
-            slack, curve = w * (label - p), w * p * (1 - p)
-            full = (1.0, *x)
-            for i in range(size):
-                gradient[i] += slack * full[i]
-                row, factor = hessian[i], curve * full[i]
-                for j in range(i + 1):
-                    row[j] += factor * full[j]
-        for i in range(size):
-            for j in range(i):
-                hessian[j][i] = hessian[i][j]
-            hessian[i][i] += RIDGE if i else 1e-9
-            gradient[i] -= RIDGE * weights[i] if i else 0.0
-        step = solve(hessian, gradient)
-        weights = [a + b for a, b in zip(weights, step, strict=True)]
-        if max(map(abs, step)) < 1e-6:
-            break
-    return weights
+def fit(rows: list[Row]) -> tuple[float, list[str], float]:
+    """Return the bias, the trees as the text of nested tuples, and the loss."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import log_loss
+
+    numbers, labels, weights = ([row[i] for row in rows] for i in range(3))
+    scaled = [weight * len(rows) / sum(weights) for weight in weights]
+    model = HistGradientBoostingClassifier(random_state=0, **BOOSTING)
+    model.fit(numbers, labels, sample_weight=scaled)
+    loss = log_loss(labels, model.predict_proba(numbers)[:, 1], sample_weight=scaled)
+    return float(model._baseline_prediction.item()), [text(tree[0].nodes, 0) for tree in model._predictors], loss
 
 
-def solve(matrix: list[list[float]], right: list[float]) -> list[float]:
-    """Solve a system of linear equations with partial pivoting."""
-    n = len(right)
-    rows = [[*matrix[i], right[i]] for i in range(n)]
-    for i in range(n):
-        pivot = max(range(i, n), key=lambda k: abs(rows[k][i]))
-        rows[i], rows[pivot] = rows[pivot], rows[i]
-        for k in range(i + 1, n):
-            factor = rows[k][i] / rows[i][i]
-            if factor:
-                rows[k] = [a - factor * b for a, b in zip(rows[k], rows[i], strict=True)]
-    found = [0.0] * n
-    for i in reversed(range(n)):
-        found[i] = (rows[i][n] - sum(rows[i][j] * found[j] for j in range(i + 1, n))) / rows[i][i]
-    return found
+def text(nodes: Any, at: int) -> str:
+    """Return a node of a fitted tree and what is below it as a nested tuple."""
+    node = nodes[at]
+    if node["is_leaf"]:
+        return f"{node['value']:.3f}"
+    below = ", ".join(text(nodes, node[side]) for side in ("left", "right"))
+    return f"({node['feature_idx']}, {node['num_threshold']:.4g}, {below})"
 
 
 def digest() -> str:
@@ -114,29 +92,31 @@ def main() -> None:
     """Fit and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--dry-run", action="store_true", help="print instead of writing")
+    parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    rows = list(samples([*recorded(SPLIT), *synthetic(SPLIT)]))
-    weights = [round(weight, 3) for weight in fit(rows)]
-    loss = -sum(
-        w * log(max(1e-9, p if label else 1 - p))
-        for x, label, w in rows
-        for p in [1 / (1 + exp(-weights[0] - sum(a * b for a, b in zip(weights[1:], x, strict=True))))]
-    )
-    names = [name for name, _ in FEATURES] + [" x ".join(pair) for pair in PAIRS]
-    lines = [f"    {weight},  # {name}" for weight, name in zip(weights[1:], names, strict=True)]
-    text = (
-        '"""The weights of the verdict, fitted on the training split alone.'
+    traces = [*recorded(SPLIT), *synthetic(SPLIT)]
+    per_label = {label: sum(trace.leaky is label for trace in traces) for label in (False, True)}
+    with ProcessPoolExecutor(options.jobs) as pool:
+        found = pool.map(samples, traces, chunksize=4)
+        rows = [(x, y, 1 / per_label[one.leaky]) for one, part in zip(traces, found, strict=True) for x, y in part]
+    bias, trees, loss = fit(rows)
+    lines = [line for tree in trees for line in textwrap.wrap(f"{tree},", 112)]
+    module = (
+        '"""The trees of the verdict, fitted on the training split alone.'
         ' Written by ``bench/leaks/fit.py``; do not edit."""\n\n'
-        "from __future__ import annotations\n\nfrom typing import Final\n\n"
+        "from __future__ import annotations\n\nfrom typing import Any, Final\n\n"
+        "Node = tuple[int, float, Any, Any] | float\n"
+        '"""(number, threshold, node up to it, node above it), or a leaf: what it adds to the log odds."""\n\n'
         f'FITTED_ON: Final = "{digest()}"  #: the training split it was fitted on\n'
-        f"BIAS: Final = {weights[0]}\nWEIGHTS: Final[tuple[float, ...]] = (\n" + "\n".join(lines) + "\n)\n"
-        '"""One per row of :data:`~oomsight.trend.shape.FEATURES`, then of :data:`~oomsight.trend.shape.PAIRS`."""\n'
+        f"BIAS: Final = {bias:.4f}\nTREES: Final[tuple[Node, ...]] = (\n"
+        + "\n".join(f"    {line}" for line in lines)
+        + "\n)  # fmt: skip\n"
     )
     print(f"{len(rows)} moments, loss {loss:.4f}", file=sys.stderr)
     if options.dry_run:
-        print(text)
+        print(module)
     else:
-        TARGET.write_text(text)
+        TARGET.write_text(module)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from oomsight.trend.leak import Verdict, judge
 from oomsight.trend.periods import rhythm
 from oomsight.trend.robust import theil_sen
 from oomsight.trend.series import Series, buckets
-from oomsight.trend.shape import FEATURES, PAIRS
+from oomsight.trend.shape import FEATURES
 from oomsight.trend.words import rate, size, span
 
 MIB = float(1 << 20)
@@ -102,7 +102,11 @@ def test_the_verdict_knows_no_unit_and_no_epoch(factor, shift) -> None:
 
 def test_weights_were_fitted_on_the_training_split_that_is_here() -> None:
     assert fit.digest() == weights.FITTED_ON, "the training split changed: run bench/leaks/fit.py"
-    assert len(weights.WEIGHTS) == len(FEATURES) + len(PAIRS)
+    assert {number for tree in weights.TREES for number in _numbers(tree)} <= set(range(len(FEATURES)))
+
+
+def _numbers(node) -> list[int]:
+    return [node[0], *_numbers(node[2]), *_numbers(node[3])] if isinstance(node, tuple) else []
 
 
 def test_fitting_never_reads_the_test_split(monkeypatch) -> None:

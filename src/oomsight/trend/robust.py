@@ -49,12 +49,7 @@ class Trend(NamedTuple):
 
 def mann_kendall(values: Sequence[float]) -> Trend:
     """Test *values*, in the order of time, for a trend; fewer than two values have none."""
-    n, s = len(values), 0
-    seen: list[float] = []
-    for value in values:
-        lower, upto = bisect_left(seen, value), bisect_right(seen, value)
-        s += lower - (len(seen) - upto)
-        seen.insert(upto, value)
+    n, s = len(values), _score(values)
     ties: dict[float, int] = {}
     for value in values:
         ties[value] = ties.get(value, 0) + 1
@@ -63,6 +58,22 @@ def mann_kendall(values: Sequence[float]) -> Trend:
     pairs = n * (n - 1) / 2
     trend = Trend(s, s / pairs if pairs else 0.0, deviation, 1.0)
     return trend._replace(p=erfc(abs(trend.z) / sqrt(2)))
+
+
+def kendall(values: Sequence[float]) -> float:
+    """Return Kendall's tau of *values* against their order, -1 … 1, ties not corrected; 0 for fewer than two."""
+    pairs = len(values) * (len(values) - 1) / 2
+    return _score(values) / pairs if pairs else 0.0
+
+
+def _score(values: Sequence[float]) -> int:
+    """Return the later-and-higher pairs less the later-and-lower ones."""
+    found, seen = 0, list[float]()
+    for value in values:
+        lower, upto = bisect_left(seen, value), bisect_right(seen, value)
+        found += lower - (len(seen) - upto)
+        seen.insert(upto, value)
+    return found
 
 
 class Line(NamedTuple):

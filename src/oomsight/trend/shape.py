@@ -17,9 +17,11 @@ from typing import Final
 from oomsight.trend.hinge import hinge, thirds
 from oomsight.trend.robust import Line, mann_kendall, median, spread, theil_sen
 from oomsight.trend.series import Bucket, Series, buckets
+from oomsight.trend.texture import CURVATURE, STAIRS, curvature, stairs
 
 DAY: Final = 86400.0
 BUCKETS: Final = 60
+FINE: Final = 40  #: stretches into which what grew is cut once more
 FEWEST: Final = 10  #: stretches with samples; below that a curve has no shape
 BEND_EXPLAINS: Final = 0.3  #: share of the squared error that a bend must take away to be believed
 
@@ -28,6 +30,8 @@ BEND_EXPLAINS: Final = 0.3  #: share of the squared error that a bend must take 
 class Shape:
     """A curve in numbers. Shares are of the growth since ``since`` unless they say otherwise."""
 
+    life: Series  #: since the last restart
+    limit_bytes: float | None
     parts: Sequence[Bucket]
     bend: int  #: index of the part at which the present growth began
     line: Line  #: through the low points since then
@@ -59,7 +63,8 @@ class Shape:
 
 def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None:
     """Measure the curve since the last restart; ``None`` with too few samples."""
-    parts = buckets(series.life(now), BUCKETS)
+    whole = series.life(now)
+    parts = buckets(whole, BUCKETS)
     if len(parts) < FEWEST:
         return None
     times, lows = [part.time for part in parts], [part.low for part in parts]
@@ -79,6 +84,8 @@ def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None
     step = max((b - a for a, b in pairwise(segment)), default=0.0)
     earlier_days, earlier_height = _given_back(times, lows, bend)
     return Shape(
+        life=whole,
+        limit_bytes=limit_bytes,
         parts=parts,
         bend=bend,
         line=line,
@@ -197,42 +204,32 @@ FEATURES: Final[tuple[tuple[str, str], ...]] = (
     ("since_yesterday", "whether it is above the same time of yesterday"),
     ("no_yesterday", "there is no yesterday to compare with"),
     ("short", "a rise shorter than 14 hours without a yesterday: may be the day itself"),
+    ("life", "how long the curve is: log2 of days"),
+    ("pace", "share of the free memory that it takes in a day: log2"),
+    *STAIRS,
+    *CURVATURE,
+    *((f"life_{name}", f"{words}; of the whole curve") for name, words in CURVATURE),
+    *((f"fine_{name}", f"{words}; in finer stretches") for name, words in (*STAIRS, *CURVATURE)),
 )
 """Names and meanings of what :func:`features` returns, in its order."""
 
 
-def _place(name: str) -> int:
-    return [row[0] for row in FEATURES].index(name)
 
-
-PAIRS: Final[tuple[tuple[str, str], ...]] = (
-    ("jump", "no_yesterday"),
-    ("from_start", "above_before"),
-    ("signal", "recent"),
-    ("size", "short"),
-    ("duration", "recent"),
-    ("tau", "dropped"),
-    ("height_over_earlier", "jump"),
-    ("slowing", "size"),
-    ("height_over_earlier", "no_yesterday"),
-    ("duration", "even"),
-    ("jump", "short"),
-    ("jump", "recent"),
-    ("above_before", "short"),
-    ("height_over_earlier", "slowing_from_start"),
-)
-"""
-Products that count besides, for what matters only together. Chosen on the training split, one after the other, each
-the one that lessened the loss most.
-"""
-
-_PLACES: Final = tuple((_place(a), _place(b)) for a, b in PAIRS)
-
-
-def features(s: Shape) -> tuple[float, ...]:
-    """Return the numbers that the verdict weighs, each within a few units of zero; then :data:`PAIRS`."""
-    plain = _plain(s)
-    return plain + tuple(plain[i] * plain[j] for i, j in _PLACES)
+def features(s: Shape) -> list[float]:
+    """Return the numbers that the verdict weighs, in the order of :data:`FEATURES`."""
+    lows, life = [part.low for part in s.parts[s.bend :]], [part.low for part in s.parts]
+    free = max(s.limit_bytes - min(lows), 1.0) if s.limit_bytes else max(part.high for part in s.parts)
+    fine = [part.low for part in buckets(s.life.between(s.since, s.life.times[-1]), FINE)]
+    return [
+        *_plain(s),
+        log2(max(s.life_days, 0.02)),
+        log2(max(0.01, min(s.line.slope * DAY / free, 20.0))),
+        *stairs(lows, free),
+        *curvature(lows),
+        *curvature(life),
+        *stairs(fine, free),
+        *curvature(fine),
+    ]
 
 
 def _plain(s: Shape) -> tuple[float, ...]:
