@@ -276,15 +276,14 @@ class History:
         shown_now: list[float | None] = []
         try:
             stream = self._shelf.stream(chunk, place)
-            for now, values in _figures(stream, kind, parts):
+            for now, values in _figures(stream, kind, parts, scales):
                 if row is not None:
                     yield row, now, shown_now
                 if values is None:
                     yield now, now, None
                     row = None
                     continue
-                row = now
-                shown_now = [shown(value, scale) for value, scale in zip(values, scales, strict=True)]
+                row, shown_now = now, values
         except DamagedError:
             self._shelf.damaged += 1
         if row is not None:
@@ -311,15 +310,20 @@ class History:
 
 
 def _figures(
-    stream: bytes, kind: str, parts: Sequence[tuple[int, ...]]
-) -> Iterator[tuple[int, list[int | None] | None]]:
-    """(row, sums of *parts* as stored) at each change of a stream, ``None`` = gone. Raises :class:`DamagedError`."""
+    stream: bytes, kind: str, parts: Sequence[tuple[int, ...]], scales: Sequence[int]
+) -> Iterator[tuple[int, list[float | None] | None]]:
+    """(row, sums of *parts* in their units) at each change, ``None`` = gone. Raises :class:`DamagedError`."""
     if len(parts) == 1 and len(parts[0]) == 1:  # the usual question
+        scale = scales[0]
         for row, value in figure(stream, parts[0][0]):
-            yield row, None if value is None else [plain(value)]
-    else:
-        for row, values in events(stream, kind):
-            yield row, None if values is None else [summed([values[i] for i in part]) for part in parts]
+            yield row, None if value is None else [
+                (value - 1) * scale if value > 0 else shown(plain(value), scale)
+            ]  # fmt: skip
+        return
+    for row, values in events(stream, kind):
+        yield row, None if values is None else [
+            shown(summed([values[i] for i in part]), scale) for part, scale in zip(parts, scales, strict=True)
+        ]
 
 
 def within(chunk: Chunk, place: int, low: float, high: float) -> bool:

@@ -73,27 +73,15 @@ class Chunk:
     """One chunk. Times and index are there once it is loaded (:meth:`Shelf.load`)."""
 
     file: File
+    tier: int  #: which density
     start: int  #: of the body in the file
     head: ChunkHead
     shift_ms: int = 0  #: what makes time since boot wall clock
+    first: float = 0.0  #: unix seconds of its first row …
+    last: float = 0.0  #: … and of its last
     times: list[int] = field(default_factory=list)  #: milliseconds since boot
     index: Index | None = None
     indexes: dict[str, Index] = field(default_factory=dict)  #: of a journal, by kind
-
-    @property
-    def tier(self) -> int:
-        """Which density."""
-        return self.file.tier
-
-    @property
-    def first(self) -> float:
-        """Unix seconds of its first row."""
-        return (self.head.first_ms + self.shift_ms) / 1000
-
-    @property
-    def last(self) -> float:
-        """Unix seconds of its last row."""
-        return (self.head.last_ms + self.shift_ms) / 1000
 
 
 class Shelf:
@@ -253,7 +241,8 @@ class Shelf:
         begin = journal.begin
         head = ChunkHead(begin.journal, wall, first, last, len(journal.rows), 0, 0, 0, 0, 0)
         names = Names(journal.text)
-        return Chunk(File(path, begin.tier, begin.boot, journal=journal, processes=names, others=names), 0, head)
+        whole = File(path, begin.tier, begin.boot, journal=journal, processes=names, others=names)
+        return Chunk(whole, begin.tier, 0, head)
 
     def _text(self, file: File, kind: str) -> str:
         names = file.names(kind)
@@ -301,7 +290,7 @@ class Shelf:
                 if at > size:
                     return
                 if kind == CHUNK:
-                    yield Chunk(file, start, chunk_head(head[HEADER.size :]))
+                    yield Chunk(file, tier, start, chunk_head(head[HEADER.size :]))
                 elif kind in {ENTITIES, PROCESSES}:
                     file.spots.append((kind, start, length, crc))
                 else:
@@ -320,6 +309,8 @@ class Shelf:
                 newest[chunk.file.boot] = (head.last_ms, head.wall_ms - head.last_ms)
         for chunk in self.chunks:
             chunk.shift_ms = newest[chunk.file.boot][1]
+            chunk.first = (chunk.head.first_ms + chunk.shift_ms) / 1000
+            chunk.last = (chunk.head.last_ms + chunk.shift_ms) / 1000
         self.chunks.sort(key=lambda chunk: chunk.first)
 
     def _piece(self, path: str, start: int, length: int) -> bytes:
