@@ -129,3 +129,15 @@ def test_a_repository_does_not_take_variables_from_the_host(tmp_path, monkeypatc
     found(tmp_path)
     assert str(tmp_path / "etc/default/web") in read
     assert "/etc/default/web" not in read
+
+
+def test_the_same_advice_is_said_once_and_every_sum_whole(tmp_path, capsys) -> None:
+    more = ", command: [java, -Xmx1g, -jar, a.jar], resources: {requests: {memory: 512Mi}, limits: {memory: 512Mi}}"
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(DEPLOYMENT.format(name=name, more=more))
+        (tmp_path / f"{name}-bare.yaml").write_text(DEPLOYMENT.format(name=f"{name}-bare", more=""))
+    assert run(["audit", str(tmp_path)]) == Exit.OK
+    out = capsys.readouterr().out
+    assert out.count("OS405 Deployment/") == 2
+    assert out.count("Give every container at least a memory request") == 1
+    assert out.count("1 GiB heap: -Xmx1g") == 2

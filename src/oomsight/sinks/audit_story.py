@@ -31,6 +31,7 @@ def audit_story(report: AuditReport, *, everything: bool = False) -> list[Block]
     found = report.open()
     blocks: list[Block] = [Heading(headline(report), 1), Paragraph(sentence(_looked_at(report)))]
     shown: Counter[str] = Counter()
+    told: set[tuple[str, str]] = set()
     for severity in reversed(Severity):
         here = [finding for finding in found if finding.severity is severity]
         if not here:
@@ -42,7 +43,7 @@ def audit_story(report: AuditReport, *, everything: bool = False) -> list[Block]
             if shown[finding.rule] > SAME_SHOWN and not everything:
                 left[finding.rule] += 1
             else:
-                items.append(_item(finding))
+                items.append(_item(finding, told))
         blocks.append(Bullets(tuple(items)))
         for rule_id, count in left.items():
             blocks.append(Paragraph(f"… {count} more of {rule_id} ({rule(rule_id).title}); {SHOW_MORE}", "dim"))
@@ -75,12 +76,22 @@ def _looked_at(report: AuditReport) -> str:
     return f"Looked at {seen} in {files}"
 
 
-def _item(finding: Finding) -> Item:
+def _item(finding: Finding, told: set[tuple[str, str]]) -> Item:
+    """
+    Return *finding* as an item; advice that its rule has *told* before, word for word, is not said again: a repository
+    has the same mistake in many files. Evidence of several lines is a sum, and stays whole.
+    """
+
+    def is_news(text: str) -> bool:
+        before = len(told)
+        told.add((finding.rule, text))
+        return len(told) > before
+
     below: list[Block] = []
-    if finding.evidence:
+    if len(finding.evidence) != 1 or finding.where.path is None or is_news(finding.evidence[0]):
         below += [Paragraph(_sentence(line), "dim") for line in finding.evidence]
-    below += [Paragraph(_sentence(line)) for line in finding.advice]
-    if finding.fix is not None:
+    below += [Paragraph(_sentence(line)) for line in finding.advice if is_news(line)]
+    if finding.fix is not None and is_news(finding.fix.text):
         below.append(Code(finding.fix.text.rstrip("\n"), finding.fix.language))
     place = place_words(finding.where)
     text = f"{finding.rule} {finding.subject}: {finding.message}"
