@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
-from oomsight.audit.images import image_release
+from oomsight.audit.images import image_release, start_flags
 from oomsight.audit.kubernetes.samples import pod
 from oomsight.audit.model import Hit, Rule, Settings, Severity
 from oomsight.audit.quantity import size_words
@@ -31,6 +31,7 @@ def inputs_of(program: Program, settings: Settings, runtime: str | None) -> Inpu
         limit_bytes=program.limit_bytes, ram_bytes=program.ram_bytes or settings.ram_bytes,
         cpus=max(1, round(program.cpus)) if program.cpus else None,
         version=program.release or image_release(program.image, runtime), cgroup_version=program.cgroup_version,
+        start_flags=start_flags(program.image, program.env) if runtime == "jvm" and not program.argv else None,
         counts=program.counts,
     )  # fmt: skip
 

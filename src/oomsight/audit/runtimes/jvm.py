@@ -95,6 +95,9 @@ class Options:
                         self._take(Flag(word, name))
                     if before != (len(self.named), len(self.switches)):
                         self.assumed.append(name)
+        if inputs.start_flags and "MaxHeapSize" not in self.named and "MaxRAMPercentage" not in self.named:
+            for word in words(inputs.start_flags[0]):
+                self._take(Flag(word, inputs.start_flags[1]))
 
     def _take(self, flag: Flag) -> None:
         text, source = flag

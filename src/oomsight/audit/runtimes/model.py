@@ -52,6 +52,7 @@ class Inputs:
     host_cpus: int | None = None  #: of the host: what programs see that do not ask for their quota
     version: str | None = None
     cgroup_version: Literal[1, 2] | None = None
+    start_flags: tuple[str, str] | None = None  #: what a start script sets where nothing else does, and who says so
     counts: Mapping[str, int] = field(default_factory=dict)
     """Numbers seen or promised: ``threads``, ``connections``, ``workers``, ``worker_bytes``, ``live_bytes``, …"""
 
