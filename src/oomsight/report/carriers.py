@@ -293,7 +293,7 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
             carried = set(maybe)
             texts = zip(rows, out.texts, strict=True)
             out.texts = [None if line in carried else text for line, text in texts]  # type: ignore[misc]
-    if None in out.texts or "" in out.texts:
+    if not all(out.texts):
         _strip_rest(out, names, looked_at)
     _find_untrusted(out, maybe)
     return out

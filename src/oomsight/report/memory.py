@@ -24,6 +24,7 @@ _BLOCK = ("counters", "node", "zone", "buddy", "pages", "swap", "hugepages", "sl
 _PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)", _A)
 _KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B", _A)
 _NUMBER = lazy(r"(?<!\d)\d{1,18}(?!\d)", _A)
+_UNITS = frozenset({"kB", "KB"})
 _TOO_LONG = 21  # characters of a number of 19 digits with its unit
 _PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)", _A)
 _BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?", _A)
@@ -145,7 +146,7 @@ def _kib_fields(text: str) -> dict[str, int]:
     pairs, _, rest = text[text.rfind(" ", 0, text.find(":")) + 1 :].partition(" all_unreclaimable?")
     words = pairs.replace(":", " ").split()
     values = words[1::2]
-    paired = ":" not in rest and 2 * (pairs.count("kB") + pairs.count("KB")) == len(words)
+    paired = ":" not in rest and _UNITS.issuperset([value[-2:] for value in values])
     if paired and max(map(len, values), default=_TOO_LONG) < _TOO_LONG:
         with suppress(ValueError):
             return dict(zip(words[::2], [int(value[:-2]) for value in values], strict=True))
