@@ -1,8 +1,10 @@
 """
 Measures the live detector against real kills of this machine's kernel.
 
-    python bench/live_bench.py latency [--kills 200] [--load 2]    kill line on the printk clock -> NDJSON line, beside
-                                                                   a program that only reads /dev/kmsg
+    python bench/live_bench.py latency [--kills 200] [--load 2] [--weight 1000 | --nice -5 | --rr]
+                                                        kill line on the printk clock -> NDJSON line, beside a program
+                                                        that only reads /dev/kmsg; the watcher with this CPUWeight=, nice
+                                                        value, or in the real-time class
     python bench/live_bench.py burst [--kills 1000]     a storm, the agent storing: victims, duplicates, lost
     python bench/live_bench.py crash [--kills 300]      the same with kill -9 of the agent at random moments
     python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent scraped every 15 s
@@ -111,12 +113,41 @@ def printk_offset() -> float:
     return (before + after) / 2 - int(record.split(b",", 3)[2]) / 1e6
 
 
-def oomsight(*args: str, **kwargs) -> subprocess.Popen:
-    """Start oomsight from this tree."""
+@contextmanager
+def cpu_group(weight: int):
+    """A cgroup with this CPUWeight= (100 is everybody's) for the watcher; ``None`` without one."""
+    if not weight:
+        yield None
+        return
+    v1 = Path("/sys/fs/cgroup/cpu")
+    group = (v1 if v1.is_dir() else Path("/sys/fs/cgroup")) / f"oomsight-bench-cpu-{os.getpid()}"
+    group.mkdir()
+    try:
+        if v1.is_dir():
+            (group / "cpu.shares").write_text(str(weight * 1024 // 100))
+        else:
+            (group / "cpu.weight").write_text(str(weight))
+        yield group
+    finally:
+        group.rmdir()
+
+
+def oomsight(*args: str, nice: int = 0, rr: bool = False, group: Path | None = None, **kwargs) -> subprocess.Popen:
+    """Start oomsight from this tree, with another priority where asked for."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if group:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+        if nice:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        if rr:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", *args]
     # A shell's background job ignores SIGINT, and so would its children.
-    return subprocess.Popen(command, env=env, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)  # noqa: PLW1509 - before any thread
+    return subprocess.Popen(command, env=env, preexec_fn=prepare, **kwargs)  # noqa: PLW1509 - before any thread
 
 
 def agent(store: str, *args: str) -> subprocess.Popen:
@@ -195,20 +226,26 @@ def busy(count: int):
             process.wait()
 
 
-def latency(kills: int, pause: float = 0.01, load: int = 0) -> dict[str, float]:
-    """Measure kill -> line for *kills* kills, each on its own, beside *load* processes that only compute."""
+def latency(
+    kills: int, pause: float = 0.01, load: int = 0, weight: int = 0, nice: int = 0, rr: bool = False
+) -> dict[str, float]:  # fmt: skip
+    """
+    Measure kill -> line for *kills* kills, each on its own, beside *load* processes that only compute; the watcher with
+    this *weight* (``CPUWeight=``) or *nice* value, or in the real-time class (*rr*).
+    """
     offset = printk_offset()
-    with _reader(offset) as plain, busy(load):
-        found, victims = _latency(kills, pause, offset)
+    with _reader(offset) as plain, busy(load), cpu_group(weight) as group:
+        found, victims = _latency(kills, pause, offset, {"nice": nice, "rr": rr, "group": group})
     ms = sorted(late * 1000 for pid, late in plain if pid in victims)
     return {
-        **found, "load": load, "reader_median_ms": round(statistics.median(ms), 2),
+        **found, "load": load, "weight": weight, "nice": nice, "rr": rr, "reader_median_ms": round(statistics.median(ms), 2),
         "reader_p99_ms": round(ms[int(len(ms) * 0.99) - 1], 2),
     }  # fmt: skip
 
 
-def _latency(kills: int, pause: float, offset: float) -> tuple[dict[str, float], set[int]]:
-    watch = oomsight("watch", "--format", "ndjson", "--no-journal", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def _latency(kills: int, pause: float, offset: float, priority: dict) -> tuple[dict[str, float], set[int]]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    watch = oomsight("watch", "--format", "ndjson", "--no-journal", **priority, **pipes)
     seen: dict[int, float] = {}
     late: list[float] = []
 
@@ -395,6 +432,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--load", type=int, default=0)
+    parser.add_argument("--weight", type=int, default=0)
+    parser.add_argument("--nice", type=int, default=0)
+    parser.add_argument("--rr", action="store_true")
     options = parser.parse_args()
     missing = why_not()
     if missing:
@@ -404,7 +444,8 @@ def main() -> None:
     else:
         runs = {"latency": (latency, 200), "burst": (burst, 1000), "crash": (crash, 300)}
         call, kills = runs[options.what]
-        extra = {"load": options.load} if options.what == "latency" else {}
+        wanted = {key: getattr(options, key) for key in ("load", "weight", "nice", "rr")}
+        extra = wanted if options.what == "latency" else {}
         result = call(options.kills or kills, **extra)
     print(json.dumps(result, indent=2))
 

@@ -28,6 +28,7 @@ def test_unit_what_was_asked_for_is_set() -> None:
     assert -1000 < int(found["OOMScoreAdjust"]) <= -500
     assert found["MemoryMin"] == "96M"  # the agent and its recorder
     assert found["LimitMEMLOCK"] == "infinity"  # what oomsight.daemons.own_memory asks for
+    assert int(found["CPUWeight"]) >= 1000  # bench/live_bench.py latency --weight 1000
     assert int(found["Nice"]) < 0
     assert found["OOMPolicy"] == "continue"
     assert found["NoNewPrivileges"] == "yes"
