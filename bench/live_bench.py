@@ -3,11 +3,13 @@ Measures the live detector against real kills of this machine's kernel.
 
     python bench/live_bench.py latency [--kills 200] [--load 2] [--weight 1000 | --nice -5 | --rr]
                                                         kill line on the printk clock -> NDJSON line, beside a program
-                                                        that only reads /dev/kmsg; the watcher with this CPUWeight=, nice
-                                                        value, or in the real-time class
+                                                        that only reads /dev/kmsg; the watcher with this
+                                                        CPUWeight=, nice value, or in the real-time class
     python bench/live_bench.py burst [--kills 1000]     a storm, the agent storing: victims, duplicates, lost
     python bench/live_bench.py crash [--kills 300]      the same with kill -9 of the agent at random moments
     python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent scraped every 15 s
+
+latency and idle take --cgroups N: beside so many real, empty memory cgroups, made for it and removed at the end.
 
 Kills are memory-cgroup kills of small processes of its own (16 MiB against a limit of 4 MiB) in a scratch cgroup, which
 is removed at the end. Needs root and a memory controller (v1 or v2) one may make cgroups in.
@@ -83,6 +85,37 @@ def scratch(name: str = "bench"):
                 time.sleep(0.02)
 
 
+@contextmanager
+def crowd(count: int):
+    """So many empty memory cgroups, a hundred to a parent; removed at the end. Yields the seconds it took."""
+    found = _memory_root()
+    assert found is not None
+    version, root = found
+    top = Path(root, f"oomsight-crowd-{os.getpid()}")
+    made: list[Path] = []
+    begin = time.monotonic()
+
+    def make(path: Path) -> None:
+        path.mkdir()
+        made.append(path)
+
+    try:
+        for number in range(count):
+            if not made:
+                make(top)
+            if number % 100 == 0:
+                for path in (top, part := top / f"part-{number // 100:03d}"):
+                    if path is part:
+                        make(path)
+                    if version == 2:
+                        (path / "cgroup.subtree_control").write_text("+memory")
+            make(part / f"pod-{number:05d}")
+        yield time.monotonic() - begin
+    finally:
+        for path in reversed(made):
+            path.rmdir()
+
+
 def kill_one(group: Path) -> int:
     """Have the kernel kill one small process of ours in *group*; return its pid once it is dead."""
     pid = os.fork()
@@ -145,7 +178,7 @@ def oomsight(*args: str, nice: int = 0, rr: bool = False, group: Path | None = N
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, "-c", "from oomsight.cli.main import main; main()", *args]
+    command = [sys.executable, "-c", "from oomsight.cli.entry import main; main()", *args]
     # A shell's background job ignores SIGINT, and so would its children.
     return subprocess.Popen(command, env=env, preexec_fn=prepare, **kwargs)  # noqa: PLW1509 - before any thread
 
@@ -227,18 +260,19 @@ def busy(count: int):
 
 
 def latency(
-    kills: int, pause: float = 0.01, load: int = 0, weight: int = 0, nice: int = 0, rr: bool = False
+    kills: int, *, load: int = 0, weight: int = 0, nice: int = 0, rr: bool = False, cgroups: int = 0, pause: float = 0.01
 ) -> dict[str, float]:  # fmt: skip
     """
     Measure kill -> line for *kills* kills, each on its own, beside *load* processes that only compute; the watcher with
     this *weight* (``CPUWeight=``) or *nice* value, or in the real-time class (*rr*).
     """
     offset = printk_offset()
-    with _reader(offset) as plain, busy(load), cpu_group(weight) as group:
+    with crowd(cgroups), _reader(offset) as plain, busy(load), cpu_group(weight) as group:
         found, victims = _latency(kills, pause, offset, {"nice": nice, "rr": rr, "group": group})
     ms = sorted(late * 1000 for pid, late in plain if pid in victims)
     return {
-        **found, "load": load, "weight": weight, "nice": nice, "rr": rr, "reader_median_ms": round(statistics.median(ms), 2),
+        **found, "load": load, "weight": weight, "nice": nice, "rr": rr,
+        "cgroups": cgroups, "reader_median_ms": round(statistics.median(ms), 2),
         "reader_p99_ms": round(ms[int(len(ms) * 0.99) - 1], 2),
     }  # fmt: skip
 
@@ -387,14 +421,17 @@ def crash(kills: int, seed: int = 1) -> dict[str, object]:
         }  # fmt: skip
 
 
-def idle(seconds: float) -> dict[str, float]:
-    """CPU share of one core and resident memory of an agent with nothing to do but to answer a scrape every 15 s."""
+def idle(seconds: float, cgroups: int = 0) -> dict[str, float]:
+    """
+    CPU share of one core and resident memory of an agent with nothing to do but to answer a scrape every 15 s; its
+    recorder apart.
+    """
     import socket
     import urllib.request
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
+    with crowd(cgroups), tempfile.TemporaryDirectory() as folder:
         Path(folder, "agent.toml").write_text(f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
         process = agent(f"{folder}/incidents.db", "-c", f"{folder}/agent.toml")
 
@@ -406,22 +443,29 @@ def idle(seconds: float) -> dict[str, float]:
         size = scrape()  # the first sample of everything is start-up, not idling
         tick = os.sysconf("SC_CLK_TCK")
 
-        def cpu() -> float:
-            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        def cpu(pid: int) -> float:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / tick
 
-        begin, start, scrapes = cpu(), time.monotonic(), 0
+        def rss(pid: int) -> float:
+            status = Path(f"/proc/{pid}/status").read_text()
+            return round(int(status.split("VmRSS:")[1].split()[0]) / 1024, 1)
+
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        recorder = next(int(pid) for pid in children if b"record" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        begin, start, scrapes = (cpu(process.pid), cpu(recorder)), time.monotonic(), 0
         while (left := start + seconds - time.monotonic()) > 0:
             time.sleep(min(left, SCRAPE_SECONDS))
             size, scrapes = scrape(), scrapes + 1
-        used, wall = cpu() - begin, time.monotonic() - start
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        rss = int(status.split("VmRSS:")[1].split()[0]) / 1024
+        wall = time.monotonic() - start
+        used = cpu(process.pid) - begin[0], cpu(recorder) - begin[1]
+        resident = rss(process.pid), rss(recorder)
         process.terminate()
         process.wait(20)
         return {
-            "seconds": round(wall, 1), "scrapes": scrapes, "page_bytes": size, "cpu_pct": round(100 * used / wall, 3),
-            "rss_mib": round(rss, 1),
+            "seconds": round(wall, 1), "cgroups": cgroups, "scrapes": scrapes, "page_bytes": size,
+            "cpu_pct": round(100 * used[0] / wall, 3), "rss_mib": resident[0],
+            "recorder_cpu_pct": round(100 * used[1] / wall, 3), "recorder_rss_mib": resident[1],
         }  # fmt: skip
 
 
@@ -435,16 +479,17 @@ def main() -> None:
     parser.add_argument("--weight", type=int, default=0)
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--rr", action="store_true")
+    parser.add_argument("--cgroups", type=int, default=0)
     options = parser.parse_args()
     missing = why_not()
     if missing:
         sys.exit(f"live_bench: {missing}")
     if options.what == "idle":
-        result = idle(options.seconds)
+        result = idle(options.seconds, options.cgroups)
     else:
         runs = {"latency": (latency, 200), "burst": (burst, 1000), "crash": (crash, 300)}
         call, kills = runs[options.what]
-        wanted = {key: getattr(options, key) for key in ("load", "weight", "nice", "rr")}
+        wanted = {key: getattr(options, key) for key in ("load", "weight", "nice", "rr", "cgroups")}
         extra = wanted if options.what == "latency" else {}
         result = call(options.kills or kills, **extra)
     print(json.dumps(result, indent=2))

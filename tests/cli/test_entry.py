@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from oomsight.cli import entry, main, score_run
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.sources import procreading
+from oomsight.sources import kmsg_early, procreading
 
 MAIN = "from oomsight.cli.entry import main; main()"
 
@@ -29,6 +31,16 @@ def test_everything_else_goes_the_long_way(capsys):
     assert entry.run(["score", "--count", "3"]) == Exit.USAGE
     assert "--count goes with --watch" in capsys.readouterr().err
     assert entry.run(["--version"]) == Exit.OK
+
+
+@pytest.mark.parametrize(("args", "begun"), [
+    (["agent", "--store", "x"], 1), (["agent", "--check-config"], 0), (["agent", "-h"], 0), (["watch"], 0), ([], 0)])  # fmt: skip
+def test_agent_begins_to_read_the_kernel_log_before_it_is_loaded(monkeypatch, args, begun):
+    calls = []
+    monkeypatch.setattr(kmsg_early, "begin", lambda: calls.append(1))
+    monkeypatch.setattr(entry, "_call", lambda _: lambda: 0)
+    assert entry.run(args) == 0
+    assert len(calls) == begun
 
 
 def test_score_alone_tells_errors_as_every_command_does(monkeypatch, capsys):

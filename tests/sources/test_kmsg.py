@@ -49,7 +49,7 @@ def test_source_overwritten_records_are_said(monkeypatch):
         overwritten()
         yield RECORDS[1]
 
-    monkeypatch.setattr(KmsgSource, "_open", lambda self: os.open(os.devnull, os.O_RDONLY))
+    monkeypatch.setattr(kmsg, "open_device", lambda _: os.open(os.devnull, os.O_RDONLY))
     monkeypatch.setattr(kmsg, "read_records", records)
     source, seen = KmsgSource(), []
     assert list(source.blocks(seen.append)) == RECORDS

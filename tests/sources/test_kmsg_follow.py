@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 
 import pytest
 
-from oomsight.sources import kmsg
+from oomsight.sources import kmsg, kmsg_early
+from oomsight.sources.errors import SourceError
+from oomsight.sources.kmsg_early import EarlyReader
 from oomsight.sources.kmsg_follow import BATCH_RECORDS, KmsgFollow
 
 BOOT = "b" * 32
@@ -47,6 +50,50 @@ def test_read_trusts_facility_kern_alone(device, prio, text, trusted, killer) ->
     _send(sock, 1, text, prio)
     (record,) = KmsgFollow(fd, boot_id=BOOT).read()
     assert (record.trusted, record.killer) == (trusted, killer)
+
+
+def test_what_was_read_before_anybody_followed_comes_first_and_nothing_twice(device) -> None:
+    sock, fd = device
+    for seq in (9, 10):
+        _send(sock, seq)
+    early = EarlyReader(os.dup(fd))
+    _send(sock, 11)
+    until(lambda: len(early.records) == 3)
+    begun = early.take()
+    _send(sock, 12)
+    follow = KmsgFollow(begun.fd, boot_id=BOOT, start_seq=10, begun=begun)
+    assert [r.position for r in follow.read()] == [10, 11, 12]
+    assert (follow.fresh, follow.drained, follow.lost) == (False, True, 0)
+    _send(sock, 13)
+    assert [r.position for r in follow.read()] == [13]
+    assert follow.fresh
+    follow.close()
+
+
+def test_early_reading_is_handed_over_once_or_dropped(monkeypatch) -> None:
+    monkeypatch.setattr(kmsg_early, "open_device", lambda _: os.open(os.devnull, os.O_RDONLY | os.O_NONBLOCK))
+    kmsg_early.begin()
+    begun = kmsg_early.take()
+    assert begun is not None
+    os.close(begun.fd)
+    assert kmsg_early.take() is None
+    kmsg_early.begin()
+    kmsg_early.drop()
+    assert kmsg_early.take() is None
+    monkeypatch.setattr(kmsg_early, "open_device", _refuse)
+    kmsg_early.begin()  # said by whoever follows the log
+    assert kmsg_early.take() is None
+
+
+def _refuse(_: str) -> int:
+    raise SourceError("/dev/kmsg", "operation not permitted")
+
+
+def until(done, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
 
 
 def test_read_skips_what_was_read_and_counts_what_was_overwritten(device) -> None:

@@ -4,7 +4,8 @@ Entry point of the ``oomsight`` program.
 ``oomsight score`` with nothing behind it is asked when a machine is in trouble, so it answers as fast as it can: its
 processes are being read before anything else is loaded. Other ordinary command lines are read by
 :mod:`oomsight.cli.plain`, without click, whose loading takes three times as long as an empty Python. Everything else
-(help, completion, what is wrong with a command line) goes through :mod:`oomsight.cli.main`.
+(help, completion, what is wrong with a command line) goes through :mod:`oomsight.cli.main`. ``oomsight agent`` begins
+to read the kernel's log before it is loaded.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 
 FIRST_ROWS = 20  #: processes shown to people, unless --limit says otherwise
 QUICK = (["explain"], ["score"])  #: commands that leave nothing to do when they have answered
+_ONLY_SAYS = {"-h", "--help", "--check-config", "--print-unit"}  # with one of these `agent` watches nothing
 
 
 def run(args: list[str]) -> int:
     """Run the command line *args* and return the exit status; never raises."""
     if args == ["score"]:
         return _score()
+    if args[:1] == ["agent"] and not _ONLY_SAYS & set(args):
+        from oomsight.sources import kmsg_early
+
+        kmsg_early.begin()
     try:
         call = _call(args)
         if call is not None:

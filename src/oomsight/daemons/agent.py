@@ -25,6 +25,7 @@ from oomsight.live.events import REMEMBERED, LiveEvent, Registry
 from oomsight.naming.marked import unmark
 from oomsight.sinks.live_event import event_dict, note_dict
 from oomsight.sinks.store import Store, StoreBusy, StoreError, default_path
+from oomsight.sources import kmsg_early
 
 POSITION_SECONDS: Final = 60.0  #: between two savings of where to read on while nothing happens
 
@@ -89,6 +90,7 @@ class Agent:
         try:
             self.detector.watch(read_end, lambda: self._on_signal(read_end))
             self.detector.open()
+            kmsg_early.drop()  # nobody took it: it is not to be read, or only what comes
             warm_up()
             sys.setswitchinterval(SWITCH_SECONDS)
             for line in missing_words(self.detector.health):

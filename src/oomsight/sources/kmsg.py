@@ -50,6 +50,20 @@ def read_records(fd: int, overwritten: Callable[[], None]) -> Iterator[bytes]:
         yield record
 
 
+def open_device(path: str = DEVICE) -> int:
+    """Open the kernel's log, not to block. Raises :class:`SourceError`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_os_error(path, error, RIGHT) from None
+    status = os.fstat(fd)
+    # Container engines put /dev/null or a console in its place.
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _RING:
+        os.close(fd)
+        raise SourceError(path, "is not the kernel's log here (a container?)")
+    return fd
+
+
 @dataclass(slots=True)
 class KmsgSource:
     """All records the kernel still has."""
@@ -68,7 +82,7 @@ class KmsgSource:
 
     def blocks(self, progress: Progress | None = None) -> Iterator[bytes]:
         """Yield one raw record at a time, oldest first."""
-        fd = self._open()
+        fd = open_device(self.path)
         done = 0
         try:
             for record in read_records(fd, self._overrun):
@@ -86,18 +100,6 @@ class KmsgSource:
         if self.overruns:
             times = "once" if self.overruns == 1 else f"{self.overruns} times"
             self.notes.append(f"{self.name}: the kernel overwrote records {times} while they were read")
-
-    def _open(self) -> int:
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise from_os_error(self.name, error, RIGHT) from None
-        status = os.fstat(fd)
-        # Container engines put /dev/null or a console in its place.
-        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _RING:
-            os.close(fd)
-            raise SourceError(self.name, "is not the kernel's log here (a container?)")
-        return fd
 
     def _overrun(self) -> None:
         self.overruns += 1

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Final, Literal
+from collections import deque
+from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight._lazy import lazy
 from oomsight.live.events import LogRecord
-from oomsight.sources.kmsg import DEVICE, KmsgSource, read_records
+from oomsight.sources import kmsg_early
+from oomsight.sources.kmsg import DEVICE, open_device, read_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oomsight.sources.kmsg_early import Begun
 
 BATCH_RECORDS: Final = 256  #: read at once, so that other sources get their turn in a flood
 _HEAD: Final = lazy(rb"(\d+),(\d+),(\d+),[^;]*;")
@@ -32,11 +39,12 @@ class KmsgFollow:
     name = DEVICE
 
     def __init__(
-        self, fd: int, *, boot_id: str | None, start_seq: int | None = None, seen_seq: int = 0, name: str = DEVICE
-    ) -> None:
+        self, fd: int, *, boot_id: str | None, start_seq: int | None = None, seen_seq: int = 0, name: str = DEVICE,
+        begun: Begun | None = None,
+    ) -> None:  # fmt: skip
         """
-        Read from where *fd* stands. Records before *start_seq* are skipped; a hole behind it is a loss, unless it lies
-        before *seen_seq*, up to where an earlier reader came.
+        Read from where *fd* stands, behind what was *begun* to be read. Records before *start_seq* are skipped; a hole
+        behind it is a loss, unless it lies before *seen_seq*, up to where an earlier reader came.
         """
         self.fd = fd
         self.name = name
@@ -45,7 +53,8 @@ class KmsgFollow:
         self._seen_seq = seen_seq
         self.records = 0
         self.lost = 0
-        self.overruns = 0
+        self.overruns = begun.overruns if begun else 0
+        self._begun = begun.records if begun else deque[bytes]()
         self.drained = False  #: the last :meth:`read` came to the end of what there was
         self.fresh = False  #: what the last :meth:`read` returned was printed since we follow
         self._caught_up = False
@@ -59,7 +68,7 @@ class KmsgFollow:
         """Return the records that have come, at most :data:`BATCH_RECORDS`. Raises :class:`OSError`."""
         found: list[LogRecord] = []
         self.fresh, waited = self._caught_up, self.drained
-        for raw in read_records(self.fd, self._overrun):
+        for raw in self._raw():
             record = self._record(raw)
             if record is not None:
                 found.append(record)
@@ -74,6 +83,11 @@ class KmsgFollow:
     def close(self) -> None:
         """Close the device."""
         os.close(self.fd)
+
+    def _raw(self) -> Iterator[bytes]:
+        while self._begun:
+            yield self._begun.popleft()
+        yield from read_records(self.fd, self._overrun)
 
     def _overrun(self) -> None:
         self.overruns += 1
@@ -110,8 +124,9 @@ def follow_kmsg(
     start: int | Literal["oldest", "new"] = "oldest", *, boot_id: str | None, seen_seq: int = 0, path: str = DEVICE
 ) -> KmsgFollow:
     """Open *path* and follow it from *start*: a sequence number, the oldest record, or only new ones. SourceError."""
-    fd = KmsgSource(path)._open()
+    begun = kmsg_early.take() if start != "new" and path == DEVICE else None
+    fd = begun.fd if begun else open_device(path)
     if start == "new":
         os.lseek(fd, 0, os.SEEK_END)
     first = start if isinstance(start, int) else None
-    return KmsgFollow(fd, boot_id=boot_id, start_seq=first, seen_seq=seen_seq, name=path)
+    return KmsgFollow(fd, boot_id=boot_id, start_seq=first, seen_seq=seen_seq, name=path, begun=begun)
