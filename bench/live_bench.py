@@ -6,7 +6,8 @@ Measures the live detector against real kills of this machine's kernel.
                                                         that only reads /dev/kmsg; the watcher with this
                                                         CPUWeight=, nice value, or in the real-time class
     python bench/live_bench.py burst [--kills 1000]     a storm, the agent storing: victims, duplicates, lost
-    python bench/live_bench.py crash [--kills 300]      the same with kill -9 of the agent at random moments
+    python bench/live_bench.py crash [--kills 300] [--weight 1000]
+                                                        the same with kill -9 of the agent at random moments
     python bench/live_bench.py idle [--seconds 60]      CPU and memory of an agent scraped every 15 s
 
 latency and idle take --cgroups N: beside so many real, empty memory cgroups, made for it and removed at the end.
@@ -183,7 +184,7 @@ def oomsight(*args: str, nice: int = 0, rr: bool = False, group: Path | None = N
     return subprocess.Popen(command, env=env, preexec_fn=prepare, **kwargs)  # noqa: PLW1509 - before any thread
 
 
-def agent(store: str, *args: str) -> subprocess.Popen:
+def agent(store: str, *args: str, group: Path | None = None) -> subprocess.Popen:
     """Start an agent on *store* and wait until it is at work."""
     import socket
 
@@ -192,7 +193,7 @@ def agent(store: str, *args: str) -> subprocess.Popen:
         ready.settimeout(60)
         os.environ["NOTIFY_SOCKET"] = f"{folder}/notify"
         try:
-            process = oomsight("agent", "--store", store, *args, stderr=subprocess.DEVNULL)
+            process = oomsight("agent", "--store", store, *args, group=group, stderr=subprocess.DEVNULL)
             ready.recv(4096)
         finally:
             del os.environ["NOTIFY_SOCKET"]
@@ -260,15 +261,15 @@ def busy(count: int):
 
 
 def latency(
-    kills: int, *, load: int = 0, weight: int = 0, nice: int = 0, rr: bool = False, cgroups: int = 0, pause: float = 0.01
-) -> dict[str, float]:  # fmt: skip
+    kills: int, *, load: int = 0, weight: int = 0, nice: int = 0, rr: bool = False, cgroups: int = 0
+) -> dict[str, float]:
     """
     Measure kill -> line for *kills* kills, each on its own, beside *load* processes that only compute; the watcher with
     this *weight* (``CPUWeight=``) or *nice* value, or in the real-time class (*rr*).
     """
     offset = printk_offset()
     with crowd(cgroups), _reader(offset) as plain, busy(load), cpu_group(weight) as group:
-        found, victims = _latency(kills, pause, offset, {"nice": nice, "rr": rr, "group": group})
+        found, victims = _latency(kills, offset, {"nice": nice, "rr": rr, "group": group})
     ms = sorted(late * 1000 for pid, late in plain if pid in victims)
     return {
         **found, "load": load, "weight": weight, "nice": nice, "rr": rr,
@@ -277,7 +278,7 @@ def latency(
     }  # fmt: skip
 
 
-def _latency(kills: int, pause: float, offset: float, priority: dict) -> tuple[dict[str, float], set[int]]:
+def _latency(kills: int, offset: float, priority: dict) -> tuple[dict[str, float], set[int]]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     watch = oomsight("watch", "--format", "ndjson", "--no-journal", **priority, **pipes)
     seen: dict[int, float] = {}
@@ -304,7 +305,7 @@ def _latency(kills: int, pause: float, offset: float, priority: dict) -> tuple[d
         late.clear()
         for _ in range(kills):
             victims.append(kill_one(group))
-            time.sleep(pause)
+            time.sleep(0.01)
     end = time.monotonic() + 30
     while not seen.keys() >= set(victims) and time.monotonic() < end:
         time.sleep(0.05)
@@ -389,12 +390,15 @@ def burst(kills: int) -> dict[str, object]:
         }  # fmt: skip
 
 
-def crash(kills: int, seed: int = 1) -> dict[str, object]:
-    """The same storm under an agent that lives and one that is killed again and again: do their stores differ?"""
+def crash(kills: int, *, weight: int = 0, seed: int = 1) -> dict[str, object]:
+    """
+    The same storm under an agent that lives and one that is killed again and again: do their stores differ? *weight*:
+    ``CPUWeight=`` of both, as their unit gives them.
+    """
     rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, cpu_group(weight) as group:
         steady, broken = f"{folder}/steady.db", f"{folder}/broken.db"
-        first, second = agent(steady), agent(broken)
+        first, second = agent(steady, group=group), agent(broken, group=group)
         pids: list[int] = []
         thread = threading.Thread(target=lambda: pids.extend(storm(kills)))
         thread.start()
@@ -404,7 +408,7 @@ def crash(kills: int, seed: int = 1) -> dict[str, object]:
             second.kill()
             second.wait()
             deaths += 1
-            second = agent(broken)
+            second = agent(broken, group=group)
         a, b = settle(steady, pids), settle(broken, pids)
         for process in (first, second):
             process.terminate()
@@ -491,6 +495,8 @@ def main() -> None:
         call, kills = runs[options.what]
         wanted = {key: getattr(options, key) for key in ("load", "weight", "nice", "rr", "cgroups")}
         extra = wanted if options.what == "latency" else {}
+        if options.what == "crash":
+            extra = {"weight": options.weight}
         result = call(options.kills or kills, **extra)
     print(json.dumps(result, indent=2))
 
