@@ -443,7 +443,6 @@ def idle(seconds: float, cgroups: int = 0) -> dict[str, float]:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
                 return len(answer.read())
 
-        time.sleep(2)
         size = scrape()  # the first sample of everything is start-up, not idling
         tick = os.sysconf("SC_CLK_TCK")
 
@@ -457,6 +456,12 @@ def idle(seconds: float, cgroups: int = 0) -> dict[str, float]:
 
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         recorder = next(int(pid) for pid in children if b"record" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        for _ in range(30):  # what the log held is read and stored, names are looked up, memory is locked
+            before = cpu(process.pid)
+            time.sleep(3)
+            if cpu(process.pid) - before < 0.02:
+                break
+        killed = vm_kills()
         begin, start, scrapes = (cpu(process.pid), cpu(recorder)), time.monotonic(), 0
         while (left := start + seconds - time.monotonic()) > 0:
             time.sleep(min(left, SCRAPE_SECONDS))
@@ -470,6 +475,7 @@ def idle(seconds: float, cgroups: int = 0) -> dict[str, float]:
             "seconds": round(wall, 1), "cgroups": cgroups, "scrapes": scrapes, "page_bytes": size,
             "cpu_pct": round(100 * used[0] / wall, 3), "rss_mib": resident[0],
             "recorder_cpu_pct": round(100 * used[1] / wall, 3), "recorder_rss_mib": resident[1],
+            "kills_of_others": vm_kills() - killed,
         }  # fmt: skip
 
 
