@@ -43,6 +43,10 @@ def test_nobody_is_named_where_nobody_grew_or_everybody_did() -> None:
     assert blame(None, Census(0, [])) == (None, None, 0.0)
 
 
+def test_a_cgroup_that_is_empty_already_names_nobody() -> None:
+    assert blame(None, _census(0, shmem=0, kernel=0, hugetlb=0)).biggest is None
+
+
 def test_pools_of_the_host() -> None:
     memory = parse_meminfo("MemTotal: 9 kB\nShmem: 5 kB\nSUnreclaim: 3 kB\nKernelStack: 1 kB\nHugetlb: 2 kB\n")
     assert pools_of_host(memory) == {"shmem": 5, "kernel": 4, "hugetlb": 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import jsonschema
@@ -72,6 +73,15 @@ def test_why_process_by_pid_or_name_in_a_log_file(log, capsys, tmp_path, target)
     (tmp_path / "proc").mkdir()
     _, found = _json(capsys, target, "--log", log(OOM.format(limit=WEB, task=WEB)), "--root", str(tmp_path))
     assert (found["ended_by"], found["confidence"]) == ("kernel_oom", "certain")
+
+
+def test_why_name_that_runs_again_is_about_the_one_a_log_without_times_has(log, capsys, tmp_path):
+    own = Path("/proc/self/comm").read_text().strip()  # a process of this name certainly runs
+    text = f'sending SIGKILL to process 2 uid 0 "{own}": badness 668, VmRSS 88 MiB\n'
+    assert run(["why", own, "--log", log(text), "--format", "json"]) == Exit.OK
+    done = capsys.readouterr()
+    assert json.loads(done.out)["ended_by"] == "earlyoom"
+    assert done.err == f"oomsight: a process called {own} runs now; this is about one that was ended\n"
 
 
 def test_why_pod_by_name_from_the_kubelets_directories(log, capsys, tmp_path):

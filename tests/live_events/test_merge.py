@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from kmsg_lines import BOOT, Log
 
 from oomsight.diagnose.explain import explain_report
-from oomsight.live.events import Registry, Stage, kill_id
+from oomsight.live.events import LogRecord, Registry, Stage, kill_id
 from oomsight.live.merge import GROUP_SETTLE_SECONDS, LATE_SECONDS, OPEN_SECONDS, SETTLE_SECONDS, Merger
 from oomsight.report import parse_text
 
@@ -111,6 +111,23 @@ def test_feed_line_written_by_user_space_is_no_kill() -> None:
     forged = log.line("Out of memory: Killed process 1 (init) total-vm:1kB, anon-rss:1kB, file-rss:0kB", facility=1)
     assert merger.feed(forged, 1.0) == []
     assert merger.flush() == []
+
+
+def test_nohang_line_by_line_names_its_victim() -> None:
+    merger = Merger()
+    for number in (1, 2):
+        said = (
+            "Victim status (found in 0ms):", f"  PID:       {number}, name: hog{number}, state: S (sleeping), EUID: 0, SID: 0 ()",
+            "Implementing a corrective action:", "  Sending SIGTERM to the victim", "OK; total response time: 36ms",
+            f"  [ OK ] Sending SIGTERM to hog{number}: {number}",
+        )  # fmt: skip
+        for line, text in enumerate(said):
+            us = number * 1_000_000 + line
+            raw = f"2026-11-23T09:58:14+00:00 h nohang[7]: {text}\n".encode()
+            merger.feed(LogRecord(raw, text, "journal", f"c{us}", us, BOOT, True, True), 1.0)
+    events = merger.flush()
+    assert [(k.pid, k.comm) for e in events for k in e.incident.report.killed] == [(1, "hog1"), (2, "hog2")]
+    assert len({event.event_id for event in events}) == 2
 
 
 def test_feed_oomd_line_is_a_userspace_kill() -> None:

@@ -39,6 +39,44 @@ def test_earlyoom_gives_all_it_knows() -> None:
     assert (killed.pid, killed.comm, killed.uid, killed.signal, killed.rss_kib) == (9994, "termshark", 1000, "SIGTERM", 4568 * 1024)
 
 
+NOHANG = """\
+TOP printed in 0ms; process with highest badness:
+  PID: 3, name: python3, badness: 668
+Recheck memory levels...
+Victim status (found in 0ms):
+  PID:       3, name: python3, state: S (sleeping), EUID: 33, SID: 0 (), lifetime: 3.8s
+  badness:   668, oom_score:  668, oom_score_adj:  0
+  Vm, MiB:   Size: 96, RSS: 93 (Anon: 87, File: 6, Shmem: 0), Swap: 0
+  cgroup_v1: /
+  cgroup_v2: /system.slice/app.service
+  ancestry:  PID 1 (sh)
+  exe realpath: /usr/bin/python3.11
+  cwd realpath: /srv
+Memory info, MiB:
+  total=24106, used=1756, free=5437, available=195, shared=9, buffers=954, cache=15958,
+  swap_total=0, swap_used=0, swap_free=0
+Memory pressure (system-wide):
+  some avg10=0.00 avg60=0.00 avg300=0.11
+  full avg10=0.00 avg60=0.00 avg300=0.00
+Implementing a corrective action:
+  Sending SIGKILL to the victim
+OK; total response time: 36ms
+What happened in the last 0.1s:
+  [ OK ] Sending SIGKILL to python3: 1
+The victim died in 0.08s
+"""
+"""What nohang 0.2.0 (Debian 12) prints, asked to kill by a false /proc/meminfo; uid, cgroup and directory are made up."""
+
+
+@pytest.mark.parametrize("carrier", ["", "Nov 23 09:58:14 db1 nohang[611]: "])
+def test_nohang_names_its_victim_in_the_lines_before_and_counts_are_no_kill(carrier: str) -> None:
+    text = "".join(f"{carrier}{line}\n" for line in NOHANG.splitlines())
+    (report,) = parse_text(text)
+    (killed,) = report.killed
+    assert (report.killer, killed.comm, killed.pid, killed.uid) == ("nohang", "python3", 3, 33)
+    assert (killed.signal, killed.rss_kib, killed.cgroup) == ("SIGKILL", 93 << 10, "/system.slice/app.service")
+
+
 def test_reports_of_a_kill_are_no_second_kill() -> None:
     text = (
         "[  200.000000] Out of memory: Killed process 16713 (stress) total-vm:9000kB, anon-rss:8000kB, file-rss:4kB\n"

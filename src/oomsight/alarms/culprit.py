@@ -93,7 +93,7 @@ def pools_of_host(memory: MemInfo) -> dict[str, int]:
 def blame(before: Census | None, now: Census) -> Blame:
     """Who is to be named at the second of two counts."""
     found = list(_grouped(before, now))
-    biggest = max(found, key=lambda who: who.kib, default=None)
+    biggest = max((who for who in found if who.kib), key=lambda who: who.kib, default=None)
     if before is None:
         return Blame(None, biggest, 0.0)
     grown = [who for who in found if who.grown_kib >= LEAST_KIB]

@@ -96,7 +96,7 @@ def headline(change: Change, blame: Blame | None, names: Mapping[str, Any] | Non
         grower = blame.grower
         text += f"; {who_words(grower)} grew {size(grower.grown_kib << 10)} in {span(blame.seconds)}"
     elif blame is not None and blame.biggest is not None:
-        text += f"; {who_words(blame.biggest)} holds most, {size(blame.biggest.kib << 10)}"
+        text += f"; most is held by {who_words(blame.biggest)}, {size(blame.biggest.kib << 10)}"
     return text
 
 

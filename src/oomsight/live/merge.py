@@ -37,6 +37,8 @@ MAX_READY: Final = 16  #: reports that may wait to be explained
 MAX_WINDOW_BYTES: Final = 8 << 20  #: a report of 60,000 tasks
 MAX_RECENT_BYTES: Final = 8 << 20  #: of windows kept for late lines
 
+SAID_RECORDS: Final = 24  #: of a userspace killer, that may describe the victim of the line after them
+
 # What can begin or concern an event; every other record costs one search.
 _NEEDLE: Final = re.compile(
     r"oom|OOM|ill process |illed process |ut of memory|page allocation|vmalloc|deadlocked on memory|callbacks supp"
@@ -109,6 +111,7 @@ class Merger:
         self._recent: deque[_Window] = deque()
         self._dirty: dict[int, tuple[float, _Window]] = {}
         self._prefix: LogRecord | None = None
+        self._said: deque[LogRecord] = deque(maxlen=SAID_RECORDS)
         self._fresh, self._replay = True, False
         self._newest_us: int | None = None
 
@@ -301,6 +304,12 @@ class Merger:
     def _feed_killer(self, record: LogRecord, now: float) -> None:
         """A line of a userspace killer (systemd-oomd, earlyoom, …): no report, an event by itself."""
         window = _Window(closed=True, replay=self._replay)
+        if record.text.rstrip().endswith("to the victim"):  # nohang: who that is stands in the lines before
+            for line in self._said:
+                window.add(line, None)
+            self._said.clear()
+        else:
+            self._said.append(record)
         window.add(record, now)
         self._ready.append(window)
 

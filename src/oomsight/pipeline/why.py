@@ -74,6 +74,9 @@ def why(asked: str, asking: Asking, kind: SubjectKind | None = None) -> Inquest 
     facts += _told(subject, asking, sources, missing)
     if subject.alive is None and not any(concerns(fact, subject) for fact in facts) and subject.attribution is None:
         return None
+    if subject.kind == "name" and subject.alive and _ended_without_a_time(subject, facts):
+        subject = replace(subject, alive=None)
+        remarks.append(f"a process called {subject.asked} runs now; this is about one that was ended")
     subject = _completed(subject, facts, resolver, asking)
     coverage = Coverage(read, begun, tuple(missing + (seen.missing if subject.alive is None else [])))
     return Inquest(judge(subject, _once(facts), coverage), remarks)
@@ -311,6 +314,12 @@ def _told(subject: Subject, asking: Asking, sources: list[Source], missing: list
         cgroup = process.cgroup_of(asking.places, subject.pid)
     if subject.kind in {"unit", "container", "pod"}:
         yield from process.counter_facts(asking.places, cgroup)
+
+
+def _ended_without_a_time(subject: Subject, facts: Iterable[Fact]) -> bool:
+    """Whether all that is known of ends under this name has no time: then no moment tells it from what runs now."""
+    ends = [f for f in facts if f.kind in {FactKind.KERNEL_KILL, FactKind.USERSPACE_KILL} and concerns(f, subject)]
+    return bool(ends) and all(fact.at is None for fact in ends)
 
 
 def _completed(subject: Subject, facts: Sequence[Fact], resolver: Resolver, asking: Asking) -> Subject:

@@ -64,7 +64,8 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
     _rule(
         "nohang",
-        r"Sending SIG(?P<signal>TERM|KILL) to (?:the victim|(?P<comm>\S+) \[?(?P<pid>\d{1,10})\]?)(?P<reason>)",
+        # "[ OK ] Sending SIGTERM to NAME: 3" is its statistics, how often it has done so
+        r"(?<!OK \] )Sending SIG(?P<signal>TERM|KILL) to (?:the victim|(?P<comm>\S+) \[?(?P<pid>\d{1,10})\]?)(?P<reason>)",
         "Sending SIGTERM to the victim",
         "nohang",
     ),
@@ -150,11 +151,25 @@ def find_killers(lines: Lines, others: Iterable[int], name: str, clock: Clock) -
 _SIGNALS = {"9": "KILL", "15": "TERM"}
 _BLOCK_LINES = 24  # of nohang's description of the victim
 _BLOCK = lazy(r"(Name|PID|UID|VmRSS): +(.+)")
+_BLOCK_2 = lazy(  # since 0.2: three of its lines
+    r"PID: +(?P<pid>\d{1,10}), name: (?P<comm>.*), state: .*?EUID: (?P<uid>\d{1,10})"
+    r"|Vm, MiB: +Size: \d+, RSS: (?P<rss_mib>\d{1,12})"
+    r"|cgroup_v[12]: (?P<cgroup>/\S.*)"
+)
 
 
 def _from_nohang_block(killed: Killed, lines: Lines, i: int) -> None:
     """Fill *killed* from the lines above line *i*, where nohang describes the victim before it acts."""
     for text in lines.texts[max(0, i - _BLOCK_LINES) : i]:
+        if (new := _BLOCK_2.match(text.strip())) is not None:
+            g = new.groupdict()
+            if g["pid"] is not None:
+                killed.pid, killed.comm, killed.uid = int(g["pid"]), g["comm"], int(g["uid"])
+            elif g["rss_mib"] is not None:
+                killed.rss_kib = int(g["rss_mib"]) * 1024
+            else:
+                killed.cgroup = g["cgroup"]
+            continue
         m = _BLOCK.match(text)
         if m is None:
             continue

@@ -8,6 +8,11 @@ from oomsight.why.case import Case, span, victim
 from oomsight.why.evidence import EndedBy, FactKind, Subject, Verdict
 
 
+_SAID_THEMSELVES = frozenset(
+    {EndedBy.SYSTEMD_OOMD, EndedBy.EARLYOOM, EndedBy.NOHANG, EndedBy.OOMD, EndedBy.LMKD, EndedBy.KUBELET_EVICTION}
+)
+
+
 def notes_for(case: Case, verdict: Verdict) -> list[str]:
     """Return marked sentences: what misleads or happened besides."""
     subject, notes = case.subject, []
@@ -58,8 +63,8 @@ def _restarts(subject: Subject) -> str:
 
 
 def settles_for(case: Case, verdict: Verdict) -> list[str]:
-    """Return what would make an uncertain verdict certain; empty for a certain one."""
-    if verdict.confidence is Confidence.CERTAIN:
+    """Return what would make an uncertain verdict certain; empty for a certain one, and where the killer itself says."""
+    if verdict.confidence is Confidence.CERTAIN or verdict.ended_by in _SAID_THEMSELVES:
         return []
     found = list(case.coverage.missing)
     if case.coverage.kernel_log and not case.coverage.kernel_log_at(case.end):
