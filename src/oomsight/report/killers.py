@@ -65,7 +65,8 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     _rule(
         "nohang",
         # "[ OK ] Sending SIGTERM to NAME: 3" is its statistics, how often it has done so
-        r"(?<!OK \] )Sending SIG(?P<signal>TERM|KILL) to (?:the victim|(?P<comm>\S+) \[?(?P<pid>\d{1,10})\]?)(?P<reason>)",
+        r"(?<!OK \] )Sending SIG(?P<signal>TERM|KILL) to "
+        r"(?:the victim|(?P<comm>\S+) \[?(?P<pid>\d{1,10})\]?)(?P<reason>)",
         "Sending SIGTERM to the victim",
         "nohang",
     ),

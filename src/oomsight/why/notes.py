@@ -7,7 +7,6 @@ from oomsight.naming.cgroup_path import relation
 from oomsight.why.case import Case, span, victim
 from oomsight.why.evidence import EndedBy, FactKind, Subject, Verdict
 
-
 _SAID_THEMSELVES = frozenset(
     {EndedBy.SYSTEMD_OOMD, EndedBy.EARLYOOM, EndedBy.NOHANG, EndedBy.OOMD, EndedBy.LMKD, EndedBy.KUBELET_EVICTION}
 )
@@ -63,7 +62,7 @@ def _restarts(subject: Subject) -> str:
 
 
 def settles_for(case: Case, verdict: Verdict) -> list[str]:
-    """Return what would make an uncertain verdict certain; empty for a certain one, and where the killer itself says."""
+    """Return what would make an uncertain verdict certain; empty for a certain one, or the killer's own word."""
     if verdict.confidence is Confidence.CERTAIN or verdict.ended_by in _SAID_THEMSELVES:
         return []
     found = list(case.coverage.missing)
