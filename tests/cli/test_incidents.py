@@ -123,7 +123,7 @@ def test_export_gives_every_incident_oldest_first(store, capsys) -> None:
     lines = _run(capsys, store, "export").out.splitlines()
     assert [json.loads(line)["kills"][0]["pid"] for line in lines] == [7, 8, 9, 50]
     assert len(json.loads(_run(capsys, store, "export", "--format", "json").out)) == 4
-    assert _run(capsys, store, "export", "--format", "markdown").out.count(" was killed: `app` reached") == 4
+    assert _run(capsys, store, "export", "--format", "markdown").out.count(" was killed: cgroup `app` reached") == 4
 
 
 def test_incidents_without_a_store_says_what_to_do(tmp_path, capsys) -> None:
