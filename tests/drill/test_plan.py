@@ -48,8 +48,8 @@ def test_every_refusal_is_tested_above() -> None:
 
 @pytest.mark.parametrize(
     "above",
-    [(), (Memcg(path="/", version=2),), (replace(FULL, stat={"inactive_file": 300 * MIB, "active_file": 0}),),
-     (replace(FULL, limit_bytes="unlimited"),)],
+    [(), (Memcg(path="/", version=2),), (FULL._replace(stat={"inactive_file": 300 * MIB, "active_file": 0}),),
+     (FULL._replace(limit_bytes="unlimited"),)],
 )  # fmt: skip
 def test_make_plan_where_there_is_room(above) -> None:
     plan = make_plan(replace(GOOD, above=above), 7)

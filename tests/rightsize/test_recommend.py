@@ -130,7 +130,7 @@ def test_percentile_is_the_nearest_rank() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mib_a_step", "growth"), [(0.0, "steady"), (0.2, "growing"), (0.4, "leak")],
+    ("mib_a_step", "growth"), [(0.0, "steady"), (0.05, "growing"), (0.4, "leak")],
 )  # fmt: skip
 def test_growth_is_told_even_where_it_is_too_early_to_call_it_a_leak(mib_a_step, growth) -> None:
     from oomsight.rightsize.growth import judged

@@ -102,7 +102,7 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     verdict = _otherwise(found, beat)
     return Finding(
         verdict,
-        1 - leaking if _grows(found) else 1.0,
+        1 - leaking if _rises(found) else 1.0,
         growth,
         MORE_MEMORY_HELPS[verdict],
         _why_not(found, beat, verdict),
@@ -123,8 +123,14 @@ def _leaf(node: Node, numbers: Sequence[float]) -> float:
     return node
 
 
+def _rises(found: Shape) -> bool:
+    """Whether there is a trend upwards, however small."""
+    return found.line.slope > 0 and found.p < CHANCE and found.tau >= LEAST_TAU
+
+
 def _grows(found: Shape) -> bool:
-    return found.line.slope > 0 and found.p < CHANCE and found.tau >= LEAST_TAU and found.size >= LEAST_SHARE
+    """Whether it rises by an amount that matters."""
+    return _rises(found) and found.size >= LEAST_SHARE
 
 
 def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
@@ -144,7 +150,7 @@ def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
     reached = (found.parts[there].time - found.parts[0].time) / DAY
     if reached <= 0.35 * found.life_days:
         return Verdict.WARM_UP if reached < 0.5 else Verdict.CACHE
-    return Verdict.UNKNOWN if _grows(found) else Verdict.CACHE if found.slowing >= 0.5 else Verdict.LEVEL
+    return Verdict.UNKNOWN if _rises(found) else Verdict.CACHE if found.slowing >= 0.5 else Verdict.LEVEL
 
 
 def _why_leak(found: Shape) -> tuple[str, ...]:
@@ -173,6 +179,8 @@ def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> tuple[str, ...]:
         Verdict.WARM_UP: f"rose at its start and stays; {level}",
         Verdict.CACHE: f"rose ever more slowly and levels off; {level}",
         Verdict.LEVEL: f"no trend; {level}",
-        Verdict.UNKNOWN: "it grows, but not for long enough to tell a leak from a cache that fills",
+        Verdict.UNKNOWN: "it grows, but not for long enough to tell a leak from a cache that fills"
+        if _grows(found)
+        else f"it grows by {rate(found.line.slope)}: {size(found.grown)} so far, too little of what is free to judge",
     }
     return (words[verdict],)
