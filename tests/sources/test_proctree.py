@@ -1,6 +1,11 @@
 """oomsight.sources.proctree"""
 
+import contextlib
 import os
+import select
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -290,3 +295,29 @@ def test_a_list_that_the_kernel_hands_out_in_short_pieces_is_read_whole(tmp_path
     real = os.read
     monkeypatch.setattr(procread.os, "read", lambda fd, most: real(fd, min(most, 1600)))
     assert read_text(str(tmp_path / "mountinfo")) == lines
+
+
+def test_helper_ends_when_its_parent_has_died(crowd):
+    code = (
+        "import os, sys\n"
+        "from oomsight.sources import procreading\n"
+        "procreading.WORTH_A_HELPER = 1\n"
+        "os.sched_getaffinity = lambda _: {0, 1}\n"
+        "procreading.read_rows = lambda *_, **__: ([b'x' * (1 << 20)], 0)\n"  # more than a pipe holds
+        f"print(procreading.Reading({str(crowd / 'proc')!r})._child, flush=True)\n"
+        "sys.stdin.read()\n"
+        "os._exit(9)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    helper = os.pidfd_open(int(parent.stdout.readline()))
+    parent.stdin.close()
+    assert parent.wait() == 9
+    gone = select.poll()
+    gone.register(helper, select.POLLIN)
+    try:
+        assert gone.poll(30_000)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(helper, signal.SIGKILL)
+        os.close(helper)
+        parent.stdout.close()

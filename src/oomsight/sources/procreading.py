@@ -143,6 +143,7 @@ class Reading:
         child = os.fork()
         if child == 0:
             try:
+                os.close(reading)  # as in _fork
                 with open(writing, "wb") as pipe:
                     marshal.dump(read_rss(self.proc, pids[half:]), pipe)
             finally:
@@ -170,6 +171,9 @@ class Reading:
         self._child = os.fork()
         if self._child == 0:
             try:
+                # Nobody else may hold these: should our parent be killed, writing then fails instead of waiting.
+                os.close(self._choosing)
+                os.close(self._reading)
                 gc.disable()
                 self._choose()
                 self._hand_out(tickets)
