@@ -22,7 +22,6 @@ sys.path.insert(0, str(HERE.parents[1]))
 from bench.leaks.corpus import Trace, recorded, synthetic  # noqa: E402
 from bench.leaks.fit import BOOSTING, CHECKS, SPLIT, moments, too_early  # noqa: E402
 
-from oomsight.trend.leak import CHANCE, LEAST_SHARE, LEAST_TAU  # noqa: E402
 from oomsight.trend.shape import features, shape  # noqa: E402
 
 FOLDS = 4
@@ -53,8 +52,7 @@ def looks(trace: Trace) -> list[Look]:
     for now in moments(trace, CHECKS):
         s = shape(trace.series, trace.limit_bytes, now)
         if s is not None and s.line.slope > 0:
-            grows = s.p < CHANCE and s.tau >= LEAST_TAU and s.size >= LEAST_SHARE
-            found.append(Look(now, features(s), grows))
+            found.append(Look(now, features(s), s.grows))
     return found
 
 

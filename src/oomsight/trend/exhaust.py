@@ -44,14 +44,11 @@ slope's interval (neighbouring samples are alike, so that Sen's interval is too 
 the corpus: the narrowest with 81 to 86 % of the truth inside.
 """
 
-LEAST_TAU: Final = 0.5
-CHANCE: Final = 0.01
-
 
 def time_left(series: Series, limit_bytes: float, now: float) -> Exhaustion | None:
     """Return when *series* reaches *limit_bytes*; ``None`` when it does not grow or nothing can be said yet."""
     found = shape(series, limit_bytes, now)
-    if found is None or found.line.slope <= 0 or found.p >= CHANCE or found.tau < LEAST_TAU:
+    if found is None or not found.rises:
         return None
     line = found.line
     above = sorted(part.high - line.at(part.time) for part in found.parts[found.bend :])

@@ -29,12 +29,9 @@ if TYPE_CHECKING:
 
 SURE: Final = 0.9
 """Confidence from which growth is called a leak: the lowest with a precision of 0.95, cross-validated on the training
-split. CHANCE and LEAST_TAU were chosen there too."""
+split."""
 
 SUREST: Final = 0.99  #: a corpus of some hundreds of traces cannot make anybody surer
-CHANCE: Final = 0.01  #: Mann-Kendall: such a trend would come by chance in one of a hundred level curves
-LEAST_TAU: Final = 0.5
-LEAST_SHARE: Final = 0.1  #: of the free memory; what took less need not wake anybody yet
 
 
 class Verdict(StrEnum):
@@ -96,13 +93,13 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     leaking = probability(found)
     growth = growth_of(found)
     line = tuple((part.time, part.low) for part in found.parts[found.bend :])
-    if leaking >= SURE and _grows(found):
+    if leaking >= SURE and found.grows:
         return Finding(Verdict.LEAK, leaking, growth, False, _why_leak(found), line)
     beat = rhythm(found.parts)
     verdict = _otherwise(found, beat)
     return Finding(
         verdict,
-        1 - leaking if _rises(found) else 1.0,
+        1 - leaking if found.rises else 1.0,
         growth,
         MORE_MEMORY_HELPS[verdict],
         _why_not(found, beat, verdict),
@@ -123,16 +120,6 @@ def _leaf(node: Node, numbers: Sequence[float]) -> float:
     return node
 
 
-def _rises(found: Shape) -> bool:
-    """Whether there is a trend upwards, however small."""
-    return found.line.slope > 0 and found.p < CHANCE and found.tau >= LEAST_TAU
-
-
-def _grows(found: Shape) -> bool:
-    """Whether it rises by an amount that matters."""
-    return _rises(found) and found.size >= LEAST_SHARE
-
-
 def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
     if found.life_days > 1.4 and beat.daily >= 0.5 and beat.teeth >= 1:
         return Verdict.DAILY
@@ -150,7 +137,7 @@ def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
     reached = (found.parts[there].time - found.parts[0].time) / DAY
     if reached <= 0.35 * found.life_days:
         return Verdict.WARM_UP if reached < 0.5 else Verdict.CACHE
-    return Verdict.UNKNOWN if _rises(found) else Verdict.CACHE if found.slowing >= 0.5 else Verdict.LEVEL
+    return Verdict.UNKNOWN if found.rises else Verdict.CACHE if found.slowing >= 0.5 else Verdict.LEVEL
 
 
 def _why_leak(found: Shape) -> tuple[str, ...]:
@@ -180,7 +167,7 @@ def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> tuple[str, ...]:
         Verdict.CACHE: f"rose ever more slowly and levels off; {level}",
         Verdict.LEVEL: f"no trend; {level}",
         Verdict.UNKNOWN: "it grows, but not for long enough to tell a leak from a cache that fills"
-        if _grows(found)
+        if found.grows
         else f"it grows by {rate(found.line.slope)}: {size(found.grown)} so far, too little of what is free to judge",
     }
     return (words[verdict],)

@@ -23,6 +23,9 @@ DAY: Final = 86400.0
 BUCKETS: Final = 60
 FINE: Final = 40  #: stretches into which what grew is cut once more
 FEWEST: Final = 10  #: stretches with samples; below that a curve has no shape
+CHANCE: Final = 0.01  #: Mann-Kendall: such a trend would come by chance in one of a hundred level curves
+LEAST_TAU: Final = 0.5  #: chosen on the training split, as CHANCE
+LEAST_SHARE: Final = 0.1  #: of the free memory; what took less need not wake anybody yet
 BEND_EXPLAINS: Final = 0.3  #: share of the squared error that a bend must take away to be believed
 
 
@@ -59,6 +62,16 @@ class Shape:
     def since(self) -> float:
         """Unix seconds at which the present growth began."""
         return self.parts[self.bend].time
+
+    @property
+    def rises(self) -> bool:
+        """Whether there is a trend upwards, however small."""
+        return self.line.slope > 0 and self.p < CHANCE and self.tau >= LEAST_TAU
+
+    @property
+    def grows(self) -> bool:
+        """Whether it rises by an amount that matters."""
+        return self.rises and self.size >= LEAST_SHARE
 
 
 def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None:
