@@ -138,17 +138,8 @@ class Reading:
 
     def _both(self, pids: list[int]) -> list[tuple[int, int, int]]:
         """What read_rss() says of ``pids``, half of them read by another helper."""
-        reading, writing = os.pipe()
         half = len(pids) // 2
-        child = os.fork()
-        if child == 0:
-            try:
-                os.close(reading)  # as in _fork
-                with open(writing, "wb") as pipe:
-                    marshal.dump(read_rss(self.proc, pids[half:]), pipe)
-            finally:
-                os._exit(0)
-        os.close(writing)
+        child, reading = _helper(lambda: read_rss(self.proc, pids[half:]))
         mine = read_rss(self.proc, pids[:half])
         with open(reading, "rb") as pipe:
             theirs = _loaded(pipe.read())
@@ -167,24 +158,16 @@ class Reading:
     def _fork(self) -> None:
         self._tickets, tickets = os.pipe()
         self._choosing, choice = os.pipe()
-        self._reading, writing = os.pipe()
-        self._child = os.fork()
-        if self._child == 0:
-            try:
-                # Nobody else may hold these: should our parent be killed, writing then fails instead of waiting.
-                os.close(self._choosing)
-                os.close(self._reading)
-                gc.disable()
-                self._choose()
-                self._hand_out(tickets)
-                with open(choice, "wb") as pipe:
-                    marshal.dump((self.pids, self._scores, self.lowest, self.passed_over, self._brief), pipe)
-                found, rest, _ = self._work()
-                with open(writing, "wb") as pipe:
-                    marshal.dump((found, rest), pipe)
-            finally:
-                os._exit(0)
-        for end in (tickets, choice, writing):  # so that who reads where there is nothing left is told so
+
+        def share() -> tuple[list[Any], Any]:
+            self._choose()
+            self._hand_out(tickets)
+            with open(choice, "wb") as pipe:
+                marshal.dump((self.pids, self._scores, self.lowest, self.passed_over, self._brief), pipe)
+            return self._work()[:2]
+
+        self._child, self._reading = _helper(share, self._choosing)
+        for end in (tickets, choice):  # so that who reads where there is nothing left is told so
             os.close(end)
 
     def _hand_out(self, tickets: int) -> None:
@@ -240,6 +223,27 @@ class Reading:
         if theirs is None:
             theirs = self._read([pid for at in range(self._count()) if at not in taken for pid in self._part(at)])
         return found + theirs[0], rest + theirs[1]
+
+
+def _helper(work: Callable[[], Any], *ours: int) -> tuple[int, int]:
+    """
+    Fork a process that writes what *work* returns, or nothing if it dies: its pid, and where to read that. It closes
+    *ours*, the ends of pipes that only we read: should we be killed, its writing then fails instead of waiting.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            for end in (reading, *ours):
+                os.close(end)
+            gc.disable()
+            found = work()
+            with open(writing, "wb") as pipe:
+                marshal.dump(found, pipe)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    return child, reading
 
 
 def _loaded(data: bytes) -> Any:
