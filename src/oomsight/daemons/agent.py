@@ -160,9 +160,12 @@ class Agent:
         due = self._news or now >= self._saved_at + POSITION_SECONDS
         if self.writer is None or positions == self._saved or not due:
             return
-        unseen, boot = self.detector.unseen_kills, self.detector.boot_id
-        self.writer.positions(positions, {boot: unseen} if unseen is not None and boot is not None else {})
+        self.writer.positions(positions, self._unseen())
         self._saved, self._saved_at = positions, now
+
+    def _unseen(self) -> dict[str, int]:
+        unseen, boot = self.detector.unseen_kills, self.detector.boot_id
+        return {boot: unseen} if unseen is not None and boot is not None else {}
 
     def _emit(self, event: LiveEvent) -> None:
         document = event_dict(event, _now())
@@ -249,8 +252,7 @@ class Agent:
             one.close()
         self.detector.close()
         if self.writer is not None:
-            unseen, boot = self.detector.unseen_kills, self.detector.boot_id
-            self.writer.positions(positions, {boot: unseen} if unseen is not None and boot is not None else {})
+            self.writer.positions(positions, self._unseen())
             if not self.writer.close():
                 count = len(self.writer)
                 self.say(f"store: {count} events could not be written; the log is read again at the next start")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -93,11 +93,11 @@ def of_command(words: Sequence[str], where: Where) -> ContainerRun | None:
     )  # fmt: skip
 
 
-def of_quadlet(settings: Sequence[Setting], where: Where, split: object) -> ContainerRun | None:
+def of_quadlet(settings: Sequence[Setting], where: Where, split: Callable[[str], Sequence[str]]) -> ContainerRun | None:
     """Return the container or pod that a quadlet describes; *split* takes a value apart into words."""
-    assert callable(split)
     options: dict[str, list[Option]] = {}
-    image, command, seen = None, (), False
+    image, seen = None, False
+    command: tuple[str, ...] = ()
     for row in settings:
         if row.section not in {"Container", "Pod"}:
             continue
