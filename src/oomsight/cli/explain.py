@@ -334,7 +334,7 @@ def _write_stories(  # noqa: PLR0917
 ) -> None:  # fmt: skip
     from oomsight.pipeline.entries import recurrences, runs
     from oomsight.pipeline.run import incident_of
-    from oomsight.sinks.story import more_alike, section, story
+    from oomsight.sinks.story import more_alike, older, story
 
     render = renderer(output_format, width, color)
     counts = recurrences(run.entries)
@@ -366,7 +366,7 @@ def _write_stories(  # noqa: PLR0917
     tell_all(run.entries[:told], level, 1, bare=True)
     rest = run.entries[told:listed]
     if rest:
-        answer(render(section(f"{len(rest)} older events, in brief (--full tells them all)")) + "\n")
+        answer(render(older(len(rest))) + "\n")
         tell_all(rest, "brief", told + 1, bare=False)
     beyond = run.entries[listed:]
     if beyond:

@@ -72,9 +72,8 @@ def story(incident: Incident, *, level: Level = "normal") -> list[Block]:
 def overview(incidents: Sequence[Incident], total: int | None = None) -> list[Block]:
     """Return a heading and one row per incident, for inputs that hold many; *total* if more than those shown."""
     count = total or len(incidents)
-    events = "event" if count == 1 else "events"
     more = f", the newest {len(incidents):,} listed" if count > len(incidents) else ""
-    return [Heading(f"{count:,} OOM {events}, newest first{more}", 1), overview_table(incidents)]
+    return [Heading(f"{count:,} OOM {_events(count)}, newest first{more}", 1), overview_table(incidents)]
 
 
 def more_alike(number: int, count: int) -> list[Block]:
@@ -84,9 +83,13 @@ def more_alike(number: int, count: int) -> list[Block]:
     return [Paragraph(f"Numbers {number} to {number + count - 1} of the list are like this one.", "dim")]
 
 
-def section(title: str) -> list[Block]:
-    """Return a heading that separates parts of a long answer."""
-    return [Heading(title, 1)]
+def older(count: int) -> list[Block]:
+    """Return the heading above the *count* events that are told in brief."""
+    return [Heading(f"{count:,} older {_events(count)}, in brief (--full tells them all)", 1)]
+
+
+def _events(count: int) -> str:
+    return "event" if count == 1 else "events"
 
 
 def groups(rows: Iterable[tuple[int, str, str, str, str | None, str | None]], total: int, most: int) -> list[Block]:
@@ -103,7 +106,7 @@ def groups(rows: Iterable[tuple[int, str, str, str, str | None, str | None]], to
         TableRow((f"{count:,}", names, where, cause, first or "", last or ""))
         for count, names, where, cause, first, last in table_rows[:most]
     )
-    title = f"{total:,} older events, counted (--full tells them all)"
+    title = f"{total:,} older {_events(total)}, counted (--full tells them all)"
     blocks: list[Block] = [Heading(title, 1), Table(columns, shown)]
     if len(table_rows) > most:
         rest = sum(row[0] for row in table_rows[most:])
@@ -123,7 +126,9 @@ def _brief(incident: Incident) -> list[Block]:
     first = next((advice for cause in incident.causes for advice in cause.advice), None)
     blocks: list[Block] = [Heading(incident.headline, 1), Paragraph(incident.summary)]
     if first is not None:
-        blocks.append(Bullets((_advice_item(first),)))
+        item = _advice_item(first)
+        told = item.text[1:] in incident.summary  # the first letter is small there
+        blocks += item.below if told else [Bullets((item,))]
     when = when_words(incident.report)
     blocks.append(Paragraph(f"{f'{when}; ' if when else ''}{source_words(incident.source)}.", "dim"))
     return blocks
