@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import answer, remark, stdout_surface
 
@@ -18,13 +18,13 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("agent", examples=EXAMPLES)
-@click.option("-c", "--config", "config_path", metavar="FILE", type=click.Path(dir_okay=False),
-              help="Configuration (TOML).  [default: /etc/oomsight/agent.toml, if it is there]")
-@click.option("--check-config", is_flag=True, help="Print each setting as a sentence and stop.")
-@click.option("--print-unit", is_flag=True, help="Print a hardened systemd unit for this host and stop.")
-@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False),
-              help="Incident store, instead of the configured one.")
+@declare.command("agent", examples=EXAMPLES)
+@declare.option("-c", "--config", "config_path", metavar="FILE", type=declare.Path(dir_okay=False),
+                help="Configuration (TOML).  [default: /etc/oomsight/agent.toml, if it is there]")
+@declare.option("--check-config", is_flag=True, help="Print each setting as a sentence and stop.")
+@declare.option("--print-unit", is_flag=True, help="Print a hardened systemd unit for this host and stop.")
+@declare.option("--store", metavar="FILE", type=declare.Path(dir_okay=False),
+                help="Incident store, instead of the configured one.")
 def command(config_path: str | None, check_config: bool, print_unit: bool, store: str | None) -> int:
     """
     Watch for OOM kills as a service: see every kill once, name it, store it, tell it.

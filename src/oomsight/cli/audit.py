@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from oomsight._version import __version__
-from oomsight.cli import declare as click
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli import declare
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -36,25 +36,25 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("audit", examples=EXAMPLES)
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option(
-    "--fail-on", type=click.Choice(["high", "medium", "low", "info"]), metavar="SEVERITY",
+@declare.command("audit", examples=EXAMPLES)
+@declare.argument("paths", nargs=-1, metavar="[PATH]...")
+@declare.option(
+    "--fail-on", type=declare.Choice(["high", "medium", "low", "info"]), metavar="SEVERITY",
     help="Exit with status 3 if something as bad or worse is found: high, medium, low, info.",
 )  # fmt: skip
-@click.option("--select", multiple=True, metavar="RULES", help="Rules to run: ids or how they begin, OS4,OS301.")
-@click.option("--ignore", multiple=True, metavar="RULES", help="Rules to leave out.")
-@click.option(
-    "--config", "config_path", type=click.Path(), metavar="FILE",
+@declare.option("--select", multiple=True, metavar="RULES", help="Rules to run: ids or how they begin, OS4,OS301.")
+@declare.option("--ignore", multiple=True, metavar="RULES", help="Rules to leave out.")
+@declare.option(
+    "--config", "config_path", type=declare.Path(), metavar="FILE",
     help="Configuration.  [default: .oomsight.toml here or in the directory audited]",
 )  # fmt: skip
-@click.option("--all", "everything", is_flag=True, help="Show every finding of a rule that has many.")
-@click.option("--explain", "explain_id", metavar="RULE", help="Say what a rule means and how to mend what it finds.")
-@click.option("--explain-incident", "incident", metavar="ID",
-              help="Say which rules would have prevented a stored kill, played again in the simulator; ID or 'last'.")
-@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
-              help="Incident store for it.  [default: the agent's]")
-@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Processes.  [default: one for each core]")
+@declare.option("--all", "everything", is_flag=True, help="Show every finding of a rule that has many.")
+@declare.option("--explain", "explain_id", metavar="RULE", help="Say what a rule means and how to mend what it finds.")
+@declare.option("--explain-incident", "incident", metavar="ID",
+                help="Say which rules would have prevented a stored kill, played again in the simulator; ID or 'last'.")
+@declare.option("--store", metavar="FILE", type=declare.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+                help="Incident store for it.  [default: the agent's]")
+@declare.option("--jobs", type=declare.IntRange(1, 64), metavar="N", help="Processes.  [default: one for each core]")
 @format_option("text", "json", "markdown", "sarif", "junit")
 @width_option
 @color_option
@@ -101,7 +101,7 @@ def _prevention(incident_id: str, store: str | None, output_format: str, width: 
     from oomsight.sinks.prevention import prevention_blocks, prevention_document
 
     if output_format not in {"text", "json", "markdown"}:
-        raise click.UsageError("--explain-incident prints text, json or markdown")
+        raise UsageError("--explain-incident prints text, json or markdown")
     with open_store(store) as reader:
         row = one_incident(reader, incident_id)
         replayed = replay(reader.raw(row.event_id), row.id)

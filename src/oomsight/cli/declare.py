@@ -1,8 +1,8 @@
 """
 What a command is: its options and arguments as rows, and the function that gets their values.
 
-The words are click's, and modules import this ``as click`` (``command``, ``option``, ``argument`` and the types below
-take what click's take), but nothing of click is loaded: that takes three times as long as an empty Python.
+The words are click's: :func:`command`, :func:`option`, :func:`argument` and the types below take what click's take. But
+nothing of click is loaded: that takes three times as long as an empty Python.
 :mod:`oomsight.cli.plain` reads ordinary command lines by these rows; for help, completion and to say what is wrong with
 a command line, :mod:`oomsight.cli.clicked` makes a click command of the same rows. Only what both understand in the
 same way can be declared.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Number = TypeVar("Number", int, float)
 
 __all__ = [
-    "Choice", "Command", "FloatRange", "IntRange", "Parameter", "Path", "UsageError", "argument", "command", "option",
+    "Choice", "Command", "FloatRange", "IntRange", "Parameter", "Path", "argument", "command", "option",
 ]  # fmt: skip
 
 _ROWS: Final = "__parameters__"

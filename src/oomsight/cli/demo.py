@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.options import answer, color_option, format_option, renderer, width_option
 from oomsight.data import CAPTURES, read_capture
 
@@ -13,9 +13,9 @@ EXAMPLES = (
 )
 
 
-@click.command("demo", examples=EXAMPLES)
-@click.argument("name", type=click.Choice([c.name for c in CAPTURES]), default=CAPTURES[0].name)
-@click.option("--log", is_flag=True, help="Print the kernel's log instead of the explanation.")
+@declare.command("demo", examples=EXAMPLES)
+@declare.argument("name", type=declare.Choice([c.name for c in CAPTURES]), default=CAPTURES[0].name)
+@declare.option("--log", is_flag=True, help="Print the kernel's log instead of the explanation.")
 @format_option("text", "markdown")
 @width_option
 @color_option

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
     answer,
@@ -25,14 +25,14 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("drill", examples=EXAMPLES)
-@click.option("-c", "--config", "config_path", metavar="FILE", type=click.Path(dir_okay=False),
-              help="The agent's configuration.  [default: /etc/oomsight/agent.toml, if it is there]")
-@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False),
-              help="Incident store, instead of the configured one.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--wait", "wait_seconds", metavar="SECONDS", type=click.FloatRange(1, 600), default=30.0,
-              show_default=True, help="How long a channel may take.")
+@declare.command("drill", examples=EXAMPLES)
+@declare.option("-c", "--config", "config_path", metavar="FILE", type=declare.Path(dir_okay=False),
+                help="The agent's configuration.  [default: /etc/oomsight/agent.toml, if it is there]")
+@declare.option("--store", metavar="FILE", type=declare.Path(dir_okay=False),
+                help="Incident store, instead of the configured one.")
+@declare.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@declare.option("--wait", "wait_seconds", metavar="SECONDS", type=declare.FloatRange(1, 600), default=30.0,
+                show_default=True, help="How long a channel may take.")
 @format_option("text", "json")
 @width_option
 @color_option

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._version import __version__
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
     answer,
@@ -50,25 +50,27 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("explain", examples=EXAMPLES)
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@declare.command("explain", examples=EXAMPLES)
+@declare.argument("paths", nargs=-1, metavar="[PATH]...", type=declare.Path())
 @format_option("text", "json", "ndjson", "markdown")
-@click.option("--since", metavar="WHEN", help="Only events from then on: a date, 'yesterday', '2 hours ago', -30m.")
-@click.option("--until", metavar="WHEN", help="Only events up to then.")
-@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N.")
-@click.option("--pid", type=click.IntRange(1), metavar="PID", help="Only events in which this process died or asked.")
-@click.option("--comm", metavar="NAME", help="Only events of a process of this name (shell pattern).")
-@click.option("--cgroup", metavar="PATH", help="Only events of this cgroup, unit, container or pod (part of the path).")
-@click.option("--brief", is_flag=True, help="A few lines for each event.")
-@click.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
-@click.option("--full", is_flag=True, help=f"Tell every event in full, not only the newest {FULL}.")
-@click.option("--history", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
-              help="The recorder's directory, for why it grew.  [default: this host's]")
+@declare.option("--since", metavar="WHEN", help="Only events from then on: a date, 'yesterday', '2 hours ago', -30m.")
+@declare.option("--until", metavar="WHEN", help="Only events up to then.")
+@declare.option("--last", type=declare.IntRange(1), metavar="N", help="Only the newest N.")
+@declare.option("--pid", type=declare.IntRange(1), metavar="PID",
+                help="Only events in which this process died or asked.")
+@declare.option("--comm", metavar="NAME", help="Only events of a process of this name (shell pattern).")
+@declare.option("--cgroup", metavar="PATH",
+                help="Only events of this cgroup, unit, container or pod (part of the path).")
+@declare.option("--brief", is_flag=True, help="A few lines for each event.")
+@declare.option("--evidence", is_flag=True, help="The log lines every statement rests on.")
+@declare.option("--full", is_flag=True, help=f"Tell every event in full, not only the newest {FULL}.")
+@declare.option("--history", metavar="DIR", type=declare.Path(), envvar="OOMSIGHT_HISTORY",
+                help="The recorder's directory, for why it grew.  [default: this host's]")
 @redact_options
 @width_option
 @color_option
-@click.option(
-    "-j", "--jobs", type=click.IntRange(1), metavar="N", help="Processes at most.  [default: a core each, up to 8]"
+@declare.option(
+    "-j", "--jobs", type=declare.IntRange(1), metavar="N", help="Processes at most.  [default: a core each, up to 8]"
 )
 @root_option
 @exit_code_option

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name
 from oomsight.cli.options import (
@@ -36,11 +36,11 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("forecast", examples=EXAMPLES)
-@click.argument("who", required=False)
-@click.option("--file", "files", type=str, multiple=True, metavar="FILE",
-              help="Curves in a file (CSV, or JSON of `oomsight history`; - = standard input) instead of the record.")
-@click.option("--backtest", "test", is_flag=True, help="How good forecasts would have been on this record.")
+@declare.command("forecast", examples=EXAMPLES)
+@declare.argument("who", required=False)
+@declare.option("--file", "files", type=str, multiple=True, metavar="FILE",
+                help="Curves in a file (CSV, or JSON of `oomsight history`; - = standard input) instead of the record.")
+@declare.option("--backtest", "test", is_flag=True, help="How good forecasts would have been on this record.")
 @period_options
 @format_option("text", "json", "markdown")
 @width_option

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from oomsight.cli import declare as click
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli import declare
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.options import remark
 from oomsight.cli.picture import plot_option, write_picture
 
@@ -37,13 +37,13 @@ def period_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--since``, ``--until``, ``--limit``, ``--store``, ``--plot``."""
     for option in (
         plot_option,
-        click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
-                     help="The recorder's directory.  [default: this host's]"),
-        click.option("--limit", "limit_text", metavar="SIZE", help="Limit of what brings none, such as 512MiB."),
-        click.option("--until", metavar="WHEN", default="now", show_default=True,
-                     help="Judge at that moment, with nothing of what came later."),
-        click.option("--since", metavar="WHEN", default=SINCE, show_default=True,
-                     help="Look at the time from then on."),
+        declare.option("--store", metavar="DIR", type=declare.Path(), envvar="OOMSIGHT_HISTORY",
+                       help="The recorder's directory.  [default: this host's]"),
+        declare.option("--limit", "limit_text", metavar="SIZE", help="Limit of what brings none, such as 512MiB."),
+        declare.option("--until", metavar="WHEN", default="now", show_default=True,
+                       help="Judge at that moment, with nothing of what came later."),
+        declare.option("--since", metavar="WHEN", default=SINCE, show_default=True,
+                       help="Look at the time from then on."),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -61,7 +61,7 @@ def place_of(files: Sequence[str], store: str | None, since: str, until: str, li
     assert low is not None
     assert high is not None
     if low >= high:
-        raise click.UsageError("--since must be before --until")
+        raise UsageError("--since must be before --until")
     limit = limit_of(limit_text)
     if files:
         subjects = [one for path in files for one in _read(path, limit)]
@@ -94,7 +94,7 @@ def limit_of(text: str | None) -> float | None:
 
     value = parse_size(text)
     if not value:
-        raise click.UsageError(f"--limit: '{text}' is no size such as 512MiB")
+        raise UsageError(f"--limit: '{text}' is no size such as 512MiB")
     return float(value)
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from oomsight.cli import declare as click
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli import declare
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series, draw, plain_name
 from oomsight.cli.options import answer, color_option, format_option, remark, width_option
 from oomsight.cli.picture import plot_option
@@ -36,23 +36,25 @@ HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_
                       "swap_free_bytes", "psi_some_pct")  # fmt: skip
 
 
-@click.command("history", examples=EXAMPLES)
-@click.argument("who", required=False)
-@click.option("--by", "kind", type=click.Choice(KINDS), help="List the biggest of a kind; with WHO: look only there.")
-@click.option("--field", "fields", multiple=True, metavar="NAME", help="Which figure (--list-fields); may be repeated.")
-@click.option("--list-fields", is_flag=True, help="Every figure of every kind, with its meaning and source.")
-@click.option("--since", metavar="WHEN", default="-1h", show_default=True, help="From then on: a date, 14:30, -2d.")
-@click.option("--until", metavar="WHEN", default="now", show_default=True, help="Up to then.")
-@click.option("--at", "moment", metavar="WHEN", help="The whole machine as it was at that moment.")
-@click.option("--around", metavar="INCIDENT", help="The minutes before a stored kill: its id, or 'last'.")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Rows of a list.")
-@click.option("--points", type=click.IntRange(2, 1_000_000), metavar="N",
-              help="At most N samples of each figure, peaks kept.  [default: all; for people 1,000]")
+@declare.command("history", examples=EXAMPLES)
+@declare.argument("who", required=False)
+@declare.option("--by", "kind", type=declare.Choice(KINDS),
+                help="List the biggest of a kind; with WHO: look only there.")
+@declare.option("--field", "fields", multiple=True, metavar="NAME",
+                help="Which figure (--list-fields); may be repeated.")
+@declare.option("--list-fields", is_flag=True, help="Every figure of every kind, with its meaning and source.")
+@declare.option("--since", metavar="WHEN", default="-1h", show_default=True, help="From then on: a date, 14:30, -2d.")
+@declare.option("--until", metavar="WHEN", default="now", show_default=True, help="Up to then.")
+@declare.option("--at", "moment", metavar="WHEN", help="The whole machine as it was at that moment.")
+@declare.option("--around", metavar="INCIDENT", help="The minutes before a stored kill: its id, or 'last'.")
+@declare.option("--top", type=declare.IntRange(1), default=10, show_default=True, metavar="N", help="Rows of a list.")
+@declare.option("--points", type=declare.IntRange(2, 1_000_000), metavar="N",
+                help="At most N samples of each figure, peaks kept.  [default: all; for people 1,000]")
 @plot_option
-@click.option("--store", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
-              help="The recorder's directory.  [default: this host's]")
-@click.option("--incidents", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
-              help="Incident store for --around.  [default: the agent's]")
+@declare.option("--store", metavar="DIR", type=declare.Path(), envvar="OOMSIGHT_HISTORY",
+                help="The recorder's directory.  [default: this host's]")
+@declare.option("--incidents", metavar="FILE", type=declare.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+                help="Incident store for --around.  [default: the agent's]")
 @format_option("text", "markdown", "json", "csv", "parquet")
 @width_option
 @color_option
@@ -76,7 +78,7 @@ def command(
     if moment is not None:
         return _at(history, _when("--at", moment, now), top, show)
     if low >= high:
-        raise click.UsageError("--since must be before --until")
+        raise UsageError("--since must be before --until")
     if around is not None:
         return _around(history, around, incidents, top, show, plot)
     from oomsight.record.fields import stored_kind
@@ -180,7 +182,7 @@ class _Question:
             try:
                 several = self.history.several(entity, fields or usual, self.since, self.until, self.points)
             except ValueError as error:
-                raise click.UsageError(f"--field: {error}") from None
+                raise UsageError(f"--field: {error}") from None
             found += [(entity, field, series) for field, series in several.items()]
         return found
 

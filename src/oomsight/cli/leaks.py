@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import Exit
 from oomsight.cli.foresee import draw, period_options, place_of, plain_name
 from oomsight.cli.options import (
@@ -36,11 +36,11 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("leaks", examples=EXAMPLES)
-@click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("--by", "kinds", type=click.Choice(KINDS), multiple=True,
-              help="Only curves of this kind; may be repeated.  [default: cgroup and name]")
-@click.option("--all", "everything", is_flag=True, help="Show the verdict on every curve.")
+@declare.command("leaks", examples=EXAMPLES)
+@declare.argument("files", nargs=-1, metavar="[FILE]...")
+@declare.option("--by", "kinds", type=declare.Choice(KINDS), multiple=True,
+                help="Only curves of this kind; may be repeated.  [default: cgroup and name]")
+@declare.option("--all", "everything", is_flag=True, help="Show the verdict on every curve.")
 @period_options
 @format_option("text", "json", "markdown")
 @width_option

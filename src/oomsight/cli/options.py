@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.speak import answer, remark, renderer, stdout_surface
 
 if TYPE_CHECKING:
@@ -22,40 +22,40 @@ __all__ = [
 
 def format_option(*choices: str, default: str = "text") -> Callable[[F], F]:
     """``--format`` with the formats of this command."""
-    return click.option(
-        "-f", "--format", "output_format", type=click.Choice(choices), default=default, show_default=True,
+    return declare.option(
+        "-f", "--format", "output_format", type=declare.Choice(choices), default=default, show_default=True,
         help="How to print the answer.",
     )  # fmt: skip
 
 
 def width_option(function: F) -> F:
     """``--width COLUMNS``: width of text output; default the terminal's."""
-    return click.option(
-        "--width", type=click.IntRange(40, 1000), metavar="COLUMNS",
+    return declare.option(
+        "--width", type=declare.IntRange(40, 1000), metavar="COLUMNS",
         help="Width of text.  [default: the terminal's, or 80]",
     )(function)  # fmt: skip
 
 
 def color_option(function: F) -> F:
     """``--color auto|always|never``; ``auto`` = on a terminal and without NO_COLOR."""
-    return click.option(
-        "--color", "--colour", "color", type=click.Choice(["auto", "always", "never"]), default="auto",
+    return declare.option(
+        "--color", "--colour", "color", type=declare.Choice(["auto", "always", "never"]), default="auto",
         show_default=True, help="Colour the text; auto: on a terminal, unless NO_COLOR is set.",
     )(function)  # fmt: skip
 
 
 def exit_code_option(function: F) -> F:
     """``--exit-code``: status 3 when something was found."""
-    return click.option("--exit-code", is_flag=True, help="Exit with status 3 if something was found.")(function)
+    return declare.option("--exit-code", is_flag=True, help="Exit with status 3 if something was found.")(function)
 
 
 def redact_options(function: F) -> F:
     """``--redact`` and ``--redact-key``: names replaced by pseudonyms (:func:`pseudonyms_of`)."""
-    key = click.option(
+    key = declare.option(
         "--redact-key", metavar="TEXT", envvar="OOMSIGHT_REDACT_KEY", help="Key: same key, same pseudonyms."
     )
     what = "Replace names of hosts, users, programs, cgroups and files."
-    return click.option("--redact", is_flag=True, help=what)(key(function))
+    return declare.option("--redact", is_flag=True, help=what)(key(function))
 
 
 def pseudonyms_of(redact: bool, key: str | None) -> Pseudonyms | None:
@@ -71,7 +71,7 @@ def pseudonyms_of(redact: bool, key: str | None) -> Pseudonyms | None:
 
 def root_option(function: F) -> F:
     """``--root DIR``: the directory that stands for ``/``."""
-    return click.option(
-        "--root", type=click.Path(file_okay=False), default="/", metavar="DIR",
+    return declare.option(
+        "--root", type=declare.Path(file_okay=False), default="/", metavar="DIR",
         help="Directory that stands for /: a mounted disk, a container's root.  [default: /]",
     )(function)  # fmt: skip

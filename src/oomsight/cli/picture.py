@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from oomsight.cli import declare as click
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli import declare
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.speak import remark
 
 
 def _known_ending(path: str | None) -> str | None:
     """A wrong name is told before the work, not after a minute of it."""
     if path is not None and _ending(path) not in {".svg", ".png"}:
-        raise click.UsageError(f"--plot: '{path}' must end in .svg or .png")
+        raise UsageError(f"--plot: '{path}' must end in .svg or .png")
     return path
 
 
@@ -21,8 +21,8 @@ def _ending(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-plot_option = click.option(
-    "--plot", type=click.Path(dir_okay=False), metavar="FILE", callback=_known_ending,
+plot_option = declare.option(
+    "--plot", type=declare.Path(dir_okay=False), metavar="FILE", callback=_known_ending,
     help="Also draw it: FILE.svg, or FILE.png.",
 )  # fmt: skip
 """``--plot``, as parameter ``plot``: a path that ends in .svg or .png, or ``None``."""

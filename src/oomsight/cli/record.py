@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import remark, root_option
 
@@ -19,20 +19,20 @@ EXAMPLES: Final = (
 MAX_MIB: Final = 512
 
 
-@click.command("record", examples=EXAMPLES)
-@click.option("--store", metavar="DIR", type=click.Path(file_okay=False), envvar="OOMSIGHT_HISTORY",
-              help="Where the history is kept.  [default: history/ beside the agent's incidents]")
-@click.option("--interval", type=click.FloatRange(0.1, 3600), metavar="S",
-              help="Seconds between samples, always the same.  [default: 5, and 1 when memory gets short]")
-@click.option("--once", is_flag=True, help="Take one sample and stop.")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after N samples.")
-@click.option("--max-mib", type=click.IntRange(1, 1 << 20), default=MAX_MIB, show_default=True, metavar="MIB",
-              help="Above this the oldest history is removed.")
-@click.option("--proc", metavar="DIR", type=click.Path(file_okay=False), help="Directory to read as /proc.")
-@click.option("--cgroup-root", metavar="DIR", type=click.Path(file_okay=False),
-              help="Mount point of the memory controller.  [default: as /proc/self/mountinfo says]")
+@declare.command("record", examples=EXAMPLES)
+@declare.option("--store", metavar="DIR", type=declare.Path(file_okay=False), envvar="OOMSIGHT_HISTORY",
+                help="Where the history is kept.  [default: history/ beside the agent's incidents]")
+@declare.option("--interval", type=declare.FloatRange(0.1, 3600), metavar="S",
+                help="Seconds between samples, always the same.  [default: 5, and 1 when memory gets short]")
+@declare.option("--once", is_flag=True, help="Take one sample and stop.")
+@declare.option("--count", type=declare.IntRange(1), metavar="N", help="Stop after N samples.")
+@declare.option("--max-mib", type=declare.IntRange(1, 1 << 20), default=MAX_MIB, show_default=True, metavar="MIB",
+                help="Above this the oldest history is removed.")
+@declare.option("--proc", metavar="DIR", type=declare.Path(file_okay=False), help="Directory to read as /proc.")
+@declare.option("--cgroup-root", metavar="DIR", type=declare.Path(file_okay=False),
+                help="Mount point of the memory controller.  [default: as /proc/self/mountinfo says]")
 @root_option
-@click.option("--child-of", type=click.IntRange(1), hidden=True, help="End with this process.")
+@declare.option("--child-of", type=declare.IntRange(1), hidden=True, help="End with this process.")
 def command(
     *, store: str | None, interval: float | None, once: bool, count: int | None, max_mib: int, proc: str | None,
     cgroup_root: str | None, root: str, child_of: int | None,

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from oomsight._version import __version__
-from oomsight.cli import declare as click
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli import declare
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.options import answer, color_option, format_option, remark, renderer, width_option
 
 if TYPE_CHECKING:
@@ -31,31 +31,32 @@ EXAMPLES: Final = (
 )  # fmt: skip
 
 
-@click.command("rightsize", examples=EXAMPLES)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--from", "origin", type=click.Choice(["history", "incidents", "prometheus"]),
-              help="Where to learn from.  [default: Prometheus if --prometheus is given, else the recorder's history]")
-@click.option("--prometheus", metavar="URL", envvar="PROMETHEUS_URL", help="A Prometheus server (PROMETHEUS_URL).")
-@click.option("--token-file", type=click.Path(dir_okay=False), metavar="FILE", help="Bearer token for it.")
-@click.option("--match", "matchers", multiple=True, metavar="LABEL=VALUE",
-              help="Only series with this label: namespace=shop; may be repeated.")
-@click.option("--per", type=click.Choice(["unit", "process"]), default="unit", show_default=True,
-              help="What gets a row of the recorder's history: units, containers and cgroups, or processes by name.")
-@click.option("--history", metavar="DIR", type=click.Path(), help="The recorder's store.  [default: this host's]")
-@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
-              help="Incident store.  [default: the agent's]")
-@click.option("--since", metavar="WHEN", help=f"Learn from then on.  [default: {DEFAULT_DAYS:g} days ago]")
-@click.option("--until", metavar="WHEN", help="Learn up to then.  [default: now]")
-@click.option("--margin", type=click.FloatRange(0, 400), default=15.0, show_default=True, metavar="PERCENT",
-              help="Room above the highest need; more where history is short.")
-@click.option("--percentile", type=click.FloatRange(1, 100), default=95.0, show_default=True, metavar="P",
-              help="Of need, for the request.")
-@click.option("--risk", type=click.FloatRange(0.0001, 50), default=1.0, show_default=True, metavar="PERCENT",
-              help="Probability of an OOM kill within 30 days that is accepted.")
-@click.option("--patch", "patched", is_flag=False, multiple=True, type=click.Path(), metavar="FILE",
-              help="Print a patch for this manifest, compose file or unit instead; may be repeated.")
-@click.option("-n", "--limit", type=click.IntRange(0), default=ROWS, show_default=True, metavar="N",
-              help="Most subjects to show; 0 = all.")
+@declare.command("rightsize", examples=EXAMPLES)
+@declare.argument("names", nargs=-1, metavar="[NAME]...")
+@declare.option("--from", "origin", type=declare.Choice(["history", "incidents", "prometheus"]),
+                help="Where to learn from.  [default: Prometheus if --prometheus is given, else the recorder's"
+                     " history]")
+@declare.option("--prometheus", metavar="URL", envvar="PROMETHEUS_URL", help="A Prometheus server (PROMETHEUS_URL).")
+@declare.option("--token-file", type=declare.Path(dir_okay=False), metavar="FILE", help="Bearer token for it.")
+@declare.option("--match", "matchers", multiple=True, metavar="LABEL=VALUE",
+                help="Only series with this label: namespace=shop; may be repeated.")
+@declare.option("--per", type=declare.Choice(["unit", "process"]), default="unit", show_default=True,
+                help="What gets a row of the recorder's history: units, containers and cgroups, or processes by name.")
+@declare.option("--history", metavar="DIR", type=declare.Path(), help="The recorder's store.  [default: this host's]")
+@declare.option("--store", metavar="FILE", type=declare.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+                help="Incident store.  [default: the agent's]")
+@declare.option("--since", metavar="WHEN", help=f"Learn from then on.  [default: {DEFAULT_DAYS:g} days ago]")
+@declare.option("--until", metavar="WHEN", help="Learn up to then.  [default: now]")
+@declare.option("--margin", type=declare.FloatRange(0, 400), default=15.0, show_default=True, metavar="PERCENT",
+                help="Room above the highest need; more where history is short.")
+@declare.option("--percentile", type=declare.FloatRange(1, 100), default=95.0, show_default=True, metavar="P",
+                help="Of need, for the request.")
+@declare.option("--risk", type=declare.FloatRange(0.0001, 50), default=1.0, show_default=True, metavar="PERCENT",
+                help="Probability of an OOM kill within 30 days that is accepted.")
+@declare.option("--patch", "patched", is_flag=False, multiple=True, type=declare.Path(), metavar="FILE",
+                help="Print a patch for this manifest, compose file or unit instead; may be repeated.")
+@declare.option("-n", "--limit", type=declare.IntRange(0), default=ROWS, show_default=True, metavar="N",
+                help="Most subjects to show; 0 = all.")
 @format_option("text", "json", "markdown")
 @width_option
 @color_option
@@ -80,7 +81,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     if origin == "prometheus":
         usages, source = _from_prometheus(prometheus, token_file, matchers, first, last)
     elif matchers:
-        raise click.UsageError("--match goes with --prometheus")
+        raise UsageError("--match goes with --prometheus")
     elif origin == "incidents":
         usages, source = _from_incidents(store, first if since else None, last if until else None)
     else:
@@ -151,12 +152,12 @@ def _from_prometheus(
     from oomsight.sources.prometheus_api import PrometheusServer, read_token
 
     if url is None:
-        raise click.UsageError("--from prometheus needs --prometheus URL (or PROMETHEUS_URL)")
+        raise UsageError("--from prometheus needs --prometheus URL (or PROMETHEUS_URL)")
     wanted = []
     for text in matchers:
         label, equals, value = text.partition("=")
         if not equals or not label.isidentifier() or not label.isascii():
-            raise click.UsageError(f"--match: '{text}' is not LABEL=VALUE")
+            raise UsageError(f"--match: '{text}' is not LABEL=VALUE")
         quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         wanted.append(f'{label}="{quoted}"')
     server = PrometheusServer(url, read_token(token_file) if token_file else None)

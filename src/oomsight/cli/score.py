@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
+from oomsight.cli.exits import UsageError
 from oomsight.cli.options import color_option, format_option, root_option, width_option
 from oomsight.cli.score_run import ROWS, Host, Shown, Wanted, show
 
@@ -19,21 +20,22 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("score", examples=EXAMPLES)
-@click.argument("pids", nargs=-1, metavar="[PID]...", type=click.IntRange(1))
+@declare.command("score", examples=EXAMPLES)
+@declare.argument("pids", nargs=-1, metavar="[PID]...", type=declare.IntRange(1))
 @format_option("text", "json", "markdown", "csv")
-@click.option("--cgroup", metavar="CGROUP", help="Who dies when it hits its limit: a path, a unit, a container id.")
-@click.option("--all-cgroups", is_flag=True, help="One line per limited cgroup: headroom and who would die there.")
-@click.option("--pss", is_flag=True, help="Read the proportional set size of the rows shown (slow; others' need root).")
-@click.option("-n", "--limit", type=click.IntRange(0), metavar="N",
-              help=f"Most rows to show; 0 = all.  [default: {ROWS} for people, all for programs]")
-@click.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=click.FloatRange(0.1), metavar="SECONDS",
-              help=f"Refresh until q or Ctrl-C.  [default: every {WATCH_SECONDS:g} s]")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="With --watch: stop after N times.")
-@click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
-@click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
-@click.option("--cgroup-root", type=click.Path(file_okay=False), metavar="DIR",
-              help="Where the memory cgroups are mounted.  [default: as /proc says]")
+@declare.option("--cgroup", metavar="CGROUP", help="Who dies when it hits its limit: a path, a unit, a container id.")
+@declare.option("--all-cgroups", is_flag=True, help="One line per limited cgroup: headroom and who would die there.")
+@declare.option("--pss", is_flag=True,
+                help="Read the proportional set size of the rows shown (slow; others' need root).")
+@declare.option("-n", "--limit", type=declare.IntRange(0), metavar="N",
+                help=f"Most rows to show; 0 = all.  [default: {ROWS} for people, all for programs]")
+@declare.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=declare.FloatRange(0.1), metavar="SECONDS",
+                help=f"Refresh until q or Ctrl-C.  [default: every {WATCH_SECONDS:g} s]")
+@declare.option("--count", type=declare.IntRange(1), metavar="N", help="With --watch: stop after N times.")
+@declare.option("--proc", type=declare.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
+@declare.option("--sys", "sys_", type=declare.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
+@declare.option("--cgroup-root", type=declare.Path(file_okay=False), metavar="DIR",
+                help="Where the memory cgroups are mounted.  [default: as /proc says]")
 @root_option
 @width_option
 @color_option
@@ -49,9 +51,9 @@ def command(  # noqa: PLR0917 - one parameter per option
     With PID: why this process ranks where it ranks, and what oom_score_adj would move it where.
     """
     if sum((bool(pids), cgroup is not None, all_cgroups)) > 1:
-        raise click.UsageError("PID, --cgroup and --all-cgroups are different questions; ask one at a time")
+        raise UsageError("PID, --cgroup and --all-cgroups are different questions; ask one at a time")
     if count is not None and watch is None:
-        raise click.UsageError("--count goes with --watch")
+        raise UsageError("--count goes with --watch")
     for_people = output_format in {"text", "markdown"}
     if limit is None:
         limit = ROWS if for_people else None

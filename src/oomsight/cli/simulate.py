@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from oomsight._version import __version__
-from oomsight.cli import declare as click
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli import declare
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -45,29 +45,30 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("simulate", examples=EXAMPLES)
-@click.argument("scenario", required=False, metavar="[SCENARIO]")
-@click.option("--list", "show_list", is_flag=True, help="Name the scenarios that come with oomsight.")
-@click.option("--keys", "show_keys", is_flag=True, help="Every key a scenario file may hold, with range and default.")
-@click.option("--variant", "variants", multiple=True, metavar="NAME",
-              help="Show this change of the scenario in full instead of the base; may be repeated.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-              help="Change a value of the scenario: machine.swap=2GiB, cgroup./app.max=1GiB, process.web.adj=500.")
-@click.option("--sweep", metavar="KEY=FIRST:LAST:STEP", help="Run it for every value of one key.")
-@click.option("--monte-carlo", type=click.IntRange(1, MAX_DRAWS), metavar="N",
-              help="Run it N times with workloads varied by chance, and count crashes and what prevents them.")
-@click.option("--seed", type=int, default=1, show_default=True, metavar="S", help="Seed of the chance.")
+@declare.command("simulate", examples=EXAMPLES)
+@declare.argument("scenario", required=False, metavar="[SCENARIO]")
+@declare.option("--list", "show_list", is_flag=True, help="Name the scenarios that come with oomsight.")
+@declare.option("--keys", "show_keys", is_flag=True, help="Every key a scenario file may hold, with range and default.")
+@declare.option("--variant", "variants", multiple=True, metavar="NAME",
+                help="Show this change of the scenario in full instead of the base; may be repeated.")
+@declare.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                help="Change a value of the scenario: machine.swap=2GiB, cgroup./app.max=1GiB, process.web.adj=500.")
+@declare.option("--sweep", metavar="KEY=FIRST:LAST:STEP", help="Run it for every value of one key.")
+@declare.option("--monte-carlo", type=declare.IntRange(1, MAX_DRAWS), metavar="N",
+                help="Run it N times with workloads varied by chance, and count crashes and what prevents them.")
+@declare.option("--seed", type=int, default=1, show_default=True, metavar="S", help="Seed of the chance.")
 @plot_option
-@click.option("--from-report", type=click.Path(), metavar="FILE", help="What if: in an OOM report; - = stdin.")
-@click.option("--incident", type=click.IntRange(1), metavar="N", help="The N-th report of it.  [default: the last]")
-@click.option("--live", is_flag=True, help="What if: this machine, now.")
-@click.option("--set-adj", "adjs", multiple=True, metavar="WHO=N",
-              help="What if: oom_score_adj of a pid, a name or a cgroup (from /).")
-@click.option("--limit", "limits", multiple=True, metavar="CGROUP=SIZE", help="What if: memory.max of a cgroup.")
-@click.option("--add-swap", metavar="SIZE", help="What if: so much more swap.")
-@click.option("--without", type=click.IntRange(1), multiple=True, metavar="PID", help="What if: without this process.")
-@click.option("--kernel", metavar="RELEASE", help="By the rules of this kernel, such as 4.19 or 2.6.32.")
-@click.option("--need", metavar="SIZE", help="What if: how much must be freed.  [default: the failed request]")
+@declare.option("--from-report", type=declare.Path(), metavar="FILE", help="What if: in an OOM report; - = stdin.")
+@declare.option("--incident", type=declare.IntRange(1), metavar="N", help="The N-th report of it.  [default: the last]")
+@declare.option("--live", is_flag=True, help="What if: this machine, now.")
+@declare.option("--set-adj", "adjs", multiple=True, metavar="WHO=N",
+                help="What if: oom_score_adj of a pid, a name or a cgroup (from /).")
+@declare.option("--limit", "limits", multiple=True, metavar="CGROUP=SIZE", help="What if: memory.max of a cgroup.")
+@declare.option("--add-swap", metavar="SIZE", help="What if: so much more swap.")
+@declare.option("--without", type=declare.IntRange(1), multiple=True, metavar="PID",
+                help="What if: without this process.")
+@declare.option("--kernel", metavar="RELEASE", help="By the rules of this kernel, such as 4.19 or 2.6.32.")
+@declare.option("--need", metavar="SIZE", help="What if: how much must be freed.  [default: the failed request]")
 @format_option("text", "json", "markdown")
 @width_option
 @color_option
@@ -89,7 +90,7 @@ def command(  # noqa: PLR0917 - one parameter for each option
     show = _Printer(output_format, width, color)
     asked = [bool(scenario), show_list, show_keys, from_report is not None, live]
     if sum(asked) != 1:
-        raise click.UsageError("name just one of: a scenario (see --list), --from-report FILE, --live")
+        raise UsageError("name just one of: a scenario (see --list), --from-report FILE, --live")
     if show_list:
         from oomsight.sinks.timeline_story import list_blocks
 
@@ -103,13 +104,13 @@ def command(  # noqa: PLR0917 - one parameter for each option
     what_if = bool(adjs or limits or add_swap or without or need)
     if scenario is None:
         if variants or settings or sweep or monte_carlo or plot:
-            raise click.UsageError("--variant, --set, --sweep, --monte-carlo and --plot go with a scenario")
+            raise UsageError("--variant, --set, --sweep, --monte-carlo and --plot go with a scenario")
         changes = _changes(adjs, limits, add_swap, without, kernel, need)
         moment = _live(root) if live else _reported(from_report or "-", incident)
         return _what_if(moment, changes, show, exit_code)
     if what_if or incident:
-        raise click.UsageError("--set-adj, --limit, --add-swap, --without, --need and --incident go with --from-report"
-                               " or --live; change a scenario with --set")  # fmt: skip
+        raise UsageError("--set-adj, --limit, --add-swap, --without, --need and --incident go with --from-report"
+                         " or --live; change a scenario with --set")  # fmt: skip
     loaded = _configured(_load(scenario), settings, kernel)
     if sweep is not None:
         return _sweep(loaded, sweep, show)
@@ -149,7 +150,7 @@ def _load(name: str) -> Scenario:
 
         near = get_close_matches(name, SHIPPED, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SHIPPED)}."
-        raise click.UsageError(f"there is no scenario '{name}'; {hint} A file is named with its ending: {name}.toml")
+        raise UsageError(f"there is no scenario '{name}'; {hint} A file is named with its ending: {name}.toml")
     else:
         with open(name, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
@@ -170,15 +171,15 @@ def _configured(scenario: Scenario, settings: Sequence[str], kernel: str | None)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise click.UsageError(f"--set: '{setting}' is not KEY=VALUE")
+            raise UsageError(f"--set: '{setting}' is not KEY=VALUE")
         changes[key.strip()] = value.strip()
     if kernel is not None:
         if era(kernel) is None:
-            raise click.UsageError(f"--kernel: '{kernel}' is no kernel release such as 6.12 or 3.10")
+            raise UsageError(f"--kernel: '{kernel}' is no kernel release such as 6.12 or 3.10")
         changes["run.kernel"] = kernel
     scenario, problems = changed(scenario, changes)
     if problems:
-        raise click.UsageError(f"--set {problems[0]}")
+        raise UsageError(f"--set {problems[0]}")
     return scenario
 
 
@@ -188,7 +189,7 @@ def _timeline(scenario: Scenario, names: Sequence[str], plot: str | None, show: 
     known = [variant.name for variant in scenario.variants]
     for name in names:
         if name not in known:
-            raise click.UsageError(f"--variant: there is no '{name}'; there are {', '.join(known) or 'none'}")
+            raise UsageError(f"--variant: there is no '{name}'; there are {', '.join(known) or 'none'}")
     played = play_variants(scenario)
     # What was asked for first; the rest is there to compare.
     shown = sorted(played, key=lambda one: names.index(one.name) if one.name in names else len(names))
@@ -215,11 +216,11 @@ def _sweep(scenario: Scenario, text: str, show: _Printer) -> int:
     parts = span.split(":")
     values = sweep_values(*parts) if equals and len(parts) == 3 else None
     if values is None:
-        raise click.UsageError(f"--sweep: '{text}' is not KEY=FIRST:LAST:STEP with numbers that lead from the first to"
-                               f" the last in at most {MAX_POINTS:,} steps")  # fmt: skip
+        raise UsageError(f"--sweep: '{text}' is not KEY=FIRST:LAST:STEP with numbers that lead from the first to"
+                         f" the last in at most {MAX_POINTS:,} steps")  # fmt: skip
     result, problems = sweep(scenario, path, values)
     if result is None:
-        raise click.UsageError(f"--sweep {problems[0]}")
+        raise UsageError(f"--sweep {problems[0]}")
     if show.json:
         from oomsight.sinks.timeline_document import sweep_json
 
@@ -262,20 +263,20 @@ def _changes(  # noqa: PLR0917 - one for each option
     def size(option: str, text: str) -> int:
         value = parse_size(text)
         if value is None:
-            raise click.UsageError(f"{option}: '{text}' is no size such as 512MiB")
+            raise UsageError(f"{option}: '{text}' is no size such as 512MiB")
         return value
 
     pairs = []
     for text in adjs:
         who, _, number = text.rpartition("=")
         if not who or not number.lstrip("-").isdecimal() or not -1000 <= int(number) <= 1000:
-            raise click.UsageError(f"--set-adj: '{text}' is not WHO=N with N from -1000 to 1000")
+            raise UsageError(f"--set-adj: '{text}' is not WHO=N with N from -1000 to 1000")
         pairs.append((who, int(number)))
     bounds = []
     for text in limits:
         path, _, number = text.rpartition("=")
         if not path.startswith("/"):
-            raise click.UsageError(f"--limit: '{text}' is not CGROUP=SIZE with a path from /")
+            raise UsageError(f"--limit: '{text}' is not CGROUP=SIZE with a path from /")
         bounds.append((path, size("--limit", number)))
     return Changes(tuple(pairs), tuple(bounds), size("--add-swap", add_swap) if add_swap else 0, tuple(without), kernel,
                    size("--need", need) if need else None)  # fmt: skip

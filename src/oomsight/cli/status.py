@@ -9,8 +9,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
-from oomsight.cli import declare as click
-from oomsight.cli.exits import Exit
+from oomsight.cli import declare
+from oomsight.cli.exits import Exit, UsageError
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -50,24 +50,24 @@ class Place(NamedTuple):
     history: str | None  #: the recorder's directory; ``None`` = this host's
 
 
-@click.command("status", examples=EXAMPLES)
+@declare.command("status", examples=EXAMPLES)
 @format_option("text", "json", "markdown")
-@click.option("-n", "--limit", type=click.IntRange(1), default=ROWS, show_default=True, metavar="N",
-              help="Rows of each table; JSON has all processes.")
-@click.option("--apart", type=click.FloatRange(0, 600), metavar="SECONDS",
-              help="Time between the two looks that growth comes from; 0 = one look, no growth.  [default: what was "
+@declare.option("-n", "--limit", type=declare.IntRange(1), default=ROWS, show_default=True, metavar="N",
+                help="Rows of each table; JSON has all processes.")
+@declare.option("--apart", type=declare.FloatRange(0, 600), metavar="SECONDS",
+                help="Time between the two looks that growth comes from; 0 = one look, no growth.  [default: what was "
                    f"recorded a minute ago, else {APART_SECONDS:g}]")
-@click.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=click.FloatRange(0.1), metavar="SECONDS",
-              help=f"Refresh until interrupted.  [default: every {WATCH_SECONDS:g} s]")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="With --watch: stop after N times.")
-@click.option("--store", metavar="FILE", type=click.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
-              help="Incident store of the agent.  [default: that of `oomsight agent`]")
-@click.option("--history", metavar="DIR", type=click.Path(), envvar="OOMSIGHT_HISTORY",
-              help="The recorder's directory, for growth and forecast.  [default: this host's]")
-@click.option("--proc", type=click.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
-@click.option("--sys", "sys_", type=click.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
-@click.option("--cgroup-root", type=click.Path(file_okay=False), metavar="DIR",
-              help="Where the memory cgroups are mounted.  [default: as /proc says]")
+@declare.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=declare.FloatRange(0.1), metavar="SECONDS",
+                help=f"Refresh until interrupted.  [default: every {WATCH_SECONDS:g} s]")
+@declare.option("--count", type=declare.IntRange(1), metavar="N", help="With --watch: stop after N times.")
+@declare.option("--store", metavar="FILE", type=declare.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
+                help="Incident store of the agent.  [default: that of `oomsight agent`]")
+@declare.option("--history", metavar="DIR", type=declare.Path(), envvar="OOMSIGHT_HISTORY",
+                help="The recorder's directory, for growth and forecast.  [default: this host's]")
+@declare.option("--proc", type=declare.Path(file_okay=False), metavar="DIR", help="Where /proc is.")
+@declare.option("--sys", "sys_", type=declare.Path(file_okay=False), metavar="DIR", help="Where /sys is.")
+@declare.option("--cgroup-root", type=declare.Path(file_okay=False), metavar="DIR",
+                help="Where the memory cgroups are mounted.  [default: as /proc says]")
 @root_option
 @width_option
 @color_option
@@ -86,7 +86,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     root and says what it does not see. With --exit-code: status 3 if there is an alert.
     """
     if count is not None and watch is None:
-        raise click.UsageError("--count goes with --watch")
+        raise UsageError("--count goes with --watch")
     here = os.path.realpath(root) == "/" and proc is None
     place = Place(root, proc or os.path.join(root, "proc"), sys_ or os.path.join(root, "sys"), cgroup_root,
                   store or (_default_store() if here else None), history)  # fmt: skip

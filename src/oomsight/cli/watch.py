@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
     answer,
@@ -30,14 +30,14 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("watch", examples=EXAMPLES)
+@declare.command("watch", examples=EXAMPLES)
 @format_option("text", "ndjson")
-@click.option("--replay", is_flag=True, help="Begin with the oldest events the logs hold.")
-@click.option("--full", is_flag=True, help="Tell each event in full, not in a few lines.")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="End after N events.")
-@click.option("--seconds", type=click.FloatRange(0), metavar="S", help="End after this time.")
-@click.option("--no-journal", is_flag=True, help="Do not follow the systemd journal.")
-@click.option("--no-memory", is_flag=True, help="Only kills: do not look for memory alerts.")
+@declare.option("--replay", is_flag=True, help="Begin with the oldest events the logs hold.")
+@declare.option("--full", is_flag=True, help="Tell each event in full, not in a few lines.")
+@declare.option("--count", type=declare.IntRange(1), metavar="N", help="End after N events.")
+@declare.option("--seconds", type=declare.FloatRange(0), metavar="S", help="End after this time.")
+@declare.option("--no-journal", is_flag=True, help="Do not follow the systemd journal.")
+@declare.option("--no-memory", is_flag=True, help="Only kills: do not look for memory alerts.")
 @width_option
 @color_option
 @exit_code_option

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from oomsight.cli import declare as click
+from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.options import (
     answer,
@@ -41,10 +41,11 @@ EXAMPLES: Final = (
 )
 
 
-@click.command("why", examples=EXAMPLES)
-@click.argument("target", metavar="PID|NAME|UNIT|CONTAINER|POD")
-@click.option("--as", "kind", type=click.Choice(KINDS), help="What the target is, where a name may be several things.")
-@click.option("--log", "logs", multiple=True, metavar="PATH", type=click.Path(), help="Read these logs only.")
+@declare.command("why", examples=EXAMPLES)
+@declare.argument("target", metavar="PID|NAME|UNIT|CONTAINER|POD")
+@declare.option("--as", "kind", type=declare.Choice(KINDS),
+                help="What the target is, where a name may be several things.")
+@declare.option("--log", "logs", multiple=True, metavar="PATH", type=declare.Path(), help="Read these logs only.")
 @format_option("text", "json", "markdown")
 @width_option
 @color_option
