@@ -79,6 +79,8 @@ def test_help_and_version_import_no_subcommand() -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (["explain", "--last"], "oomsight: Option '--last' requires an argument (see oomsight explain --help)\n"),
+        (["rightsize", "--patch"], "oomsight: Option '--patch' requires an argument (see oomsight rightsize --help)\n"),
         (["explian"], "oomsight: there is no command 'explian'; did you mean 'explain'? (see oomsight --help)\n"),
         (
             ["x.log"],

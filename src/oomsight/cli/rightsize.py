@@ -53,7 +53,7 @@ EXAMPLES: Final = (
                 help="Of need, for the request.")
 @declare.option("--risk", type=declare.FloatRange(0.0001, 50), default=1.0, show_default=True, metavar="PERCENT",
                 help="Probability of an OOM kill within 30 days that is accepted.")
-@declare.option("--patch", "patched", is_flag=False, multiple=True, type=declare.Path(), metavar="FILE",
+@declare.option("--patch", "patched", multiple=True, type=declare.Path(), metavar="FILE",
                 help="Print a patch for this manifest, compose file or unit instead; may be repeated.")
 @declare.option("-n", "--limit", type=declare.IntRange(0), default=ROWS, show_default=True, metavar="N",
                 help="Most subjects to show; 0 = all.")
