@@ -1,4 +1,4 @@
-"""oomsight.cli.screen: `score --watch` in a terminal"""
+"""oomsight.cli.screen: `score --watch` and `status --watch` in a terminal"""
 
 from __future__ import annotations
 
@@ -39,13 +39,17 @@ def until(fd: int, wanted: bytes, so_far: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("quit_by", "status"), [(b"q", 0), (b"\x03", 130), (signal.SIGTERM, 128 + signal.SIGTERM)], ids=["q", "Ctrl-C", "TERM"]
 )
-def test_watch_draws_what_fits_and_leaves_the_terminal_as_it_was(quit_by, status):
+@pytest.mark.parametrize(
+    ("command", "first", "answered"),
+    [("score", b"If this host ran out", b"would die"), ("status", b"Would die", b"Would die")], ids=["score", "status"],
+)
+def test_watch_draws_what_fits_and_leaves_the_terminal_as_it_was(quit_by, status, command, first, answered):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, 80, 0, 0))
     before = termios.tcgetattr(theirs)
     env = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
     child = subprocess.Popen(
-        [sys.executable, "-c", WITH_TERMINAL, "score", "--watch", "0.1"],
+        [sys.executable, "-c", WITH_TERMINAL, command, "--watch", "0.1"],
         stdin=theirs, stdout=theirs, stderr=theirs, env=env | {"TERM": "xterm"}, start_new_session=True,
     )  # fmt: skip
     try:
@@ -54,9 +58,9 @@ def test_watch_draws_what_fits_and_leaves_the_terminal_as_it_was(quit_by, status
         drawn, _, after = until(ours, LEAVE, drawn).partition(LEAVE)
         frames = drawn.partition(ENTER)[2].split(b"\x1b[H")[1:]
         assert frames
-        assert all(b"If this host ran out" in frame and frame.count(b"\n") < ROWS for frame in frames)
+        assert all(first in frame and frame.count(b"\n") < ROWS for frame in frames)
         if not status:
-            assert b"would die" in until(ours, b"would die", after)  # the last answer stays
+            assert answered in until(ours, answered, after)  # the last answer stays
             while select.select([ours], [], [], 0.5)[0]:  # or it would wait for us to read
                 os.read(ours, 4096)
         assert child.wait(60) == status

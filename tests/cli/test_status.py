@@ -15,6 +15,7 @@ import pytest
 from oomsight.alarms.state import State
 from oomsight.cli.exits import Exit
 from oomsight.cli.main import run
+from oomsight.cli.status import Place, _fitting, _Looks
 from oomsight.naming.marked import Kind, mark
 from oomsight.proc.machine import parse_meminfo
 from oomsight.sinks.alarm_file import FRESH_SECONDS, load_alerts, path_beside, save
@@ -100,6 +101,19 @@ def test_status_of_nothing_is_one_line_and_status_4(tmp_path, capsys) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
+
+
+def test_status_is_shortened_to_fit_a_screen_the_most_important_last(host, monkeypatch) -> None:
+    place = Place(str(host), str(host / "proc"), str(host / "sys"), None, None, None)
+    monkeypatch.setenv("COLUMNS", "80")
+    state = _Looks(place, 0.0, None).next()
+    texts = {rows: _fitting(state, 5, 80, "never", rows) for rows in (24, 32, 60)}
+    assert [text.count("\n") <= rows for rows, text in texts.items()] == [True] * 3
+    assert all("Would die" in text and "Swap is being used up" in text and "big.service" in text
+               for text in texts.values())  # fmt: skip
+    assert ["Settings that will hurt" in text for text in texts.values()] == [False, False, True]
+    assert "Will hurt" in texts[32]
+    assert "RAM        1.0 GiB: " in texts[24]
 
 
 def test_status_count_without_watch_is_usage(status) -> None:

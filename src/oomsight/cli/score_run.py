@@ -65,7 +65,7 @@ def show(host: Host, wanted: Wanted, shown: Shown) -> int:
     if shown.watch_seconds is not None and shown.output_format == "text" and sys.stdout.isatty():
         return _watch(host, wanted, shown, shown.watch_seconds)
     said: set[Unseen] = set()
-    for _ in _turns(shown.watch_seconds, shown.times):
+    for _ in _turns(shown):
         found = host.ask(wanted)
         compact = shown.watch_seconds is not None
         answer(rendered(found, shown.output_format, shown.width, shown.color, compact=compact))
@@ -76,20 +76,29 @@ def show(host: Host, wanted: Wanted, shown: Shown) -> int:
 
 def _watch(host: Host, wanted: Wanted, shown: Shown, seconds: float) -> int:
     """Draw the answer again and again until somebody quits; the last one stays."""
-    from oomsight.cli.screen import Screen
+    from oomsight.cli.screen import watched
 
-    with Screen() as screen:
-        for turn in _turns(0.0, shown.times):
-            if turn and not screen.wait(seconds):
-                break
-            fitting = max(screen.rows() - _LINES_AROUND, _FEWEST_ROWS)
-            found = host.ask(wanted._replace(limit=min(wanted.limit or fitting, fitting)))
-            text = rendered(found, "text", shown.width, shown.color, compact=True)
-            screen.draw(text)
-    answer(text)
+    unseen: tuple[Unseen, ...] = ()
+
+    def ask(rows: int) -> str:
+        nonlocal unseen
+        fitting = max(rows - _LINES_AROUND, _FEWEST_ROWS)
+        found = host.ask(wanted._replace(limit=min(wanted.limit or fitting, fitting)))
+        unseen = tuple(found.unseen)
+        return rendered(found, "text", shown.width, shown.color, compact=True)
+
+    answer(watched(ask, seconds, shown.times))
     sys.stdout.flush()
-    _say(found.unseen, set())
+    _say(unseen, set())
     return Exit.OK
+
+
+def _turns(shown: Shown) -> Iterable[int]:
+    if shown.watch_seconds is None:
+        return (0,)
+    from oomsight.cli.screen import turns
+
+    return turns(shown.watch_seconds, shown.times)
 
 
 def _say(unseen: Iterable[Unseen], said: set[Unseen]) -> None:
@@ -98,19 +107,6 @@ def _say(unseen: Iterable[Unseen], said: set[Unseen]) -> None:
         if one not in said:
             remark(f"not seen: {one.what}" + (f"; it takes {one.right}" if one.right else ""))
             said.add(one)
-
-
-def _turns(seconds: float | None, count: int | None) -> Iterator[int]:
-    """0, then once more every ``seconds``, ``count`` times in all."""
-    yield 0
-    if seconds is None:
-        return
-    from itertools import count as forever
-    from time import sleep
-
-    for turn in forever(1) if count is None else range(1, count):
-        sleep(seconds)
-        yield turn
 
 
 def rendered(found: Answer, output_format: str, width: int | None, color: str, *, compact: bool) -> str:

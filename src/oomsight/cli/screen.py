@@ -15,8 +15,11 @@ import sys
 import termios
 import tty
 
+from oomsight.cli.speak import terminal_rows
+
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
     from typing import Any, Final, Self
 
@@ -32,14 +35,6 @@ class Screen:
         self._keys = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
         self._before: list[Any] = []
         self._on_term: Any = None
-
-    @staticmethod
-    def rows() -> int:
-        """How many lines there are."""
-        try:
-            return os.get_terminal_size(sys.stdout.fileno()).lines or 24
-        except OSError:
-            return 24
 
     def __enter__(self) -> Self:
         self._on_term = signal.signal(signal.SIGTERM, _ended)
@@ -60,7 +55,7 @@ class Screen:
 
     def draw(self, text: str) -> None:
         """Show the first lines of *text* instead of what is there."""
-        lines = text.rstrip("\n").split("\n")[: self.rows()]
+        lines = text.rstrip("\n").split("\n")[: terminal_rows()]
         sys.stdout.write("\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J")
         sys.stdout.flush()
 
@@ -78,6 +73,33 @@ class Screen:
                 if not pressed or _QUIT.intersection(pressed[:1]):
                     return False
         return True
+
+
+def watched(ask: Callable[[int], str], seconds: float, times: int | None) -> str:
+    """
+    Draw what *ask* says, which is told how many lines there are, every *seconds* until somebody quits or *times* are
+    over. Return what was drawn last, for the terminal to keep.
+    """
+    with Screen() as screen:
+        for turn in turns(0.0, times):
+            if turn and not screen.wait(seconds):
+                break
+            text = ask(terminal_rows())
+            screen.draw(text)
+    return text
+
+
+def turns(seconds: float | None, times: int | None) -> Iterator[int]:
+    """0, then once more every *seconds*, *times* in all."""
+    yield 0
+    if seconds is None:
+        return
+    from itertools import count
+    from time import sleep
+
+    for turn in count(1) if times is None else range(1, times):
+        sleep(seconds)
+        yield turn
 
 
 def _ended(number: int, _frame: FrameType | None) -> None:

@@ -31,6 +31,14 @@ def _columns() -> int:
         return 80
 
 
+def terminal_rows() -> int:
+    """How many lines the terminal on standard output has; 24 if it does not say."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).lines or 24
+    except (OSError, ValueError):
+        return 24
+
+
 def renderer(output_format: str, width: int | None = None, color: str = "auto") -> Callable[[Iterable[Block]], str]:
     """Return what turns blocks into Markdown (*output_format* ``markdown``) or else into text for standard output."""
     if output_format == "markdown":

@@ -20,9 +20,10 @@ from oomsight.cli.options import (
     root_option,
     width_option,
 )
+from oomsight.cli.speak import terminal_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from oomsight.status.model import Alert, Earlier, Last, Look, Status
 
@@ -90,51 +91,65 @@ def command(  # noqa: PLR0917 - one parameter per option
     here = os.path.realpath(root) == "/" and proc is None
     place = Place(root, proc or os.path.join(root, "proc"), sys_ or os.path.join(root, "sys"), cgroup_root,
                   store or (_default_store() if here else None), history)  # fmt: skip
-    status = None
-    for turn, status in enumerate(statuses(place, apart, watch, count)):
-        text = _rendered(status, output_format, limit, width, color, compact=watch is not None)
-        if turn and output_format == "text" and sys.stdout.isatty():
-            text = "\x1b[H\x1b[2J" + text  # home, clear
-        elif turn and output_format == "text":
-            text = "\n" + text
-        answer(text)
-        sys.stdout.flush()
-    return Exit.FOUND if exit_code and status is not None and status.alerts else Exit.OK
+    looks = _Looks(place, apart, watch)
+    screen = output_format == "text" and sys.stdout.isatty()
+    if screen and watch is not None:
+        from oomsight.cli.screen import watched
+
+        answer(watched(lambda rows: _fitting(looks.next(), limit, width, color, rows), watch, count))
+    elif screen:
+        answer(_fitting(looks.next(), limit, width, color, terminal_rows() - 1))  # a line is the prompt's
+    else:
+        for turn in _turns(watch, count):
+            text = _rendered(looks.next(), output_format, limit, width, color, compact=watch is not None)
+            answer("\n" + text if turn and output_format == "text" else text)
+            sys.stdout.flush()
+    return Exit.FOUND if exit_code and looks.last is not None and looks.last.alerts else Exit.OK
 
 
-def statuses(place: Place, apart: float | None, watch: float | None, count: int | None) -> Iterator[Status]:
+class _Looks:
     """
-    Yield the state now, and with *watch* again every so many seconds, *count* times in all. *apart* ``None``: growth
-    since what was recorded a minute ago, and without a record over a fraction of a second.
+    The state now, as often as somebody asks. *apart* ``None``: growth since what was recorded a minute ago, and without
+    a record over a fraction of a second.
     """
-    from oomsight.sources.status_look import Looker
 
-    mine = place.proc == "/proc"
-    looker = Looker(place.proc, place.sys, cgroup_root=place.cgroup_root, root=place.root,
-                    me=os.getpid() if mine else None, helper=True)  # fmt: skip
-    before: deque[Earlier] = deque()
-    if apart is None:
-        recorded = _recorded(place)
-        apart = 0.0 if recorded is not None else APART_SECONDS
-        before.extend([recorded] if recorded is not None else [])
-    if apart:
-        before.append(looker.glance())
-    from oomsight.status.build import earlier  # what takes time to import is imported while time must go by
+    def __init__(self, place: Place, apart: float | None, watch: float | None) -> None:
+        from oomsight.sources.status_look import Looker
 
-    _import_sinks()
-    if apart:
-        time.sleep(max(before[0].at + apart - time.time(), 0.0))
-    turn = 0
-    while True:
-        look = looker.look()
-        yield _status(place, look, before[0] if before else None)
-        turn += 1
-        if watch is None or turn == count:
-            return
+        mine = place.proc == "/proc"
+        self._place, self._watch = place, watch or 0.0
+        self._looker = Looker(place.proc, place.sys, cgroup_root=place.cgroup_root, root=place.root,
+                              me=os.getpid() if mine else None, helper=True)  # fmt: skip
+        self._before: deque[Earlier] = deque()
+        self.last: Status | None = None
+        if apart is None:
+            recorded = _recorded(place)
+            apart = 0.0 if recorded is not None else APART_SECONDS
+            self._before.extend([recorded] if recorded is not None else [])
+        if apart:
+            self._before.append(self._looker.glance())
+        _import_sinks()  # what takes time to import is imported while time must go by
+        if apart:
+            time.sleep(max(self._before[0].at + apart - time.time(), 0.0))
+
+    def next(self) -> Status:
+        """Look again."""
+        from oomsight.status.build import earlier
+
+        look, before = self._looker.look(), self._before
+        self.last = _status(self._place, look, before[0] if before else None)
         before.append(earlier(look))
-        while len(before) > 1 and before[1].at <= look.at + watch - COMPARED_SECONDS:
+        while len(before) > 1 and before[1].at <= look.at + self._watch - COMPARED_SECONDS:
             before.popleft()
-        time.sleep(max(look.at + watch - time.time(), 0.05))
+        return self.last
+
+
+def _turns(watch: float | None, count: int | None) -> Iterable[int]:
+    if watch is None:
+        return (0,)
+    from oomsight.cli.screen import turns
+
+    return turns(watch, count)
 
 
 def _recorded(place: Place) -> Earlier | None:
@@ -155,8 +170,7 @@ def _recorded(place: Place) -> Earlier | None:
 
 
 def _import_sinks() -> None:
-    import oomsight.sinks.status_blocks
-    import oomsight.sinks.text  # noqa: F401
+    pass
 
 
 def _status(place: Place, look: Look, before: Earlier | None) -> Status:
@@ -225,3 +239,14 @@ def _rendered(
 
     return renderer(output_format, width, color)(status_blocks(status, limit))
 
+
+def _fitting(status: Status, limit: int, width: int | None, color: str, rows: int) -> str:
+    """The text for a screen of *rows*: with less of what matters less, as far as it does not fit."""
+    from oomsight.sinks.status_blocks import MOST_BRIEF, status_blocks
+
+    render = renderer("text", width, color)
+    for brief in range(MOST_BRIEF + 1):
+        text = render(status_blocks(status, limit, brief))
+        if text.count("\n") <= rows:
+            break
+    return text

@@ -35,28 +35,54 @@ if TYPE_CHECKING:
 
 ROWS: Final = 5
 """Of each table, unless asked for more."""
+MOST_BRIEF: Final = 7
+"""How far a status can be shortened to fit a screen."""
 _KIND_OF: Final = {key: index for index, kind in enumerate(MEMORY_KINDS) for key in kind.keys}
 _OTHER: Final = next(index for index, kind in enumerate(MEMORY_KINDS) if not kind.keys)
 _TONES: Final[dict[str, Tone]] = {"critical": "bad", "warning": "warn", "bad": "bad", "warn": "warn", "note": "dim"}
 
 
-def status_blocks(status: Status, rows: int = ROWS) -> list[Block]:
-    """Return *status* as blocks; *rows* of each table."""
+def status_blocks(status: Status, rows: int = ROWS, brief: int = 0) -> list[Block]:
+    """
+    Return *status* as blocks; *rows* of each table. *brief*: 1 settings that hurt in one line, 2 RAM too, 3 nothing of
+    what there is not, up to :data:`MOST_BRIEF` a row less of each table.
+    """
+    rows = max(rows - max(brief - 3, 0), 1)
     blocks: list[Block] = [Heading(verdict(status), 1)]
+    facts = list(_facts(status, brief=brief > 2))
     if status.accounting is not None:
-        blocks.append(memory_bar_of(status.accounting))
-    blocks.append(KeyValues(tuple(_facts(status))))
+        bar = memory_bar_of(status.accounting)
+        if brief < 2:
+            blocks.append(bar)
+        else:
+            facts.insert(0, ("RAM", _bar_words(bar)))
+    if status.hurts and brief:
+        facts.append(("Will hurt", _hurts_words(status)))
+    blocks.append(KeyValues(tuple(facts)))
     if status.alerts:
         blocks += [Heading("Alerts"), Bullets(tuple(_alert_items(status)))]
     blocks += [Heading("Who holds most (memory only their end would free)"), _holders(status, rows)]
     if status.limited:
         blocks += [Heading("Limits, the fullest first"), _limited(status, rows)]
-    if status.hurts:
+    if status.hurts and not brief:
         blocks += [Heading("Settings that will hurt"), Bullets(tuple(_hurt_items(status)))]
     for unseen in status.unseen:
         right = f"; {unseen.right} would show them" if unseen.right else ""
         blocks.append(Paragraph(f"Not seen: {unseen.what}{right}.", "dim"))
     return blocks
+
+
+def _bar_words(bar: Bar) -> str:
+    """The three biggest kinds in a bar, in words."""
+    most = sorted(bar.segments, key=lambda segment: -segment.kib)[:3]
+    parts = (f"{segment.label} {human_pct(segment.kib, bar.total_kib)}" for segment in most)
+    return f"{human_kib(bar.total_kib)}: {', '.join(parts)}"
+
+
+def _hurts_words(status: Status) -> str:
+    """The first of the settings that hurt, without its cure, and how many more there are."""
+    more = f" and {len(status.hurts) - 1} more" if len(status.hurts) > 1 else ""
+    return f"{status.hurts[0].text.partition(':')[0]}{more}; `oomsight status | cat` says why"
 
 
 def verdict(status: Status) -> str:
@@ -102,7 +128,7 @@ def memory_bar_of(accounting: Accounting) -> Bar:
 # -- facts ------------------------------------------------------------------------------------------------------------
 
 
-def _facts(status: Status) -> Iterator[tuple[str, str]]:
+def _facts(status: Status, *, brief: bool = False) -> Iterator[tuple[str, str]]:
     memory = status.look.memory
     available = memory.mem_available_kib
     if available is not None:
@@ -123,9 +149,9 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
         pid = f" (pid {forecast.cause_pid})" if forecast.cause_pid is not None else ""
         cause = f", by {mark(forecast.cause)}{pid}" if forecast.cause is not None else ""
         yield "Forecast", f"{where} full in about {span(forecast.seconds)} (80 %: {around}){cause}"
-    if not status.forecasts and status.forecast_missing:
+    if not status.forecasts and status.forecast_missing and not brief:
         yield "Forecast", status.forecast_missing
-    yield "OOM kills", _kills_words(status)
+    yield "OOM kills", _kills_words(status, brief=brief)
 
 
 def _swap_words(status: Status) -> str:
@@ -209,14 +235,14 @@ def _victim_words(status: Status) -> str:
     return words
 
 
-def _kills_words(status: Status) -> str:
+def _kills_words(status: Status, *, brief: bool) -> str:
     count = status.look.oom_kills
     words = "not counted by this kernel" if count is None else f"{count:,} since boot"
     if status.last is not None:
         when = datetime.fromtimestamp(status.last.at).astimezone().strftime("%Y-%m-%d %H:%M")
         show = f"oomsight incidents show {mark(status.last.id, Kind.ID)}"
         return f"{words}; last stored {when}: {status.last.headline} ({show})"
-    return f"{words}; {status.last_missing}" if status.last_missing else words
+    return f"{words}; {status.last_missing}" if status.last_missing and not brief else words
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------
