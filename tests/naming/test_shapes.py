@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from oomsight.naming.cgroup_layouts import LAYOUTS
 from oomsight.naming.shapes import PARTS, Part, Shape, needs
 
+UID = "8dbc2f0a-54a5-4b3e-9c5d-0123456789ab"
 PIECES = sorted({part for layout in LAYOUTS for part in layout.example.split("/")})
 NAMES = st.one_of(
     st.sampled_from(PIECES),
@@ -34,9 +35,11 @@ def said(found):
 @settings(max_examples=10)
 @given(data=st.data())
 def test_a_shape_says_what_its_pattern_says(layout, data):
-    real = re.compile(f"(?as){layout.pattern.pattern}")
-    name = data.draw(st.one_of(NAMES, st.from_regex(real, fullmatch=True)))
-    assert said(layout.pattern.fullmatch(name)) == said(real.fullmatch(name))
+    real = [re.compile(f"(?as){pattern}") for pattern in layout.pattern.patterns]
+    name = data.draw(st.one_of(NAMES, *(st.from_regex(one, fullmatch=True) for one in real)))
+    first = next(filter(None, (one.fullmatch(name) for one in real)), None)
+    assert said(layout.pattern.fullmatch(name)) == said(first)
+    assert first is None or (name.startswith(layout.pattern.first) and name.endswith(layout.pattern.last))
 
 
 @pytest.mark.parametrize("source", PARTS)
@@ -71,7 +74,12 @@ def test_names_of_an_ordinary_host_need_no_patterns():
     )
     paths = ("/", "/init.scope", "/system.slice/ssh.service", "/user.slice/user-1000.slice/session-3.scope", "/a" * 9,
              "/user.slice/user-1000.slice/user@1000.service", f"/docker/{'0a' * 32}",
-             "/0e9a2c9add7a97cf3c679fcfff6a7126", "/batch.slice")  # fmt: skip
+             "/0e9a2c9add7a97cf3c679fcfff6a7126", "/batch.slice", "/system.slice/system-getty.slice/getty@tty1.service",
+             f"/system.slice/docker-{'0a' * 32}.scope", f"/machine.slice/libpod-{'0a' * 32}.scope/container",
+             f"/machine.slice/libpod-conmon-{'0a' * 32}.scope", f"/kubepods/burstable/pod{UID}/{'0a' * 32}",
+             f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID.replace('-', '_')}.slice"
+             f"/cri-containerd-{'0a' * 32}.scope",
+             f"/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice/crio-{'0a' * 32}.scope")  # fmt: skip
     told = subprocess.run([sys.executable, "-S", "-c", code, *paths], capture_output=True, text=True, check=True,
                           env={"PYTHONPATH": ":".join(sys.path)})  # fmt: skip
     assert told.stdout == "False\n"

@@ -12,8 +12,8 @@ MACHINE = Machine(1_000_000, 0, cpus=2, release="6.18.1")
 COUNTERS = st.integers(0, 3)
 
 
-def brief(pid, rss_pages, *, counters=2, adj=0, swap_pages=0):
-    return pid, rss_pages * 4, swap_pages * 4, 40, counters, adj
+def brief(pid, rss_pages, *, counters=2, adj=0, swap_pages=0, stat=(None, None)):
+    return pid, rss_pages * 4, swap_pages * 4, 40, counters, adj, *stat
 
 
 def played(contest, stat, batch=4):
@@ -73,8 +73,11 @@ def test_the_first_and_the_near_are_those_of_everybody(rows, top, batch):
         points[pid] = stat[pid][0] + 10 + adj * 1000
         low[pid] = points[pid] - min(64 * counters, stat[pid][0])
     order = sorted(points, key=lambda pid: (points[pid], stat[pid][1], pid), reverse=True)
+    near = [pid for pid in order[top:] if points[pid] + 64 * rows[pid - 1][4] >= low[order[0]]]
     contest = Contest(briefs, MACHINE, top)
     played(contest, stat, batch)
-    assert contest.first() == order[:top]
-    near = [pid for pid in order[top:] if points[pid] + 64 * rows[pid - 1][4] >= low[order[0]]]
-    assert contest.near == len(near)
+    known = Contest([(*one[:6], *stat[one[0]]) for one in briefs], MACHINE, top)
+    assert known.open() == []
+    for one in (contest, known):
+        assert one.first() == order[:top]
+        assert one.near == len(near)

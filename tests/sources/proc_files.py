@@ -42,7 +42,7 @@ def make_host(root: Path) -> Path:
     """A host with init, a kernel thread, two services and a protected shell; the memory cgroups are version 2."""
     proc = root / "proc"
     write(proc, {
-        "meminfo": MEMINFO, "version": "Linux version 6.12.1-test (x) #1\n", "sys/vm/swappiness": "60\n",
+        "meminfo": MEMINFO, "loadavg": "0.10 0.20 0.30 1/50 139\n", "version": "Linux version 6.12.1-test (x) #1\n", "sys/vm/swappiness": "60\n",
         "sys/vm/panic_on_oom": "0\n", "sys/vm/oom_kill_allocating_task": "0\n",
         "1/mountinfo": "30 1 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
     })  # fmt: skip

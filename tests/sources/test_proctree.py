@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,6 +222,20 @@ def test_first_few_are_told_by_their_memory_where_oom_score_is_all_the_same(crow
     assert (shot.passed_over, shot.lowest_score, shot.passed_near, shot.unseen) == (35, 0, 0, ())
     whole = {p.pid: p for p in found.snapshot(cgroups=False).processes}
     assert all(process == whole[process.pid] for process in shot.processes)
+
+
+@pytest.mark.parametrize("helper", [False, True])
+def test_where_all_are_alike_the_youngest_of_equals_come_first_and_nothing_is_read_twice(crowd, helper, monkeypatch):
+    for pid in (20, 30):  # nothing is bigger
+        shutil.rmtree(crowd / "proc" / str(pid))
+    for pid in range(100, 140):
+        add_process(crowd / "proc", pid, rss=500, score=667, start=1000 - pid, adj=-1000 if pid == 101 else 0)
+    monkeypatch.setattr(procreading, "read_rss", lambda *_: pytest.fail("stat was read along"))
+    shot = ProcTree(str(crowd / "proc"), str(crowd / "sys"), helper=helper).snapshot(cgroups=False, top=3)
+    assert {p.pid for p in shot.processes} == {1, 2, 40, 101, *(100, *range(102, 108))}
+    assert (shot.passed_over, shot.passed_near) == (32, 32)
+    ranking = rank_host(shot, recognise(shot.machine, shot.processes))
+    assert [row.process.pid for row in ranking.rows] == [100, *range(102, 108)]
 
 
 def test_who_is_not_read_whole_is_counted_if_it_could_be_the_victim(crowd):

@@ -32,6 +32,10 @@ ROWS: Final = FIRST_ROWS
 _LINES_AROUND: Final = 10  # of the headline and what is said above and below the table
 _FEWEST_ROWS: Final = 3
 OWN_PROC: Final = ("/", "/proc")  # of the kernel this runs on
+_NEEDED_LATER: Final = (
+    "score.answer", "score.rules", "score.contest", "score.ranking", "score.outcome", "sources.proctree",
+    "sinks.score_blocks", "sinks.text",
+)  # fmt: skip
 
 
 class Wanted(NamedTuple):
@@ -57,6 +61,8 @@ class Shown(NamedTuple):
 
 def alone(begun: Reading | None) -> int:
     """``oomsight score`` with nothing else on the command line. ``begun``: its processes are being read already."""
+    for module in _NEEDED_LATER:  # loaded while the helper reads: later it would have nothing to do meanwhile
+        __import__(f"oomsight.{module}")
     return show(Host("/", None, None, None, begun), Wanted((), None, False, False, ROWS, few=True), Shown())
 
 

@@ -15,7 +15,7 @@ name). :data:`SECRET` lists the groups that pseudonyms replace; text outside the
 from __future__ import annotations
 
 from oomsight._named import NamedTuple
-from oomsight.naming.shapes import CUT, HOLE, ID, UNIT, Shape
+from oomsight.naming.shapes import ID, POD, UNIT, UUID, Shape
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ RUNTIMES: Final = {
 """Prefix a runtime puts before the id -> the runtime."""
 
 _ID = rf"(?P<id>{ID})"
-_UUID = r"[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}"
-_POD = rf"(?P<pod>{_UUID}|[0-9a-f]{{32}}|[0-9a-f][0-9a-f_-]{{3,35}}{CUT}|{HOLE})"
+_POD = rf"(?P<pod>{POD})"
 _QOS = r"(?P<qos>burstable|besteffort)"
-_TASK = rf"(?P<pod>{_UUID}|[0-9a-f]{{32}})"
+_TASK = rf"(?P<pod>{UUID}|[0-9a-f]{{32}})"
 _UID = r"(?P<uid>\d{1,10})"
+_PREFIXED = r"(?P<name>.+?)-kubepods"  # below what kubelet --cgroup-root names
 _PODSLICE = rf"(?:(?P<name>.+?)-)?kubepods(?:-{_QOS})?-pod{_POD}\.slice"
 
 
@@ -74,7 +74,7 @@ class Layout(NamedTuple):
 
 def _row(  # noqa: PLR0917 - columns of a table
     name: str,
-    pattern: str,
+    pattern: str | tuple[str, ...],
     example: str,
     source: str,
     kind: OwnerKind | None,
@@ -88,7 +88,7 @@ def _row(  # noqa: PLR0917 - columns of a table
     runtime: str | None = None,
     qos: str | None = None,
 ) -> Layout:
-    shape = Shape(pattern)
+    shape = Shape(pattern) if isinstance(pattern, str) else Shape(*pattern)
     contexts = frozenset(under.split())
     return Layout(
         name, shape, example, source, kind, level, noun, contexts, opens, boundary, orch, runtime, qos,
@@ -106,30 +106,32 @@ _CON = "container {id}"
 
 LAYOUTS: Final[tuple[Layout, ...]] = (
     # Inside a container or machine: cgroups its runtime makes around the payload.
-    _row("wrapper", r"container|init|ns|\.lxc|libvirt|emulator|vcpu\d+|iothread\d+", "/lxc/100102/ns/.lxc",
+    _row("wrapper", (r"container|init|ns|\.lxc|libvirt|emulator", r"vcpu\d+|iothread\d+"), "/lxc/100102/ns/.lxc",
          "podman, dind, LXC and libvirt create these", None, None, "", under="inside", opens="inside"),
     _row("nspawn-wrapper", "payload|supervisor", "/machine.slice/machine-web1.scope/payload",
          "systemd-nspawn src/nspawn/nspawn-cgroup", None, None, "", under="inside", opens="inside", runtime="nspawn"),
     # Kubernetes, systemd and cgroupfs drivers; an optional prefix is --cgroup-root (kind: kubelet).
-    _row("pods", r"(?:(?P<name>.+)-)?kubepods(?:\.slice)?", "/kubepods.slice", _K8S, "slice", "all pods",
-         "all pods of the node ({last})", opens="pods", orch="kubernetes"),
+    _row("pods", (r"kubepods|kubepods\.slice", rf"{_PREFIXED}(?:\.slice)?"), "/kubepods.slice", _K8S, "slice",
+         "all pods", "all pods of the node ({last})", opens="pods", orch="kubernetes"),
     _row("qos-dir", _QOS, "/kubepods/burstable", _K8S, "slice", "qos class", "all {Qos} pods of the node",
          under="pods", opens="qos", orch="kubernetes"),
-    _row("qos-slice", rf"(?:(?P<name>.+?)-)?kubepods-{_QOS}\.slice", _PODS, _K8S, "slice", "qos class",
+    _row("qos-slice", (rf"kubepods-{_QOS}\.slice", rf"{_PREFIXED}-{_QOS}\.slice"), _PODS, _K8S, "slice", "qos class",
          "all {Qos} pods of the node", opens="qos", orch="kubernetes"),
     _row("pod-dir-guaranteed", f"pod{_POD}", f"/kubepods/pod{_U}", f"{_K8S}; Guaranteed pods have no QoS directory",
          "pod", "pod", "{a Qos pod}", under="pods", opens="pod", orch="kubernetes", qos="guaranteed"),
     _row("pod-dir", f"pod{_POD}", f"/kubepods/besteffort/pod{_U}", _K8S, "pod", "pod", "{a Qos pod}",
          under="qos start", opens="pod", orch="kubernetes"),
-    _row("pod-slice", _PODSLICE, f"{_PODS}/{_PSLICE}", f"{_K8S}; systemd driver writes '-' of the uid as '_'", "pod",
-         "pod", "{a Qos pod}", opens="pod", orch="kubernetes", qos="guaranteed"),
+    _row("pod-slice", (rf"kubepods-{_QOS}-pod{_POD}\.slice", rf"kubepods-pod{_POD}\.slice",
+                       rf"{_PREFIXED}(?:-{_QOS})?-pod{_POD}\.slice"),
+         f"{_PODS}/{_PSLICE}", f"{_K8S}; systemd driver writes '-' of the uid as '_'", "pod", "pod",
+         "{a Qos pod}", opens="pod", orch="kubernetes", qos="guaranteed"),
     _row("pod-colon", rf"{_PODSLICE}:(?P<rt>[a-z-]+):{_ID}",
          f"/system.slice/containerd.service/{_PSLICE}:cri-containerd:{_H}",
          "runc cgroupfs driver given a systemd-form cgroupsPath (slice:prefix:name)", "container", "container", _CON,
          boundary=True, orch="kubernetes", qos="guaranteed"),
     _row("pod-monitor", rf"(?P<rt>crio)-conmon-{_ID}", f"/kubepods/burstable/pod{_U}/crio-conmon-{_H}",
          "cri-o internal/config/cgmgr", "container", "container", f"the monitor (conmon) of {_CON}", under="pod"),
-    _row("pod-container", rf"(?:(?P<rt>crio|docker|kata|cri-containerd)[-_])?{_ID}",
+    _row("pod-container", (_ID, rf"(?P<rt>crio|docker|kata|cri-containerd)(?:-|_){_ID}"),
          f"/kubepods/burstable/pod{_U}/{_H}", f"{_K8S}; cri-o prefixes crio-", "container", "container", _CON,
          under="pod", boundary=True),
     _row("cri-namespace", r"k8s\.io", "/k8s.io", "containerd CRI plugin: namespace as parent", "slice", "slice",
@@ -137,8 +139,9 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     _row("cri-namespace-container", _ID, f"/k8s.io/{_H}", "containerd CRI plugin", "container", "container", _CON,
          under="k8s.io", boundary=True),
     # Container runtimes.
-    _row("conmon", rf"(?P<rt>crio|libpod)-conmon-{_ID}(?:\.scope)?", f"/machine.slice/libpod-conmon-{_H}.scope",
-         "podman libpod/oci_conmon, cri-o cgmgr", "container", "container", f"the monitor (conmon) of {_CON}"),
+    _row("conmon", tuple(rf"(?P<rt>crio|libpod)-conmon-{_ID}{end}" for end in ("", r"\.scope")),
+         f"/machine.slice/libpod-conmon-{_H}.scope", "podman libpod/oci_conmon, cri-o cgmgr", "container", "container",
+         f"the monitor (conmon) of {_CON}"),
     _row("container-scope", rf"(?P<rt>cri-containerd|crio|docker|libpod|nerdctl|containerd|kata)-{_ID}\.scope",
          f"{_PODS}/{_PSLICE}/cri-containerd-{_H}.scope", _CG2, "container", "container", _CON, boundary=True),
     _row("slice-colon", rf"(?P<name>[^:]+)\.slice:(?P<rt>[a-z-]+):{_ID}", f"/system.slice:docker:{_H}",
@@ -159,7 +162,7 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
          "podman pod {pod}", opens="podman-pod", runtime="podman"),
     _row("podman-parent", "libpod_parent", "/libpod_parent", "podman cgroupfs manager", "slice", "slice",
          "all podman containers ({last})", runtime="podman"),
-    _row("podman-dir", rf"(?P<rt>libpod)-(?:payload-)?{_ID}", f"/libpod_parent/libpod-{_H}",
+    _row("podman-dir", (rf"(?P<rt>libpod)-{_ID}", rf"(?P<rt>libpod)-payload-{_ID}"), f"/libpod_parent/libpod-{_H}",
          "podman cgroupfs manager; libpod-payload- with --cgroups=split", "container", "container", _CON,
          boundary=True),
     _row("github-job", "actions_job", "/actions_job", "GitHub-hosted runners start containers with this parent",
@@ -183,10 +186,10 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     _row("nomad-part", r"(?:share|reserve)(?:\.slice)?", "/nomad.slice/share.slice",
          "hashicorp/nomad client/lib/cgroupslib, 1.7", "slice", "slice", "all Nomad tasks of one partition ({last})",
          under="nomad", opens="nomad"),
-    _row("nomad-task", rf"(?P<pod>{_UUID})\.(?P<name>.+?)(?:\.scope)?", f"/nomad.slice/share.slice/{_U}.web.scope",
+    _row("nomad-task", rf"(?P<pod>{UUID})\.(?P<name>.+?)(?:\.scope)?", f"/nomad.slice/share.slice/{_U}.web.scope",
          "hashicorp/nomad client/lib/cgroupslib", "container", "container", "Nomad task {name}", under="nomad",
          boundary=True),
-    _row("nomad-alloc", f"(?P<pod>{_UUID})", f"/nomad/{_U}", "hashicorp/nomad drivers/shared/executor before 1.2",
+    _row("nomad-alloc", f"(?P<pod>{UUID})", f"/nomad/{_U}", "hashicorp/nomad drivers/shared/executor before 1.2",
          "pod", "pod", "Nomad allocation {pod}", under="nomad"),
     _row("yarn", "hadoop-yarn", "/hadoop-yarn", "hadoop CGroupsHandlerImpl, default hierarchy", "slice", "slice",
          "all YARN containers of the node", opens="yarn", orch="yarn"),
@@ -195,11 +198,11 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
          _CON, under="yarn", boundary=True),
     _row("mesos", "mesos", "/mesos", "mesos --cgroups_root default", "slice", "slice",
          "all Mesos containers of the node", opens="mesos", orch="mesos"),
-    _row("mesos-container", rf"(?P<id>{_UUID})", f"/mesos/{_U}", "mesos cgroups isolator", "container", "container",
+    _row("mesos-container", rf"(?P<id>{UUID})", f"/mesos/{_U}", "mesos cgroups isolator", "container", "container",
          _CON, under="mesos", boundary=True),
     _row("garden", "garden", "/garden", "cloudfoundry/guardian", "slice", "slice", "all Garden containers",
          opens="garden", orch="cloudfoundry", runtime="garden"),
-    _row("garden-container", rf"(?P<id>{_UUID})(?:-(?P<name>.+))?", f"/garden/{_U}", "cloudfoundry/guardian",
+    _row("garden-container", rf"(?P<id>{UUID})(?:-(?P<name>.+))?", f"/garden/{_U}", "cloudfoundry/guardian",
          "container", "container", _CON, under="garden", boundary=True),
     # Batch systems.
     _row("slurm", r"slurm(?:_(?P<name>.+))?|(?:(?P<instance>.+)_)?slurmstepd\.scope", "/system.slice/slurmstepd.scope",

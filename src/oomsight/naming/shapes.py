@@ -2,8 +2,9 @@
 Patterns of whole names, matched without :mod:`re` where they are simple.
 
 Loading re and compiling a dozen patterns takes as long as all else that ``oomsight score`` does besides reading. Most
-patterns of :mod:`oomsight.naming.cgroup_layouts` are plain text, or one part between two texts, and such a part is of
-one of few kinds (:data:`PARTS`). The others are left to re, but only for names that hold what every match must hold.
+patterns of :mod:`oomsight.naming.cgroup_layouts` are plain texts, choices between a few and parts of one of few kinds
+(:data:`PARTS`), one after the other. The others are left to re, but only for names that hold what every match must
+hold.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable
-    from typing import Final
+    from typing import Final, Literal
+
+    _Piece = tuple[str, tuple[str, ...], "Callable[[str], bool | None] | None"]
 
 _PLAIN: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-@:\0"
 _HEX: Final = frozenset("0123456789abcdef")
@@ -22,6 +25,8 @@ _HEX: Final = frozenset("0123456789abcdef")
 CUT: Final = r"(?:…|\.{2,3})"  #: what people leave of an id they cut
 HOLE: Final = rf"{CUT}|<[\w -]{{1,20}}>"  #: … or remove before posting: "docker-<id>.scope", "docker-….scope"
 ID: Final = rf"[0-9a-f]{{12,64}}|[0-9a-f]{{4,63}}{CUT}|{HOLE}"  #: of a container
+UUID: Final = r"[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}"
+POD: Final = rf"{UUID}|[0-9a-f]{{32}}|[0-9a-f][0-9a-f_-]{{3,35}}{CUT}|{HOLE}"  #: uid of a Kubernetes pod
 UNITS: Final = ("service", "scope", "socket", "mount", "automount", "swap")  #: kinds of systemd units in cgroups
 UNIT: Final = f"(?:{'|'.join(UNITS)})"
 
@@ -35,27 +40,45 @@ def _number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 10
 
 
-def _nothing(text: str) -> bool:
-    return not text
+_CUT_SHORT: Final = {"…", ".", ">"}  # how :data:`CUT` and :data:`HOLE` end
+_DASHES: Final = (8, 13, 18, 23)
+_NO_DASHES: Final = {ord("-"): None, ord("_"): None}
+
+
+def _uuid(text: str) -> bool:
+    digits = text.translate(_NO_DASHES)
+    return len(text) == 36 and len(digits) == 32 and is_hex(digits) and all(text[at] in "-_" for at in _DASHES)
+
+
+def _id(text: str) -> bool | None:
+    return None if text[-1:] in _CUT_SHORT else 12 <= len(text) <= 64 and is_hex(text)
+
+
+def _pod(text: str) -> bool | None:
+    return None if text[-1:] in _CUT_SHORT else _uuid(text) or (len(text) == 32 and is_hex(text))
 
 
 PARTS: Final[dict[str, Callable[[str], bool | None]]] = {
     ".+": bool,
+    ".*": lambda _text: True,
+    "[^@]+": lambda text: text != "" and "@" not in text,
     r"\d{1,10}": _number,
     r"c?\d{1,10}": lambda text: _number(text.removeprefix("c")),
     "[0-9a-f]{64}": lambda text: len(text) == 64 and is_hex(text),
-    ID: lambda text: True if 12 <= len(text) <= 64 and is_hex(text) else None,
+    ID: _id,
+    UUID: _uuid,
+    POD: _pod,
 }
 """Pattern of a part -> whether a text is one; ``None`` = it takes the pattern to tell."""
 
 
 class Part:
-    """What is used of ``re.Match``, for a match with one named group, or with none."""
+    """What is used of ``re.Match``."""
 
-    __slots__ = ("_end", "_name", "_start", "_text")
+    __slots__ = ("_spans", "_text")
 
-    def __init__(self, text: str, name: str, start: int, end: int) -> None:
-        self._text, self._name, self._start, self._end = text, name, start, end
+    def __init__(self, text: str, spans: dict[str, tuple[int, int]]) -> None:
+        self._text, self._spans = text, spans
 
     @property
     def re(self) -> Part:
@@ -65,69 +88,128 @@ class Part:
     @property
     def groupindex(self) -> dict[str, int]:
         """Names of groups, by which :meth:`span` is asked."""
-        return {self._name: 1} if self._name else {}
+        return {name: number for number, name in enumerate(self._spans, 1)}
 
     def groupdict(self) -> dict[str, str]:
         """The groups by their names."""
-        return {self._name: self._text[self._start : self._end]} if self._name else {}
+        return {name: self[name] for name in self._spans}
 
-    def span(self, _name: str) -> tuple[int, int]:
+    def span(self, name: str) -> tuple[int, int]:
         """Where the group begins and ends."""
-        return self._start, self._end
+        return self._spans[name]
 
-    def __getitem__(self, _name: str) -> str:
-        return self._text[self._start : self._end]
+    def __getitem__(self, name: str) -> str:
+        start, end = self._spans[name]
+        return self._text[start:end]
 
 
 class Shape:
-    """A pattern of a whole name: ASCII classes, and dots that match everything."""
+    """Patterns of a whole name, tried one after the other: ASCII classes, and dots that match everything."""
 
-    def __init__(self, pattern: str) -> None:
-        self.pattern = pattern
-        self.first, self.last = _ends(pattern)  #: what every match begins and ends with; empty = it cannot be told
-        self._regex = lazy(f"(?as){pattern}")
-        self._name, self._test, self._endings = _simple(pattern)
-        self._needs: list[list[tuple[str, ...]]] | None = None
+    def __init__(self, *patterns: str) -> None:
+        self.patterns = patterns
+        self._ways = [_Way(pattern) for pattern in patterns]
+        ends = [_ends(pattern) for pattern in patterns]
+        #: What every match begins and ends with; empty = it cannot be told.
+        self.first, self.last = ends[0] if len(ends) == 1 else (_shared([one[0] for one in ends]), "")
 
     def fullmatch(self, text: str) -> re.Match[str] | Part | None:
-        """As ``re.fullmatch``."""
-        for ending in self._endings:
-            start, end = len(self.first), len(text) - len(ending)
-            if end < start or not text.startswith(self.first) or not text.endswith(ending):
-                continue
-            fits = self._test(text[start:end])
-            if fits:
-                return Part(text, self._name, start, end)
-            if fits is None:
-                return self._regex.fullmatch(text)
-        if self._endings:
-            return None
-        if self._needs is None:
-            self._needs = needs(self.pattern)
+        """As ``re.fullmatch`` with the first of the patterns that matches."""
+        for way in self._ways:
+            if match := way.fullmatch(text):
+                return match
+        return None
+
+
+def _shared(texts: list[str]) -> str:
+    """What all *texts* begin with."""
+    least, most = min(texts), max(texts)
+    return next((least[:at] for at, char in enumerate(least) if char != most[at]), least)
+
+
+class _Way:
+    """One pattern of a :class:`Shape`."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._regex = lazy(f"(?as){pattern}")
+        self._pieces: list[_Piece] | None = None  # found out when first asked for: most rows never are
+        self._needs: list[list[tuple[str, ...]]] = []
+
+    def fullmatch(self, text: str) -> re.Match[str] | Part | None:
+        if self._pieces is None:
+            self._pieces = _pieces(self._pattern)
+            self._needs = [] if self._pieces else needs(self._pattern)
+        if self._pieces:
+            match = _walk(self._pieces, text)
+            return self._regex.fullmatch(text) if match is None else match or None
         if any(all(any(word in text for word in piece) for piece in pieces) for pieces in self._needs):
             return self._regex.fullmatch(text)
         return None
 
 
-def _simple(pattern: str) -> tuple[str, Callable[[str], bool | None], tuple[str, ...]]:
-    """Name and test of the only part that changes, and what may follow it; nothing may = the pattern is not simple."""
+def _pieces(pattern: str) -> list[_Piece]:
+    """
+    What *pattern* is made of, one piece after the other: the name of its group, the texts to choose from or else the
+    test of a part. Nothing = it is not as simple as that.
+    """
+    found: list[_Piece] = []
     top = pattern.replace(r"\.", "\0")
-    head = top[: len(top) - len(top.lstrip(_PLAIN))]
-    if head == top:
-        return "", _nothing, ("",)
     if not top.strip(_PLAIN + "|"):
-        return "", _nothing, tuple(top.replace("\0", ".").split("|"))
-    if top.startswith("(?P<", len(head)):
-        name, _, rest = top[len(head) + 4 :].partition(">")
-        for source, test in PARTS.items():
-            part = source.replace(r"\.", "\0") + ")"
-            if rest.startswith(part):
-                tail = rest[len(part) :]
-                if not tail.strip(_PLAIN):
-                    return name, test, (tail.replace("\0", "."),)
-                if tail == "\0" + UNIT:
-                    return name, test, tuple(f".{unit}" for unit in UNITS)
-    return "", bool, ()
+        return [("", tuple(top.replace("\0", ".").split("|")), None)]
+    while top:
+        if top[0] == "(":
+            end = _closing(top, 0)
+            name, body = "", top[1:end].removeprefix("?:")
+            if body.startswith("?P<"):
+                name, _, body = body[3:].partition(">")
+            test = PARTS.get(body.replace("\0", r"\."))
+            if test is None and body.strip(_PLAIN + "|"):
+                return []
+            found.append((name, () if test else tuple(body.replace("\0", ".").split("|")), test))
+            top = top[end + 1 :]
+        else:
+            rest = top.lstrip(_PLAIN)
+            if rest == top:
+                return []
+            found.append(("", (top[: len(top) - len(rest)].replace("\0", "."),), None))
+            top = rest
+    free = [number for number, piece in enumerate(found) if piece[2]]
+    # Only the last part may be of any length; those before it end where the next text begins.
+    early = [number for number in free[:-1] if PARTS["[^@]+"] is not found[number][2] or found[number + 1][1] != ("@",)]
+    return [] if early else found
+
+
+def _walk(pieces: list[_Piece], text: str) -> Part | Literal[False] | None:
+    """The match of *pieces* with *text*, ``False`` = none; ``None`` = it takes the pattern to tell."""
+    spans: dict[str, tuple[int, int]] = {}
+    name, texts, test = pieces[0]
+    if len(pieces) == 1 and test is None:
+        return text in texts and Part(text, {name: (0, len(text))} if name else spans)
+    last = max((number for number, piece in enumerate(pieces) if piece[2]), default=len(pieces))
+    at, end = 0, len(text)
+    for name, texts, _ in reversed(pieces[last + 1 :]):
+        fits = [choice for choice in texts if text.endswith(choice, at, end)]
+        if len(fits) != 1:
+            return None if fits else False
+        start = end - len(fits[0])
+        spans[name] = start, end
+        end = start
+    for number, (name, texts, test) in enumerate(pieces[: last + 1]):
+        if test is None:
+            fits = [choice for choice in texts if text.startswith(choice, at, end)]
+            if len(fits) != 1:
+                return None if fits else False
+            stop = at + len(fits[0])
+        else:
+            stop = end if number == last else text.find("@", at, end)
+            told = stop >= 0 and test(text[at:stop])
+            if told is None or not told:
+                return told
+        spans[name] = at, stop
+        at = stop
+    spans.pop("", None)
+    return at == end and Part(text, dict(sorted(spans.items(), key=lambda one: one[1])))
 
 
 def _ends(pattern: str) -> tuple[str, str]:

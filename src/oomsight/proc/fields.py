@@ -31,6 +31,12 @@ StatFields = tuple[int, str, str, int, int, int, int, int, int, int, int, int]
 StatusFields = tuple[int | None, ...]
 """Uid, the sizes of :data:`MEMORY_KEYS` in KiB, CapEff; ``None`` = no such line."""
 
+Brief = tuple[int, int, int, int, int, int, "int | None", "int | None"]
+"""
+What badness counts: pid; rss, swap and page tables in KiB; how many of the kernel's four counters; oom_score_adj; and
+the rss in pages and the start of :data:`StatFields`, if that was read along.
+"""
+
 
 def stat_fields(text: str) -> StatFields | None:
     """Fields of the line of /proc/PID/stat; ``None`` if it is none (a process that just ended)."""

@@ -8,39 +8,34 @@ first within it is looked at once more: its rss by stat, and its start, which de
 
 from __future__ import annotations
 
-from oomsight._named import NamedTuple
 from oomsight.kernel.badness import badness_modern, rule_for_release
 from oomsight.kernel.counters import counter_era, counter_error_pages
 from oomsight.kernel.release import NEWEST, parse_release
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Final
 
+    from oomsight.proc.fields import Brief
     from oomsight.score.model import Machine
 
 _RSS_COUNTERS: Final = 3  # anonymous, file and shared memory
 
-
-class _Entrant(NamedTuple):
-    """One process, the likelier first to die the greater."""
-
-    points: int
-    start: int  #: of equals the one that started last dies first; 0 = not looked at yet
-    pid: int
-    rss_pages: int
-    swap_pages: int
-    error_pages: int  #: of the kernel's counters
+Entrant = tuple[int, int, int, int, int, int]
+"""
+One process, the likelier first to die the greater: points; start, as of equals the one that started last dies first (0:
+not looked at yet); pid; rss and swap in pages; error of the kernel's counters in pages. Plain, as there are thousands.
+"""
 
 
 class Contest:
     """
-    The first ``top`` of the processes whose ``briefs`` are given: pid; rss, swap and page tables in KiB; how many of
-    the kernel's counters they are in; oom_score_adj. For kernels since 6.2.
+    The first ``top`` of the processes whose ``briefs`` are given, on a kernel since 6.2. Either all briefs have what
+    stat says or none.
     """
 
-    def __init__(self, briefs: Iterable[tuple[int, int, int, int, int, int]], machine: Machine, top: int) -> None:
+    def __init__(self, briefs: Sequence[Brief], machine: Machine, top: int) -> None:
         release = parse_release(machine.release) or NEWEST
         era, floor = counter_era(release), rule_for_release(release).floor
         one = counter_error_pages(era, cpus=machine.cpus or 1) or 0
@@ -50,14 +45,14 @@ class Contest:
         self._by_stat = era.rss_from == "stat"
         self._slack = _RSS_COUNTERS * one if self._by_stat else 0
         self._most_error = (_RSS_COUNTERS + 1) * one
-        # Plain tuples: there are thousands.
-        self._unknown: list[tuple[int, ...]] = [
-            (badness_modern(rss // page_kib, swap // page_kib, tables << 10, adj, total, page_size, floor), 0, pid,
-             rss // page_kib, swap // page_kib, one * counters)
-            for pid, rss, swap, tables, counters, adj in briefs
-        ]  # fmt: skip
-        self._unknown.sort(reverse=True)
-        self._known: list[_Entrant] = []
+        looked_at = bool(briefs) and briefs[0][-1] is not None
+        entrants: list[Entrant] = []
+        for pid, rss, swap, tables, counters, adj, by_stat, start in briefs:
+            pages = by_stat if self._by_stat and by_stat is not None else rss // page_kib
+            points = badness_modern(pages, swap // page_kib, tables << 10, adj, total, page_size, floor)
+            entrants.append((points, start or 0, pid, pages, swap // page_kib, one * counters))
+        entrants.sort(reverse=True)
+        self._unknown, self._known = ([], entrants) if looked_at else (entrants, [])
 
     def __len__(self) -> int:
         """How many take part."""
@@ -65,8 +60,10 @@ class Contest:
 
     def open(self) -> list[int]:
         """Those whose rss and start by stat decide who is first, the likeliest first; none = it is decided."""
+        if not self._unknown:
+            return []
         slack, ahead = self._slack, self._unknown[: self._top]
-        least = sorted([*(one.points for one in self._known), *(one[0] - slack for one in ahead)], reverse=True)
+        least = sorted([*(one[0] for one in self._known), *(one[0] - slack for one in ahead)], reverse=True)
         bar = least[: self._top][-1] if least else 0
         if self._known:  # and who could be the victim by the error of the counters
             bar = min(bar, self._victim_low() - self._most_error)
@@ -82,17 +79,17 @@ class Contest:
         Take what stat says of the first ``asked`` of :meth:`open`: pid, rss in pages and start. Those that are not
         among ``found`` are gone.
         """
-        looked_at = {entrant[2]: entrant for entrant in self._unknown[:asked]}
+        looked_at = {one[2]: one for one in self._unknown[:asked]}
         del self._unknown[:asked]
         for pid, by_stat, start in found:
             points, _, _, by_status, swap, error = looked_at[pid]
             rss = by_stat if self._by_stat else by_status
-            self._known.append(_Entrant(points + rss - by_status, start, pid, rss, swap, error))
+            self._known.append((points + rss - by_status, start, pid, rss, swap, error))
         self._known.sort(reverse=True)
 
     def first(self) -> list[int]:
         """The first ``top``, the first to die first."""
-        return [entrant.pid for entrant in self._known[: self._top]]
+        return [one[2] for one in self._known[: self._top]]
 
     @property
     def near(self) -> int:
@@ -100,9 +97,9 @@ class Contest:
         if not self._known:
             return 0
         low = self._victim_low()
-        return sum(entrant.points + entrant.error_pages >= low for entrant in self._known[self._top :])
+        return sum(one[0] + one[5] >= low for one in self._known[self._top :])
 
     def _victim_low(self) -> int:
         """Fewest points that the kernel may count of the first."""
-        victim = self._known[0]
-        return victim.points - min(victim.error_pages, victim.rss_pages + victim.swap_pages)
+        points, _, _, rss, swap, error = self._known[0]
+        return points - min(error, rss + swap)

@@ -11,6 +11,7 @@ import os
 from oomsight.proc.fields import (
     NO_SIZES,
     PF_KTHREAD,
+    Brief,
     StatFields,
     StatusFields,
     memory_sizes,
@@ -28,9 +29,6 @@ _NO_STATUS: StatusFields = (None, *NO_SIZES, None)
 
 Row = tuple[StatFields, StatusFields, "int | None", "int | None", "str | None"]
 """One process: stat, status, oom_score_adj, oom_score, and the text of its cgroup file if that was asked for."""
-
-Brief = tuple[int, int, int, int, int, int]
-"""What badness counts: pid; rss, swap and page tables in KiB; how many of the kernel's four counters; oom_score_adj."""
 
 
 def read_text(path: str) -> str:
@@ -139,37 +137,45 @@ def read_scores(proc: str, pids: list[int]) -> tuple[dict[int, int], list[int]]:
     return scores, denied
 
 
-def read_briefs(proc: str, pids: list[int]) -> tuple[list[Brief], list[int]]:
+def read_briefs(proc: str, pids: list[int], *, stat: bool = False) -> tuple[list[Brief], list[int]]:
     """
     The brief of those of ``pids`` that have memory, and those that must be read whole: exempt, not ours to see, or with
-    a first thread that has ended.
+    a first thread that has ended. ``stat``: with what stat says.
     """
     briefs: list[Brief] = []
     others: list[int] = []
+    look: tuple[int | None, int | None] = (None, None)
     for pid in pids:
         if pid in _ALWAYS_WHOLE:
             others.append(pid)
             continue
         try:
-            fd = os.open(f"{proc}/{pid}/status", FLAGS)
+            base = f"{proc}/{pid}/"
+            fd = os.open(base + "status", FLAGS)
             try:
                 sizes = memory_sizes(os.read(fd, _BLOCK))
             finally:
                 os.close(fd)
             if sizes is None:  # a kernel thread, or on its way out
                 continue
-            fd = os.open(f"{proc}/{pid}/oom_score_adj", FLAGS)
+            fd = os.open(base + "oom_score_adj", FLAGS)
             try:
                 adj = int(os.read(fd, 32))
             finally:
                 os.close(fd)
+            if stat:
+                fd = os.open(base + "stat", FLAGS)
+                try:
+                    look = rss_and_start(os.read(fd, _BLOCK))
+                finally:
+                    os.close(fd)
         except (PermissionError, ValueError):
             others.append(pid)
             continue
         except OSError:
             continue  # gone
         if sizes and adj != NEVER:
-            briefs.append((pid, *sizes, adj))
+            briefs.append((pid, *sizes, adj, *look))
         else:
             others.append(pid)
     return briefs, others

@@ -27,10 +27,11 @@ if TYPE_CHECKING:  # typing itself would take longer to load than this module
     from collections.abc import Callable
     from typing import Any
 
+    from oomsight.proc.fields import Brief
     from oomsight.score.contest import Contest
-    from oomsight.sources.procread import Brief, Row
+    from oomsight.sources.procread import Row
 
-WORTH_A_HELPER = 400  #: processes from which a fork pays
+WORTH_A_HELPER = 400  #: processes or threads from which a fork pays
 _FEW = 4  # times what is shown: so many are read whole without asking further
 _SAMPLE = 48  # processes whose oom_score tells whether that of all would tell much
 _MAX_CHUNKS = 8192  # two bytes each have to fit into a pipe of 64 KiB, and into four pages where pipes are short
@@ -49,11 +50,26 @@ def ranks_like_oom_score(release: str) -> bool:
         return False
 
 
+def _tasks(proc: str) -> int:
+    """Threads of the host, quickly; 0 = not known."""
+    try:
+        with open(f"{proc}/loadavg", "rb", buffering=0) as file:
+            return int(file.read().split(b"/", 1)[1].split(None, 1)[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def scores_differ(proc: str, pids: list[int]) -> bool:
     """Whether oom_score tells processes apart, by a few of them: most do not have the highest."""
     step = len(pids) // _SAMPLE + 1
     scores = sorted(filter(None, read_scores(proc, pids[::step])[0].values()))
     return not scores or scores[len(scores) // 2] < scores[-1]
+
+
+def sizes_differ(proc: str, pids: list[int]) -> bool:
+    """Whether some of ``pids`` have much more memory than most, by a few of them."""
+    sizes = sorted(brief[1] for brief in read_briefs(proc, pids[:: len(pids) // _SAMPLE + 1])[0])
+    return not sizes or sizes[-1] > 2 * sizes[len(sizes) // 2]
 
 
 def shortlist(proc: str, pids: list[int], top: int) -> tuple[list[int], dict[int, int], int, int]:
@@ -78,18 +94,20 @@ class Reading:
 
     def __init__(self, proc: str = "/proc", *, helper: bool = True, cgroups: bool = True, top: int = 0) -> None:
         self.proc, self._cgroups = proc, cgroups
-        self.pids = pids_of(proc)
+        self.pids: list[int] = []
         self.passed_over = 0  #: processes not read, as their oom_score is below
         self.lowest = 0  #: the lowest oom_score of those that were, if the others have a lower one
         self.near = 0  #: how many of those not read could die first by the error of the kernel's counters
-        self._brief = False  # what is read first is the brief of each
+        self._brief = False  # what is read first is the brief of each,
+        self._stat = False  # with what stat says
         self._scores: dict[int, int] = {}
-        many = len(self.pids) >= WORTH_A_HELPER
-        self._top = top if many and ranks_like_oom_score(os.uname().release) else 0
+        self._top = top if ranks_like_oom_score(os.uname().release) else 0
         self._child = 0
-        self._helper = helper and many and len(os.sched_getaffinity(0)) > 1
+        self._helper = helper and len(os.sched_getaffinity(0)) > 1 and _tasks(proc) >= WORTH_A_HELPER
         if self._helper:
             self._fork()
+        else:
+            self.pids = pids_of(proc)
 
     def rows(self, contest: Callable[[list[Brief]], Contest] | None = None) -> tuple[list[Row], int]:
         """
@@ -115,13 +133,17 @@ class Reading:
 
     def _choose(self) -> None:
         """Settle how the processes are read, and by that which."""
+        self.pids = self.pids or pids_of(self.proc)
+        if len(self.pids) < WORTH_A_HELPER:
+            self._top = 0
         choice = self.pids, self._scores, self.lowest, self.passed_over
         if self._top and scores_differ(self.proc, self.pids):
             choice = shortlist(self.proc, self.pids, self._top)
-        self._chosen((*choice, bool(self._top) and len(choice[0]) > _FEW * self._top))
+        brief = bool(self._top) and len(choice[0]) > _FEW * self._top
+        self._chosen((*choice, brief, brief and not sizes_differ(self.proc, choice[0])))
 
-    def _chosen(self, choice: tuple[list[int], dict[int, int], int, int, bool]) -> None:
-        self.pids, self._scores, self.lowest, self.passed_over, self._brief = choice
+    def _chosen(self, choice: tuple[list[int], dict[int, int], int, int, bool, bool]) -> None:
+        self.pids, self._scores, self.lowest, self.passed_over, self._brief, self._stat = choice
 
     def _first(self, contest: Contest, count: int) -> list[int]:
         """Those of ``count`` briefs who are first in ``contest``."""
@@ -163,7 +185,8 @@ class Reading:
             self._choose()
             self._hand_out(tickets)
             with open(choice, "wb") as pipe:
-                marshal.dump((self.pids, self._scores, self.lowest, self.passed_over, self._brief), pipe)
+                choice_made = self.pids, self._scores, self.lowest, self.passed_over, self._brief, self._stat
+                marshal.dump(choice_made, pipe)
             return self._work()[:2]
 
         self._child, self._reading = _helper(share, self._choosing)
@@ -199,7 +222,7 @@ class Reading:
     def _read(self, pids: list[int]) -> tuple[list[Any], Any]:
         """Briefs and who else must be read, or rows and how many were denied."""
         if self._brief:
-            return read_briefs(self.proc, pids)
+            return read_briefs(self.proc, pids, stat=self._stat)
         return read_rows(self.proc, pids, cgroups=self._cgroups, scores=self._scores)
 
     def _part(self, at: int) -> list[int]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Final
 
+    from oomsight.proc.fields import Brief
     from oomsight.score.contest import Contest
-    from oomsight.sources.procread import Brief
 
 __all__ = ["ProcTree", "read_if_there", "read_text", "same_memory", "with_sharers"]
 
@@ -86,7 +86,7 @@ class ProcTree:
         self.passed_over, self.lowest, self.near = reading.passed_over, reading.lowest, reading.near
         return _with_borrowers([_process(row) for row in sorted(rows, key=_birth)])
 
-    def _contest(self, briefs: Iterable[Brief], top: int) -> Contest:
+    def _contest(self, briefs: Sequence[Brief], top: int) -> Contest:
         from oomsight.score.contest import Contest
 
         return Contest(briefs, self.machine(), top + _SPARE)
