@@ -116,7 +116,7 @@ def test_bad_file_names_every_problem(here, capsys) -> None:
     assert capsys.readouterr().err == (
         "oomsight: ./bad.toml: run.duration: is missing: a duration such as 15min, 1 s to 366 d (simulated time)\n"
         "oomsight: ./bad.toml: line 4: machine.swop: no such key; did you mean swap?\n"
-        "oomsight: ./bad.toml: line 3: machine.ram: 'lots' is not a size such as 512MiB, 4.0 MiB to 64.0 TiB\n"
+        "oomsight: ./bad.toml: line 3: machine.ram: 'lots' is not a size such as 512MiB, 4 MiB to 64 TiB\n"
     )
 
 

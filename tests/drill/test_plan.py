@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from oomsight.drill.plan import LIMIT_BYTES, MIB, MOST_BYTES, PROCESS_NAME, REFUSALS, ROOM_BYTES, Ground, make_plan
+from oomsight._sizes import MIB
+from oomsight.drill.plan import LIMIT_BYTES, MOST_BYTES, PROCESS_NAME, REFUSALS, ROOM_BYTES, Ground, make_plan
 from oomsight.drill.report import DrillReport, Link, Outcome, planned, seconds_words
 from oomsight.naming.marked import unmark
 from oomsight.proc.memcg import Memcg

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oomsight._sizes import MIB
 from oomsight.audit.runtimes.jvm import estimate as jvm_estimate
-from oomsight.audit.runtimes.model import MIB, Inputs
+from oomsight.audit.runtimes.model import Inputs
 from oomsight.audit.runtimes.node import estimate as node_estimate
 from oomsight.rightsize.heap import heap_setting
 

@@ -36,7 +36,7 @@ def test_steady_need_gets_peak_and_margin() -> None:
     assert 210 * MIB * 1.15 <= limit <= 210 * MIB * 1.3
     assert advice.setting("request").bytes < limit
     assert advice.peak_bytes < advice.setting("high").bytes < limit
-    assert "lower its limit from 1.0 GiB" in unmark(advice.headline)
+    assert "lower its limit from 1 GiB" in unmark(advice.headline)
     now = next(one for one in advice.candidates if one.name == "now")
     assert now.probability < 0.001
     chosen = next(one for one in advice.candidates if one.name == "recommended")

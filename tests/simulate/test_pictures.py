@@ -35,7 +35,7 @@ def played(*tables: str, **more: str) -> list[Played]:
 def test_chart_shows_the_sawtooth_and_the_kills() -> None:
     run = simulate(scenario(LEAK[0], LEAK[1] + " restart=1s", duration="5min"))
     assert chart_lines(run, 60) == [
-        "needed RAM ▕▁▁▁▁▁▁▁▁▂▁▁▁▁▁▁▁▁▂▁▁▁▁▁▁▁▂▏  13 % of 1.0 GiB RAM",
+        "needed RAM ▕▁▁▁▁▁▁▁▁▂▁▁▁▁▁▁▁▁▂▁▁▁▁▁▁▁▂▏  13 % of 1 GiB RAM",
         "/a         ▕▁▂▃▄▅▆▇██▂▃▃▄▅▆▇██▂▃▄▅▆▆▇█▏ 100 % of 100 MiB max",
         "kills             ! K        K",
         "            0 s     2 min 30 s   5 min",
@@ -79,7 +79,7 @@ def test_svg_is_well_formed_and_marks_every_kill() -> None:
     assert sum("by the kernel" in title for title in titles) == len(kills)
     words = [element.text for element in root.iter(f"{SVG}text")]
     assert "leak killed, 1 min 40 s" in words
-    assert "RAM 1.0 GiB" in words
+    assert "RAM 1 GiB" in words
     assert "What would help" in words
 
 

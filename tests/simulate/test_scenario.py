@@ -41,17 +41,17 @@ BAD = [
     (GOOD.replace('"1GiB"', '"1GiB'), "line 5: not TOML: Illegal character '\\n'"),
     (GOOD.replace("ram =", "rma ="), "line 5: machine.rma: no such key; did you mean ram?"),
     (GOOD.replace('ram = "1GiB"', 'ram = "huge"'), "line 5: machine.ram: 'huge' is not a size such as 512MiB,"
-     " 4.0 MiB to 64.0 TiB"),
+     " 4 MiB to 64 TiB"),
     (GOOD.replace('ram = "1GiB"', 'ram = "1KiB"'), "line 5: machine.ram: '1KiB' is not a size such as 512MiB,"
-     " 4.0 MiB to 64.0 TiB"),
+     " 4 MiB to 64 TiB"),
     (GOOD + "adj = 1001\n", "line 10: process.adj: 1001 is not a whole number, -1000 to 1000"),
     (GOOD + "adj = true\n", "line 10: process.adj: true is not a whole number, -1000 to 1000"),
     (GOOD + "peak_connections = 5\n", "line 10: process.peak_connections: no such key; there are name, kind, cgroup,"
      " count, adj, threads, start, stagger, stop, restart, size, rate, shape, step_every, ceiling"),
     (GOOD.replace('"leak"', '"leek"'), "line 8: process.kind: 'leek' is not one of constant, leak, traffic, heap, cache,"
      " tmpfs, forkbomb"),
-    (GOOD.replace('rate = "1MiB/min"\n', ""), "line 6: process.rate: is missing: a rate such as 10MiB/min, 0 KiB/day to"
-     " 1.0 TiB/s (growth)"),
+    (GOOD.replace('rate = "1MiB/min"\n', ""), "line 6: process.rate: is missing: a rate such as 10MiB/min, 0 bytes/day to"
+     " 1 TiB/s (growth)"),
     (GOOD + 'cgroup = "app"\n', "line 10: process.cgroup: 'app' is not a path from /"),
     (GOOD + '[[cgroup]]\npath = "/"\n', "line 11: cgroup.path: '/' is not a path such as /app or /app/web"),
     (GOOD + '[[process]]\nname = "b"\nkind = "constant"\nsise = 3\n', "line 13: process.sise: no such key; did you mean"

@@ -45,7 +45,7 @@ def test_sweep_finds_where_it_turns() -> None:
 def test_sweep_of_a_bad_value_says_so() -> None:
     found, problems = sweep(leaky(), "machine.ram", ["1", "2"])
     assert found is None
-    assert problems[0].words == "'1' is not a size such as 512MiB, 4.0 MiB to 64.0 TiB"
+    assert problems[0].words == "'1' is not a size such as 512MiB, 4 MiB to 64 TiB"
 
 
 def test_vary_keeps_within_the_spread_and_leaves_the_machine_alone() -> None:

@@ -11,8 +11,6 @@ from oomsight.simulate.units import (
     parse_duration,
     parse_rate,
     parse_size,
-    rate_words,
-    size_words,
 )
 
 
@@ -44,25 +42,10 @@ def test_parse_rate_of_what_people_write(text, per_second) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "words"),
-    [(0, "0 KiB"), (1023 << 10, "1023 KiB"), (1 << 20, "1.0 MiB"), (1536 << 20, "1.5 GiB"), (1 << 30, "1.0 GiB"),
-     (-(1 << 20), "-1.0 MiB"), (500 << 20, "500 MiB"), ((1 << 30) - 1, "1.0 GiB")],
-)  # fmt: skip
-def test_size_words(size, words) -> None:
-    assert size_words(size) == words
-
-
-@pytest.mark.parametrize(
     ("seconds", "words"), [(0, "0 s"), (59.6, "1 min"), (3661, "1 h 1 min"), (90061, "1 d 1 h"), (3601, "1 h 1 s")]
 )
 def test_duration_words(seconds, words) -> None:
     assert duration_words(seconds) == words
-
-
-def test_rate_words_takes_the_unit_that_shows_something() -> None:
-    assert rate_words(2 << 20) == "2.0 MiB/s"
-    assert rate_words(100_000) == "5.7 MiB/min"
-    assert rate_words(12) == "1012 KiB/day"
 
 
 @given(st.integers(0, 1 << 50))

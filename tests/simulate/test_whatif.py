@@ -139,10 +139,10 @@ def test_problems_of_changes_that_cannot_be_made(changes, words) -> None:
          " 1 kill frees 200 MiB; 4 KiB are needed. Next would be web (pid 12, 100 MiB)."),
         (Changes(adj=(("db", -1),)), "As it is, db (pid 10, 500 MiB) dies. With the change it is db (pid 10) all the same."
          " 1 kill frees 500 MiB; 4 KiB are needed. Next would be web (pid 11, 200 MiB)."),
-        (Changes(need_bytes=5 << 40), "As it is, db (pid 10, 500 MiB) dies. 3 kills free 800 MiB; 5.0 TiB are needed, and"
+        (Changes(need_bytes=5 << 40), "As it is, db (pid 10, 500 MiB) dies. 3 kills free 800 MiB; 5 TiB are needed, and"
          " nobody else can be killed."),
         (Changes(add_swap_bytes=1 << 30), "As it is, db (pid 10, 500 MiB) dies. With the change nobody has to die now: swap"
-         " could take 1.0 GiB first. Should memory run out all the same, db (pid 10, 500 MiB) dies."),
+         " could take 1 GiB first. Should memory run out all the same, db (pid 10, 500 MiB) dies."),
     ],
 )  # fmt: skip
 def test_what_if_words(changes, words) -> None:

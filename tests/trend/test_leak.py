@@ -20,7 +20,7 @@ from oomsight.trend.periods import rhythm
 from oomsight.trend.robust import theil_sen
 from oomsight.trend.series import Series, buckets
 from oomsight.trend.shape import FEATURES
-from oomsight.trend.words import rate, size, span
+from oomsight.trend.words import span
 
 MIB = float(1 << 20)
 DAY = 86400.0
@@ -133,7 +133,6 @@ def test_rhythm_counts_what_was_given_back() -> None:
 
 
 @pytest.mark.parametrize(("words", "expected"), [
-    (size(1.5 * 2**30), "1.50 GiB"), (size(12), "12 B"), (rate(5 * MIB), "5.00 MiB/s"), (rate(300), "1.03 MiB/h"),
     (span(40), "40 s"), (span(90), "1 min 30 s"), (span(3600 * 30), "1 d 6 h"), (span(86399), "24 h"),
     (span(200 * DAY), "200 d"),
 ])  # fmt: skip

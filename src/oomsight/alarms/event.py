@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight._sizes import steady_size_words
 from oomsight.alarms.culprit import POOLS
 from oomsight.alarms.state import HOST
 from oomsight.alarms.table import BY_CODE, LONG_SECONDS
@@ -153,15 +154,8 @@ def lines(change: Change, blame: Blame | None, victim: Who | None) -> Iterator[s
 
 
 def size(count: int | None) -> str:
-    """Return bytes as ``580 KiB``, ``47.7 MiB``, ``1.9 GiB``."""
-    if count is None:
-        return "?"
-    value, unit = count / 1024, "KiB"
-    for larger in ("MiB", "GiB", "TiB"):
-        if abs(value) < 1023.95:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.0f} {unit}" if unit == "KiB" else f"{value:.1f} {unit}"
+    """Return bytes as ``580 KiB``, ``47.7 MiB``, ``1.9 GiB``; ``?`` where they are not known."""
+    return "?" if count is None else steady_size_words(count)
 
 
 def span(seconds: float) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from oomsight._sizes import steady_size_words
 from oomsight.naming.marked import Kind, mark
 
 DRILL_PREFIX: Final = "oomsight-drill-"
@@ -176,21 +177,17 @@ def _lines(
     for cause in incident["causes"][:1]:
         yield f"Cause: {cause['title']} ({cause['confidence']})"
     culprit = incident["culprit"]
-    if culprit is not None and not culprit["is_victim"]:
+    if culprit is not None:
+        who, held = mark(culprit["name"]), steady_size_words(culprit["kib"] << 10)
         share = f", {culprit['share_pct']:.0f} %" if culprit["share_pct"] is not None else ""
-        yield f"Who held the memory: {mark(culprit['name'])} ({_mib(culprit['kib'])}{share}), not the one that died"
-    elif culprit is not None:
-        yield f"Who held the memory: {mark(culprit['name'])} itself ({_mib(culprit['kib'])})"
+        role = f"itself ({held})" if culprit["is_victim"] else f"({held}{share}), not the one that died"
+        yield f"Who held the memory: {who} {role}"
     if drill:
         yield "Nothing to do: oomsight drill made this kill, to see whether it is told."
     for advice in incident["causes"][0]["advice"][:1] if incident["causes"] and not drill else ():
         yield f"Do first: {marked_again(advice['text'], known)}"
     if event.get("source"):
         yield f"Incident {incident['id']}; seen in {event['source']}; `oomsight incidents show {incident['id']}`"
-
-
-def _mib(kib: int) -> str:
-    return f"{kib / 1024:,.1f} MiB" if kib < 1 << 20 else f"{kib / (1 << 20):,.1f} GiB"
 
 
 def _names(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
+from oomsight._sizes import size_words
 from oomsight.audit.images import image_release, start_flags
 from oomsight.audit.kubernetes.samples import pod
 from oomsight.audit.model import Hit, Rule, Settings, Severity
-from oomsight.audit.quantity import size_words
 from oomsight.audit.runtimes import RUNTIMES, Inputs, estimate, jvm, program_words, recognise
 from oomsight.naming.marked import Kind, mark
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._sizes import size_words
 from oomsight.audit.estimates import inputs_of
 from oomsight.audit.model import Hit, Rule, Settings, Severity, Where
 from oomsight.audit.program import Program
-from oomsight.audit.quantity import size_words
 from oomsight.audit.runtimes import RUNTIMES, estimate, program_words, recognise
 from oomsight.audit.runtimes.command import WRAPPERS, base_name, names
 from oomsight.audit.runtimes.flags import option

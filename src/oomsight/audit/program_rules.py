@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
+from oomsight._sizes import MIB, size_words
 from oomsight.audit.estimates import LEAST_BYTES, inputs_of, shown
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity
 from oomsight.audit.program_samples import OF_PROGRAMS
-from oomsight.audit.quantity import size_words
 from oomsight.audit.runtimes import jvm, node, program_words, recognise
 from oomsight.audit.runtimes.command import base_name
 from oomsight.audit.runtimes.flags import option, words
-from oomsight.audit.runtimes.model import MIB
 from oomsight.audit.runtimes.units import go_size, jvm_size, mysql_size, postgres_size, redis_size
 from oomsight.naming.marked import Kind, mark
 

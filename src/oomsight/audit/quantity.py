@@ -13,10 +13,7 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from oomsight._lazy import lazy
-
-KIB: Final = 1 << 10
-MIB: Final = 1 << 20
-GIB: Final = 1 << 30
+from oomsight._sizes import MIB
 
 KUBERNETES: Final[dict[str, Fraction]] = {
     "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "": Fraction(1),
@@ -133,18 +130,6 @@ def systemd_size(text: str) -> UnitSize:
     loose = _DOCKER.fullmatch(word)
     meant = f"{loose[1]}{(loose[2] or '').upper()}" if loose else None
     return UnitSize(None, problem="is no size: systemd wants a number and K, M, G or T", meant=meant)
-
-
-def size_words(size_bytes: int) -> str:
-    """Return *size_bytes* for people: ``512 MiB``, ``1.5 GiB``, ``0 bytes``; exact where it is a round number."""
-    if abs(size_bytes) < 10 * KIB and size_bytes % KIB:
-        return f"{size_bytes} bytes"
-    value = float(size_bytes)
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if abs(value) < 1024 or unit == "PiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if value == int(value) else f"{value:.1f} {unit}"
 
 
 def kubernetes_words(size_bytes: int) -> str:

@@ -107,10 +107,11 @@ def _blamed(leak: Leak, place: Place) -> Leak:
 
 
 def _curve(leak: Leak) -> Curve:
+    from oomsight._sizes import rate_words
     from oomsight.sinks.curve_svg import Curve
-    from oomsight.trend.words import rate, share
+    from oomsight.trend.words import share
 
     finding, subject = leak.finding, leak.subject
-    grows = f", {rate(finding.growth.bytes_per_second)}" if finding.growth is not None else ""
+    grows = f", {rate_words(finding.growth.bytes_per_second)}" if finding.growth is not None else ""
     words = f"{finding.verdict.value.replace('_', '-')}{grows}, {share(finding.confidence)} sure: {finding.evidence[0]}"
     return Curve(plain_name(subject), words, subject.need, subject.limit_bytes, finding, leak.left)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._sizes import MIB
 from oomsight.alerts.facts import DRILL_PREFIX
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.proc.memcg import Memcg
 
-MIB: Final = 1 << 20
 LIMIT_BYTES: Final = 32 * MIB  #: of the scratch cgroup
 MOST_BYTES: Final = 4 * LIMIT_BYTES  #: what the process takes at most, should the kernel let it live
 ROOM_BYTES: Final = 2 * MOST_BYTES  #: that every limit above, and the machine, must have left

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import size_words
 from oomsight.foresight.model import Outlook, Remedy, Source, Subject, Task
 from oomsight.foresight.victim import inside, predicted
 from oomsight.naming.marked import mark
 from oomsight.trend.leak import judge
-from oomsight.trend.words import size, span
+from oomsight.trend.words import span
 
 if TYPE_CHECKING:
     from oomsight.trend.exhaust import Exhaustion
@@ -38,19 +39,20 @@ def _remedies(subject: Subject, left: Exhaustion, cause: Source | None, finding:
     more = MORE * left.limit_bytes
     found = []
     if subject.kind == "host":
-        found.append(Remedy("swap", f"{size(more)} more swap: {span(more / rate)} more", more / rate))
+        found.append(Remedy("swap", f"{size_words(more)} more swap: {span(more / rate)} more", more / rate))
     else:
         leaks = "; it leaks, so that is all" if finding.is_leak else ""
-        found.append(Remedy("limit", f"a limit of {size(left.limit_bytes + more)}: {span(more / rate)} more{leaks}",
-                            more / rate))  # fmt: skip
+        words = f"a limit of {size_words(left.limit_bytes + more)}: {span(more / rate)} more{leaks}"
+        found.append(Remedy("limit", words, more / rate))
         if subject.swap_free_bytes:
             some = min(subject.swap_free_bytes, left.limit_bytes)
-            found.append(Remedy("swap", f"{size(some)} of swap allowed for it: {span(some / rate)} more", some / rate))
+            words = f"{size_words(some)} of swap allowed for it: {span(some / rate)} more"
+            found.append(Remedy("swap", words, some / rate))
     if cause is not None:
         freed = min(cause.grown_bytes, left.growth.grown_bytes) or cause.grown_bytes
         who = mark(cause.name) + (f" (pid {cause.pid})" if cause.pid is not None else "")
-        found.append(Remedy("restart", f"a restart of {who}: frees what grew, {size(freed)}: {span(freed / rate)} more",
-                            freed / rate))  # fmt: skip
+        words = f"a restart of {who}: frees what grew, {size_words(freed)}: {span(freed / rate)} more"
+        found.append(Remedy("restart", words, freed / rate))
         if subject.kind == "host":
             found.append(Remedy("confine", f"a memory limit for {who}: it is killed alone, the machine goes on", None))
     return found

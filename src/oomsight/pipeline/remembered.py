@@ -6,10 +6,11 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._sizes import rate_words
 from oomsight.diagnose.model import Confidence, Evidence
 from oomsight.diagnose.wording import process, size
 from oomsight.naming.marked import Kind, mark
-from oomsight.simulate.units import duration_words, rate_words
+from oomsight.simulate.units import duration_words
 from oomsight.sources.history import History, HistoryError
 from oomsight.trend.rise import Rise, rise
 

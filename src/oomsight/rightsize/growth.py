@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from oomsight._sizes import rate_words, size_words
 from oomsight.rightsize.model import Growth, Leak, Usage
-from oomsight.rightsize.words import rate_words, size_words
 from oomsight.trend.leak import Verdict, judge
 
 SHARE: Final = 0.5  #: of the replicas that can be judged must leak: a leak is in the program, and all run it

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import MIB, size_words
 from oomsight.audit.runtimes.jvm import estimate as jvm_estimate
-from oomsight.audit.runtimes.model import MIB, Inputs
 from oomsight.audit.runtimes.node import estimate as node_estimate
 from oomsight.rightsize.model import Setting
-from oomsight.rightsize.words import size_words
+
+if TYPE_CHECKING:
+    from oomsight.audit.runtimes.model import Inputs
 
 SMALLEST_MIB: Final = 16
 GO_SHARE: Final = 0.9  #: of the limit; Go's guide to its collector: leave 5-10 % headroom for what it does not know

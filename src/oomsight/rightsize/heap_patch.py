@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.audit.runtimes.model import MIB, Inputs
+from oomsight._sizes import MIB
+from oomsight.audit.runtimes.model import Inputs
 from oomsight.audit.runtimes.units import go_size, jvm_size
 from oomsight.rightsize.heap import heap_setting
 from oomsight.rightsize.tree import Edit, Tree

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from oomsight._sizes import GIB, size_words
 from oomsight.diagnose.model import Confidence
 from oomsight.naming.marked import Kind, mark
 from oomsight.rightsize.recommend import KILLED_FACTOR, round_up
-from oomsight.rightsize.words import size_words, systemd_size
+from oomsight.rightsize.words import systemd_size
 from oomsight.simulate.whatif import Changes, held_pages, what_if
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ Outcome = Literal["prevented", "delayed", "other_victim", "no_difference"]
 OWN_LIMIT: Final = "/limit-of-its-own"  #: cgroup made up for a process that had no limit of its own
 SWAP_SHARE: Final = 0.25  #: of RAM: the swap asked for where there is none, at least 1 GiB, at most 8 GiB
 PROTECTED_ADJ: Final = -500  #: at or below, half of T or more is taken off: the next one dies instead
-_GIB: Final = 1 << 30
 
 
 class Trial(NamedTuple):
@@ -165,7 +165,7 @@ def _swap(incident: Incident, moment: Moment) -> Iterator[Trial]:
     if incident.causes and any(cause.code in _SWAP_IS_NO_CURE for cause in incident.causes[:2]):
         return
     ram = info.counts["ram"] * moment.page_size
-    size = round_up(min(max(ram * SWAP_SHARE, _GIB), 8 * _GIB))
+    size = round_up(min(max(ram * SWAP_SHARE, GIB), 8 * GIB))
     yield Trial(
         f"{size_words(size)} of swap", moment, Changes(add_swap_bytes=size),
         command=f"fallocate -l {systemd_size(size)} /swapfile && chmod 600 /swapfile && mkswap /swapfile"

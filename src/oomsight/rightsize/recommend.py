@@ -13,18 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import MIB, rate_words, size_words
 from oomsight.audit.runtimes.model import Inputs
 from oomsight.naming.marked import Kind, mark
 from oomsight.rightsize.heap import heap_setting
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
 from oomsight.rightsize.tail import HORIZON_SECONDS, block_length, block_peaks, fit
-from oomsight.rightsize.words import duration_words, limit_words, rate_words, size_words
+from oomsight.rightsize.words import duration_words, limit_words
 
 if TYPE_CHECKING:
     from oomsight.rightsize.tail import Tail
 
-GIB: Final = 1 << 30
-MIB: Final = 1 << 20
 KILLED_FACTOR: Final = 1.25  #: above the demand at a kill: what was refused is the least that was needed
 LONG_SECONDS: Final = 14 * 86400.0  #: history that deserves the plain margin (two weeks hold two of each weekday)
 SHORT_MARGIN_PCT: Final = 25.0  #: added to the margin without any history, falling to 0 at LONG_SECONDS

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import GIB, size_words
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
-from oomsight.rightsize.recommend import GIB, Policy, margin_of, percentile, span_of, tail_of
-from oomsight.rightsize.words import duration_words, size_words
+from oomsight.rightsize.recommend import Policy, margin_of, percentile, span_of, tail_of
+from oomsight.rightsize.words import duration_words
 
 if TYPE_CHECKING:
     from oomsight.rightsize.tail import Tail

@@ -1,16 +1,17 @@
-"""Sizes, rates and times as they stand in recommendations."""
+"""Limits as they stand in recommendations and in what is to be copied."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oomsight._sizes import size_words
 from oomsight.audit.quantity import kubernetes_words
-from oomsight.simulate.units import duration_words, rate_words, size_words
+from oomsight.simulate.units import duration_words
 
 if TYPE_CHECKING:
     from oomsight.proc.memcg import Limit
 
-__all__ = ["duration_words", "kubernetes_words", "limit_words", "rate_words", "size_words", "systemd_size"]
+__all__ = ["duration_words", "kubernetes_words", "limit_words", "systemd_size"]
 
 
 def limit_words(limit: Limit) -> str:

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight._sizes import size_words
 from oomsight.kernel.badness import rule_by_name, rule_for_release
 from oomsight.kernel.release import parse_release
 from oomsight.kernel.selection import Outcome, Scene, select
@@ -21,7 +22,6 @@ from oomsight.simulate.choice import ZERO, Process, candidates, holdings, scan_o
 from oomsight.simulate.guard import Guard
 from oomsight.simulate.machine import UNLIMITED, Balance, Bend, Cgroup, Machine, share
 from oomsight.simulate.outcome import CgroupInfo, Event, Kill, Run, Sample
-from oomsight.simulate.units import size_words
 from oomsight.simulate.workloads import FOREVER, Memory, pieces
 
 if TYPE_CHECKING:

@@ -10,18 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
+from oomsight._sizes import GIB, KIB, MIB, rate_words, size_words
 from oomsight.kernel.badness import OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN
-from oomsight.simulate.units import (
-    GIB,
-    KIB,
-    MIB,
-    duration_words,
-    parse_duration,
-    parse_rate,
-    parse_size,
-    rate_words,
-    size_words,
-)
+from oomsight.simulate.units import duration_words, parse_duration, parse_rate, parse_size
 
 Type = Literal["size", "rate", "duration", "int", "bool", "text", "texts", "choice"]
 

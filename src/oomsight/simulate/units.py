@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-KIB: Final = 1 << 10
-MIB: Final = 1 << 20
-GIB: Final = 1 << 30
+from oomsight._sizes import GIB, KIB, MIB, TIB
 
 SIZE_UNITS: Final = {
     "": 1, "b": 1, "k": KIB, "kib": KIB, "kb": 1000, "m": MIB, "mib": MIB, "mb": 1000**2, "g": GIB, "gib": GIB,
-    "gb": 1000**3, "t": 1 << 40, "tib": 1 << 40, "tb": 1000**4,
+    "gb": 1000**3, "t": TIB, "tib": TIB, "tb": 1000**4,
 }  # fmt: skip
 """Bytes of each suffix; single letters are binary, as in the kernel's own files (memparse())."""
 
@@ -58,19 +56,6 @@ def parse_rate(text: str | float) -> float | None:
     return None if size is None or not seconds else size / seconds
 
 
-def size_words(size_bytes: float) -> str:
-    """``1.5 GiB`` for people; whole numbers below 1 MiB in KiB."""
-    sign = "-" if size_bytes < 0 else ""
-    value = abs(size_bytes) / KIB
-    if value < 1024:
-        return f"{sign}{value:.0f} KiB"
-    for unit in ("MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1023.95 or unit == "TiB":
-            return f"{sign}{value:.0f} {unit}" if value >= 100 else f"{sign}{value:.1f} {unit}"
-    raise AssertionError
-
-
 def duration_words(seconds: float) -> str:
     """``1 h 5 min`` for people: the two biggest units that are not zero."""
     whole = round(seconds)
@@ -80,11 +65,3 @@ def duration_words(seconds: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
-
-
-def rate_words(bytes_per_second: float) -> str:
-    """``10.0 MiB/min`` for people: the unit of time that gives at least 1 MiB, else per day."""
-    for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
-        if bytes_per_second * seconds >= MIB:
-            return f"{size_words(bytes_per_second * seconds)}/{unit}"
-    return f"{size_words(bytes_per_second * 86400)}/day"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oomsight._sizes import size_words
 from oomsight.naming.marked import Kind as Name
 from oomsight.naming.marked import mark
 from oomsight.simulate.sweep import BASE
-from oomsight.simulate.units import duration_words, size_words
+from oomsight.simulate.units import duration_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._sizes import size_words
 from oomsight.kernel.badness import BADNESS_RULES, rule_by_name, rule_for_release
 from oomsight.kernel.constraint import memcg_era, t_memcg
 from oomsight.kernel.release import NEWEST, parse_release
 from oomsight.kernel.selection import Candidate, Outcome, Scene, inside, select
 from oomsight.naming.marked import Kind as Name
 from oomsight.naming.marked import mark
-from oomsight.simulate.units import size_words
 
 if TYPE_CHECKING:
     from oomsight.kernel.badness import Rule

@@ -8,6 +8,7 @@ because they are cheap to make and cannot change on their way to a sink.
 from __future__ import annotations
 
 from oomsight._named import NamedTuple
+from oomsight._sizes import steady_size_words
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
@@ -106,15 +107,7 @@ Block = Heading | Paragraph | Bullets | KeyValues | Table | Bar | Code
 
 def human_kib(kib: int) -> str:
     """Return *kib* KiB in the unit a reader compares at a glance: ``580 KiB``, ``47.7 MiB``, ``1.9 GiB``."""
-    if abs(kib) < 1024:
-        return f"{kib} KiB"
-    value = float(kib)
-    for unit in ("MiB", "GiB", "TiB"):
-        value /= 1024
-        # 1023.95 would print as "1024.0 MiB": go on to the next unit from there
-        if abs(value) < 1023.95 or unit == "TiB":
-            break
-    return f"{value:.1f} {unit}"
+    return steady_size_words(kib << 10)
 
 
 def human_pct(part: int, total: int) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from oomsight._sizes import MIB
 from oomsight.sinks.curve_svg import CURVE, LIMIT, LINE, LOW, POINTS
 from oomsight.sinks.plot_png import MissingPlotterError
 from oomsight.trend.series import buckets
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from oomsight.sinks.curve_svg import Curve
 
-MIB = 1 << 20
 
 
 def curves_png(curves: Sequence[Curve]) -> bytes:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import size_words
 from oomsight.sinks.plot_svg import escape, short
 from oomsight.trend.series import buckets
-from oomsight.trend.words import size
 
 if TYPE_CHECKING:
     from oomsight.trend.exhaust import Exhaustion
@@ -92,7 +92,7 @@ def _panel(curve: Curve, top: float) -> list[str]:
     ]
     for value in _ticks(most):
         out.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), "#e3e6ea"))
-        out.append(_text(LEFT - 8, y(value) + 4, size(value) if value else "0", 11, anchor="end", colour=FAINT))
+        out.append(_text(LEFT - 8, y(value) + 4, size_words(value) if value else "0", 11, anchor="end", colour=FAINT))
     for moment, words in _moments(first, last):
         out.append(_text(x(moment), top + PANEL + 18, words, 11, anchor="middle", colour=FAINT))
     out += _samples(curve, x, y)
@@ -100,7 +100,7 @@ def _panel(curve: Curve, top: float) -> list[str]:
     if curve.limit_bytes is not None and curve.limit_bytes <= most:
         at = y(curve.limit_bytes)
         out.append(_line(LEFT, at, WIDTH - RIGHT, at, LIMIT, 1.5, "6 4"))
-        out.append(_text(LEFT + 6, at - 6, f"limit {size(curve.limit_bytes)}", 12, colour=LIMIT))
+        out.append(_text(LEFT + 6, at - 6, f"limit {size_words(curve.limit_bytes)}", 12, colour=LIMIT))
     return [*out, *_legend(curve, top + PANEL + 42)]
 
 

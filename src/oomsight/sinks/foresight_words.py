@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import rate_words, size_words
 from oomsight.alarms.event import place_words
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import Block, Bullets, Column, Heading, Item, KeyValues, Paragraph, Row, Table
 from oomsight.sinks.history_words import moment_words, sparkline
 from oomsight.trend.backtest import Backtest, Came
-from oomsight.trend.words import rate, share, size, span
+from oomsight.trend.words import share, span
 
 if TYPE_CHECKING:
     from oomsight.foresight.model import Leak, Outlook, Source, Subject, Victim
@@ -70,19 +71,19 @@ def leaks_blocks(
 def _leak_blocks(leak: Leak, now: float, columns: int, *, unicode: bool) -> Iterator[Block]:
     subject, finding, grows = leak.subject, leak.finding, leak.finding.growth
     assert grows is not None
-    yield Heading(f"{_capital(subject_words(subject))} leaks {rate(grows.bytes_per_second)}")
+    yield Heading(f"{_capital(subject_words(subject))} leaks {rate_words(grows.bytes_per_second)}")
     rows = [
         ("since", f"{moment_words(grows.since, now)}, {span(max(now - grows.since, 0))} ago"),
-        ("rate", f"{rate(grows.bytes_per_second)} (80 %: {rate(grows.low_bytes_per_second)} to "
-                 f"{rate(grows.high_bytes_per_second)})"),
-        ("grown", f"{size(grows.grown_bytes)}, to {size(grows.level_bytes)}"),
+        ("rate", f"{rate_words(grows.bytes_per_second)} (80 %: {rate_words(grows.low_bytes_per_second)} to "
+                 f"{rate_words(grows.high_bytes_per_second)})"),
+        ("grown", f"{size_words(grows.grown_bytes)}, to {size_words(grows.level_bytes)}"),
         ("confidence", share(finding.confidence)),
         ("more memory helps", HELPS[finding.more_memory_helps]),
     ]  # fmt: skip
     if leak.left is not None:
-        rows.append(("full", f"{interval_words(leak.left)}; the limit is {size(leak.left.limit_bytes)}"))
+        rows.append(("full", f"{interval_words(leak.left)}; the limit is {size_words(leak.left.limit_bytes)}"))
     if leak.causes:
-        rows.append(("by", "; ".join(f"{source_words(one)} +{size(one.grown_bytes)}" for one in leak.causes[:3])))
+        rows.append(("by", "; ".join(f"{source_words(one)} +{size_words(one.grown_bytes)}" for one in leak.causes[:3])))
     yield KeyValues(tuple(rows))
     yield Paragraph(_curve(subject, columns, unicode=unicode))
     yield Bullets(tuple(Item(f"{words[:1].upper()}{words[1:]}.") for words in finding.evidence))
@@ -97,10 +98,10 @@ def _all(judged: Sequence[Leak]) -> Table:
     for one in judged:
         finding = one.finding
         level = one.subject.need.values[-1] if len(one.subject.need) else 0.0
-        grows = rate(finding.growth.bytes_per_second) if finding.growth is not None else ""
+        grows = rate_words(finding.growth.bytes_per_second) if finding.growth is not None else ""
         why = finding.evidence[0] if finding.evidence else ""
         cells = (subject_words(one.subject), finding.verdict.value.replace("_", "-"), share(finding.confidence),
-                 size(level), grows, why)  # fmt: skip
+                 size_words(level), grows, why)  # fmt: skip
         rows.append(Row(cells, "bad" if finding.is_leak else "plain"))
     return Table(columns, tuple(rows))
 
@@ -150,8 +151,8 @@ def _outlook_blocks(
         yield Heading(f"{_capital(_place(subject))} full {interval_words(left)}")
     grows = left.growth
     rows = [
-        ("when", f"{moment_words(now + left.seconds, now)}, at {size(left.limit_bytes)}"),
-        ("left", f"{size(left.headroom_bytes)} at {rate(grows.bytes_per_second)} since "
+        ("when", f"{moment_words(now + left.seconds, now)}, at {size_words(left.limit_bytes)}"),
+        ("left", f"{size_words(left.headroom_bytes)} at {rate_words(grows.bytes_per_second)} since "
                  f"{moment_words(grows.since, now)}"),
     ]  # fmt: skip
     if one.causes:
@@ -177,7 +178,7 @@ def _place(subject: Subject) -> str:
 
 def _cause_words(cause: Source) -> str:
     part = f" ({share(cause.share)} of the growth)" if cause.share is not None else ""
-    return f"{source_words(cause)} +{size(cause.grown_bytes)}{part}"
+    return f"{source_words(cause)} +{size_words(cause.grown_bytes)}{part}"
 
 
 def _victim_words(victim: Victim) -> str:
@@ -187,8 +188,8 @@ def _victim_words(victim: Victim) -> str:
 
 def _quiet_cells(one: Outlook) -> tuple[str, ...]:
     need, limit = one.subject.need, one.subject.limit_bytes
-    return (subject_words(one.subject), size(need.values[-1]) if len(need) else "",
-            size(limit) if limit is not None else "none",
+    return (subject_words(one.subject), size_words(need.values[-1]) if len(need) else "",
+            size_words(limit) if limit is not None else "none",
             "full" if _is_full(one) else one.finding.verdict.value.replace("_", "-"))  # fmt: skip
 
 

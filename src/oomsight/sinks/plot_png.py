@@ -8,7 +8,8 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from oomsight.simulate.units import GIB, duration_words, size_words
+from oomsight._sizes import GIB, size_words
+from oomsight.simulate.units import duration_words
 from oomsight.simulate.verdict import result_words
 from oomsight.sinks.plot_svg import Layer, same_colours, short, stack
 

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.simulate.units import GIB, MIB, duration_words, size_words
+from oomsight._sizes import GIB, MIB, size_words
+from oomsight.simulate.units import duration_words
 from oomsight.simulate.verdict import result_words
 
 if TYPE_CHECKING:

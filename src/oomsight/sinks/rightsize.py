@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from oomsight._sizes import size_words
 from oomsight.naming.marked import Kind, mark
-from oomsight.rightsize.words import duration_words, limit_words, size_words
+from oomsight.rightsize.words import duration_words, limit_words
 from oomsight.sinks import schema
 from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, Paragraph, Row, Table
 from oomsight.sinks.schema import INT, NUMBER, SENTENCE, TEXT, Record, array, constant, field, mapping, optional

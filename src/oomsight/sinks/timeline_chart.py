@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.simulate.units import duration_words, size_words
+from oomsight._sizes import size_words
+from oomsight.simulate.units import duration_words
 from oomsight.sinks.safe import ascii_text, display_width, pad, plain, shorten
 
 if TYPE_CHECKING:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import size_words
 from oomsight.naming.marked import Kind as Name
 from oomsight.naming.marked import mark
 from oomsight.simulate.fidelity import GAPS
 from oomsight.simulate.keys import TABLES, Key, range_words, value_words
 from oomsight.simulate.sweep import BASE
-from oomsight.simulate.units import duration_words, size_words
+from oomsight.simulate.units import duration_words
 from oomsight.simulate.verdict import (
     comparison_words,
     monte_carlo_words,

@@ -14,12 +14,13 @@ from itertools import pairwise
 from math import exp
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import rate_words, size_words
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.periods import Rhythm, rhythm
 from oomsight.trend.robust import median
 from oomsight.trend.shape import DAY, Shape, features, shape
 from oomsight.trend.weights import BIAS, TREES
-from oomsight.trend.words import rate, share, size, span
+from oomsight.trend.words import share, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,8 +143,8 @@ def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
 
 def _why_leak(found: Shape) -> tuple[str, ...]:
     words = [
-        f"the low points rose by {size(found.grown)} in {span(found.days * DAY)}, {rate(found.line.slope)}, and none "
-        f"of it was given back (Kendall's tau {found.tau:.2f})"
+        f"the low points rose by {size_words(found.grown)} in {span(found.days * DAY)}, {rate_words(found.line.slope)},"
+        f" and none of it was given back (Kendall's tau {found.tau:.2f})"
     ]
     if found.slowing < 0.3:
         words.append("it does not slow down, as a warm-up or a cache that fills would")
@@ -157,7 +158,7 @@ def _why_leak(found: Shape) -> tuple[str, ...]:
 
 
 def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> tuple[str, ...]:
-    level = f"low points at {size(found.level)}"
+    level = f"low points at {size_words(found.level)}"
     words = {
         Verdict.DAILY: f"the same curve every day: correlation with the day before {beat.daily:.2f}",
         Verdict.STEP: f"most of the growth came in one jump; {level} since then",
@@ -168,6 +169,7 @@ def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> tuple[str, ...]:
         Verdict.LEVEL: f"no trend; {level}",
         Verdict.UNKNOWN: "it grows, but not for long enough to tell a leak from a cache that fills"
         if found.grows
-        else f"it grows by {rate(found.line.slope)}: {size(found.grown)} so far, too little of what is free to judge",
+        else f"it grows by {rate_words(found.line.slope)}: {size_words(found.grown)} so far, too little of what is free"
+        " to judge",
     }
     return (words[verdict],)

@@ -1,27 +1,10 @@
-"""Sizes, rates and times as the evidence says them."""
+"""Times and shares as the evidence says them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-_SIZES: Final = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 _TIMES: Final = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
-
-
-def size(count: float) -> str:
-    """Return bytes with three digits: ``1.24 GiB``, ``-3.1 MiB``, ``12 B``."""
-    for unit, factor in _SIZES:
-        if abs(count) >= factor:
-            return f"{_three(count / factor)} {unit}"
-    return f"{count:.0f} B"
-
-
-def rate(per_second: float) -> str:
-    """Return a rate per the unit of time in which it is easiest to read: ``12.5 MiB/h``."""
-    for unit, factor in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
-        if abs(per_second) * factor >= 1 << 20:
-            return f"{size(per_second * factor)}/{unit}"
-    return f"{size(per_second * 86400.0)}/day"
 
 
 def span(seconds: float) -> str:
@@ -44,7 +27,3 @@ def span(seconds: float) -> str:
 def share(value: float) -> str:
     """Return a share as a percentage: ``37 %``."""
     return f"{100 * value:.0f} %"
-
-
-def _three(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

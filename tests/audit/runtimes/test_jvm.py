@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oomsight._sizes import GIB, MIB
 from oomsight.audit.runtimes import Inputs, estimate, jvm
-from oomsight.audit.runtimes.model import GIB, MIB
 
 RAM = 16 * GIB
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from oomsight._sizes import GIB, MIB
 from oomsight.audit.runtimes import Inputs, estimate
-from oomsight.audit.runtimes.model import GIB, MIB
 
 SCRIPT = "console.log(require('node:v8').getHeapStatistics().heap_size_limit)"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oomsight._sizes import GIB, KIB, MIB
 from oomsight.audit.runtimes import RUNTIMES, Inputs, estimate, recognise
-from oomsight.audit.runtimes.model import GIB, KIB, MIB
 from oomsight.audit.runtimes.units import go_size, jvm_size, mysql_size, postgres_size, redis_size
 
 KEYS = [row.key for row in RUNTIMES]

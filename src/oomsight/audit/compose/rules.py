@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._sizes import MIB, size_words
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
-from oomsight.audit.quantity import MIB, docker_size, size_words
+from oomsight.audit.quantity import docker_size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oomsight._sizes import size_words
 from oomsight.audit.estimates import term_words
 from oomsight.audit.model import Hit, Rule, Settings, Severity
-from oomsight.audit.quantity import size_words
 from oomsight.audit.runtimes import RUNTIMES, Inputs, estimate
 from oomsight.audit.runtimes.units import mysql_size, php_size, postgres_size, redis_size
 from oomsight.naming.marked import Kind, mark

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from oomsight._sizes import MIB, size_words
 from oomsight.audit.containers.read import Container, of_inspect
 from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
-from oomsight.audit.quantity import MIB, size_words
 from oomsight.naming.marked import Kind, mark
 
 DEFAULT_SHM_BYTES: Final = 64 * MIB

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import size_words
 from oomsight.audit.host.people import KILLERS
 from oomsight.audit.host.row import host_rule as _rule
 from oomsight.audit.host.row import sysctl_fix
@@ -82,10 +83,10 @@ def _big_zram(host: HostFacts, _: Settings) -> Iterator[Hit]:
     total = sum(int(row[2]) for row in rows if len(row) > 2 and row[0].startswith("/dev/zram") and row[2].isdecimal())
     if ram and total > 2 * ram:
         words = (
-            f"zram promises {total >> 10:,} MiB of swap out of {ram >> 10:,} MiB of RAM: data compress two to three "
+            f"zram promises {size_words(total << 10)} of swap out of {size_words(ram << 10)} of RAM: data compress two to three "
             "times, and what does not fit is taken from RAM that is not there"
         )
-        yield Hit(Where(key="zram"), "zram", words, ("/proc/swaps",), (f"a disksize of {ram >> 10} MiB or less",))
+        yield Hit(Where(key="zram"), "zram", words, ("/proc/swaps",), (f"a disksize of {size_words(ram << 10)} or less",))
 
 
 def _all_protected(host: HostFacts, _: Settings) -> Iterator[Hit]:
@@ -100,7 +101,7 @@ def _all_protected(host: HostFacts, _: Settings) -> Iterator[Hit]:
         if path != "/" and isinstance(memcg.limit_bytes, int) and set(inside.get(path, ())) == {-1000}:
             count = len(inside[path])
             words = "all of it is protected (oom_score_adj -1000): at its limit there is nobody to kill, and it stalls"
-            limit = f"limit {memcg.limit_bytes >> 20:,} MiB, {count} process{'' if count == 1 else 'es'}"
+            limit = f"limit {size_words(memcg.limit_bytes)}, {count} process{'' if count == 1 else 'es'}"
             yield Hit(Where(key=path), mark(path, Kind.CGROUP), words, (limit,), ("use -900",))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from oomsight._sizes import size_words
 from oomsight.audit.host.facts import GIB_KIB, HostFacts
 from oomsight.audit.host.row import host_rule, sysctl_fix
 from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
@@ -14,8 +15,8 @@ _VM: Final = "Documentation/admin-guide/sysctl/vm.rst (6.1 … 6.18)"
 GUARD_KIB: Final = 4 * GIB_KIB
 
 
-def _mib(kib: int) -> str:
-    return f"{kib >> 10:,} MiB"
+def _size(kib: int) -> str:
+    return size_words(kib << 10)
 
 
 def _hit(key: str, message: str, evidence: str, fix: Fix | None = None, severity: Severity | None = None) -> Hit:
@@ -37,7 +38,7 @@ def _odd_swap(host: HostFacts, _: Settings) -> Iterator[Hit]:
     ram, swap = host.ram_kib, host.memory.swap_total_kib
     if not ram or not swap:
         return
-    evidence = f"SwapTotal {_mib(swap)}, MemTotal {_mib(ram)}"
+    evidence = f"SwapTotal {_size(swap)}, MemTotal {_size(ram)}"
     if swap < ram // 50 and swap < GIB_KIB // 2:
         yield _hit("swap", "swap is too small to matter: it fills in seconds and hides the trend", evidence)
     elif swap > 2 * ram and swap > 16 * GIB_KIB:
@@ -64,7 +65,7 @@ def _strict(host: HostFacts, _: Settings) -> Iterator[Hit]:
     limit, used = host.memory.fields.get("CommitLimit"), host.memory.fields.get("Committed_AS")
     if host.number("vm.overcommit_memory") == 2 and limit and used is not None and used * 10 > limit * 8:
         words = "strict overcommit is nearly used up: allocations fail (ENOMEM) although memory is free"
-        evidence = f"Committed_AS {_mib(used)} of CommitLimit {_mib(limit)}"
+        evidence = f"Committed_AS {_size(used)} of CommitLimit {_size(limit)}"
         severity = Severity.HIGH if used * 100 > limit * 95 else None
         yield _hit("vm.overcommit_memory", words, evidence, sysctl_fix("vm.overcommit_ratio", 80), severity)
 
@@ -126,14 +127,14 @@ def _thp(host: HostFacts, _: Settings) -> Iterator[Hit]:
     if "[always]" in text and ram and available is not None and available * 10 < ram:
         words = "huge pages for everybody, with little memory left: sparse heaps cost up to 512 times what they touch"
         fix = Fix("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled", "sh")
-        yield _hit("transparent_hugepage", words, f"enabled = always; MemAvailable {_mib(available)}", fix)
+        yield _hit("transparent_hugepage", words, f"enabled = always; MemAvailable {_size(available)}", fix)
 
 
 def _hugetlb(host: HostFacts, _: Settings) -> Iterator[Hit]:
     fields, ram = host.memory.fields, host.ram_kib
     free = (fields.get("HugePages_Free", 0) - fields.get("HugePages_Rsvd", 0)) * fields.get("Hugepagesize", 2048)
     if ram and free * 20 > ram:
-        words = f"{_mib(free)} sit in huge pages nobody uses; nothing else can have them"
+        words = f"{_size(free)} sit in huge pages nobody uses; nothing else can have them"
         severity = Severity.HIGH if free * 4 > ram else None
         used = max(fields.get("HugePages_Total", 0) - free // max(fields.get("Hugepagesize", 2048), 1), 0)
         evidence = f"HugePages_Free {fields.get('HugePages_Free', 0)}, HugePages_Rsvd {fields.get('HugePages_Rsvd', 0)}"
@@ -157,8 +158,8 @@ def _tmpfs(host: HostFacts, _: Settings) -> Iterator[Hit]:
     total = sum(sizes.values())
     if ram and total * 10 > 11 * (ram + (host.memory.swap_total_kib or 0)):
         biggest = sorted(sizes, key=lambda point: -sizes[point])[:3]
-        words = f"tmpfs mounts may grow to {_mib(total)} together, more than RAM and swap; no kill empties them"
-        evidence = ", ".join(f"{mark(point, Kind.FILE)} {_mib(sizes[point])}" for point in biggest)
+        words = f"tmpfs mounts may grow to {_size(total)} together, more than RAM and swap; no kill empties them"
+        evidence = ", ".join(f"{mark(point, Kind.FILE)} {_size(sizes[point])}" for point in biggest)
         yield _hit("tmpfs", words, evidence, Fix("mount -o remount,size=512M /dev/shm", "sh"))
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import size_words
 from oomsight.audit.host.row import host_rule as _rule
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.naming.marked import Kind, mark
@@ -85,7 +86,7 @@ def _protected(host: HostFacts, _: Settings) -> Iterator[Hit]:
         victim = ranking.victim
         instead = f"; {mark(victim.process.comm)} (pid {victim.process.pid}) dies in its place" if victim else ""
         name = mark(process.comm)
-        words = f"{name} holds {pages * page_kib >> 10:,} MiB and cannot be chosen{instead}"
+        words = f"{name} holds {size_words(pages * page_kib << 10)} and cannot be chosen{instead}"
         severity = Severity.HIGH if pages * 4 > ram else None
         yield Hit(Where(key=f"pid {process.pid}"), name, words, (f"oom_score_adj = {adj}",),
                   ("use -500 at most, and give what must not die a MemoryMin",),
@@ -105,7 +106,7 @@ def _neighbour(host: HostFacts, _: Settings) -> Iterator[Hit]:
         if chain and not any(isinstance(memcg.limit_bytes, int) for memcg in chain):
             mib = pages * page_kib >> 10
             name = mark(process.comm)
-            words = f"{name} holds {mib:,} MiB and nothing limits it: if it grows, the whole host pays"
+            words = f"{name} holds {size_words(pages * page_kib << 10)} and nothing limits it: if it grows, the whole host pays"
             yield Hit(Where(key=f"pid {process.pid}"), name, words,
                       (f"cgroup {mark(process.cgroup, Kind.CGROUP)}: no limit up to the root",), (),
                       Fix(f"[Service]\nMemoryHigh={mib * 5 // 4}M\nMemoryMax={mib * 3 // 2}M", "ini"))  # fmt: skip
@@ -120,7 +121,7 @@ def _limits_sum(host: HostFacts, _: Settings) -> Iterator[Hit]:
     outer = [path for path in limited if not any(above in limited for above in ancestors(path)[1:])]
     total, ram = sum(limited[path] for path in outer), snapshot.machine.ram_pages * snapshot.machine.page_size
     if total > 3 * ram // 2 and len(outer) > 1:
-        words = f"limits sum to {total >> 20:,} MiB, {total * 100 // ram} % of RAM: the host runs out before they do"
+        words = f"limits sum to {size_words(total)}, {total * 100 // ram} % of RAM: the host runs out before they do"
         yield Hit(Where(key="limits"), "limits", words, (f"{len(outer)} cgroups with a limit of their own",))
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight._sizes import MIB, size_words
 from oomsight.audit.kubernetes.limits import LEAST_BYTES, wrong
 from oomsight.audit.kubernetes.read import quantity
 from oomsight.audit.kubernetes.samples import deployment
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
-from oomsight.audit.quantity import MIB, size_words
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import MIB, size_words
 from oomsight.audit.kubernetes.samples import deployment, pod
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity
-from oomsight.audit.quantity import MIB, kubernetes_words, size_words
+from oomsight.audit.quantity import kubernetes_words
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:

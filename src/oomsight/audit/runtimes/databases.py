@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from oomsight._sizes import KIB, MIB
 from oomsight.audit.runtimes.flags import count, option
-from oomsight.audit.runtimes.model import KIB, MIB, Estimate, Inputs, Term, setting
+from oomsight.audit.runtimes.model import Estimate, Inputs, Term, setting
 from oomsight.audit.runtimes.units import mysql_size, postgres_size, redis_size
 
 PG_BACKEND_LOW: Final = 2 * MIB

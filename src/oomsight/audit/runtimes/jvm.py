@@ -12,9 +12,10 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from oomsight._sizes import GIB, KIB, MIB
 from oomsight.audit.runtimes.command import base_name
 from oomsight.audit.runtimes.flags import Flag, flags, words
-from oomsight.audit.runtimes.model import GIB, KIB, MIB, Estimate, Inputs, Term
+from oomsight.audit.runtimes.model import Estimate, Inputs, Term
 from oomsight.audit.runtimes.units import jvm_size
 
 DEFAULT_MAX_HEAP_BYTES: Final = 130_862_080  #: MaxHeapSize before ergonomics: ScaleForWordSize(96 * M), 64-bit

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
-
-KIB: Final = 1 << 10
-MIB: Final = 1 << 20
-GIB: Final = 1 << 30
+from typing import Literal, NamedTuple
 
 Verdict = Literal["fits", "tight", "exceeds", "unbounded", "unknown"]
 """See :meth:`Estimate.verdict`."""

@@ -12,8 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from oomsight._sizes import GIB, KIB, MIB
 from oomsight.audit.runtimes.flags import Flag, count, flags, words
-from oomsight.audit.runtimes.model import GIB, KIB, MIB, Estimate, Inputs, Term
+from oomsight.audit.runtimes.model import Estimate, Inputs, Term
 
 NODE_BYTES: Final = 3 * MIB  #: node's own data at start; measured
 HEAP_LOW_BYTES: Final = 4 * MIB

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from oomsight._sizes import GIB, KIB, MIB
 from oomsight.audit.runtimes import jvm
 from oomsight.audit.runtimes.flags import count, option, words
-from oomsight.audit.runtimes.model import GIB, KIB, MIB, Estimate, Inputs, Term, setting
+from oomsight.audit.runtimes.model import Estimate, Inputs, Term, setting
 from oomsight.audit.runtimes.units import go_size, nginx_size, php_size
 
 GO_BYTES: Final = 4 * MIB

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from oomsight._sizes import size_words
 from oomsight.audit.compose.rules import LEAST_BYTES
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity
-from oomsight.audit.quantity import size_words
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:

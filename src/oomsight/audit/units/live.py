@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from oomsight._sizes import size_words
 from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
-from oomsight.audit.quantity import size_words
 from oomsight.naming.marked import Kind, mark
 from oomsight.proc.memcg import Memcg
 

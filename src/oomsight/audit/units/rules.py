@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
+from oomsight._sizes import size_words
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity
-from oomsight.audit.quantity import size_words, systemd_size
+from oomsight.audit.quantity import systemd_size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
