@@ -41,6 +41,7 @@ class Beside:
 class Value:
     """A value of a service, as it is written."""
 
+    name: str  #: of its key: ``mem_limit``, ``deploy.resources.limits.memory``
     text: str
     where: Where
     node: Node
@@ -75,17 +76,17 @@ class Service:
     variables: Mapping[str, str] = field(default_factory=dict)
     beside: Beside = field(default_factory=Beside)
 
-    def value(self, node: Node, path: str) -> Value:
-        """Return *node* of file *path* as a value."""
+    def value(self, node: Node, path: str, name: str = "") -> Value:
+        """Return *node* of file *path* as a value of key *name*."""
         text, known = filled(node.text, self.variables)
-        return Value(text, Where(path, node.place.line, node.place.column), node, known)
+        return Value(name, text, Where(path, node.place.line, node.place.column), node, known)
 
     def get(self, *keys: str) -> Value | None:
         """Return the value at *keys*, from the strongest layer that has it; ``None`` = not given."""
         for layer, path in self.layers:
             node = layer.get(*keys)
             if node is not None:
-                return self.value(node, path)
+                return self.value(node, path, ".".join(keys))
         return None
 
     def entries(self, key: str) -> Iterator[tuple[Node, str]]:

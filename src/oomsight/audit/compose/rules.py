@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight._sizes import MIB, size_words
+from oomsight._sizes import size_words
+from oomsight.audit.containers import options
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.audit.quantity import docker_size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.audit.compose.read import ComposeFile, Service
-
-LEAST_BYTES: Final = 6 * MIB  #: Docker refuses less (moby, daemon/daemon_unix.go, linuxMinMemory)
-
 
 SIZES: Final = (
     # (keys, whether Docker insists on a least size)
@@ -35,43 +33,23 @@ def _no_limit(service: Service, _: Settings) -> Iterator[Hit]:
 
 
 def _wrong_size(service: Service, _: Settings) -> Iterator[Hit]:
-    for keys, bounded in SIZES:
+    for keys, least in SIZES:
         value = service.get(*keys)
-        if value is None or not value.known or value.text in {"0", "-1"}:
-            continue
-        size, name, shown = value.size, ".".join(keys), mark(value.text, Kind.ID)
-        if size.problem:
-            yield Hit(value.where, service.subject, f"{name} {shown} {size.problem}")
-        elif bounded and size.size_bytes is not None and size.size_bytes < LEAST_BYTES:
-            meant = f"{value.text}m" if value.text.isdecimal() else None
-            yield Hit(
-                value.where, service.subject,
-                f"{name} {shown} is {size_words(size.size_bytes)}: Docker refuses less than 6 MiB",
-                advice=(f"probably meant: {meant}",) if meant else (),
-            )  # fmt: skip
+        if value is not None and value.known and (wrong := options.no_size(value, "Docker", least=least)):
+            yield Hit(value.where, service.subject, wrong.words, advice=wrong.advice)
 
 
 def _contradiction(service: Service, _: Settings) -> Iterator[Hit]:
     limit, reservation, swap = service.limit(), service.reservation(), service.get("memswap_limit")
-    most = limit.size.size_bytes if limit else None
-    least = reservation.size.size_bytes if reservation else None
-    if limit and reservation and most and least and least > most:
-        yield Hit(
-            reservation.where, service.subject,
-            f"its reservation ({size_words(least)}) is above its limit ({size_words(most)}): Docker refuses to start it",
-        )  # fmt: skip
-    total = swap.size.size_bytes if swap else None
-    if swap and most and total and total < most:
-        yield Hit(
-            swap.where, service.subject,
-            f"memswap_limit ({size_words(total)}) is memory and swap together, and below the memory limit "
-            f"({size_words(most)}): Docker refuses to start it",
-        )  # fmt: skip
+    if reservation and (words := options.above_limit(limit, reservation, "Docker")):
+        yield Hit(reservation.where, service.subject, words)
+    if swap and (words := options.swap_below_memory(limit, swap, "Docker")):
+        yield Hit(swap.where, service.subject, words)
     first, second = service.get("mem_limit"), service.get("deploy", "resources", "limits", "memory")
-    if first and second and (a := first.size.size_bytes) and (b := second.size.size_bytes) and a != b:
+    if first and second and (a := first.bytes()) and (b := second.bytes()) and a != b:
         yield Hit(
             first.where, service.subject,
-            f"mem_limit says {size_words(a)} and deploy.resources.limits.memory {size_words(b)}: compose refuses that",
+            f"{first.name} says {size_words(a)} and {second.name} {size_words(b)}: compose refuses that",
         )  # fmt: skip
 
 
@@ -84,47 +62,31 @@ def _swap_ignored(service: Service, _: Settings) -> Iterator[Hit]:
 def _kill_disabled(service: Service, _: Settings) -> Iterator[Hit]:
     value = service.get("oom_kill_disable")
     if value is not None and value.node.truth():
-        bare = service.limit() is None and service.whole
-        yield Hit(
-            value.where, service.subject,
-            "oom_kill_disable: its processes hang at the limit instead of being killed (cgroup v1; v2 ignores it)"
-            if not bare else
-            "oom_kill_disable without a memory limit: it takes the host's memory, and everything else is killed for it",
-            advice=("remove it, and size the limit",),
-        )  # fmt: skip
+        words = options.kill_disabled(value.name, limited=_limited(service))
+        yield Hit(value.where, service.subject, words, advice=(options.KILL_AGAIN,))
 
 
 def _protected(service: Service, _: Settings) -> Iterator[Hit]:
     value = service.get("oom_score_adj")
     if value is None or not value.known:
         return
-    adj = value.number()
-    if adj is None or not -1000 <= adj <= 1000:
-        yield Hit(
-            value.where, service.subject,
-            f"oom_score_adj {mark(value.text, Kind.ID)} is no number from -1000 to 1000: the container does not start",
-        )  # fmt: skip
-    elif adj <= -900:
-        bare = service.limit() is None and service.whole
-        yield Hit(
-            value.where, service.subject,
-            f"oom_score_adj {adj}" + (" and no memory limit" if bare else "")
-            + ": whatever it takes, something else is killed for it",
-            advice=("give it a memory limit, and an oom_score_adj above -900",),
-            severity=Severity.HIGH if bare else Severity.MEDIUM,
-        )  # fmt: skip
+    limited = _limited(service)
+    if words := options.no_adj(value.name, value.text):
+        yield Hit(value.where, service.subject, words)
+    elif words := options.hardly_chosen(value.name, int(value.text), limited=limited):
+        severity = Severity.MEDIUM if limited else None
+        yield Hit(value.where, service.subject, words, advice=(options.GIVE_LIMIT,), severity=severity)
+
+
+def _limited(service: Service) -> bool:
+    """Whether it has a limit, or may have one in a part that is not here."""
+    return service.limit() is not None or not service.whole
 
 
 def _shared_memory(service: Service, _: Settings) -> Iterator[Hit]:
-    shm, most = service.get("shm_size"), service.limit_bytes()
-    size = shm.bytes() if shm else None
-    if shm and most and size and size >= most:
-        yield Hit(
-            shm.where, service.subject,
-            f"/dev/shm may hold {size_words(size)} and the memory limit is {size_words(most)}: files there count, it is "
-            "killed before /dev/shm is full",
-            advice=("raise the limit by what /dev/shm is to hold",),
-        )  # fmt: skip
+    shm = service.get("shm_size")
+    if shm and (words := options.shm_fills_limit(shm.bytes(), service.limit_bytes())):
+        yield Hit(shm.where, service.subject, words, advice=(options.ROOM_FOR_SHM,))
 
 
 class Tmpfs(NamedTuple):

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from oomsight._sizes import MIB, size_words
+from oomsight.audit.containers import options
 from oomsight.audit.containers.read import Container, of_inspect
 from oomsight.audit.model import Find, Fix, Hit, Rule, Settings, Severity, Where
 from oomsight.naming.marked import Kind, mark
-
-DEFAULT_SHM_BYTES: Final = 64 * MIB
 
 
 def _hit(
@@ -66,25 +65,18 @@ def _disabled(found: Container, _: Settings) -> Iterator[Hit]:
         return
     if found.memcg is not None and found.memcg.version == 2:
         return
-    if found.limited:
-        words, severity = "oom-kill-disable: at its limit its processes hang instead of being killed", Severity.MEDIUM
-    else:
-        words, severity = "oom-kill-disable without a limit: everything else is killed for it", None
-    yield _hit(found, words, advice=("start it without --oom-kill-disable",), severity=severity)
+    words = options.kill_disabled("--oom-kill-disable", limited=found.limited)
+    severity = Severity.MEDIUM if found.limited else None
+    yield _hit(found, words, advice=("start it without --oom-kill-disable, and size the limit",), severity=severity)
 
 
 def _protected(found: Container, _: Settings) -> Iterator[Hit]:
     adj = found.oom_score_adj
-    if (
-        not found.running or adj is None or adj > -900 or (found.in_pod and found.limited)
-    ):  # -997: the kubelet's, Guaranteed
+    if not found.running or adj is None or (found.in_pod and found.limited):  # -997: the kubelet's, Guaranteed
         return
-    bare = "" if found.limited else " and no memory limit"
-    yield _hit(
-        found, f"oom_score_adj {adj}{bare}: whatever it takes, something else is killed for it",
-        advice=("start it with a memory limit and an --oom-score-adj above -900",),
-        severity=Severity.MEDIUM if found.limited else None,
-    )  # fmt: skip
+    if words := options.hardly_chosen("oom_score_adj", adj, limited=found.limited):
+        severity = Severity.MEDIUM if found.limited else None
+        yield _hit(found, words, advice=(options.GIVE_LIMIT,), severity=severity)
 
 
 def _no_pids(found: Container, _: Settings) -> Iterator[Hit]:
@@ -108,11 +100,10 @@ def _killed(found: Container, _: Settings) -> Iterator[Hit]:
 
 def _shm(found: Container, _: Settings) -> Iterator[Hit]:
     limit, shm = found.limit_bytes, found.shm_bytes
-    if found.running and isinstance(limit, int) and shm and shm >= limit and shm > DEFAULT_SHM_BYTES:
-        yield _hit(
-            found, f"/dev/shm may hold {size_words(shm)} and the memory limit is {size_words(limit)}: files there count",
-            advice=("raise the limit by what /dev/shm is to hold, or start it with a smaller --shm-size",),
-        )  # fmt: skip
+    if not found.running or not isinstance(limit, int) or shm is None or shm <= options.DEFAULT_SHM_BYTES:
+        return
+    if words := options.shm_fills_limit(shm, limit):
+        yield _hit(found, words, advice=(f"{options.ROOM_FOR_SHM}, or start it with a smaller --shm-size",))
 
 
 def _sample(**host: Any) -> str:

@@ -31,13 +31,19 @@ _KEYS: Final = {
 class Option:
     """One option, as it is written."""
 
+    name: str  #: ``--memory``; in a quadlet ``Memory``
     text: str
     where: Where
 
     @property
+    def known(self) -> bool:
+        """Whether it is all there: systemd fills in ``%i`` and ``${SIZE}``."""
+        return "$" not in self.text and "%" not in self.text
+
+    @property
     def size(self) -> Size:
-        """As a size; what systemd fills in (``%i``, ``${SIZE}``) has neither bytes nor a problem."""
-        return Size(None) if "$" in self.text or "%" in self.text else docker_size(self.text)
+        """As a size; what is not known has neither bytes nor a problem."""
+        return docker_size(self.text) if self.known else Size(None)
 
     def bytes(self) -> int | None:
         """As bytes; ``None`` = wrong, not known, or without a bound."""
@@ -111,7 +117,7 @@ def of_quadlet(settings: Sequence[Setting], where: Where, split: Callable[[str],
                 options.setdefault(name, []).extend(rows)
         elif row.key in _KEYS:
             texts = split(row.value) if row.key == "Environment" else [row.value]
-            options.setdefault(_KEYS[row.key], []).extend(Option(text, row.where) for text in texts)
+            options.setdefault(_KEYS[row.key], []).extend(Option(row.key, text, row.where) for text in texts)
     return ContainerRun("podman", where, options, image, command, quadlet=True) if seen else None
 
 
@@ -127,7 +133,7 @@ def _options(words: Sequence[str], where: Where) -> tuple[dict[str, list[Option]
             if not sign and name not in _SWITCHES and at < len(words):
                 value = words[at]
                 at += 1
-            found.setdefault(name, []).append(Option(value, where))
+            found.setdefault(name, []).append(Option(f"--{name}", value, where))
             continue
         letters = word[1:]
         while letters and _SHORT.get(letters[0]) == "":  # -dit, and -itm 512m
@@ -137,5 +143,6 @@ def _options(words: Sequence[str], where: Where) -> tuple[dict[str, list[Option]
             if not value and at < len(words):
                 value = words[at]
                 at += 1
-            found.setdefault(_SHORT.get(letters[0], letters[0]), []).append(Option(value, where))
+            name = _SHORT.get(letters[0], letters[0])
+            found.setdefault(name, []).append(Option(f"--{name}" if len(name) > 1 else f"-{name}", value, where))
     return found, words[at:]

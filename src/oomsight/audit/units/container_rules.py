@@ -5,71 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from oomsight._sizes import size_words
-from oomsight.audit.compose.rules import LEAST_BYTES
+from oomsight.audit.containers import options
 from oomsight.audit.model import Fix, Hit, Rule, Settings, Severity
-from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
     from oomsight.audit.units.read import Unit
 
-_SIZES: Final = (("memory", True), ("memory-reservation", True), ("memory-swap", True), ("shm-size", False))
+_SIZES: Final = (
+    # (option, whether Docker insists on a least size)
+    ("memory", True), ("memory-reservation", True), ("memory-swap", True), ("shm-size", False),
+)  # fmt: skip
 
 
 def _wrong_size(unit: Unit, _: Settings) -> Iterator[Hit]:
     run = unit.container()
     if run is None:
         return
-    for name, bounded in _SIZES:
+    for name, least in _SIZES:
         row = run.option(name)
-        if row is None or row.text in {"0", "-1"}:
-            continue
-        size, shown = row.size, f"--{name} {mark(row.text, Kind.ID)}"
-        if size.problem:
-            yield Hit(row.where, unit.subject, f"{shown} {size.problem}: {run.tool} refuses to start it")
-        elif bounded and size.size_bytes is not None and size.size_bytes < LEAST_BYTES:
-            meant = (f"probably meant: {row.text}m",) if row.text.isdecimal() else ()
-            yield Hit(
-                row.where, unit.subject, f"{shown} is {size_words(size.size_bytes)}: nothing runs in that", advice=meant
-            )
-    most, total, shm = run.limit_bytes(), run.option("memory-swap"), run.option("shm-size")
-    if most and total and (swap := total.bytes()) and swap < most:
-        yield Hit(
-            total.where, unit.subject,
-            f"--memory-swap ({size_words(swap)}) is memory and swap together, and below --memory ({size_words(most)}): "
-            f"{run.tool} refuses to start it",
-        )  # fmt: skip
-    if most and shm and (size_bytes := shm.bytes()) and size_bytes >= most:
-        yield Hit(
-            shm.where, unit.subject,
-            f"/dev/shm may hold {size_words(size_bytes)} and --memory is {size_words(most)}: files there count, it is "
-            "killed before /dev/shm is full",
-            advice=("raise the limit by what /dev/shm is to hold",),
-        )  # fmt: skip
+        if row is not None and (wrong := options.no_size(row, run.tool, least=least)):
+            yield Hit(row.where, unit.subject, wrong.words, advice=wrong.advice)
+    limit, total, shm = run.option("memory"), run.option("memory-swap"), run.option("shm-size")
+    reservation = run.option("memory-reservation")
+    if reservation and (words := options.above_limit(limit, reservation, run.tool)):
+        yield Hit(reservation.where, unit.subject, words)
+    if total and (words := options.swap_below_memory(limit, total, run.tool)):
+        yield Hit(total.where, unit.subject, words)
+    if shm and (words := options.shm_fills_limit(shm.bytes(), run.limit_bytes())):
+        yield Hit(shm.where, unit.subject, words, advice=(options.ROOM_FOR_SHM,))
 
 
 def _unkillable(unit: Unit, _: Settings) -> Iterator[Hit]:
     run = unit.container()
     if run is None:
         return
-    bare = run.limit_bytes() is None and not (run.in_unit and unit.limit_bytes() is not None)
+    limited = run.limit_bytes() is not None or (run.in_unit and unit.limit_bytes() is not None)
     row = run.option("oom-kill-disable")
     if row is not None and row.text not in {"false", "0"}:
-        yield Hit(
-            row.where, unit.subject,
-            "--oom-kill-disable: at its limit its processes sleep, holding locks and connections, until somebody ends it",
-            advice=("remove it; version 2 of cgroups does not know it",),
-        )  # fmt: skip
+        yield Hit(row.where, unit.subject, options.kill_disabled(row.name, limited=limited), advice=(options.KILL_AGAIN,))
     row = run.option("oom-score-adj")
-    adj = int(row.text) if row is not None and row.text.lstrip("-").isdecimal() else None
-    if row is not None and adj is not None and adj <= -900:
-        yield Hit(
-            row.where, unit.subject,
-            f"--oom-score-adj {adj}" + (" and no memory limit" if bare else "")
-            + ": whatever it takes, something else is killed for it",
-            advice=("give it a memory limit, and an oom_score_adj above -900",),
-            severity=None if bare else Severity.MEDIUM,
-        )  # fmt: skip
+    if row is None or not row.known:
+        return
+    if words := options.no_adj(row.name, row.text):
+        yield Hit(row.where, unit.subject, words)
+    elif words := options.hardly_chosen(row.name, int(row.text), limited=limited):
+        severity = Severity.MEDIUM if limited else None
+        yield Hit(row.where, unit.subject, words, advice=(options.GIVE_LIMIT,), severity=severity)
 
 
 def _elsewhere(unit: Unit, _: Settings) -> Iterator[Hit]:
@@ -101,7 +82,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "OS216", "Container of a unit with a wrong size", Severity.HIGH, "unit", _wrong_size,
         what="a memory option of `docker run`, `podman run` or a quadlet that is no size, below 6 MiB, or at odds with "
-        "another (--memory-swap below --memory, --shm-size not below it).",
+        "another (--memory-swap below --memory, --memory-reservation above it, --shm-size not below it).",
         why="a number without a letter is bytes, and what contradicts itself is refused.",
         leads="the unit does not start, until somebody takes the limit out; or /dev/shm fills the limit.",
         how="`--memory 512m`; --memory-swap is memory and swap together; limit = program + /dev/shm.",
@@ -110,7 +91,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "OS217", "Container of a unit that cannot be chosen", Severity.HIGH, "unit", _unkillable,
-        what="`--oom-kill-disable`, or `--oom-score-adj` of -900 or less, in a unit or quadlet.",
+        what="`--oom-kill-disable`, or `--oom-score-adj` of -900 or less (or out of its range), in a unit or quadlet.",
         why="the kernel then takes somebody else, or nobody.",
         leads="a leak in this container kills everything else on the host first.",
         how="a limit, and a value above -900.",
