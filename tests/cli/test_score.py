@@ -84,7 +84,7 @@ def test_score_all_cgroups(score):
 def test_score_of_one_process(score):
     out = score("20")[1]
     assert '"a) b" (pid 20) would be number 2 of 2 to die if this host ran out of memory' in out
-    assert '"a) b" (pid 20) would be the first to die if cgroup /app.slice/small.service hit its limit' in out
+    assert '"a) b" (pid 20) would be the first to die if systemd unit small.service hit its limit' in out
 
 
 def test_score_oom_group_of_the_victim_is_read(score, host):
@@ -110,11 +110,36 @@ def test_score_watch_answers_count_times(score):
     assert [json.loads(line)["ranking"]["victim"] for line in lines] == [30, 30, 30]
 
 
+def test_score_inside_a_container_tells_of_its_own_limit(host):
+    cgroup = "0::/app.slice/big.service\n"
+    (host / "proc/2/stat").unlink()
+    add_process(host / "proc", os.getpid(), "oomsight", rss=5, cgroup=cgroup)
+    write(host / "proc", {"self/mountinfo": f"30 1 0:27 / {host}/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"})
+    found = score_run.Host("/", str(host / "proc"), str(host / "sys"), None).ask(score_run.Wanted((), None, False, False, 5))
+    assert (found.own_limit.path, found.own_limit.limit_bytes) == ("/app.slice/big.service", 268435456)
+
+
+def test_score_all_cgroups_counts_those_it_cannot_look_at(score, host):
+    add_process(host / "proc", 50, "other", rss=5, cgroup="0::/../elsewhere\n")
+    _, _, err = score("--all-cgroups")
+    assert "not seen: limits of 1 processes whose cgroups are outside of what is mounted here; it takes" in err
+
+
+def test_score_leaves_itself_out_unless_it_stays(host):
+    add_process(host / "proc", os.getpid(), "oomsight", rss=99999)
+    os.symlink(str(os.getpid()), host / "proc/self")
+    here = score_run.Host(str(host), None, None, None)
+    wanted = score_run.Wanted((), None, False, False, 5)
+    assert here.ask(wanted).ranking.victim.process.pid == 30
+    assert here.ask(wanted._replace(lasting=True)).ranking.victim.process.pid == os.getpid()
+    assert len(here.ask(wanted._replace(pids=(os.getpid(),))).details) == 1
+
+
 def test_score_says_once_what_it_could_not_see(score, host):
     (host / "proc/2/stat").unlink()
     status, _, err = score("--watch", "0.1", "--count", "2")
     assert status == Exit.OK
-    assert err == "oomsight: not seen: processes outside this container; it takes the host's pid namespace (--pid=host)\n"
+    assert err == "oomsight: not seen: processes and limits outside this container; it takes the host's pid namespace (--pid=host)\n"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ def test_parse_memcg_version_2():
     assert found.headroom_bytes == 100663296 - found.need_bytes
 
 
+def test_no_limit_where_a_long_has_32_bits():
+    assert parse_v1_limit(f"{0x7FFFFFFF * 4096}\n") == "unlimited"  # PAGE_COUNTER_MAX is LONG_MAX pages there
+    assert parse_v1_limit(f"{0x7FFFFFFE * 4096}\n") == 0x7FFFFFFE * 4096
+
+
 def test_parse_memcg_version_1_uses_sums_with_children():
     found = parse_memcg("/app", 1, V1)
     assert (found.limit_bytes, found.memsw_limit_bytes, found.swappiness) == (100663296, "unlimited", 0)

@@ -95,6 +95,25 @@ def test_text_without_limited_cgroups_says_so():
     assert "No cgroup with processes has a memory limit" in text(answer)
 
 
+def test_text_inside_a_container_says_what_is_seen_and_that_it_has_a_limit_of_its_own():
+    base = sample()
+    rows = [row._replace(process=row.process._replace(cgroup="/")) for row in base.ranking.rows]
+    inside = base._replace(
+        snapshot=base.snapshot._replace(unseen=(Unseen("processes and limits outside this container", None),)),
+        ranking=base.ranking._replace(rows=tuple(rows)),
+        own_limit=Memcg("/", 1, 128 << 20, usage_bytes=100 << 20, stat={"inactive_file": 30 << 20, "active_file": 6 << 20}),
+    )
+    shown = " ".join(text(inside, 120).split())
+    assert "would die first of those seen here" in shown
+    assert "This container has a limit of its own: 128.0 MiB, needed 64.0 MiB (50 %)." in shown
+    assert "`oomsight score --cgroup /`" in shown
+    assert " where " not in shown  # nothing to tell
+    nobody = inside._replace(ranking=inside.ranking._replace(rows=()), prediction=None)
+    assert text(nobody).startswith("If this host ran out of memory now, no process seen here could be killed\n")
+    own = Answer(snapshot=base.snapshot, rules=base.rules, ranking=base.ranking._replace(scope="cgroup", path="/"))
+    assert text(own).startswith("If this container hit its limit now, ")
+
+
 def test_text_of_one_process():
     base = sample()
     host = explain_process(base.ranking, base.snapshot, 12)
@@ -102,11 +121,11 @@ def test_text_of_one_process():
     pss = {12: SmapsRollup(1, 30000, None, None, None, 100, 900, 0, 0, 0)}
     shown = text(Answer(snapshot=base.snapshot, rules=base.rules, details=[Detail(host=host, cgroups=[inner])], pss=pss), 120)
     assert "mysqld (pid 12) would be number 2 of 3 to die if this host ran out of memory" in shown
-    assert "p11 (pid 11) would be number 2 of 2 to die if cgroup" in shown
+    assert "p11 (pid 11) would be number 2 of 2 to die if a burstable pod" in shown.lower()
     assert "badness           8,950  35.0 MiB  34 per mille of T = 262,144 pages" in shown
     assert "/proc/PID/oom_score: 689, as /proc shows." in shown
-    assert "• -33 to 0: number 2, before p11 (pid 11) (now)" in shown
-    assert "• -1000: never chosen" in shown
+    assert ["-33", "to", "0", "2", "p11", "(pid", "11)", "now"] in [line.split() for line in shown.split("\n")]
+    assert ["-1000", "never"] in [line.split() for line in shown.split("\n")]
     assert "Proportional set size 29.3 MiB, private 1000 KiB" in shown
 
 

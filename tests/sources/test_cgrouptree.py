@@ -95,6 +95,14 @@ def test_directory_and_path_of_a_mounted_part():
     assert part.path_of("/m/x/") == "/docker/abc/x"
     assert part.path_of("/elsewhere") is None
     assert CgroupTree(Hierarchy(2, "/m", "/../..")).directory("/x") == "/m/x"
+    assert CgroupTree(Hierarchy(2, "/m")).directory("/../other") is None
+
+
+def test_in_a_container_the_mounted_part_is_the_whole_tree(tmp_path):
+    (tmp_path / "inner").mkdir()
+    part = CgroupTree(Hierarchy(1, str(tmp_path), "/docker/abc"))
+    assert list(part.paths()) == list(part.below()) == ["/docker/abc", "/docker/abc/inner"]
+    assert part.find("/") == ["/docker/abc"]
 
 
 def test_find_by_path_directory_unit_and_part(tree):

@@ -52,7 +52,7 @@ def _score() -> int:
     from oomsight.sources.procreading import Reading
 
     try:
-        begun = Reading(cgroups=False, top=FIRST_ROWS)
+        begun = Reading(cgroups=False, top=FIRST_ROWS, itself=False)
     except OSError:
         begun = None  # no /proc: said by whoever tries again
     try:

@@ -59,6 +59,7 @@ def command(  # noqa: PLR0917 - one parameter per option
         limit = ROWS if for_people else None
     return show(
         Host(root, proc, sys_, cgroup_root),
-        Wanted(pids, cgroup, all_cgroups, pss, limit or None, few=bool(limit) and for_people),
+        Wanted(pids, cgroup, all_cgroups, pss, limit or None, few=bool(limit) and for_people,
+               lasting=watch is not None),
         Shown(output_format, width, color, watch, count),
     )

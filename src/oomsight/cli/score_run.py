@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Final
 
+    from oomsight.proc.memcg import Memcg
     from oomsight.proc.process import Process
     from oomsight.score.answer import Answer, Detail
     from oomsight.score.model import Ranked, Ranking, Rules, Snapshot, Unseen
@@ -47,6 +48,7 @@ class Wanted(NamedTuple):
     pss: bool
     limit: int | None
     few: bool = False  #: who is shown matters, not everybody who is ranked
+    lasting: bool = False  #: who asks is not gone in a moment, but one of those who may die
 
 
 class Shown(NamedTuple):
@@ -148,7 +150,8 @@ class Host:
         from oomsight.sources.proctree import ProcTree
 
         begun, self._begun = self._begun, None
-        tree = ProcTree(self.proc, self.sys, helper=True, begun=begun)
+        itself = wanted.lasting or os.getpid() in wanted.pids
+        tree = ProcTree(self.proc, self.sys, helper=True, begun=begun, itself=itself)
         whole = bool(wanted.pids) or wanted.cgroup is not None or wanted.all_cgroups  # every process's cgroup decides
         few = wanted.few and not whole and (self.root, self.proc) == OWN_PROC
         snapshot = tree.snapshot(cgroups=whole, top=max(wanted.limit or 0, 2) if few else 0)
@@ -187,8 +190,23 @@ class Host:
             )
             snapshot = _sharing(snapshot._replace(processes=everybody, cgroups=chain), ranking)
         return found._replace(
-            snapshot=snapshot, rules=rules, ranking=ranking, prediction=predict(ranking, snapshot)
-        )
+            snapshot=snapshot, rules=rules, ranking=ranking, prediction=predict(ranking, snapshot),
+            own_limit=self._own_limit(snapshot, tree),
+        )  # fmt: skip
+
+    def _own_limit(self, snapshot: Snapshot, tree: ProcTree) -> Memcg | None:
+        """Of who asks, in a container: it is likelier to be hit than the whole host's memory."""
+        from oomsight.sources.proctree import OUTSIDE
+
+        if self.root != "/" or OUTSIDE not in {one.what for one in snapshot.unseen}:
+            return None
+        from oomsight.score.limits import nearest_limit
+
+        cgroups, own = self._tree(tree), tree.cgroup(os.getpid())
+        if cgroups is None or own is None:
+            return None
+        limited = nearest_limit(snapshot._replace(cgroups=cgroups.chain(own)), own)
+        return limited._replace(path="/") if limited is not None and limited.path == cgroups.top else limited
 
     def _dies_with_others(self, tree: ProcTree, cgroup: str | None) -> bool:
         """Whether memory.oom.group, which is of version 2, may widen the kill of a process in ``cgroup``."""
@@ -214,6 +232,10 @@ class Host:
         cgroups = self._needed_tree(tree)
         snapshot = found.snapshot._replace(cgroups=cgroups.below())
         unseen = tuple(found.unseen)
+        outside = sum(cgroups.directory(p.cgroup) is None for p in snapshot.processes if p.cgroup)
+        if outside:
+            what = f"limits of {outside:,} processes whose cgroups are outside of what is mounted here"
+            unseen += (Unseen(what, "the host's cgroups (--cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup:ro)"),)
         if cgroups.denied:
             unseen += (Unseen(f"{cgroups.denied:,} cgroups could not be listed", "root"),)
         return found._replace(snapshot=snapshot, cgroups=limited_cgroups(snapshot, found.rules), unseen=unseen)

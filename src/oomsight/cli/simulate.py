@@ -318,12 +318,13 @@ def _live(root: str) -> Moment:
     from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
     from oomsight.sources.proctree import ProcTree
 
-    tree = ProcTree(os.path.join(root, "proc"), os.path.join(root, "sys"))
+    tree = ProcTree(os.path.join(root, "proc"), os.path.join(root, "sys"), itself=False)
     snapshot = tree.snapshot()
+    if snapshot.unseen and not any(process.stat.vsize_bytes for process in snapshot.processes):
+        missing = f"not seen: {snapshot.unseen[0].what}"
+        raise CommandError("no process but this one can be seen", Exit.UNSUPPORTED, missing)
     hierarchy = find_hierarchy(tree.mounts(), None, root)
     cgroups = CgroupTree(hierarchy).below() if hierarchy is not None else {}
-    others = tuple(process for process in snapshot.processes if process.pid != os.getpid())  # gone in a moment
-    snapshot = snapshot._replace(processes=others)
     for unseen in snapshot.unseen:
         remark(f"not seen: {unseen.what}" + (f"; it takes {unseen.right}" if unseen.right else ""))
     return moment_of_snapshot(snapshot, recognise(snapshot.machine, snapshot.processes), cgroups)

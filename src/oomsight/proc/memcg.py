@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # PAGE_COUNTER_MAX in bytes with pages of 64 KiB, the smallest of the values that mean "no limit".
 _V1_UNLIMITED: Final = 0x7FFF_FFFF_FFFF_0000
+_V1_UNLIMITED_32_BIT: Final = 0x7FFF_FFFF << 12  # the same where a long has 32 bits
 _NO_STAT: Final[Mapping[str, int]] = {}
 
 
@@ -83,7 +84,7 @@ def parse_v2_limit(text: str) -> Limit:
 def parse_v1_limit(text: str) -> Limit:
     """A limit of version 1: a number so big that it can only mean none is unlimited."""
     value = parse_int(text)
-    return "unlimited" if value is not None and value >= _V1_UNLIMITED else value
+    return "unlimited" if value is not None and (value >= _V1_UNLIMITED or value == _V1_UNLIMITED_32_BIT) else value
 
 
 def _switch(value: int | None) -> bool | None:

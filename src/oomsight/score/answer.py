@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from oomsight.proc.memcg import Memcg
     from oomsight.proc.process import SmapsRollup
     from oomsight.score.factors import Factors
     from oomsight.score.limits import LimitedCgroup
@@ -29,6 +30,7 @@ class Answer(NamedTuple):
     rules: Rules
     ranking: Ranking | None = None  #: of the host, or of the cgroup asked for
     prediction: Prediction | None = None  #: what the OOM of ``ranking`` would come to
+    own_limit: Memcg | None = None  #: in a container: the nearest limit above the one who asks; "/" is its own top
     asked_cgroup: str | None = None  #: cgroup asked for, if another one's limit would be hit before it
     cgroups: Sequence[LimitedCgroup] | None = None
     details: Sequence[Detail] = ()

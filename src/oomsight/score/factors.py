@@ -110,15 +110,21 @@ def _last_behind(passes: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def telling_moves(factors: Factors) -> list[Move]:
-    """The moves worth a line: exempt, last, around its own rank, first. The rest is between them."""
-    own = factors.row.rank
-    moves = factors.moves
+def telling_moves(factors: Factors) -> list[tuple[Move, ...]]:
+    """
+    The moves, all of them, from -1000 up: exempt, last, around its own rank and first alone; those between them, which
+    are of less interest, together.
+    """
+    own, moves = factors.row.rank, factors.moves
     if len(moves) <= 2 * NEIGHBOURS + 4:
-        return list(moves)
-    return [
-        move
-        for place, move in enumerate(moves)
-        if place < 2 or place == len(moves) - 1
-        or (own is not None and move.rank is not None and abs(move.rank - own) <= NEIGHBOURS)
-    ]  # fmt: skip
+        return [(move,) for move in moves]
+    groups: list[list[Move]] = []
+    together = False
+    for place, move in enumerate(moves):
+        near = own is not None and move.rank is not None and abs(move.rank - own) <= NEIGHBOURS
+        alone = place < 2 or place == len(moves) - 1 or near
+        if alone or not together:
+            groups.append([])
+        groups[-1].append(move)
+        together = not alone
+    return [tuple(group) for group in groups]

@@ -7,10 +7,8 @@ from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import (
     Block,
-    Bullets,
     Column,
     Heading,
-    Item,
     KeyValues,
     Paragraph,
     Row,
@@ -59,6 +57,14 @@ def _owner(row: Ranked) -> str:
     return "" if owner is None or owner.kind == "root" else owner.short
 
 
+def _cgroup_words(path: str, *, limited: bool = True) -> str:
+    """Words for a cgroup. The root of the host has no limit: where "/" has one, it is a container's own view."""
+    owner = describe(path)
+    if owner is None or (limited and owner.kind == "root"):
+        return "this container"
+    return owner.short if "," in owner.words else owner.words  # no apposition in the middle of a sentence
+
+
 def _kib(answer: Answer, pages: int) -> int:
     return pages * (answer.snapshot.machine.page_size >> 10)
 
@@ -104,15 +110,17 @@ def _worth_naming(row: Ranked) -> bool:
 
 
 def _headline(answer: Answer, ranking: Ranking) -> str:
-    dies = f"{_name(ranking.victim)} would die" if ranking.victim is not None else "no process could be killed"
+    partly = ranking.scope == "host" and bool(answer.snapshot.unseen)
+    dies = f"no process{' seen here' if partly else ''} could be killed"
+    if ranking.victim is not None:
+        dies = f"{_name(ranking.victim)} would die{' first of those seen here' if partly else ''}"
     if answer.prediction is not None and answer.prediction.outcome == "waits":
         dies = "nobody would die: its processes would wait"
     if answer.prediction is not None and answer.prediction.outcome == "panic":
         dies = "nobody would die: the machine would panic"
     if ranking.scope == "host":
         return f"If this host ran out of memory now, {dies}"
-    owner = describe(ranking.path)
-    name = owner.words if owner else mark(ranking.path, Kind.CGROUP)
+    name = _cgroup_words(ranking.path, limited=answer.asked_cgroup != ranking.path)
     if answer.asked_cgroup == ranking.path:  # no limit anywhere
         return f"In {name}, {dies} first if this host ran out of memory now"
     return f"If {name} hit its limit now, {dies}"
@@ -131,14 +139,19 @@ def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
         memcg = answer.snapshot.cgroups.get(ranking.path)
         if memcg is not None and isinstance(memcg.limit_bytes, int) and memcg.need_bytes is not None:
             yield (
-                f"Limit {human_kib(memcg.limit_bytes >> 10)}, needed {human_kib(memcg.need_bytes >> 10)}"
-                f" ({human_pct(memcg.need_bytes, memcg.limit_bytes)}), page cache"
+                f"Limit {_limit_words(memcg.limit_bytes, memcg.need_bytes)}, page cache"
                 f" {human_kib((memcg.page_cache_bytes or 0) >> 10)}, headroom"
                 f" {human_kib((memcg.headroom_bytes or 0) >> 10)}."
             )
     elif machine.available_pages is not None:
         swap = f"swap {human_kib(_kib(answer, machine.swap_free_pages or 0))} free" if machine.swap_pages else "no swap"
         yield f"{human_kib(_kib(answer, machine.available_pages))} of memory is available, {swap}."
+    own = answer.own_limit
+    if own is not None and isinstance(own.limit_bytes, int) and own.need_bytes is not None:
+        yield (
+            f"This container has a limit of its own: {_limit_words(own.limit_bytes, own.need_bytes)}. `oomsight"
+            f" score --cgroup {mark(own.path, Kind.CGROUP)}` tells who would die of that."
+        )
     if victim is None:
         return
     status = victim.process.status
@@ -162,6 +175,11 @@ def _verdict(answer: Answer, ranking: Ranking) -> Iterator[str]:
         yield f"Next would be {_name(ranking.rows[1])}, {behind} behind."
 
 
+def _limit_words(limit_bytes: int, need_bytes: int) -> str:
+    limit, need = human_kib(limit_bytes >> 10), human_kib(need_bytes >> 10)
+    return f"{limit}, needed {need} ({human_pct(need_bytes, limit_bytes)})"
+
+
 _ROLES: Final = {
     "child": "Instead of it, as this kernel sacrifices a child for its parent",
     "shared": "With it, as they use its memory",
@@ -183,9 +201,13 @@ def _together(answer: Answer, ranking: Ranking) -> Iterator[str]:
 
 def _table(answer: Answer, ranking: Ranking) -> Table:
     swap = answer.snapshot.machine.swap_pages > 0
+    shown = ranking.rows[: answer.limit]
+    owners = [_owner(row) for row in shown]
+    placed = any(owners)
     columns = [
         Column("rank", right=True), Column("pid", right=True), Column("process", flexible=True),
-        Column("where", flexible=True, drop=2), Column("uid", right=True, drop=8), Column("rss", right=True, drop=1),
+        *([Column("where", flexible=True, drop=2)] if placed else []),
+        Column("uid", right=True, drop=8), Column("rss", right=True, drop=1),
         Column("anon", right=True, drop=10), Column("file", right=True, drop=12), Column("shmem", right=True, drop=11),
         *([Column("swap", right=True, drop=3)] if swap else []),
         Column("page tables", right=True, drop=9), Column("adj", right=True), Column("points", right=True),
@@ -193,13 +215,12 @@ def _table(answer: Answer, ranking: Ranking) -> Table:
         Column("oom_score", right=True, drop=6),
         *([Column("PSS", right=True)] if answer.pss is not None else []),
     ]  # fmt: skip
-    shown = ranking.rows[: answer.limit]
     killed = {kill.pid for kill in answer.prediction.kills} if answer.prediction else set()
     rows = []
-    for row in shown:
+    for row, owner in zip(shown, owners, strict=True):
         status, pid = row.process.status, row.process.pid
         cells = [
-            str(row.rank), str(pid), mark(row.process.comm), _owner(row), number_plain(status.uid),
+            str(row.rank), str(pid), mark(row.process.comm), *([owner] if placed else []), number_plain(status.uid),
             human_kib(_kib(answer, row.rss_pages)), kib_words(status.rss_anon_kib), kib_words(status.rss_file_kib),
             kib_words(status.rss_shmem_kib), *([human_kib(_kib(answer, row.swap_pages))] if swap else []),
             human_kib(_kib(answer, row.pgtables_pages)), number_plain(row.process.oom_score_adj), number(row.points),
@@ -256,7 +277,7 @@ def _cgroup_cells(answer: Answer, cgroup: LimitedCgroup) -> tuple[str, ...]:
     elif cgroup.ranking.rivals:
         dies += f" or {len(cgroup.ranking.rivals)} other"
     return (
-        owner.short if owner is not None and owner.kind != "root" else mark(memcg.path, Kind.CGROUP),
+        owner.short if owner is not None and owner.kind != "root" else _cgroup_words(memcg.path),
         kib_words(memcg.limit_bytes >> 10 if isinstance(memcg.limit_bytes, int) else None), kib_words(need),
         "" if cgroup.full_pct is None else f"{cgroup.full_pct:.0f} %", kib_words(cgroup.headroom_kib), kib_words(cache),
         kib_words(cgroup.swap_room_kib(answer.snapshot.machine)), number(memcg.oom_kills), dies,
@@ -283,8 +304,8 @@ def _detail(answer: Answer, detail: Detail) -> Iterator[Block]:
         yield from _factor_table(answer, factors)
         yield from _move_blocks(factors, "in a host OOM")
     for inner in detail.cgroups:
-        where = mark(inner.ranking.path, Kind.CGROUP)
-        yield Heading(_place_words(inner, f"if cgroup {where} hit its limit"))
+        path = inner.ranking.path
+        yield Heading(_place_words(inner, f"if {_cgroup_words(path)} hit its limit"))
         if inner.points is not None:
             terms = {term.name: term.points for term in inner.points.terms}
             yield Paragraph(
@@ -359,27 +380,31 @@ def _move_blocks(factors: Factors, where: str) -> Iterator[Block]:
         return
     from oomsight.score.factors import telling_moves
 
-    moves = telling_moves(factors)
-    if len(moves) < 3:
+    groups = telling_moves(factors)
+    if len(groups) < 3:
         return
     names = {row.process.pid: _name(row) for row in factors.ranking.rows}
     own = factors.row.process.oom_score_adj
-    items = []
-    for move in reversed(moves):
-        span = str(move.first_adj) if move.first_adj == move.last_adj else f"{move.first_adj} to {move.last_adj}"
-        here = own is not None and move.first_adj <= own <= move.last_adj
-        words = f"{span}: {_move_words(move, names)}"
-        items.append(Item(f"{words} (now)", "strong") if here else Item(words))
+    rows = []
+    for group in reversed(groups):
+        first, last = group[0].first_adj, group[-1].last_adj
+        span = str(first) if first == last else f"{first} to {last}"
+        here = own is not None and first <= own <= last
+        rows.append(Row((span, *_group_words(group, names), "now" if here else ""), "strong" if here else "plain"))
     yield Paragraph(f"What oom_score_adj would make of it {where}:")
-    yield Bullets(tuple(items))
+    columns = Column("oom_score_adj", right=True), Column("rank", right=True), Column("just before", flexible=True)
+    yield Table((*columns, Column("")), tuple(rows))
 
 
-def _move_words(move: Move, names: dict[int, str]) -> str:
-    if move.rank is None:
-        return "never chosen"
-    place = "first to die" if move.rank == 1 else f"number {move.rank:,}"
-    after = f"before {names.get(move.ahead_of, f'pid {move.ahead_of}')}" if move.ahead_of else "the last"
-    return f"{place}, {after}"
+def _group_words(group: tuple[Move, ...], names: dict[int, str]) -> tuple[str, str]:
+    """The rank that some moves give, and whom it would just pass."""
+    best, worst = group[-1], group[0]
+    if best.rank is None or worst.rank is None:
+        return "never", ""
+    if best is worst:
+        passed = best.ahead_of
+        return f"{best.rank:,}", "nobody: the last" if passed is None else names.get(passed, f"pid {passed}")
+    return f"{best.rank:,} to {worst.rank:,}", ""
 
 
 # --- what it rests on ----------------------------------------------------------------------------------------------

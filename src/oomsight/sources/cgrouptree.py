@@ -67,14 +67,17 @@ class CgroupTree:
     def __init__(self, hierarchy: Hierarchy) -> None:
         self.hierarchy = hierarchy
         self.denied = 0  #: directories that could not be listed
+        seen_from_above = hierarchy.root == "/" or hierarchy.root.startswith("/..")
+        self.top: Final = "/" if seen_from_above else hierarchy.root  #: the highest cgroup that is mounted here
 
     def directory(self, path: str) -> str | None:
         """Where cgroup ``path`` (as /proc names it) is; ``None`` = outside of what is mounted here."""
-        root = self.hierarchy.root
-        if root == "/" or root.startswith("/.."):  # the reader's cgroup namespace shows paths from the mounted root
+        if path.startswith("/.."):  # outside of the reader's cgroup namespace
+            return None
+        if self.top == "/":  # the reader's cgroup namespace shows paths from the mounted root
             inside = path
-        elif path == root or path.startswith(root + "/"):
-            inside = path[len(root) :]
+        elif path == self.top or path.startswith(self.top + "/"):
+            inside = path[len(self.top) :]
         else:
             return None
         return self.hierarchy.mount_point + ("" if inside == "/" else inside)
@@ -85,8 +88,7 @@ class CgroupTree:
         directory = directory.rstrip("/")
         if directory != mount and not directory.startswith(mount + "/"):
             return None
-        root = "" if self.hierarchy.root == "/" or self.hierarchy.root.startswith("/..") else self.hierarchy.root
-        return root + directory[len(mount) :] or "/"
+        return self.top.rstrip("/") + directory[len(mount) :] or "/"
 
     def read(self, path: str) -> Memcg | None:
         """One cgroup; ``None`` = there is none (any more), or it is not a memory cgroup."""
@@ -102,8 +104,12 @@ class CgroupTree:
         found = ((above, self.read(above)) for above in reversed(ancestors(path)))
         return {above: memcg for above, memcg in found if memcg is not None}
 
-    def paths(self, path: str = "/") -> Iterator[str]:
-        """``path`` and everything below it, parents first, siblings by age. Raises :class:`SourceError`."""
+    def paths(self, path: str | None = None) -> Iterator[str]:
+        """
+        ``path`` (all that is mounted) and everything below it, parents first, siblings by age. Raises
+        :class:`SourceError`.
+        """
+        path = path or self.top
         start = self.directory(path)
         if start is None or not os.path.isdir(start):
             raise SourceError(path, "there is no such memory cgroup", "oomsight score --all-cgroups")
@@ -123,7 +129,7 @@ class CgroupTree:
             prefix = here.rstrip("/")
             waiting += [(f"{prefix}/{name}", f"{directory}/{name}") for _, name in children]
 
-    def below(self, path: str = "/") -> dict[str, Memcg]:
+    def below(self, path: str | None = None) -> dict[str, Memcg]:
         """``path`` and everything below it with their state, in the order of :meth:`paths`."""
         found = ((here, self.read(here)) for here in self.paths(path))
         return {here: memcg for here, memcg in found if memcg is not None}
@@ -136,7 +142,7 @@ class CgroupTree:
         if (path := self.path_of(text)) is not None and self.directory(path) is not None:
             return [path] if os.path.isdir(text) else []
         if text.startswith("/"):
-            trimmed = text.rstrip("/") or "/"
+            trimmed = text.rstrip("/") or self.top
             directory = self.directory(trimmed)
             return [trimmed] if directory is not None and os.path.isdir(directory) else []
         names = [(path.rpartition("/")[2], path) for path in self.paths()]

@@ -67,6 +67,14 @@ def pids_of(proc: str) -> list[int]:
     return sorted(int(name) for name in os.listdir(proc) if name.isdecimal())
 
 
+def own_pid(proc: str) -> int | None:
+    """The pid of this process in the tree ``proc``; ``None`` = it is not there."""
+    try:
+        return int(os.readlink(f"{proc}/self"))
+    except (OSError, ValueError):
+        return None
+
+
 def read_row(proc: str, pid: int, *, cgroup: bool = True, score: int | None = None) -> Row | None:
     """
     One process, with its ``cgroup`` file or without; ``None`` = gone. ``score``: its oom_score, if just read. Raises

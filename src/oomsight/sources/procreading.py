@@ -20,7 +20,7 @@ import gc
 import marshal
 import os
 
-from oomsight.sources.procread import NEVER, pids_of, read_briefs, read_rows, read_rss, read_scores
+from oomsight.sources.procread import NEVER, own_pid, pids_of, read_briefs, read_rows, read_rss, read_scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would take longer to load than this module
@@ -89,11 +89,15 @@ class Reading:
     All processes of ``proc``, being read from now on, each with its cgroup or without. ``helper``: share the work with
     a forked process if it pays; only for programs with one thread, as fork() keeps no other. ``top``: only those need
     be read that may be among so many first of a ranking, if this kernel lets one know (:attr:`passed_over`,
-    :attr:`lowest` and :attr:`near` tell of the others). Raises :class:`OSError` if there is no such tree.
+    :attr:`lowest` and :attr:`near` tell of the others). ``itself``: this process is one of them. Raises
+    :class:`OSError` if there is no such tree.
     """
 
-    def __init__(self, proc: str = "/proc", *, helper: bool = True, cgroups: bool = True, top: int = 0) -> None:
+    def __init__(
+        self, proc: str = "/proc", *, helper: bool = True, cgroups: bool = True, top: int = 0, itself: bool = True
+    ) -> None:
         self.proc, self._cgroups = proc, cgroups
+        self._left_out = set() if itself else {own_pid(proc)}
         self.pids: list[int] = []
         self.passed_over = 0  #: processes not read, as their oom_score is below
         self.lowest = 0  #: the lowest oom_score of those that were, if the others have a lower one
@@ -107,7 +111,10 @@ class Reading:
         if self._helper:
             self._fork()
         else:
-            self.pids = pids_of(proc)
+            self._list()
+
+    def _list(self) -> None:
+        self.pids = [pid for pid in pids_of(self.proc) if pid not in self._left_out]
 
     def rows(self, contest: Callable[[list[Brief]], Contest] | None = None) -> tuple[list[Row], int]:
         """
@@ -133,7 +140,8 @@ class Reading:
 
     def _choose(self) -> None:
         """Settle how the processes are read, and by that which."""
-        self.pids = self.pids or pids_of(self.proc)
+        if not self.pids:
+            self._list()
         if len(self.pids) < WORTH_A_HELPER:
             self._top = 0
         choice = self.pids, self._scores, self.lowest, self.passed_over
@@ -182,6 +190,7 @@ class Reading:
         self._choosing, choice = os.pipe()
 
         def share() -> tuple[list[Any], Any]:
+            self._left_out.add(own_pid(self.proc))
             self._choose()
             self._hand_out(tickets)
             with open(choice, "wb") as pipe:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ProcTree", "read_if_there", "read_text", "same_memory", "with_sharers"]
 
 _SPARE: Final = 4  # looked at besides the first few: some may turn out to be inside vfork
+OUTSIDE: Final = "processes and limits outside this container"
 _KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}  # system call numbers
 
 
@@ -37,14 +38,15 @@ class ProcTree:
 
     ``helper``: a forked helper may read some of many processes. Only for programs with one thread: fork() keeps no
     other. ``begun``: a reading of ``proc`` that is under way, for the first look at all processes; it must have been
-    begun with what that look asks for.
+    begun with what that look asks for. ``itself``: this process is one of them; who is gone in a moment is not.
     """
 
     def __init__(
-        self, proc: str = "/proc", sys: str = "/sys", *, helper: bool = False, begun: Reading | None = None
+        self, proc: str = "/proc", sys: str = "/sys", *, helper: bool = False, begun: Reading | None = None,
+        itself: bool = True,
     ) -> None:
         self.proc, self.sys = proc, sys
-        self.helper = helper
+        self.helper, self.itself = helper, itself
         self.denied = 0
         self.passed_over = self.lowest = self.near = 0
         self._begun = begun
@@ -78,7 +80,7 @@ class ProcTree:
         """
         reading, self._begun = self._begun, None
         try:
-            reading = reading or Reading(self.proc, helper=self.helper, cgroups=cgroups, top=top)
+            reading = reading or Reading(self.proc, helper=self.helper, cgroups=cgroups, top=top, itself=self.itself)
             rows, denied = reading.rows((lambda briefs: self._contest(briefs, top)) if top else None)
         except OSError as error:
             raise from_os_error(self.proc, error) from error
@@ -174,7 +176,7 @@ class ProcTree:
                 "root, or membership of the group in the mount option gid=",
             )
         elif processes:
-            yield Unseen("processes outside this container", "the host's pid namespace (--pid=host)")
+            yield Unseen(OUTSIDE, "the host's pid namespace (--pid=host)")
 
 
 def _birth(row: Row) -> tuple[int, int]:
