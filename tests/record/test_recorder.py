@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from oomsight.record.pace import Pace, Reading, decide
 from oomsight.record.tiers import TIERS, StoredFile, combine, expired
 from oomsight.sinks.history_store import HistoryBusy, HistoryStore
 from oomsight.sources.history import History, HistoryError
+from oomsight.sources.history_files import Shelf
 from oomsight.sources.sampler import Places, Sampler
 
 WALL = 1_700_000_000_000
@@ -211,6 +213,78 @@ def test_kill_9_loses_nothing_written(tmp_path) -> None:
     assert history.hours(0, 1e11) == before
     assert history.damaged == 0
     assert history.at(before[-1]).processes
+
+
+def lives(store, seconds: int) -> None:
+    """A machine with processes that come, change and go."""
+    chance = random.Random(5)
+    store.write(1000, WALL + 1000, Change([(1, {"kind": "host", "name": "box"})], [(1, "host", (0,) * len(FIELDS["host"]))]))
+    there: list[int] = []
+    for i in range(2, seconds):
+        change = Change()
+        if i % 37 == 2:
+            there.append(i)
+            change.new.append((i, {"kind": "process", "pid": i, "start": i, "name": "app", "cgroup": "/"}))
+            change.rows.append((i, "process", process(90_000)))
+        change.rows += [(n, "process", process(chance.randrange(70_000, 90_000))) for n in there if chance.random() < 0.1]
+        if len(there) > 5 and i % 23 == 0:
+            gone = there.pop(0)
+            change.rows = [row for row in change.rows if row[0] != gone]
+            change.gone.append(gone)
+        store.write(i * 1000, WALL + i * 1000, change)
+
+
+def rows_of(path, tier: int) -> dict[str, list[tuple[float, int]]]:
+    """Who held how much when, by what one tier alone says."""
+    shelf, found = Shelf(str(path)), {}
+    for piece in [one for one in shelf.chunks if one.tier == tier]:
+        assert shelf.load(piece, "process")
+        for place in range(len(piece.index.entities)):
+            stream, one = shelf.stream(piece, place), shelf.words(piece.file, "process").get(piece.index.entities[place])
+            state = dict(events_of(stream, "process", len(piece.times))) if one is not None else {}
+            now = None
+            for row, moment in enumerate(piece.times):
+                now = state.get(row, now)
+                if now is not None and now >= 0:
+                    found.setdefault(one.ident, []).append((moment, now))
+    return found
+
+
+def events_of(stream: bytes, kind: str, rows: int):
+    for row, values in codec.events(stream, kind, rows):
+        yield row, -1 if values is None else values[0]
+
+
+@pytest.mark.parametrize("seconds", [47, 700, 1437, 3000, 7333, 7805])
+def test_what_a_kill_left_open_is_rebuilt_from_the_finer_tier(tmp_path, seconds) -> None:
+    """
+    After a kill the last row of every tier is that of the last sample: between what everybody held at its end and the
+    highest since the row before, and nobody who had ended before is in it.
+    """
+    killed = tmp_path / "killed"
+    store = HistoryStore(str(tmp_path / "runs"), "b" * 32)
+    lives(store, seconds)
+    shutil.copytree(tmp_path / "runs", killed)
+    store.close()
+    before = {tier: rows_of(killed, tier) for tier in range(4)}
+    for boot in ("b", "c"):  # killed again before its first sample
+        again = HistoryStore(str(killed), boot * 32)
+        assert not again.remarks
+        os.close(again._lock)
+    assert rows_of(killed, 0) == before[0]
+    for tier in (1, 2, 3):
+        found = rows_of(killed, tier)
+        rows = sorted({moment for some in found.values() for moment, _ in some})
+        assert rows[-1] == (seconds - 1) * 1000
+        low = rows[-2] if len(rows) > 1 else 0
+        for who, finest in before[0].items():
+            assert found.get(who, [])[: len(before[tier].get(who, ()))] == before[tier].get(who, [])
+            step = TIERS[tier - 1].step_seconds * 1000  # as near as the finer tier knows
+            about = [value for moment, value in finest if moment >= low - step]
+            last = [value for moment, value in found.get(who, ()) if moment == rows[-1]]
+            assert about or not last, (tier, who)
+            if any(moment > low for moment, _ in finest):
+                assert finest[-1][1] <= last[0] <= max(about), (tier, who)
 
 
 def test_killed_again_and_again_at_random_moments(tmp_path) -> None:

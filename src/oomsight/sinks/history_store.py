@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from oomsight.record.chunk import ChunkBuilder, chunk_head
-from oomsight.record.codec import CHUNK, MAGIC, ROW, DamagedError, coded, event, kind_code, record, records
+from oomsight.record.chunk import ChunkBuilder
+from oomsight.record.codec import CHUNK, MAGIC, ROW, DamagedError, coded, event, kind_code, record
 from oomsight.record.gather import Gatherer, TierRow
 from oomsight.record.journal import encode_row, read_journal
 from oomsight.record.layout import (
@@ -31,10 +31,13 @@ from oomsight.record.layout import (
     parse_entities,
     parse_name,
 )
+from oomsight.record.rebuild import rebuilt, rows_after
 from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
+from oomsight.sinks.history_stored import Stored
 from oomsight.sinks.store_path import default_path, history_beside
 
 if TYPE_CHECKING:
+    from oomsight.record.layout import Words
     from oomsight.record.model import Change, Values
 
 PRUNE_SECONDS: Final = 60.0
@@ -79,8 +82,11 @@ class HistoryStore:
             raise HistoryBusy(f"{path}: another recorder writes this history") from None
         self._number = max((name.number for name in self._names()), default=0)
         self._tiers = [_TierLog(self, tier) for tier in TIERS]
-        for log in self._tiers:
-            log.recover()
+        left = [log.recover() for log in self._tiers]
+        ended = next((begin.boot for begin in left if begin is not None), None)
+        if ended is not None:  # it ended in the midst of a step
+            for finer, log, begin in zip(self._tiers, self._tiers[1:], left[1:], strict=False):
+                log.rebuild(Stored(path, finer.tier.number), ended, begin.journal if begin is not None else 0)
 
     def close(self) -> None:
         """Pack what is in the journals and let go of the store."""
@@ -348,19 +354,19 @@ class _TierLog:
 
     # -- after a crash ------------------------------------------------------------------------------------------------
 
-    def recover(self) -> None:
-        """Pack what an earlier run left in its journal."""
+    def recover(self) -> Begin | None:
+        """Pack what an earlier run left in its journal. Return how that begins; ``None`` = it left nothing."""
         path = os.path.join(self.store.path, journal_name(self.tier.number))
         try:
             with open(path, "rb") as file:
                 data = file.read()
         except FileNotFoundError:
-            return
+            return None
         except OSError as error:
             self.store.failed(error)
-            return
+            return None
         try:
-            self._recover(data)
+            return self._recover(data)
         except DamagedError as error:
             aside = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
             with suppress(OSError):
@@ -368,35 +374,40 @@ class _TierLog:
             self.store.remarks.append(f"{path} was damaged ({error}); it is kept as {aside}")
         except OSError as error:
             self.store.failed(error)
+        return None
 
-    def _recover(self, data: bytes) -> None:
+    def _recover(self, data: bytes) -> Begin | None:
         if not data.startswith(MAGIC):
             if data:
                 raise DamagedError("it does not begin like a journal")
-            return
+            return None
         begin, text, rows = journal = read_journal(data)
-        if rows and begin.journal != self._last_packed():
-            builder, words = journal.builder(), parse_entities(text)
+        if not rows:
+            return None
+        if begin.journal != Stored(self.store.path, self.tier.number).last_journal():
+            self.add_old(journal.builder(), parse_entities(text), begin.boot, begin.journal)
+        return begin
 
-            def known(new: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
-                return [(entity, words[entity].words) for entity in new if entity in words]
+    def rebuild(self, finer: Stored, boot: str, journal: int) -> None:
+        """The row of a run that crashed which was not finished, from the rows of the finer tier. Never raises."""
+        try:
+            since = Stored(self.store.path, self.tier.number).last_moment(boot)
+            pieces, words = finer.since(boot, since)
+            builder = rebuilt(self.tier, rows_after(pieces, since, words))
+            if builder is not None:
+                self.add_old(builder, words, boot, journal)
+        except (OSError, DamagedError):
+            return  # it stays as it was left
 
-            self._append_chunk(builder, known, begin.boot, begin.journal)
-        # This run's chunks get a file of their own: numbers of entities begin anew with every run.
+    def add_old(self, builder: ChunkBuilder, words: Words, boot: str, journal: int) -> None:
+        """
+        Append a chunk of an earlier run, in a file of its own: numbers of entities begin anew with every run. Raises
+        :class:`OSError`, :class:`DamagedError`.
+        """
+        def known(new: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
+            return [(entity, words[entity].words) for entity in new if entity in words]
+
+        self._append_chunk(builder, known, boot, journal)
         if self._file is not None:
             self._retire(self._file)
             self._file = None
-
-    def _last_packed(self) -> int:
-        """The journal that the newest chunk of this tier was made of; 0 = there is none."""
-        names = sorted(name for name in self.store._names() if name.tier == self.tier.number)
-        for name in names[:-3:-1]:
-            with suppress(OSError), open(os.path.join(self.store.path, str(name)), "rb") as file:
-                journal = 0
-                for kind, body, _ in records(file.read(), len(MAGIC)):
-                    if kind == CHUNK:
-                        with suppress(DamagedError):
-                            journal = chunk_head(body).journal
-                if journal:
-                    return journal
-        return 0
