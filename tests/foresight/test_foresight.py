@@ -348,6 +348,32 @@ def test_status_has_the_forecast_and_who_grew(store) -> None:
     assert "nothing is recorded" in (status_outlook(str(store / "no"), now).missing or "")
 
 
+@pytest.mark.parametrize(("successors", "kind", "pid", "grown"), [
+    ((100, 100, 100), None, None, 0), ((130, 130, 130), "name", None, 90), ((100, 160, 100), "name", None, 60), ((150,), None, None, 0),
+])  # fmt: skip
+def test_who_takes_the_place_of_another_has_grown_by_what_it_holds_more(tmp_path, successors, kind, pid, grown) -> None:
+    """Three workers of 100 MiB, after five minutes others in their place."""
+    writer, still = HistoryStore(str(tmp_path), "b" * 32), _row("process", rss_anon_bytes=50 << 10)
+    for second in range(600):
+        change = Change()
+        if second in {0, 300}:
+            first, sizes = (10, (100, 100, 100)) if not second else (20, successors)
+            change.new = [(first + i, {"kind": "process", "pid": first + i, "start": second, "name": "worker", "cgroup": "/app",
+                                       "cmd": "", "age": second + 1}) for i in range(len(sizes))]  # fmt: skip
+            change.rows = [(first + i, "process", _row("process", rss_anon_bytes=mib << 10)) for i, mib in enumerate(sizes)]
+            change.gone = [10, 11, 12] if second else []
+        if not second:
+            change.new.append((1, {"kind": "host", "name": "box"}))
+            change.new.append((2, {"kind": "process", "pid": 2, "start": 0, "name": "still", "cgroup": "/app", "cmd": "", "age": 1}))
+            change.rows.append((2, "process", still))
+        change.rows.append((1, "host", _row("host", anon_bytes=second)))
+        writer.write(1000 + second * 1000, int(BEGIN * 1000) + second * 1000, change)
+    writer.close()
+    found = foresight.causes(History(str(tmp_path)), "/app", BEGIN + 10, BEGIN + 599)
+    assert [(one.kind, one.pid, round(one.grown_bytes / MIB)) for one in found] == ([(kind, pid, grown)] if kind else [])
+    assert not found or found[0].share == 1.0
+
+
 def test_causes_count_what_came_later_from_nothing(store) -> None:
     history = History(str(store))
     low, high = history.span() or (0, 0)

@@ -104,7 +104,8 @@ def _subjects(place: Place, who: str | None, limit: float | None) -> list[Subjec
 
         machine = host(place.history, place.since, place.until)
         found = [machine] if machine is not None else []
-        every = cgroups(place.history, place.since, place.until, limited=limit is None)
+        swap = machine.swap_free_bytes if machine is not None else None
+        every = cgroups(place.history, place.since, place.until, limited=limit is None, swap=swap)
         found += [replace(one, limit_bytes=one.limit_bytes or limit) for one in every]
     if who is None:
         return found

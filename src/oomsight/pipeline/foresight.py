@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.foresight.model import Source, Subject, Task
 from oomsight.foresight.victim import inside
@@ -25,6 +25,7 @@ MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
 QUICK_POINTS: Final = 36  #: of each part, to see who is worth all of them: a sample per 10 minutes of six hours
 LEAST_SHARE: Final = 0.1  #: of the headroom that must have gone for that
+ENDED_SECONDS: Final = 90.0  #: who was last seen so long before the end had ended
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
 NEED_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes")
 CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "swap_bytes", "limit_bytes", "events_oom_kill")
@@ -40,12 +41,18 @@ def host(history: History, since: float, until: float) -> Subject | None:
     found = host_of(figures)
     if found is None:
         return None
-    return Subject("host", "", None, None, found[0], found[1], kills=_kills(figures.get("oom_kill")))
+    free = figures["swap_free_bytes"]
+    swap = free.values[-1] if len(free) and free.values[-1] > 0 else None
+    return Subject("host", "", None, None, found[0], found[1], swap, kills=_kills(figures.get("oom_kill")))
 
 
-def cgroups(history: History, since: float, until: float, *, limited: bool = False) -> Iterator[Subject]:
-    """Cgroups on record, the ones that grew most first; with *limited* only those that have a limit."""
-    swap = _swap_free(history, since, until)
+def cgroups(
+    history: History, since: float, until: float, *, limited: bool = False, swap: float | None = None
+) -> Iterator[Subject]:
+    """
+    Cgroups on record, the ones that grew most first; with *limited* only those that have a limit. *swap*: bytes of it
+    that are free on the host.
+    """
     grown = [e for e in history.entities("cgroup", since, until) if e.cgroup not in {None, "/"}]
     grown.sort(key=lambda e: -_change(e))
     for entity in grown[:MOST_SUBJECTS]:
@@ -100,29 +107,46 @@ def programs(history: History, kind: str, since: float, until: float) -> Iterato
 
 
 def causes(history: History, cgroup: str | None, since: float, until: float) -> list[Source]:
-    """Who in *cgroup* (``None`` = on the host) holds more at *until* than at *since*, most first."""
-    by_name: dict[str, list[tuple[float, Entity]]] = {}
+    """
+    Who in *cgroup* (``None`` = on the host) holds more at *until* than at *since*, most first. Programs count as a
+    whole: a worker that takes the place of another has grown by what it holds more.
+    """
+    by_name: dict[str, list[_Gain]] = {}
     for entity in history.entities("process", since, until):
-        if not inside(entity.cgroup, cgroup) or entity.last_main is None or (entity.last or 0) < until - 90:
+        if not inside(entity.cgroup, cgroup) or entity.last_main is None:
             continue
-        born = entity.started is not None and entity.started > since
-        gain = entity.last_main - (0.0 if born else entity.first_main or 0.0)
-        by_name.setdefault(entity.name, []).append((gain, entity))
-    whole = sum(gain for members in by_name.values() for gain, _ in members if gain > 0)
-    found = []
-    for name, members in by_name.items():
-        grown = sum(gain for gain, _ in members)
-        if grown < LEAST_BYTES / 4:
-            continue
-        gain, entity = max(members, key=lambda member: member[0])
-        one = len(members) == 1 or gain >= MAJORITY * grown
-        amount = gain if one else grown
-        holds = entity.last_main or 0.0 if one else sum(member.last_main or 0.0 for _, member in members)
-        found.append(Source(
-            "process" if one else "name", name, entity.pid if one else None, entity.cgroup, 1 if one else len(members),
-            holds, amount, amount / max(until - since, 1.0), amount / whole if whole > 0 else None,
-        ))  # fmt: skip
+        began = entity.started if entity.started is not None else entity.first
+        born, alive = began is not None and began > since, (entity.last or 0) >= until - ENDED_SECONDS
+        gain = (entity.last_main if alive else 0.0) - (0.0 if born else entity.first_main or 0.0)
+        by_name.setdefault(entity.name, []).append(_Gain(gain, entity, born, alive))
+    grown = {name: sum(one.bytes for one in members) for name, members in by_name.items()}
+    whole = sum(amount for amount in grown.values() if amount > 0)
+    found = [_source(name, by_name[name], amount, until - since, whole)
+             for name, amount in grown.items() if amount >= LEAST_BYTES / 4]  # fmt: skip
     return sorted(found, key=lambda source: -source.grown_bytes)
+
+
+class _Gain(NamedTuple):
+    """One process's part of its program's growth."""
+
+    bytes: float
+    entity: Entity
+    born: bool  #: in the period
+    alive: bool  #: in the end
+
+
+def _source(name: str, members: Sequence[_Gain], grown: float, seconds: float, whole: float) -> Source:
+    """The program as a cause, or the one process that makes most of its growth and took nobody's place."""
+    there = [one for one in members if one.alive]
+    most = max(there, key=lambda one: one.bytes)
+    instead = most.born and len(there) < len(members)
+    one = len(there) == 1 or (most.bytes >= MAJORITY * grown and not instead)
+    amount = grown if instead or not one else most.bytes
+    holds = sum(one.entity.last_main or 0.0 for one in ([most] if one else there))
+    return Source(
+        "process" if one else "name", name, most.entity.pid if one else None, most.entity.cgroup,
+        1 if one else len(there), holds, amount, amount / max(seconds, 1.0), min(amount / whole, 1.0),
+    )  # fmt: skip
 
 
 def tasks(history: History, moment: float) -> list[Task]:
@@ -149,7 +173,8 @@ def nearest(
     end = time.monotonic() + budget_seconds
     found = []
     machine = host(history, since, until)
-    limited = islice(cgroups(history, since, until, limited=True), among)
+    swap = machine.swap_free_bytes if machine is not None else None
+    limited = islice(cgroups(history, since, until, limited=True, swap=swap), among)
     for subject in (*([machine] if machine is not None else []), *limited):
         left = soonest(subject.need, subject.limit_bytes, until)
         if left is not None:
@@ -187,12 +212,6 @@ def _joined(pieces: Sequence[Series]) -> Series:
 def _change(entity: Entity) -> float:
     """By how much it grew at most: to its peak, as what was killed for it holds nothing at the end."""
     return (entity.peak_main or 0.0) - (entity.first_main or 0.0)
-
-
-def _swap_free(history: History, since: float, until: float) -> float | None:
-    machine = history.host(since, until)
-    series = history.series(machine, "swap_free_bytes", max(since, until - 600), until, 10) if machine else None
-    return series.values[-1] if series is not None and len(series) and series.values[-1] > 0 else None
 
 
 def _kills(counter: Series | None) -> tuple[float, ...]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.alarms.event import span
 from oomsight.pipeline import foresight
-from oomsight.record.fields import MAIN
 from oomsight.sources.history import History, HistoryError, default_directory
 from oomsight.status.growth import Grower
 from oomsight.status.model import Forecast
@@ -20,7 +19,6 @@ GREW_SECONDS: Final = 900.0
 STALE_SECONDS: Final = 600.0  #: a record that ended before says nothing about now
 KEEP_SECONDS: Final = 30.0  #: an answer is good for so long, for `status --watch`
 MOST: Final = 3
-POINTS: Final = 60  #: of the sums by name
 CGROUPS: Final = 12  #: those that grew most
 BUDGET_SECONDS: Final = 0.5  #: `status` is one screen at once; `forecast` looks at everything
 
@@ -57,7 +55,7 @@ def _outlook(path: str, now: float) -> Ahead:
         return Ahead(missing=f"none: the recorder does not run{ago}")
     until = min(ends[1], now)
     since = max(until - GREW_SECONDS, ends[0])
-    grown = [_grower(one) for one in _still_grown(history, foresight.causes(history, None, since, until), since, until)]
+    grown = [_grower(one) for one in foresight.causes(history, None, since, until)[:MOST]]
     forecasts = []
     begin = max(until - LOOK_BACK_SECONDS, ends[0])
     near = foresight.nearest(history, begin, until, MOST, among=CGROUPS, budget_seconds=BUDGET_SECONDS)
@@ -71,23 +69,6 @@ def _outlook(path: str, now: float) -> Ahead:
         ))  # fmt: skip
     missing = None if forecasts else f"nothing is filling up, by the last {span(until - begin)}"
     return Ahead(forecasts, missing, grown, until - since)
-
-
-def _still_grown(history: History, found: Sequence[Source], since: float, until: float) -> list[Source]:
-    """
-    The :data:`MOST` of *found* that grew most. What comes and goes under one name has grown by what all of them hold
-    more, not by what those hold that came.
-    """
-    names = {entity.name: entity for entity in history.entities("name", since, until)}
-    kept = []
-    for one in found[: 3 * MOST]:
-        grown = one.grown_bytes
-        if one.pid is None and (entity := names.get(one.name)) is not None:
-            held = history.series(entity, MAIN["name"], since, until, POINTS).values
-            grown = min(grown, held[-1] - held[0]) if len(held) else 0.0
-        if grown >= foresight.LEAST_BYTES / 4:
-            kept.append(one._replace(grown_bytes=grown, bytes_per_second=grown / max(until - since, 1.0)))
-    return sorted(kept, key=lambda one: -one.grown_bytes)[:MOST]
 
 
 def _grower(one: Source) -> Grower:

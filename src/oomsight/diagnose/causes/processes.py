@@ -226,8 +226,8 @@ def leak_suspected(case: Case) -> Finding | None:
         [case.at(f"{holder(culprit)} alone held {case.held(culprit)} at this moment", "table_first")],
         [
             Advice(
-                "before raising a limit, see how it grew: record its resident size (oomsight watch, "
-                "VmRSS in /proc/PID/status) until the next kill"
+                "before raising a limit, see how it grew: `oomsight record` keeps its memory until the next kill, "
+                "`oomsight leaks` judges it"
             )
         ],
         settles="its size over time: growth that never falls with constant work is a leak, a jump is not; "
