@@ -262,7 +262,7 @@ OLD_KILL = frozenset({"total-vm", "anon-rss", "file-rss"})
         ("3.6", False, OLD_KILL, "A", "3.16.0-4-amd64", "3.14", "release 3.16.0 decides"),
         ("3.6", False, OLD_KILL, "A", None, "3.14", "newest is assumed"),
         # RHEL 6 calls itself 2.6.32 and prints the columns of 2.6.36
-        ("2.6.36", False, OLD_KILL, "A", "2.6.32-754.el6.x86_64", "2.6.36", "nearest to release 2.6.32"),
+        ("2.6.36", False, OLD_KILL, "A", "2.6.32-754.el6.x86_64", "3.2", "RHEL 6 took"),
         ("2.6.32", False, frozenset({"vsz"}), "A", None, "2.6.32", "only oom_adj"),
         (None, False, frozenset({"total-vm"}), None, "4.4.0-21", "4.0", "release 4.4.0 decides"),
         (None, False, frozenset(), None, None, "5.9", "newest is assumed"),

@@ -188,7 +188,7 @@ def crowd(host, monkeypatch):
     for pid in range(100, 140):
         add_process(host / "proc", pid, rss=pid, score=670 + pid - 100)
     monkeypatch.setattr(procreading, "WORTH_A_HELPER", 1)
-    monkeypatch.setattr(procreading, "ranks_like_oom_score", lambda _release: True)
+    monkeypatch.setattr(procreading, "ranks_like_oom_score", lambda *_: True)
     return host
 
 
@@ -291,7 +291,9 @@ def test_helper_that_dies_before_it_has_chosen_is_done_without(crowd, monkeypatc
 
 @pytest.mark.parametrize(("release", "so"), [("6.2.0", True), ("6.12.9-amd64", True), ("6.1.0-13", False), ("odd", False)])
 def test_oom_score_is_enough_to_know_on_newer_kernels(release, so):
-    assert procreading.ranks_like_oom_score(release) is so
+    assert procreading.ranks_like_oom_score(release, "x86_64") is so
+    assert procreading.ranks_like_oom_score(release, "aarch64") is so
+    assert not procreading.ranks_like_oom_score(release, "armv8l")
 
 
 def test_helper_that_dies_with_its_share_is_made_up_for(crowd, monkeypatch):

@@ -31,8 +31,6 @@ OOM_SCORE_ADJ_MAX: Final = 1000
 OOM_DISABLE: Final = -17
 """Legacy ``oom_adj`` that exempts a process (<= 3.5)."""
 
-_ULONG: Final = 1 << 64
-
 
 class TaskFacts(NamedTuple):
     """
@@ -92,12 +90,12 @@ class Points(NamedTuple):
 
 
 class _Reader:
-    """Reads facts for a formula and remembers which were not known."""
+    """Reads facts for a formula and remembers which were not known; the kernel's ``long`` has ``long_bits``."""
 
-    __slots__ = ("facts", "missing")
+    __slots__ = ("facts", "long_bits", "missing")
 
-    def __init__(self, facts: TaskFacts) -> None:
-        self.facts = facts
+    def __init__(self, facts: TaskFacts, long_bits: int) -> None:
+        self.facts, self.long_bits = facts, long_bits
         self.missing: list[str] = []
 
     def __call__(self, name: str) -> int:
@@ -135,8 +133,10 @@ def _quot(dividend: int, divisor: int) -> int:
     return -(-dividend // divisor) if dividend < 0 else dividend // divisor
 
 
-def _int32(value: int) -> int:
-    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+def _signed(value: int, bits: int) -> int:
+    """*value* as it comes out of a signed C integer of so many bits that has overflowed."""
+    half = 1 << (bits - 1)
+    return (value + half) % (1 << bits) - half
 
 
 def _shift_hz(hz: int) -> int:
@@ -153,21 +153,21 @@ def _legacy(rule: Rule, read: _Reader, _total_pages: int, _page_size: int) -> It
     """2.6.11 - 2.6.35: virtual size, softened by age and privilege, shifted by oom_adj. The order of steps counts."""
     from math import isqrt
 
-    facts = read.facts
+    facts, ulong = read.facts, 1 << read.long_bits
     points = read("total_vm_pages")
     yield "total_vm_pages", points
     if facts.oom_origin and rule.since > (2, 6, 18):
-        yield "oom_origin", _ULONG - 1
+        yield "oom_origin", ulong - 1
         return
     halve = rule.since >= (2, 6, 18)
-    points += sum(vm // 2 + 1 if halve else vm for vm in facts.child_total_vm_pages)
+    points = (points + sum(vm // 2 + 1 if halve else vm for vm in facts.child_total_vm_pages)) % ulong
     yield "children", points
     points //= isqrt(read("cpu_time_jiffies") >> (_shift_hz(facts.hz) + 3)) or 1
     yield "cpu_time", points
     points //= isqrt(isqrt(max(read("run_time_seconds"), 0) >> 10)) or 1
     yield "run_time", points
     if read("nice") > 0:
-        points *= 2
+        points = points * 2 % ulong
         yield "nice", points
     if read("cap_sys_admin") or (rule.since >= (2, 6, 32) and read("cap_sys_resource")):
         points //= 4
@@ -181,7 +181,7 @@ def _legacy(rule: Rule, read: _Reader, _total_pages: int, _page_size: int) -> It
     adj = read("oom_adj")
     if adj > 0:
         lift = 1 if rule.since >= (2, 6, 24) else 0
-        yield "oom_adj", (max(points, lift) << adj) % _ULONG
+        yield "oom_adj", (max(points, lift) << adj) % ulong
     elif adj < 0:
         yield "oom_adj", points >> -adj
 
@@ -198,7 +198,7 @@ def _per_mille(rule: Rule, read: _Reader, total_pages: int, _page_size: int) -> 
         points = pages * 1000 // total_pages
         if rule.int32:
             # The product wraps in an int, then becomes unsigned long for the division, then an int again.
-            points = _int32(_int32(pages * 1000) % _ULONG // total_pages)
+            points = _signed(_signed(pages * 1000, 32) % (1 << read.long_bits) // total_pages, 32)
         yield name, points
     if read("cap_sys_admin"):
         points -= 30
@@ -311,11 +311,14 @@ def rule_for_release(release: Release) -> Rule:
     return next((rule for rule in BADNESS_RULES if rule.contains(release)), BADNESS_RULES[0])
 
 
-def badness(rule: Rule, facts: TaskFacts, total_pages: int, page_size: int) -> Points | None:
+def badness(
+    rule: Rule, facts: TaskFacts, total_pages: int, page_size: int, long_bits: int = 64
+) -> Points | None:
     """
     Points of one task under ``rule``; ``None`` = exempt by adjustment, as init, or for having no memory.
 
-    ``total_pages`` is T of the constraint (:mod:`oomsight.kernel.constraint`), ``page_size`` in bytes. Rules about
+    ``total_pages`` is T of the constraint (:mod:`oomsight.kernel.constraint`), ``page_size`` in bytes, ``long_bits`` 32
+    for a 32-bit kernel, where oom_adj shifts big processes out of the number (<= 2.6.35). Rules about
     *who is scanned* (cgroup, cpuset, reaped or vforking tasks) are :mod:`oomsight.kernel.selection`'s.
     """
     legacy = rule.formula is _legacy
@@ -325,7 +328,7 @@ def badness(rule: Rule, facts: TaskFacts, total_pages: int, page_size: int) -> P
         else facts.oom_score_adj == OOM_SCORE_ADJ_MIN
     ):
         return None
-    read = _Reader(facts)
+    read = _Reader(facts, long_bits)
     terms: list[Term] = []
     raw = 0
     for name, value in rule.formula(rule, read, total_pages, page_size):
@@ -351,18 +354,21 @@ def badness_modern(  # noqa: PLR0917 - called once per table row, where keywords
     return points if floor is None or points > floor else floor
 
 
-def oom_score(rule: Rule, points: int | None, total_pages: int) -> int:
+def oom_score(rule: Rule, points: int | None, total_pages: int, long_bits: int = 64) -> int:
     """
     /proc/PID/oom_score for a task with ``points`` (``None`` = exempt). ``total_pages`` must be the *global* T: the
-    file never uses a cgroup's limit. fs/proc/base.c 2.6.11, 3.4, 4.19, 5.9, 6.18.
+    file never uses a cgroup's limit. fs/proc/base.c 2.6.11, 3.4, 4.19, 5.9, 6.18. With ``long_bits`` 32 the product
+    overflows above 2,147,483 points (4,294,967 up to 5.8), as the kernel's does: 8 GiB of pages of 4 KiB.
     """
     if points is None:
         return 0
     if rule.score == "raw":
         return points
+    total_pages = max(total_pages, 1)
     if rule.score == "share":
-        return points * 1000 // max(total_pages, 1)
-    return _quot((1000 + per_mille(points, total_pages)) * 2, 3)
+        return points * 1000 % (1 << long_bits) // total_pages
+    share = _quot(_signed(points * 1000, long_bits), total_pages)
+    return _quot(_signed((1000 + share) * 2, long_bits), 3) % (1 << long_bits)
 
 
 def pages_below_score(score: int, total_pages: int) -> int:
@@ -375,14 +381,14 @@ def per_mille(points: int, total_pages: int) -> int:
     return _quot(points * 1000, max(total_pages, 1))
 
 
-def printed_score(rule: Rule, points: int, total_pages: int) -> int | None:
+def printed_score(rule: Rule, points: int, total_pages: int, long_bits: int = 64) -> int | None:
     """
     The number in ``Kill process … score <n>``: raw before 3.5, per mille of T up to 5.0; ``None`` under rules of
     kernels that print none (5.2 and later print none either). With oom_kill_allocating_task the kernel prints 0.
     """
     if rule.score == "two_thirds":
         return None
-    return points if rule.score == "raw" else points * 1000 // max(total_pages, 1)
+    return points if rule.score == "raw" else points * 1000 % (1 << long_bits) // max(total_pages, 1)
 
 
 class _Shape(NamedTuple):
@@ -432,6 +438,12 @@ def _shapes(
         yield _GFP_SHAPES[gfp_layout]
 
 
+# Part of a release -> the rule that its distribution back-ported, and where that is from.
+_BACKPORTS: Final = (
+    ("2.6.32-", "3.2", "RHEL 6 took the one in long integers (mm/oom_kill.c 2.6.32-642.6.2.el6)"),
+)
+
+
 @remembered(256)  # reports of one machine all have one shape
 def rule_for_shape(
     columns: tuple[str, ...] | None,
@@ -466,6 +478,9 @@ def rule_for_shape(
         return fits[0], "; ".join(reasons)
     names = f"rules {fits[0].name} to {fits[-1].name}"
     key = parse_release(release)
+    for mark, name, source in _BACKPORTS:
+        if mark in (release or "") and (rule := _BY_NAME[name]) in fits:
+            return rule, "; ".join([*reasons, f"{names} fit, {source}"])
     if key is None:
         return fits[-1], "; ".join([*reasons, f"{names} fit and no release is known: the newest is assumed"])
     for rule in fits:

@@ -29,6 +29,11 @@ class MemInfo(NamedTuple):
     swap_free_kib: int | None
     fields: Mapping[str, int]  #: KiB, except the ``HugePages_…`` counts
 
+    @property
+    def long_bits(self) -> int:
+        """Width of this kernel's integers: with 32 bits all kernel addresses together are 4 GiB at most."""
+        return 32 if 0 < self.fields.get("VmallocTotal", 0) < 4 << 20 else 64
+
 
 def parse_meminfo(text: str) -> MemInfo:
     """/proc/meminfo or a node's meminfo (whose lines begin with ``Node N``)."""

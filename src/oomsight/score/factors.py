@@ -55,9 +55,9 @@ def explain_process(ranking: Ranking, snapshot: Snapshot, pid: int) -> Factors |
     points = None
     shown = 0
     if row.skipped is None:
-        points = badness(rule, facts(row.process, memory, machine), total_pages, machine.page_size)
+        points = badness(rule, facts(row.process, memory, machine), total_pages, machine.page_size, machine.long_bits)
         whole = machine.total.pages
-        shown = oom_score(rule, score_points(rule, row.process, memory, whole, machine), whole)
+        shown = oom_score(rule, score_points(rule, row.process, memory, whole, machine), whole, machine.long_bits)
     return Factors(
         row, ranking, points,
         None if row.points is None else per_mille(row.points, total_pages) if rule.unit == "pages" else row.points,

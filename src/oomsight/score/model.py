@@ -34,6 +34,7 @@ class Machine(NamedTuple):
     swappiness: int | None = None  #: vm.swappiness
     panic_on_oom: int = 0
     oom_kill_allocating_task: bool = False
+    long_bits: int = 64  #: width of the kernel's integers
 
     @property
     def total(self) -> Total:

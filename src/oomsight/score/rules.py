@@ -118,7 +118,7 @@ def score_points(rule: Rule, process: Process, memory: Memory, total_pages: int,
             memory.rss_pages, memory.swap_pages, memory.pgtables_bytes, process.oom_score_adj or 0, total_pages,
             machine.page_size, rule.floor,
         )  # fmt: skip
-    points = badness(rule, facts(process, memory, machine), total_pages, machine.page_size)
+    points = badness(rule, facts(process, memory, machine), total_pages, machine.page_size, machine.long_bits)
     return 0 if points is None else points.total
 
 
@@ -147,15 +147,15 @@ def recognise(machine: Machine, processes: Sequence[Process]) -> Rules:
 def _matches(rule: Rule, era: CounterEra, machine: Machine, processes: Iterable[Process]) -> int:
     """How many of /proc's oom_score the rule reproduces, within the error of the counters."""
     read, error = memory_reader(machine, era), error_reader(machine, era)
-    total_pages, count = machine.total.pages, 0
+    total_pages, bits, count = machine.total.pages, machine.long_bits, 0
     for process in processes:
         if exemption(process):
             count += process.oom_score == 0
             continue
         points, shown = score_points(rule, process, read(process), total_pages, machine), process.oom_score
-        if oom_score(rule, points, total_pages) == shown:
+        if oom_score(rule, points, total_pages, bits) == shown:
             count += 1
         elif shown is not None and (slack := error(process)):
-            low, high = (oom_score(rule, points + pages, total_pages) for pages in (-slack, slack))
+            low, high = (oom_score(rule, points + pages, total_pages, bits) for pages in (-slack, slack))
             count += low <= shown <= high
     return count

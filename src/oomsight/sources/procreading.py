@@ -38,11 +38,14 @@ _MAX_CHUNKS = 8192  # two bytes each have to fit into a pipe of 64 KiB, and into
 _CHUNK = 16  # processes that are taken at once
 
 
-def ranks_like_oom_score(release: str) -> bool:
+def ranks_like_oom_score(release: str, machine: str) -> bool:
     """
     Whether a lower oom_score surely means that nothing of a process matters to who dies first. From 6.2 on: no child is
-    sacrificed for its parent (until 5.1), and counters err by a bound that does not depend on threads (until 6.1).
+    sacrificed for its parent (until 5.1), and counters err by a bound that does not depend on threads (until 6.1). On
+    a ``machine`` of 32 bits the number overflows.
     """
+    if "64" not in machine and machine != "s390x":
+        return False
     parts = release.split(".", 2)
     try:
         return (int(parts[0]), int(parts[1])) >= (6, 2)
@@ -105,7 +108,8 @@ class Reading:
         self._brief = False  # what is read first is the brief of each,
         self._stat = False  # with what stat says
         self._scores: dict[int, int] = {}
-        self._top = top if ranks_like_oom_score(os.uname().release) else 0
+        host = os.uname()
+        self._top = top if ranks_like_oom_score(host.release, host.machine) else 0
         self._child = 0
         self._helper = helper and len(os.sched_getaffinity(0)) > 1 and _tasks(proc) >= WORTH_A_HELPER
         if self._helper:

@@ -146,6 +146,7 @@ class ProcTree:
             swappiness=self._sysctl("swappiness"),
             panic_on_oom=self._sysctl("panic_on_oom") or 0,
             oom_kill_allocating_task=bool(self._sysctl("oom_kill_allocating_task")),
+            long_bits=memory.long_bits,
         )
 
     def _sysctl(self, name: str) -> int | None:
