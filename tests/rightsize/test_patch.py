@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oomsight.pipeline.patches import PatchError, patch_file
 from oomsight.rightsize.model import Advice, Setting, Subject, Usage
 from oomsight.rightsize.patch import patch_manifest, patch_unit
-from oomsight.sources.yaml_tree import parse_trees
+from oomsight.sources.yaml_documents import whole
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra audit)")
 MIB = 1 << 20
@@ -54,7 +54,7 @@ spec:
 )
 def test_a_heap_that_does_not_fit_the_new_limit_is_lowered(flag, option, go, changed) -> None:
     text = JAVA % (flag, option, go)
-    result = patch_manifest(text, parse_trees(text), [advice()])
+    result = patch_manifest(text, whole(text), [advice()])
     (root,) = yaml.safe_load_all(result.text)
     container = root["spec"]["template"]["spec"]["containers"][0]
     words = [*container["command"], *(row["value"] for row in container["env"])]
@@ -71,7 +71,7 @@ def test_a_heap_that_does_not_fit_the_new_limit_is_lowered(flag, option, go, cha
 @pytest.mark.parametrize("value", ["&x -Xmx1g", "|\n                -Xmx1g", "!!str -Xmx1g"])
 def test_a_heap_written_in_an_odd_way_is_told_and_left(value) -> None:
     text = JAVA.replace('"%s"', value, 1) % ("-Xss1m", "off")
-    result = patch_manifest(text, parse_trees(text), [advice()])
+    result = patch_manifest(text, whole(text), [advice()])
     yaml.safe_load(result.text)
     assert "-Xmx1g" in result.text
     assert any("takes a hand" in note for note in result.notes)
@@ -79,7 +79,7 @@ def test_a_heap_written_in_an_odd_way_is_told_and_left(value) -> None:
 
 def test_heaps_of_compose_and_units() -> None:
     text = "services:\n  web:\n    image: a\n    command: node --max-old-space-size=4096 app.js\n"
-    result = patch_manifest(text, parse_trees(text), [advice(container="x-web-1", workload=None)])
+    result = patch_manifest(text, whole(text), [advice(container="x-web-1", workload=None)])
     assert "--max-old-space-size=4096" not in result.text
     assert yaml.safe_load(result.text)["services"]["web"]["command"].endswith(" app.js")
     text = "[Service]\nExecStart=/usr/bin/java -Xmx4g -jar a.jar\nMemoryMax=4G\n"
@@ -109,6 +109,9 @@ metadata: {name: shop}
 """
 
 
+LAST = DEPLOYMENT.replace("          ports:\n            - containerPort: 80\n", "")  # what is put in ends the container
+
+
 def memory_of(text, container="web"):
     root = next(iter(yaml.safe_load_all(text)))
     found = next(c for c in root["spec"]["template"]["spec"]["containers"] if c["name"] == container)
@@ -129,7 +132,7 @@ def memory_of(text, container="web"):
 def test_limits_of_a_container_are_set_whatever_was_there(resources) -> None:
     text = DEPLOYMENT % resources if resources else DEPLOYMENT.replace("%s\n", "")
     before = memory_of(text) or {}
-    result = patch_manifest(text, parse_trees(text), [advice()])
+    result = patch_manifest(text, whole(text), [advice()])
     after = memory_of(result.text)
     assert after["limits"]["memory"] == "384Mi"
     assert after["requests"]["memory"] == "256Mi"
@@ -145,13 +148,46 @@ def test_limits_of_a_container_are_set_whatever_was_there(resources) -> None:
 
 def test_another_namespace_is_not_touched() -> None:
     text = DEPLOYMENT.replace("%s\n", "")
-    assert patch_manifest(text, parse_trees(text), [advice(namespace="test")]).text == text
+    assert patch_manifest(text, whole(text), [advice(namespace="test")]).text == text
 
 
 def test_an_alias_is_not_written_through() -> None:
     text = DEPLOYMENT % "          resources: {limits: {memory: &m 1Gi}, requests: {memory: *m}}"
-    result = patch_manifest(text, parse_trees(text), [advice()])
+    result = patch_manifest(text, whole(text), [advice()])
     assert "set it by hand to" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("tail", "after"),
+    [
+        ("          args: [a]", "args: [a]"),
+        ("          args:\n          - a\n          - b", "- b"),
+        ("          env:\n          - name: A\n            value: b", "value: b"),
+        ("          env: &e\n            inner: *e", "inner: *e"),  # something that holds itself
+        ("          stdin: null", "stdin: null"),
+        ("          <<: {resources: {limits: {memory: 1Gi}}}", "memory: 1Gi}}}"),  # a fragment is others', too
+    ],
+)  # fmt: skip
+def test_what_is_missing_goes_behind_the_last_line_of_the_container(tail, after) -> None:
+    text = LAST % f"{tail}\n\n# a remark about what follows"
+    result = patch_manifest(text, whole(text), [advice()])
+    head, new = result.text.split(f"{after}\n")
+    assert new.startswith("          resources:\n            requests:\n              memory: 256Mi\n            limits:\n")
+    assert text == f"{head}{after}\n" + new.partition("384Mi\n")[2]
+    assert result.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("tail", "why"),
+    [
+        ("          resources:", "resources is no mapping; set it by hand"),
+        ("          args: &a [x]\n          command:\n          - y\n          - *a", "it ends with an alias; set it by hand"),
+    ],
+)
+def test_where_it_cannot_be_inserted_that_is_said(tail, why) -> None:
+    text = LAST % tail
+    result = patch_manifest(text, whole(text), [advice()])
+    assert (result.text, result.notes) == (text, (f"prod/shop:web: {why}",))
 
 
 COMPOSE = """\
@@ -172,7 +208,7 @@ services:
 def test_compose_is_written_where_it_stood(memory, where) -> None:
     text = COMPOSE.format(memory=memory)
     wanted = advice("project-web-1", None, namespace=None)
-    service = yaml.safe_load(patch_manifest(text, parse_trees(text), [wanted]).text)["services"]["web"]
+    service = yaml.safe_load(patch_manifest(text, whole(text), [wanted]).text)["services"]["web"]
     value = service
     for name in where:
         value = value[name]
@@ -199,7 +235,7 @@ def test_compose_swap_is_never_below_the_limit(written, swap_mib, expected) -> N
     if swap_mib is not None:
         more.append(Setting(key="swap", value="", bytes=swap_mib * MIB, why=""))
     wanted = replace(wanted, settings=(*wanted.settings, *more))
-    service = yaml.safe_load(patch_manifest(text, parse_trees(text), [wanted]).text)["services"]["web"]
+    service = yaml.safe_load(patch_manifest(text, whole(text), [wanted]).text)["services"]["web"]
     assert service.get("memswap_limit") == expected
     assert service["oom_score_adj"] == -300
 
@@ -254,7 +290,7 @@ def test_whatever_else_is_in_the_container_stays(extra, flow, first) -> None:
     document = {"kind": "Deployment", "metadata": {"name": "shop"},
                 "spec": {"template": {"spec": {"containers": [container]}}}}  # fmt: skip
     text = yaml.safe_dump(document, default_flow_style=flow, sort_keys=False)
-    after = yaml.safe_load(patch_manifest(text, parse_trees(text), [advice()]).text)
+    after = yaml.safe_load(patch_manifest(text, whole(text), [advice()]).text)
     found = after["spec"]["template"]["spec"]["containers"][0]
     assert found.pop("resources") == {"requests": {"memory": "256Mi"}, "limits": {"memory": "384Mi"}}
     assert found == container

@@ -1,5 +1,5 @@
 """
-A YAML document as the rules read it: places kept, scalars as they are written, aliases not unfolded.
+A YAML document as rules and patches read it: places kept, scalars as they are written, aliases not unfolded.
 
 :class:`Node` looks into the nodes that PyYAML's composer makes and copies nothing: a rule that wants
 ``spec.containers`` pays for that path only, and a document whose aliases would unfold into billions of values costs
@@ -47,6 +47,21 @@ class Node:
         return Place(mark.line + self.first_line, mark.column + 1)
 
     @property
+    def start(self) -> int:
+        """Offset of its first character in the text that was composed; that of an alias is its anchor's."""
+        return int(self.raw.start_mark.index)
+
+    @property
+    def end(self) -> int:
+        """Offset behind its last character; of a block, where the next token begins."""
+        return int(self.raw.end_mark.index)
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether it is a mapping in braces or a sequence in brackets."""
+        return not self.is_scalar and bool(self.raw.flow_style)
+
+    @property
     def is_mapping(self) -> bool:
         """Whether this is a mapping."""
         return bool(self.raw.id == "mapping")
@@ -65,6 +80,11 @@ class Node:
     def plain(self) -> bool:
         """Whether it is written without quotes: then YAML decides its type."""
         return self.is_scalar and not self.raw.style  # None; "" of the loader in C
+
+    @property
+    def quoted(self) -> bool:
+        """Whether it is written in quotes."""
+        return self.is_scalar and self.raw.style in {"'", '"'}
 
     @property
     def is_null(self) -> bool:
@@ -122,6 +142,21 @@ class Node:
         """Yield key and value of a mapping."""
         for key, (_, value) in self.keys().items():
             yield key, Node(value, self.first_line, self._keys)
+
+    def written(self) -> list[tuple[Node, Node]]:
+        """Return keys and values of a mapping as they stand there, ``<<`` unread; nothing for what is no mapping."""
+        pairs = self.raw.value if self.raw.id == "mapping" else ()
+        return [(Node(key, self.first_line, self._keys), Node(value, self.first_line, self._keys)) for key, value in pairs]
+
+    def own(self, *path: str) -> Node | None:
+        """Return the value at *path* that is written there, null included, and not merged in; ``None`` = none is."""
+        node = self
+        for name in path:
+            found = [value for key, value in node.written() if key.is_scalar and key.text == name]
+            if not found:
+                return None
+            node = found[-1]
+        return node
 
     # -- sequences
 

@@ -44,13 +44,13 @@ def patch_file(path: str, advices: Sequence[Advice]) -> tuple[str, list[str]]:
     if unit is not None:
         result = patch_unit(text, unit, advices)
     else:
-        from oomsight.sources.yaml_tree import YamlError, parse_trees
+        from oomsight.sources.yaml_documents import YamlError, whole
 
         if (found := _TEMPLATE.search(text)) is not None:
             line = text.count("\n", 0, found.start()) + 1
             raise PatchError(f"{path}: line {line}: a template that is not rendered: helm template first")
         try:
-            result = patch_manifest(text, parse_trees(text), advices)
+            result = patch_manifest(text, whole(text), advices)
         except YamlError as error:
             raise PatchError(f"{path}: {error}") from None
     notes = [f"{path}: {note}" for note in result.notes]

@@ -13,10 +13,18 @@ from oomsight._sizes import MIB
 from oomsight.audit.runtimes.model import Inputs
 from oomsight.audit.runtimes.units import go_size, jvm_size
 from oomsight.rightsize.heap import heap_setting
-from oomsight.rightsize.tree import Edit, Tree
 
 if TYPE_CHECKING:
+    from oomsight.audit.tree import Node
     from oomsight.rightsize.model import Advice
+
+
+class Edit(NamedTuple):
+    """Replace ``text[start:end]``."""
+
+    start: int
+    end: int
+    text: str
 
 
 class Flag(NamedTuple):
@@ -74,7 +82,7 @@ def heap_in_line(line: str, advice: Advice) -> str | None:
     return fitted(line, advice)
 
 
-def heap_edits(text: str, container: Tree, advice: Advice) -> tuple[list[Edit], list[str]]:
+def heap_edits(text: str, container: Node, advice: Advice) -> tuple[list[Edit], list[str]]:
     """Return the edits of heap flags in a container or service, and what was changed in words."""
     edits, said = [], []
     for node, go in _scalars(container):
@@ -91,24 +99,24 @@ def heap_edits(text: str, container: Tree, advice: Advice) -> tuple[list[Edit], 
     return edits, said
 
 
-def _scalars(container: Tree) -> Iterator[tuple[Tree, bool]]:
+def _scalars(container: Node) -> Iterator[tuple[Node, bool]]:
     """Yield the texts of commands and variables, and whether each is the value of GOMEMLIMIT."""
-    for key, value in container.pairs:
+    for key, value in container.written():
         if key.text in _WORDS:
             yield from _below(value)
 
 
-def _below(node: Tree) -> Iterator[tuple[Tree, bool]]:
-    if node.kind == "text":
+def _below(node: Node) -> Iterator[tuple[Node, bool]]:
+    if node.is_scalar:
         yield node, False
-    elif node.kind == "list":
-        for item in node.items:
-            name, value = item.get("name"), item.get("value")
-            if name is not None and value is not None and value.kind == "text":  # Kubernetes: - name: …, value: …
+    elif node.is_sequence:
+        for item in node.entries():
+            name, value = item.own("name"), item.own("value")
+            if name is not None and value is not None and value.is_scalar:  # Kubernetes: - name: …, value: …
                 yield value, name.text == "GOMEMLIMIT"
-            elif item.kind == "text":
+            elif item.is_scalar:
                 yield item, False
     else:
-        for key, value in node.pairs:
-            if value.kind == "text":
+        for key, value in node.written():
+            if value.is_scalar:
                 yield value, key.text == "GOMEMLIMIT"

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.audit.quantity import docker_size
-from oomsight.rightsize.heap_patch import heap_edits, heap_in_line
-from oomsight.rightsize.tree import Edit, Tree
+from oomsight.rightsize.heap_patch import Edit, heap_edits, heap_in_line
 from oomsight.rightsize.words import kubernetes_words, systemd_size
 
 if TYPE_CHECKING:
+    from oomsight.audit.tree import Node
     from oomsight.rightsize.model import Advice
 
 
@@ -32,7 +32,7 @@ _POD_PATHS: Final = (
 """Where a pod's specification stands: Deployment and the like, CronJob, Pod."""
 
 
-def patch_manifest(text: str, roots: Sequence[Tree], advices: Sequence[Advice]) -> Patched:
+def patch_manifest(text: str, roots: Sequence[Node], advices: Sequence[Advice]) -> Patched:
     """Return *text*, Kubernetes manifests or a compose file, with the limits and requests of *advices*."""
     edits: list[Edit] = []
     done: list[str] = []
@@ -58,36 +58,37 @@ def patch_manifest(text: str, roots: Sequence[Tree], advices: Sequence[Advice]) 
     return Patched(text, tuple(done), tuple(notes))
 
 
-def _documents(roots: Sequence[Tree]) -> Iterator[Tree]:
+def _documents(roots: Sequence[Node]) -> Iterator[Node]:
     for root in roots:
-        items = root.get("items")
-        if items is not None and items.kind == "list":  # kind: List
-            yield from items.items
+        items = root.own("items")
+        if items is not None and items.is_sequence:  # kind: List
+            yield from items.entries()
         else:
             yield root
 
 
-def _targets(root: Tree, advices: Sequence[Advice]) -> Iterator[tuple[Advice, Tree, bool]]:
-    services = root.get("services")
-    if services is not None and services.kind == "map" and root.get("kind") is None:
-        for key, service in services.pairs:
+def _targets(root: Node, advices: Sequence[Advice]) -> Iterator[tuple[Advice, Node, bool]]:
+    services = root.own("services")
+    if services is not None and services.is_mapping and root.own("kind") is None:
+        for key, service in services.written():
             for advice in advices:
                 subject = advice.usage.subject
                 # Compose calls a container PROJECT-SERVICE-1.
                 pattern = rf"(?:.*[-_])?{re.escape(key.text)}(?:[-_]\d+)?"
-                named = service.get("container_name")
+                named = service.own("container_name")
                 wanted = subject.container or ""
                 if wanted and (re.fullmatch(pattern, wanted) or (named is not None and named.text == wanted)):
                     yield advice, service, True
                     break
         return
-    name, namespace = root.get("metadata", "name"), root.get("metadata", "namespace")
-    pod = next((found for path in _POD_PATHS if (found := root.get(*path)) and found.get("containers")), None)
+    name, namespace = root.own("metadata", "name"), root.own("metadata", "namespace")
+    pod = next((found for path in _POD_PATHS if (found := root.own(*path)) and found.own("containers")), None)
     if name is None or pod is None:
         return
     for kind in ("containers", "initContainers"):
-        for container in getattr(pod.get(kind), "items", ()):
-            own = container.get("name")
+        listed = pod.own(kind)
+        for container in listed.entries() if listed is not None else ():
+            own = container.own("name")
             for advice in advices:
                 subject = advice.usage.subject
                 same_space = namespace is None or subject.namespace in {None, namespace.text}
@@ -106,7 +107,7 @@ def _values(advice: Advice) -> dict[tuple[str, ...], str]:
     return found
 
 
-def _compose_values(advice: Advice, service: Tree) -> dict[tuple[str, ...], str]:
+def _compose_values(advice: Advice, service: Node) -> dict[tuple[str, ...], str]:
     """
     Path below the service -> value. ``memswap_limit`` is memory and swap together and may not be below ``mem_limit``
     (docs.docker.com, compose file reference): one that would be too small now is raised to it, which means no swap.
@@ -117,8 +118,8 @@ def _compose_values(advice: Advice, service: Tree) -> dict[tuple[str, ...], str]
         found["mem_reservation",] = systemd_size(request.bytes).lower()
     if limit is not None and limit.bytes:
         found["mem_limit",] = systemd_size(limit.bytes).lower()
-        there = service.get("memswap_limit")
-        written = docker_size(there.text).size_bytes if there is not None and there.kind == "text" else None
+        there = service.own("memswap_limit")
+        written = docker_size(there.text).size_bytes if there is not None and there.is_scalar else None
         if swap is not None and swap.bytes:
             found["memswap_limit",] = systemd_size(limit.bytes + swap.bytes).lower()
         elif written and written < limit.bytes:  # 0 = as if it were not there, -1 = as much as there is
@@ -135,21 +136,23 @@ _COMPOSE_DEPLOY: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
 """The other place of the same setting in a compose file: written there if it is there."""
 
 
-def _set(text: str, node: Tree, values: Mapping[tuple[str, ...], str]) -> list[Edit]:
+def _set(text: str, node: Node, values: Mapping[tuple[str, ...], str]) -> list[Edit]:
     missing: dict[str, object] = {}
     edits: list[Edit] = []
     for wanted, value in values.items():
         other = _COMPOSE_DEPLOY.get(wanted)
-        path = other if other is not None and node.get(*other) is not None else wanted
-        found = node.get(*path)
-        if found is not None and found.kind == "text":
+        path = other if other is not None and node.own(*other) is not None else wanted
+        found = node.own(*path)
+        if found is not None and found.is_scalar:
             if text[found.start] in "*&!|>":
                 raise ValueError(f"{'.'.join(path)} is an alias, an anchor or a tag; set it by hand to {value}")
             if found.text != value:
                 edits.append(Edit(found.start, found.end, f'"{value}"' if found.quoted else value))
             continue
         deepest, depth = node, 0
-        while depth < len(path) - 1 and (below := deepest.get(path[depth])) is not None and below.kind == "map":
+        while depth < len(path) - 1 and (below := deepest.own(path[depth])) is not None:
+            if not below.is_mapping:
+                raise ValueError(f"{'.'.join(path[: depth + 1])} is no mapping; set it by hand")
             deepest, depth = below, depth + 1
         # All that is missing at one place goes there as one piece.
         place = missing.setdefault(f"{deepest.start}:{deepest.end}", (deepest, {}))
@@ -166,29 +169,36 @@ def _set(text: str, node: Tree, values: Mapping[tuple[str, ...], str]) -> list[E
     return edits
 
 
-def _insert(text: str, node: Tree, tree: Mapping[str, object]) -> Edit:
+def _insert(text: str, node: Node, tree: Mapping[str, object]) -> Edit:
     """New keys at the end of mapping *node*, as it is written: in a block or in braces."""
-    if node.flow or not node.pairs:
-        inside = text[node.start + 1 : node.end - 1].rstrip() if node.flow else ""
+    written = node.written()
+    if node.is_flow or not written:
+        inside = text[node.start + 1 : node.end - 1].rstrip() if node.is_flow else ""
         comma = ", " if inside.strip() else ""
         at = node.start + 1 + len(inside)
         return Edit(at, at, comma + _flow(tree))
-    _key, value = node.pairs[-1]
-    if value.start < node.start:  # an alias: its place is elsewhere
+    key, value = written[-1]
+    if value.start < key.end:  # an alias: its place is elsewhere
         raise ValueError("the mapping ends with an alias; set it by hand")
-    at = _line_end(text, _last(value, node.pairs[-1][0]))
-    step = _step(node)
-    lines = list(_block(tree, node.column, step))
+    at = _line_end(text, _last(value, key))
+    lines = list(_block(tree, node.place.column - 1, _step(node)))
     front = "" if at == 0 or text[at - 1 : at] == "\n" else "\n"
     return Edit(at, at, front + "".join(f"{line}\n" for line in lines))
 
 
-def _last(node: Tree, key: Tree) -> int:
-    """Offset behind the last character of *node* that is not blank: block ends are marked at the next token."""
-    if node.kind == "map" and not node.flow and node.pairs:
-        return _last(node.pairs[-1][1], node.pairs[-1][0])
-    if node.kind == "list" and not node.flow and node.items:
-        return _last(node.items[-1], key)
+def _last(node: Node, key: Node) -> int:
+    """Offset behind the last character of *node*, value of *key*, that is not blank: a block ends at the next token."""
+    while not node.is_scalar and not node.is_flow:
+        if entries := list(node.entries()):
+            node = entries[-1]
+            if node.start < max((entry.end for entry in entries[:-1]), default=key.end):
+                raise ValueError("it ends with an alias; set it by hand")
+        elif written := node.written():
+            key, node = written[-1]
+            if node.start < key.end:  # an alias: what it stands for is elsewhere
+                return key.end
+        else:
+            break
     return max(node.end, key.end)
 
 
@@ -199,10 +209,12 @@ def _line_end(text: str, at: int) -> int:
     return len(text) if end < 0 else end + 1
 
 
-def _step(node: Tree) -> int:
-    for _, value in node.pairs:
-        if value.kind == "map" and not value.flow and value.pairs and value.column > node.column:
-            return value.column - node.column
+def _step(node: Node) -> int:
+    column = node.place.column
+    for key, value in node.written():
+        below = value.place.line > key.place.line  # an anchor, where a mapping begins, stands beside its key
+        if value.is_mapping and not value.is_flow and below and value.place.column > column:
+            return value.place.column - column
     return 2
 
 

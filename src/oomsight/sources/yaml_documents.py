@@ -1,5 +1,6 @@
 """
-YAML text as documents, one at a time: a broken or oversized one does not take its neighbours along.
+YAML text as documents: one at a time for rules, where a broken or oversized one does not take its neighbours along
+(:func:`pieces`, :func:`document`), or all of a text for whoever edits it (:func:`whole`).
 
 PyYAML (extra ``audit``) composes; libyaml, which its wheels bring, does it in C.
 """
@@ -49,6 +50,10 @@ class Document(NamedTuple):
     text: str  #: empty where ``problem``
     root: Node | None
     problem: Problem | None = None
+
+
+class YamlError(ValueError):
+    """The text is no YAML; one line with line and column, without the file's name."""
 
 
 class NoYaml(Exception):  # noqa: N818 - a state of the host, said in one line
@@ -179,6 +184,27 @@ def _composed(first_line: int, text: str) -> Document:
         words = "its aliases unfold into more values than anybody reads (a YAML bomb)"
         return Document(first_line, "", None, Problem(first_line, None, words, "large"))
     return Document(first_line, text, Node(raw, first_line))
+
+
+def whole(text: str) -> list[Node]:
+    """
+    Return the root of every document in *text*, with offsets into it. Raises :class:`YamlError`, also where PyYAML is
+    missing.
+    """
+    try:
+        kind = loader()
+    except NoYaml as error:
+        raise YamlError(str(error)) from None
+    import yaml
+
+    try:
+        return [Node(raw) for raw in yaml.compose_all(text, kind) if raw is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        raise YamlError(f"{where}{getattr(error, 'problem', None) or 'no YAML'}") from None
+    except RecursionError:
+        raise YamlError("nested too deeply") from None
 
 
 def _words(problem: str | None) -> str:
