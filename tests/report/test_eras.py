@@ -112,7 +112,7 @@ ERAS = (
                 "[ 2311]   500  2311   700000   600000   1       0             0 java")
         + "Out of memory: Kill process 2311 (java) score 600 or sacrifice child\n"
         "Killed process 2311, UID 500, (java) total-vm:2800000kB, anon-rss:2399000kB, file-rss:1000kB\n",
-        "2.6.36", (2311, "java", 2800000, 2399000, 1000, None, 500, 0, "selected"), ("java", 0x280DA, 0, 0, 0),
+        "3.2", (2311, "java", 2800000, 2399000, 1000, None, 500, 0, "selected"), ("java", 0x280DA, 0, 0, 0),
         (2311, "java", 600), columns=7, facts={"release": "2.6.32-431.el6.x86_64", "adj.901": -17}, score_fits=True,
     ),
     Era(
