@@ -53,6 +53,14 @@ def test_chart_fits_its_width(width, unicode) -> None:
         assert unicode or line.isascii()
 
 
+def test_the_legend_names_what_only_a_change_has() -> None:
+    base = simulate(scenario("p leak leak size=0 rate=4MiB/s", duration="5min"))
+    swapped = simulate(scenario("p leak leak size=0 rate=4MiB/s", duration="5min", machine='swap = "1GiB"'))
+    drawn = timeline_svg([Played(BASE, "as it is", False, base), Played("swap", "with swap", True, swapped)])
+    assert ">swapped out</text>" in drawn
+    assert ">swapped out</text>" not in timeline_svg([Played(BASE, "as it is", False, base)])
+
+
 def test_sparkline_shows_anything_above_nothing() -> None:
     assert sparkline([0, 1, 50, 99, 100, 200], 100) == " ▁▄███"
     assert sparkline([0, 5], 0) == "  "

@@ -59,6 +59,8 @@ BAD = [
     (GOOD + "[guard]\nkind = 3\n", "line 11: guard.kind: 3 is not one of available, pressure"),
     (GOOD + 'cgroup = "/app"\n[guard]\ncgroup = "/ap"\n', "line 12: guard.cgroup: there is no cgroup '/ap'; did you mean"
      " '/app'?"),
+    (GOOD.replace("[machine]", '[machine]\nduration = "2h"'), "line 5: machine.duration: no such key; it belongs below"
+     " [run]"),
     (GOOD + "[gard]\n", "line 10: gard: no such key; did you mean guard?"),
     ("protect = ['wep']\n" + GOOD, "line 1: protect: there is no process 'wep'; did you mean 'web'?"),
     (GOOD.replace('"1h"', '"300d"') .replace("[machine]", "step = 0.01\n[machine]"), "line 4: run.step: is too short: more"

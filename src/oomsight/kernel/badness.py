@@ -306,6 +306,18 @@ def rule_by_name(name: str) -> Rule | None:
     return _BY_NAME.get(name)
 
 
+def _backported(release: str | None) -> Rule | None:
+    """The row that a distribution took over from a later kernel; ``None`` = its release does not say so."""
+    text = release or ""
+    return _BY_NAME["3.2"] if text.startswith("2.6.32-") and ".el6" in text else None  # 2.6.32-642.6.2.el6
+
+
+def rule_for_text(release: str) -> Rule | None:
+    """The row of a kernel named as ``uname -r`` does, back-ports included; ``None`` = it names none."""
+    key = parse_release(release)
+    return None if key is None else _backported(release) or rule_for_release(key)
+
+
 def rule_for_release(release: Release) -> Rule:
     """The row mainline used in ``release``; the oldest row for kernels before 2.6.11."""
     return next((rule for rule in BADNESS_RULES if rule.contains(release)), BADNESS_RULES[0])
@@ -438,12 +450,6 @@ def _shapes(
         yield _GFP_SHAPES[gfp_layout]
 
 
-# Part of a release -> the rule that its distribution back-ported, and where that is from.
-_BACKPORTS: Final = (
-    ("2.6.32-", "3.2", "RHEL 6 took the one in long integers (mm/oom_kill.c 2.6.32-642.6.2.el6)"),
-)
-
-
 @remembered(256)  # reports of one machine all have one shape
 def rule_for_shape(
     columns: tuple[str, ...] | None,
@@ -478,9 +484,8 @@ def rule_for_shape(
         return fits[0], "; ".join(reasons)
     names = f"rules {fits[0].name} to {fits[-1].name}"
     key = parse_release(release)
-    for mark, name, source in _BACKPORTS:
-        if mark in (release or "") and (rule := _BY_NAME[name]) in fits:
-            return rule, "; ".join([*reasons, f"{names} fit, {source}"])
+    if (backport := _backported(release)) in fits:
+        return backport, "; ".join([*reasons, f"{names} fit, RHEL 6 took the one in long integers"])
     if key is None:
         return fits[-1], "; ".join([*reasons, f"{names} fit and no release is known: the newest is assumed"])
     for rule in fits:

@@ -17,6 +17,7 @@ from oomsight.kernel.badness import (
     badness_modern,
     oom_score,
     rule_for_release,
+    rule_for_text,
 )
 from oomsight.kernel.counters import counter_era, counter_error_pages
 from oomsight.kernel.release import NEWEST, parse_release
@@ -128,7 +129,7 @@ def recognise(machine: Machine, processes: Sequence[Process]) -> Rules:
     rule, decides: distributions back-port, and if another formula reproduces it clearly better, that one is taken.
     """
     release = parse_release(machine.release)
-    proposed = rule_for_release(release or NEWEST)
+    proposed = rule_for_text(machine.release or "") or rule_for_release(NEWEST)
     era = counter_era(release or NEWEST)
     scored = [p for p in processes if p.oom_score is not None and p.oom_score_adj is not None]
     matched = _matches(proposed, era, machine, scored)

@@ -138,7 +138,9 @@ class _Reader:
         known = [key.name for key in keys] + list(others)
         for written in found:
             if written not in known:
-                self.problem(name, index, written, no_such_key(written, known))
+                homes = [home for home, its in _SECTIONS.items() if written in {key.name for key in its}]
+                words = f"no such key; it belongs below [{homes[0]}]" if homes else no_such_key(written, known)
+                self.problem(name, index, written, words)
         values: dict[str, Any] = {}
         for key in keys:
             values[key.name] = key.default

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._sizes import size_words
-from oomsight.kernel.badness import BADNESS_RULES, rule_by_name, rule_for_release
+from oomsight.kernel.badness import BADNESS_RULES, rule_by_name, rule_for_text
 from oomsight.kernel.constraint import memcg_era, t_memcg
 from oomsight.kernel.release import NEWEST, parse_release
 from oomsight.kernel.selection import Candidate, Outcome, Scene, inside, select
@@ -140,8 +140,8 @@ def _nearest(moment: Moment, selector: str) -> str:
 
 def era(text: str) -> tuple[Rule, Release] | None:
     """Badness rule and release of a kernel (``4.19``, ``5.10.0-8-amd64``); ``None`` = it names none."""
-    release = parse_release(text)
-    return (rule_by_name(text) or rule_for_release(release), release) if release else None
+    release, rule = parse_release(text), rule_by_name(text) or rule_for_text(text)
+    return (rule, release) if rule is not None and release is not None else None
 
 
 def what_if(moment: Moment, changes: Changes, more: int = MORE_KILLS) -> WhatIf:
@@ -182,6 +182,8 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
         after = replace(after, rule=rule, release=release, rule_why="asked for")
         if rule.unit == "points":
             notes.append("Rules before 2.6.36 weigh CPU time, age and children, which are not known here.")
+            if any(task.facts.oom_score_adj for task in after.tasks):
+                notes.append("They know oom_adj only: oom_score_adj counts for nothing with them, not even -1000.")
     if not after.total_exact and any(task.facts.oom_score_adj for task in after.tasks):
         notes.append("T is only a lower bound here: oom_score_adj may weigh more than shown.")
     if not moment.freeable_exact:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from oomsight.simulate.sweep import Played
 
 
+_KILLS = {"kernel": ("killed by the kernel", "#c1121f"), "guard": ("ended by the guard", "#7b2cbf")}
+
+
 class MissingPlotterError(Exception):
     """matplotlib is not installed."""
 
@@ -42,7 +45,12 @@ def timeline_png(played: Sequence[Played]) -> bytes:
     for number, one in enumerate(played[1:]):
         axes = figure.add_subplot(grid[1 + number // 2, number % 2])
         _panel(axes, one.run, same_colours(stack(one.run), layers), _title(one), big=False)
-    figure.legend(*big.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=4)
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:  # the first has most, but not a change's swap or guard
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            if not label.startswith("RAM ") or axes is big:
+                entries.setdefault(label, handle)
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", fontsize=8, ncols=4)
     data = BytesIO()
     canvas: Any = FigureCanvasAgg(figure)  # its methods carry no types
     canvas.print_png(data)
@@ -67,7 +75,8 @@ def _panel(axes: Any, run: Run, layers: list[Layer], title: str, *, big: bool) -
     ram = run.scenario.machine["ram"]
     axes.axhline(ram / GIB, color="#22262c", linestyle="--", linewidth=1, label=f"RAM {size_words(ram)}")
     for kill in run.kills:
-        axes.axvline(kill.time_seconds / 3600, color="#7b2cbf" if kill.by == "guard" else "#c1121f", linewidth=1.2)
+        words, colour = _KILLS[kill.by]
+        axes.axvline(kill.time_seconds / 3600, color=colour, linewidth=1.2, label=words)
     if big and run.kills and run.kills[0].victims:
         kill = run.kills[0]
         words = f"{_literal(kill.victims[0].name)}, {duration_words(kill.time_seconds)}"

@@ -77,7 +77,7 @@ def timeline_svg(played: Sequence[Played]) -> str:
         _text(_MARGIN, 62, f"{first.title}: {result_words(first.run)}", size=14,
               colour=_GOOD if first.run.survived else _KILL),
         *_panel(first.run, layers, _Box(_LEFT, 92, WIDTH - _LEFT - _MARGIN, _BIG_HEIGHT), big=True),
-        *_legend(layers, first.run, legend_top),
+        *_legend(legend_layers(played), played, legend_top),
     ]  # fmt: skip
     if others:
         out.append(_text(_MARGIN, small_top - 4, "What would help", size=15, weight=600))
@@ -200,11 +200,21 @@ def _area(  # noqa: PLR0917
     return f"{path}<title>{escape(layer.name)}</title></path>"
 
 
-def _legend(layers: list[Layer], run: Run, top: float) -> list[str]:
+def legend_layers(played: Sequence[Played]) -> list[Layer]:
+    """Every layer that is in one of the pictures, those of the first before others, each once."""
+    layers: dict[str, Layer] = {}
+    for one in played:
+        for layer in stack(one.run):
+            layers.setdefault(layer.name, layer)
+    return list(layers.values())
+
+
+def _legend(layers: list[Layer], played: Sequence[Played], top: float) -> list[str]:
     entries = [(layer.name, layer.colour) for layer in layers]
-    if any(kill.by == "kernel" for kill in run.kills):
+    by = {kill.by for one in played for kill in one.run.kills}
+    if "kernel" in by:
         entries.append(("killed by the kernel", _KILL))
-    if any(kill.by == "guard" for kill in run.kills):
+    if "guard" in by:
         entries.append(("ended by the guard", _GUARD))
     out, x = [], float(_LEFT)
     for name, colour in entries:
