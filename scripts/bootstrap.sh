@@ -76,7 +76,7 @@ if ! installed "$profile" && ! installed dev; then
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --quiet --editable "$want" \
         >"$pip_log" 2>&1; then
         network='temporary failure|name resolution|connection|unreachable|timed out|proxy|no matching distribution'
-        if line=$(grep -iE "$network" "$pip_log" | tail -n 1 | cut -c -200) && [ -n "$line" ]; then
+        if line=$(grep -iE "$network" "$pip_log" | tail -n 1 | sed 's/^ *//' | cut -c -200) && [ -n "$line" ]; then
             die "pip cannot reach the package index (no network? a proxy or PIP_INDEX_URL may be needed): $line"
         fi
         cat "$pip_log" >&2

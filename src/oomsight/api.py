@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from oomsight._version import __version__
 from oomsight.diagnose.explain import explain_report
 from oomsight.report import Clock, parse_text
-from oomsight.sources.errors import SourceError
 from oomsight.sources.scan import Window, scan
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from oomsight.pipeline.query import Query
     from oomsight.pipeline.run import Run
     from oomsight.report.model import OomReport
-    from oomsight.sources.files import FileRef
+    from oomsight.sources.errors import SourceError
     from oomsight.sources.source import Kind, Progress, Source
 
 Level = Literal["brief", "normal", "evidence"]
@@ -145,16 +144,13 @@ def explain_paths(
     :param on_error: called with each source that cannot be read, and the others are read; ``None`` = raise.
     :raises SourceError: when a source cannot be read and *on_error* is ``None``; before anything is yielded.
     """
-    from oomsight.sources.files import FileSource
+    from oomsight.sources.below import Looked
+    from oomsight.sources.files import FileSource, expand
     from oomsight.sources.kmsg import KmsgSource
 
     report_error = on_error or _raise
-    sources: list[Source] = []
-    seen: set[str] = set()
-    for ref in _refs([os.fspath(path) for path in paths], report_error):
-        if ref.name not in seen:  # a pattern and a name may mean the same file
-            seen.add(ref.name)
-            sources.append(KmsgSource(ref.paths[0]) if ref.kind == "kmsg" else FileSource(ref))
+    refs = expand([os.fspath(path) for path in paths], looked=Looked(), on_error=report_error)
+    sources = [KmsgSource(ref.paths[0]) if ref.kind == "kmsg" else FileSource(ref) for ref in refs]
     moment = _aware(now)
     query = _query(
         since=_aware(since) if since else None, until=_aware(until) if until else None, last=last, pid=pid, comm=comm,
@@ -170,22 +166,6 @@ def explain_paths(
 
 def _raise(error: SourceError) -> None:
     raise error
-
-
-def _refs(paths: list[str], report_error: Callable[[SourceError], None]) -> Iterator[FileRef]:
-    """What *paths* mean: all together, so that the rotations of a log stand in order; without those that fail."""
-    from oomsight.sources.files import expand
-
-    try:
-        yield from expand(paths)
-        return
-    except SourceError:
-        pass  # which one it was is found out below
-    for path in paths:
-        try:
-            yield from expand([path])
-        except SourceError as error:
-            report_error(error)
 
 
 def _query(**filters: Any) -> Query:

@@ -47,10 +47,22 @@ def test_progress_redraws_at_most_ten_times_a_second() -> None:
 @pytest.mark.parametrize("elapsed", [0.0, 0.5, 7.0, 12_345.0, 9e6])
 @pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize("label", ["reading", "auditing"])
-def test_progress_never_wraps(label: str, share: float, elapsed: float, total: int) -> None:
-    line = progress_line(label, int(total * share), total, elapsed)
-    assert len(line) < 80
-    assert line.startswith(label)
+@pytest.mark.parametrize("columns", [1, 20, 40, 60, 80, 200])
+def test_progress_never_wraps(columns: int, label: str, share: float, elapsed: float, total: int) -> None:
+    line = progress_line(label, int(total * share), total, elapsed, columns=columns)
+    assert len(line) < columns
+    assert line.startswith(label[: columns - 1])
+    assert len(progress_line(label, total, None, elapsed, "123,456 other files", columns)) < columns
+
+
+def test_progress_on_a_narrow_terminal_keeps_what_matters_most() -> None:
+    assert progress_line("reading", 1 << 29, 1 << 30, 2.0, columns=40) == "reading [#######-------] 50 %  2 s left"
+    assert progress_line("looking", 1 << 29, None, 2.0, "7 files", 40) == "looking 512.0 MiB  256.0 MiB/s  7 files"
+
+
+def test_progress_on_a_terminal_that_cannot_take_back_a_line_shows_nothing(monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert _run(Terminal(), [0.0, 1.0, 2.0]) == ""
 
 
 def test_progress_survives_a_closed_terminal() -> None:

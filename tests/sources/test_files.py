@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from oomsight.sources.below import Looked
 from oomsight.sources.errors import NotReadable, SourceError
 from oomsight.sources.files import STDIN_NAME, FileRef, FileSource, expand, open_blocks
 
@@ -43,6 +44,36 @@ def test_expand_directory_takes_logs_and_text_leaves_the_rest(tmp_path):
         "kern.log.1", "kern.log", "old.gz", "sub/dmesg", "sub/notes",
     ]  # fmt: skip
     assert [ref.size_bytes for ref in found[:2]] == [5, 5]
+
+
+def test_expand_looking_closer_drops_and_counts_what_cannot_hold_a_report(tmp_path):
+    kill = b"Out of memory: Killed process 7 (a) total-vm:1kB\n"
+    touch(tmp_path, "kern.log", "notes", "sub/code.c")
+    (tmp_path / "ticket.txt").write_bytes(b"a line\n" + kill.replace(b"ed pro", b"ed\n> pro"))  # wrapped and quoted
+    (tmp_path / "ticket.gz").write_bytes(gzip.compress(kill))
+    (tmp_path / "story.gz").write_bytes(gzip.compress(b"once\nupon\n"))
+    (tmp_path / "large").write_bytes(b"text\n" * 400_000 + kill)
+    (tmp_path / "larger").write_bytes(b"text\n" * 500_000)
+    (tmp_path / "late.bin").write_bytes(b"text\n" * 2_000 + bytes(range(32)) * 4_000)
+    told = []
+    looked = Looked(tell=lambda now: told.append(now.files))
+    found = expand([str(tmp_path)], looked=looked)
+    assert [ref.name.removeprefix(f"{tmp_path}/") for ref in found] == ["kern.log", "large", "ticket.gz", "ticket.txt"]
+    assert (looked.files, looked.lines, looked.bytes) == (4, 500_004, 2_500_020)
+    assert told[-1] == 4
+
+
+def test_expand_looking_closer_directory_of_other_text_is_no_error(tmp_path):
+    touch(tmp_path, "notes")
+    assert expand([str(tmp_path)], looked=Looked()) == []
+
+
+def test_expand_tells_of_each_path_that_fails_and_takes_the_others(tmp_path):
+    touch(tmp_path, "kern.log")
+    errors: list[SourceError] = []
+    found = expand([f"{tmp_path}/gone", f"{tmp_path}/kern.log", f"{tmp_path}/*.none"], on_error=errors.append)
+    assert [ref.name for ref in found] == [f"{tmp_path}/kern.log"]
+    assert [error.what for error in errors] == ["no such file or directory", "no file matches this pattern"]
 
 
 def test_expand_same_file_twice_taken_once(tmp_path):

@@ -76,8 +76,13 @@ def test_scan_small_input_is_one_window_even_without_needle():
 
 
 def test_scan_small_input_exactly_whole_bytes_is_one_window():
-    data = (ORDINARY * MIB)[: MIB - 1] + b"\n"
+    data = KILL + (ORDINARY * MIB)[: MIB - 1 - len(KILL)] + b"\n"
     assert windows(data) == [Window(1, data, 0)]
+
+
+def test_scan_small_input_without_any_trace_no_window_but_totals():
+    s = scan([ORDINARY * 10])
+    assert (list(s), s.lines, s.bytes) == ([], 10, 10 * len(ORDINARY))
 
 
 def test_scan_large_input_without_needle_no_window_but_totals():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from oomsight.pipeline.remembered import Remembered
     from oomsight.pipeline.run import Run, SourceResult
     from oomsight.report import Clock
+    from oomsight.sources.below import Looked
     from oomsight.sources.source import Source
 
 FULL: Final = 10  #: newest incidents told in full; older ones in a few lines
@@ -89,7 +90,8 @@ def command(  # noqa: PLR0917 - one parameter per option
     """
     now = datetime.now().astimezone()
     query = _query(now, since, until, last, pid, comm, cgroup)
-    sources, failed, about = _sources(paths, root)
+    given = _sources(paths, root)
+    sources, failed = given.sources, given.failed
     pseudonyms = pseudonyms_of(redact, redact_key)
     recorded = _recorded(history)
     to_json = output_format in {"json", "ndjson"}
@@ -117,8 +119,8 @@ def command(  # noqa: PLR0917 - one parameter per option
         elif run.entries:
             level = "brief" if brief else "evidence" if evidence else "normal"
             _write_stories(run, output_format, level, full, width, color, pseudonyms, recorded)
-        elif not all(r.error is not None for r in run.sources):
-            for line in _nothing(run, query, about, quote=pseudonyms is None):
+        elif not run.sources or any(r.error is None for r in run.sources):
+            for line in _nothing(run, query, given, quote=pseudonyms is None):
                 answer(line + "\n")
         if failed:
             return Exit.INPUT
@@ -139,35 +141,20 @@ def _query(  # noqa: PLR0917
     return Query(first, until_then, last, pid, comm, cgroup)
 
 
-def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, list[str]]:
-    """The readers for *paths*, or those of the host; whether some path failed; remarks about the host's places."""
-    from oomsight.sources.errors import SourceError
+class _Given:
+    """What there is to read: the readers, whether some path failed, and what needed no reading."""
 
+    def __init__(self, sources: list[Source], looked: Looked | None = None, failed: bool = False) -> None:
+        self.sources, self.looked, self.failed = sources, looked, failed
+        self.about: list[str] = []  #: the host's better places, and why they cannot be read
+
+
+def _sources(paths: tuple[str, ...], root: str) -> _Given:
+    """The readers for *paths*, or those of the host."""
     if not paths and sys.stdin is not None and not sys.stdin.isatty() and _stdin_has_data():
         paths = ("-",)
-    failed = False
-    found: list[Source] = []
     if paths:
-        from oomsight.sources.files import FileSource, expand
-
-        refs = []
-        for path in paths:
-            try:
-                refs.append(expand([path]))
-            except SourceError as error:
-                remark(str(error))
-                failed = True
-        if not refs:
-            raise CommandError("nothing to read", Exit.INPUT)
-        if not failed:
-            refs = [expand(list(paths))]
-        seen: set[str] = set()
-        for group in refs:
-            for ref in group:
-                if ref.name not in seen:
-                    seen.add(ref.name)
-                    found.append(FileSource(ref) if ref.kind != "kmsg" else _kmsg(ref.paths[0]))
-        return found, failed, []
+        return _files(paths)
     from oomsight.sources.host import best_host_sources
 
     candidates = best_host_sources(root)
@@ -176,7 +163,9 @@ def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, lis
         if candidate.usable:
             period = f", {candidate.period}" if candidate.period else ""
             remark(f"reading {candidate.name}{period}")
-            return list(candidate.sources), False, about
+            given = _Given(list(candidate.sources))
+            given.about = about
+            return given
         hint = f"; {candidate.hint}" if candidate.hint else ""
         about.append(f"{candidate.name}: {candidate.reason}{hint}")
     for line in about:
@@ -185,6 +174,28 @@ def _sources(paths: tuple[str, ...], root: str) -> tuple[list[Source], bool, lis
         "this host shows no kernel log to this user", Exit.UNSUPPORTED,
         "give a file (oomsight explain FILE), pipe text in, or use sudo",
     )
+
+
+def _files(paths: tuple[str, ...]) -> _Given:
+    from oomsight.sinks.progress import Progress
+    from oomsight.sources.files import FileSource, expand
+
+    errors: list[str] = []
+    looked = None
+    if any(map(os.path.isdir, paths)):
+        from oomsight.sources.below import Looked
+
+        looked = Looked()
+    with Progress(sys.stderr, None, "looking for logs") as progress:
+        if looked is not None:
+            looked.tell = lambda now: progress(now.bytes, f"{now.files:,} other files")
+        refs = expand(paths, looked=looked, on_error=lambda error: errors.append(str(error)))
+    for error in errors:
+        remark(error)
+    if not refs and not (looked and looked.files):
+        raise CommandError("nothing to read", Exit.INPUT)
+    found: list[Source] = [FileSource(ref) if ref.kind != "kmsg" else _kmsg(ref.paths[0]) for ref in refs]
+    return _Given(found, looked, bool(errors))
 
 
 def _kmsg(path: str) -> Source:
@@ -391,7 +402,7 @@ def _grouped(
         yield len(group), hide(newest.names), hide(newest.where), cause, group[-1].time, newest.time
 
 
-def _nothing(run: Run, query: Query, about: list[str], *, quote: bool) -> Iterator[str]:
+def _nothing(run: Run, query: Query, given: _Given, *, quote: bool) -> Iterator[str]:
     """Say that nothing was found, where, in which period, in how many lines."""
     from oomsight.sinks.safe import scrub
 
@@ -400,7 +411,14 @@ def _nothing(run: Run, query: Query, about: list[str], *, quote: bool) -> Iterat
     lines = sum(r.lines for r in read)
     asked = any((query.since, query.until, query.pid, query.comm, query.cgroup))
     what = "No kernel OOM kill that you asked for" if asked and run.left_out else "No kernel OOM kill"
-    yield f"{what} in {names}, {_period(read)}, {lines:,} line{'s' if lines != 1 else ''}."
+    if read:
+        yield f"{what} in {names}, {_period(read)}, {lines:,} line{'s' if lines != 1 else ''}."
+    if (looked := given.looked) is not None and looked.files:
+        files = "1 text file" if looked.files == 1 else f"{looked.files:,} text files"
+        if read:
+            yield f"Besides, {files} there ({looked.lines:,} lines) not named like logs: nothing of the kind in them."
+        else:
+            yield f"{what} in {files}, none named like a log, {looked.lines:,} lines."
     if run.left_out:
         yield f"{run.left_out:,} event(s) did not pass the filters; run again without them to see those."
     said = [line for r in read for line in r.hearsay]
@@ -411,9 +429,8 @@ def _nothing(run: Run, query: Query, about: list[str], *, quote: bool) -> Iterat
             yield f"    {scrub(line[:HEARSAY_CHARS])}{'…' if len(line) > HEARSAY_CHARS else ''}"
         yield "They are in the kernel log of that host and time: journalctl -k, or oomsight explain there."
         yield "oomsight why NAME asks systemd and the container runtime what they know."
-    for line in about:
+    for line in given.about:
         yield f"Not read: {scrub(line)}"
-
 
 def _period(read: list[SourceResult]) -> str:
     first = min((r.first_time for r in read if r.first_time), default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 SHOW_AFTER_SECONDS: Final = 0.5  #: shorter work shows nothing: a flash is noise
 REDRAW_SECONDS: Final = 0.1
-MAX_COLUMNS: Final = 79  #: a longer line wraps on the narrowest terminals, and a wrapped line cannot be redrawn
+COLUMNS: Final = 80  #: of a terminal that does not say how wide it is
 _BAR_CELLS: Final = 24
 _LEAST_CELLS: Final = 6
 
@@ -36,14 +37,17 @@ class Progress:
         self._start = clock()
         self._next = self._start + SHOW_AFTER_SECONDS
         self._shown = False
-        self._on = stream.isatty()
+        # A line that cannot be taken back is worse than none.
+        self._on = stream.isatty() and os.environ.get("TERM") != "dumb"
 
-    def __call__(self, done_bytes: int) -> None:
-        """Redraw the line if it is time to."""
+    def __call__(self, done_bytes: int, detail: str = "") -> None:
+        """Redraw the line if it is time to; *detail* is what else to say, where the total is not known."""
         if self._on and (now := self._clock()) >= self._next:
             self._next = now + REDRAW_SECONDS
             self._shown = True
-            self._write(f"\r\x1b[K{progress_line(self._label, done_bytes, self._total, now - self._start)}")
+            columns = _columns(self._stream)
+            line = progress_line(self._label, done_bytes, self._total, now - self._start, detail, columns)
+            self._write(f"\r\x1b[K{line}")
 
     def close(self) -> None:
         """Remove the line."""
@@ -65,21 +69,49 @@ class Progress:
         self.close()
 
 
-def progress_line(label: str, done_bytes: int, total_bytes: int | None, elapsed_seconds: float) -> str:
-    """Return ``label [####----] 34 %  1.2 GiB of 3.5 GiB  310.0 MiB/s  8 s left`` (ASCII, under 80 columns)."""
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal is now; people change it."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or COLUMNS
+    except (OSError, ValueError):
+        return COLUMNS
+
+
+def progress_line(  # noqa: PLR0917
+    label: str, done_bytes: int, total_bytes: int | None, elapsed_seconds: float, detail: str = "",
+    columns: int = COLUMNS,
+) -> str:  # fmt: skip
+    """
+    Return ``label [####----] 34 %  1.2 GiB of 3.5 GiB  310.0 MiB/s  8 s left`` (ASCII, under *columns*).
+
+    Where there is no room for all, the parts that matter least are left out: a wrapped line cannot be redrawn.
+    """
+    most = columns - 1
     per_second = done_bytes / elapsed_seconds if elapsed_seconds > 0 else 0.0
     rate = f"{human_kib(int(per_second) >> 10)}/s"
     done = human_kib(done_bytes >> 10)
     if not total_bytes:
-        return f"{label} {done}  {rate}"
+        parts = [detail] if detail else []
+        return _fitting([[f"{label} {done}", rate, *parts], [f"{label} {done}", *parts], [f"{label} {done}"]], most)
     share = min(done_bytes / total_bytes, 1.0)
-    left = max(total_bytes - done_bytes, 0) / per_second if per_second else 0.0
-    text = f"{share * 100:.0f} %  {done} of {human_kib(total_bytes >> 10)}  {rate}  {_left(left)}"
-    width = min(_BAR_CELLS, MAX_COLUMNS - len(label) - len(text) - len(" [] "))
+    left = _left(max(total_bytes - done_bytes, 0) / per_second if per_second else 0.0)
+    percent = f"{share * 100:.0f} %"
+    amount = f"{done} of {human_kib(total_bytes >> 10)}"
+    text = _fitting(
+        [[percent, amount, rate, left], [percent, rate, left], [percent, left], [percent]],
+        most - len(f"{label} [{'#' * _LEAST_CELLS}] "),
+    )
+    width = min(_BAR_CELLS, most - len(label) - len(text) - len(" [] "))
     if width < _LEAST_CELLS:
-        return f"{label} {text}"[:MAX_COLUMNS]
+        return f"{label} {text}"[:most]
     cells = int(share * width)
     return f"{label} [{'#' * cells}{'-' * (width - cells)}] {text}"
+
+
+def _fitting(choices: list[list[str]], most: int) -> str:
+    """The first of *choices* that has room, its parts two blanks apart."""
+    texts = ["  ".join(parts) for parts in choices]
+    return next((text for text in texts if len(text) <= most), texts[-1])[:max(most, 0)]
 
 
 def _left(seconds: float) -> str:

@@ -145,6 +145,11 @@ def codec_of(head: bytes) -> Codec | None:
     return next((codec for codec in CODECS if head.startswith(codec.magic)), None)
 
 
+def is_packed(head: bytes) -> bool:
+    """Whether *head* is the begin of something we do not unpack."""
+    return any(head.startswith(magic) for magic, _, _ in _PACKED)
+
+
 def is_binary(head: bytes) -> bool:
     """Whether *head*, the begin of some data, is not the begin of a text."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

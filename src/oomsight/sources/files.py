@@ -6,26 +6,25 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO, RawIOBase
 from itertools import pairwise
 from shlex import quote
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
 from oomsight._record import Record, dataclass, field
-from oomsight.sources.decode import JOURNAL_MAGIC, codec_of, is_binary, plain
+from oomsight.sources.decode import JOURNAL_MAGIC, plain
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.source import BLOCK_BYTES, Kind, Progress
+
+if TYPE_CHECKING:
+    from oomsight.sources.below import Looked
 
 STDIN_NAME: Final = "<stdin>"
 _KMSG_DEVICE: Final = os.makedev(1, 11)
 _NO_LOGS = frozenset(os.makedev(1, minor) for minor in (1, 2, 4, 5, 7, 8, 9))  # mem, port, zero, full, random: no end
 
-# Names logs have; in a directory, other files are read too when they hold text.
-_LOG_NAME: Final = lazy(
-    r"(?:kern|kernel|messages|syslog|dmesg|console|warn|debug|daemon|system|boot)\b|.*\.log\b|.*\.journal~?$"
-)
 # name, rotation by number (1 = the newest), rotation by date, compression.
 _ROTATION: Final = lazy(
     r"(?P<stem>.+?)(?:[.-](?P<date>20\d{6}(?:[-T_]?\d{2,6})?))?(?:\.(?P<number>\d{1,4}))?(?P<old>\.old)?"
@@ -72,32 +71,51 @@ class FileSource(Record):
         return open_blocks(self.ref, progress=progress, notes=self.notes)
 
 
-def expand(paths: Sequence[str]) -> list[FileRef]:
+def expand(
+    paths: Sequence[str],
+    *,
+    looked: Looked | None = None,
+    on_error: Callable[[SourceError], None] | None = None,
+) -> list[FileRef]:
     """
     Return what *paths* (files, directories, patterns, ``-``) mean, each file once, older before newer rotations.
 
-    Files keep the order of the arguments, except that the rotations of one log stand together, oldest first.
-    Raises :class:`SourceError` for a path that is not there and for a directory without any log.
+    Files keep the order of the arguments, except that the rotations of one log stand together, oldest first. With
+    *looked*, files in directories that are neither called like a log nor could hold a report are only counted there.
+    Raises :class:`SourceError` for a path that is not there and for a directory without any text; with *on_error* that
+    is called instead, and the other paths are taken.
     """
     refs: list[FileRef] = []
     for path in paths:
-        if path == "-":
-            refs.append(FileRef(STDIN_NAME, "stdin", ()))
-        elif os.path.isdir(path):
-            found = sorted(_logs_below(path), key=lambda ref: ref.name)
-            if not found:
-                raise SourceError(path, "no log files in this directory")
-            refs += found
-        elif os.path.lexists(path) or not set("*?[") & set(path):
-            refs.append(_ref(path))
-        else:
-            from glob import glob
-
-            matches = sorted(match for match in glob(path, recursive=True) if not os.path.isdir(match))
-            if not matches:
-                raise SourceError(path, "no file matches this pattern")
-            refs += map(_ref, matches)
+        try:
+            refs += _meant(path, looked)
+        except SourceError as error:
+            if on_error is None:
+                raise
+            on_error(error)
     return _by_age(_merge_journals(_once(refs)))
+
+
+def _meant(path: str, looked: Looked | None) -> list[FileRef]:
+    """What one argument means."""
+    if path == "-":
+        return [FileRef(STDIN_NAME, "stdin", ())]
+    if os.path.isdir(path):
+        from oomsight.sources.below import logs_below
+
+        before = looked.files if looked else 0
+        logs = sorted(logs_below(path, looked), key=lambda log: log.path)
+        if not logs and (looked is None or looked.files == before):
+            raise SourceError(path, "no log files in this directory")
+        return [FileRef(log.path, log.kind, (log.path,), log.size_bytes) for log in logs]
+    if os.path.lexists(path) or not set("*?[") & set(path):
+        return [_ref(path)]
+    from glob import glob
+
+    matches = sorted(match for match in glob(path, recursive=True) if not os.path.isdir(match))
+    if not matches:
+        raise SourceError(path, "no file matches this pattern")
+    return [_ref(match) for match in matches]
 
 
 def _ref(path: str) -> FileRef:
@@ -124,28 +142,6 @@ def _head(path: str) -> bytes:
             return file.read(4096)
     except OSError:
         return b""
-
-
-def _logs_below(directory: str) -> Iterator[FileRef]:
-    """The logs in *directory* and below: by name, or because they hold text. Links to directories are not followed."""
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            path = os.path.join(folder, name)
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue
-            if not stat.S_ISREG(status.st_mode) or not status.st_size:
-                continue
-            if not os.access(path, os.R_OK):
-                if _LOG_NAME.match(name):  # what looks like a log: explain says which right is missing
-                    yield FileRef(path, "file", (path,), status.st_size)
-                continue
-            head = _head(path)
-            if head.startswith(JOURNAL_MAGIC):
-                yield FileRef(path, "journal", (path,), status.st_size)
-            elif codec_of(head) or (head.strip(b"\0") and not is_binary(head)):
-                yield FileRef(path, "file", (path,), status.st_size)
 
 
 def _once(refs: list[FileRef]) -> list[FileRef]:

@@ -55,3 +55,38 @@ the OOM killer", which repeats a kernel kill and names no process. Nor for two t
 request ignored because killer is disabled" (drivers/tty/sysrq.c 4.0-4.18) and "send sigkill to" (lowmemorykiller before
 3.10); in input of at most 1 MiB the parser sees them anyway.
 """
+
+
+# Shapes whose words alone would be too common.
+_SHAPES: Final = (
+    b"oom-kill", b"Killed /", b"Killed .", "Killed …".encode(), b"Marked /", b"Marked .", "Marked …".encode(),
+    b"Kill '", b"Killing '",
+    b"\x1b",  # colours may stand in the middle of a word
+)  # fmt: skip
+# By what all of a row have in common, which most texts have not.
+_TRACES: Final = (
+    (b"oom", b"oomkill oomreaper oomvictim oomscoreadj oommemcg oomexecution oomrequest oomdkill"),
+    (b"oom", b"systemoom taskoom tasksoom"),
+    (b"kill", b"killedprocess killprocess killingprocess nokillable sendsigkill lowmemorykiller"),
+    (b"alloc", b"allocationfailure allocationstalls vmallocerror vmapallocation"),
+    (b"memory", b"memorycgroup duetomemory memoryvaluesinpages"),
+    (b"t", b"panicnotsyncing asaresultoflimit tgidtotalvm taskmemcg"),
+    (b"ending", b"endingsig"),
+)
+_WORDS: Final = tuple((common, tuple(words.split())) for common, words in _TRACES)
+_LOWER: Final = bytes(range(256)).lower()
+_NO_LETTERS: Final = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalpha())
+
+
+def could_matter(text: bytes) -> bool:
+    """
+    Whether a small *text* could hold anything the parser finds: for whatever it says no to, so would the parser.
+
+    Reads letters only, so that a text wrapped in the middle of a word, quoted or escaped still shows its words.
+    """
+    if any(shape in text for shape in _SHAPES):
+        return True
+    if b'"MESSAGE"' in text and b"[" in text:  # the journal writes what is no clean UTF-8 as a list of numbers
+        return True
+    letters = text.translate(_LOWER, _NO_LETTERS)
+    return any(word in letters for common, words in _WORDS if common in letters for word in words)

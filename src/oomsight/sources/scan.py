@@ -6,7 +6,8 @@ A log of gigabytes holds some kilobytes about memory. :func:`scan` searches bloc
 lines, in order, never overlapping. No Python code runs per line of ordinary text, and memory is bounded whatever the
 input: one buffer of 18 MiB and one window of at most 12 MiB.
 
-* Input of at most 1 MiB is one window: pasted text may be wrapped in the middle of a needle.
+* Input of at most 1 MiB is one window, if it shows any trace at all: pasted text may be wrapped in the middle of a
+  needle.
 * From the first line of a report the window runs to the next hit (less than 64 KiB away), else along the lines that
   look like a report; behind the last hit some more lines.
 * A hit without a first line (its head was lost, or rate-limited away) reaches back along lines that look like a
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight._record import Record, dataclass
-from oomsight.sources.needles import Role
+from oomsight.sources.needles import Role, could_matter
 from oomsight.sources.source import BLOCK_BYTES
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Scan:
         else:
             data = b"".join(begin)
             self.lines = data.count(b"\n") + (data[-1:] not in b"\n")
-            if data:
+            if data and could_matter(data):
                 yield Window(1, data, 0)
             return
 
