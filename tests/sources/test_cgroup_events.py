@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oomsight.sources.cgroup_events import CgroupEvents, Hierarchy, find_hierarchy
+from oomsight.sources.cgroup_events import CgroupEvents, watch_cgroups
+from oomsight.sources.cgrouptree import Hierarchy
 from oomsight.sources.errors import SourceError
 
 
@@ -25,20 +26,28 @@ def tree(tmp_path):
 
 
 def _watch(path, local=False) -> CgroupEvents:
-    return CgroupEvents(Hierarchy(2, str(path), local))
+    return CgroupEvents(Hierarchy(2, str(path)), local=local)
 
 
-@pytest.mark.parametrize(
-    ("mounts", "found"),
-    [
-        ("cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n", Hierarchy(2, "/sys/fs/cgroup", False)),
-        ("none /u cgroup2 rw,memory_localevents 0 0\n", Hierarchy(2, "/u", True)),
-        ("c /cg/u cgroup2 rw 0 0\nc /cg/mem\\040ory cgroup rw,memory 0 0\n", Hierarchy(1, "/cg/mem ory", True)),
-        ("proc /proc proc rw 0 0\nbroken\n", None),
-    ],
-)
-def test_find_hierarchy(mounts, found) -> None:
-    assert find_hierarchy(mounts) == found
+@pytest.mark.parametrize(("option", "told"), [("", ["/a/b"]), (",memory_localevents", ["/a", "/a/b"])])
+def test_watch_follows_the_mount_and_what_its_counters_mean(tree, tmp_path_factory, option, told) -> None:
+    proc = tmp_path_factory.mktemp("proc")
+    (proc / "self").mkdir()
+    (proc / "self/mountinfo").write_text(f"31 25 0:28 / {tree} rw - cgroup2 cgroup2 rw{option}\n")
+    watch = watch_cgroups(str(proc))
+    for path in ("a", "a/b"):  # hierarchical: one kill, counted twice; local: two
+        _events(tree / path, oom_kill=4 if path == "a" else 1)
+    assert sorted(change.path for change in watch.changes()) == told
+    watch.close()
+
+
+def test_watch_without_a_cgroup_file_system_says_so(tmp_path) -> None:
+    (tmp_path / "self").mkdir()
+    with pytest.raises(SourceError, match="mountinfo"):
+        watch_cgroups(str(tmp_path))
+    (tmp_path / "self/mountinfo").write_text("broken\n")
+    with pytest.raises(SourceError, match="no cgroup file system"):
+        watch_cgroups(str(tmp_path))
 
 
 def test_changes_of_a_deep_cgroup_are_told_once_and_by_its_name(tree) -> None:
@@ -118,7 +127,7 @@ def test_scan_v1_reads_local_counters(tmp_path) -> None:
     (tmp_path / "x").mkdir()
     control = tmp_path / "x/memory.oom_control"
     control.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
-    watch = CgroupEvents(Hierarchy(1, str(tmp_path), True))
+    watch = CgroupEvents(Hierarchy(1, str(tmp_path)))
     control.write_text("oom_kill_disable 0\nunder_oom 1\noom_kill 2\n")
     (change,) = watch.scan()
     assert (change.path, change.grown["oom_kill"], change.waiting) == ("/x", 2, False)

@@ -14,6 +14,8 @@ import resource
 from contextlib import suppress
 from typing import Final
 
+from oomsight.sources.procread import read_if_there
+
 MCL_CURRENT: Final = 1  # include/uapi/asm-generic/mman.h
 MCL_FUTURE: Final = 2
 MCL_ONFAULT: Final = 4
@@ -42,11 +44,9 @@ def may_lock(proc: str = "/proc") -> bool:
     """
     if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
         return True
-    with suppress(OSError, ValueError), open(f"{proc}/self/status", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> CAP_IPC_LOCK & 1)
-    return False
+    status = read_if_there(f"{proc}/self/status") or ""
+    capabilities = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    return bool(int(capabilities, 16) >> CAP_IPC_LOCK & 1)
 
 
 def lock() -> str | None:

@@ -11,14 +11,19 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from oomsight.live.counters import CgroupChange, parse_counts
+from oomsight.proc.machine import parse_mountinfo
 from oomsight.sources import inotify
+from oomsight.sources.cgrouptree import find_hierarchy
 from oomsight.sources.errors import SourceError
+from oomsight.sources.procread import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from oomsight.sources.cgrouptree import Hierarchy
 
 V1_FILE: Final = "memory.oom_control"
 V2_FILE: Final = "memory.events"
@@ -28,32 +33,10 @@ _LEVELS: Final = frozenset({"oom_kill_disable", "under_oom"})  #: states, not co
 _TELLING: Final = frozenset({"oom", "oom_kill", "oom_group_kill", "under_oom"})
 
 
-class Hierarchy(NamedTuple):
-    """Where the memory controller is."""
-
-    version: int
-    root: str  #: mount point
-    local: bool  #: counters are of one cgroup alone
-
-
-def find_hierarchy(mounts: str) -> Hierarchy | None:
-    """Return where the memory controller is mounted, from the text of /proc/mounts; ``None`` = nowhere."""
-    unified = None
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 4:
-            continue
-        options = fields[3].split(",")
-        if fields[2] == "cgroup" and "memory" in options:
-            return Hierarchy(1, _unescape(fields[1]), True)
-        if fields[2] == "cgroup2":
-            unified = Hierarchy(2, _unescape(fields[1]), "memory_localevents" in options)
-    return unified
-
-
 class CgroupEvents:
     """
-    Watches the cgroups below the root of *hierarchy*; :meth:`fileno` is readable when a counter may have moved.
+    Watches the cgroups of *hierarchy*; one of :attr:`filenos` is readable when a counter may have moved. *local*: those
+    of version 2 count what happened in one cgroup alone, too.
 
     A cgroup that is gone before it is read has left its kills in the counters of its parent (v2); on v1 they are gone
     with it, and only /proc/vmstat knows of them.
@@ -61,9 +44,10 @@ class CgroupEvents:
 
     name = "cgroups"
 
-    def __init__(self, hierarchy: Hierarchy) -> None:
+    def __init__(self, hierarchy: Hierarchy, *, local: bool = False) -> None:
         """Read all counters and begin to watch. Raises :class:`SourceError` where there is nothing to watch."""
         self.hierarchy = hierarchy
+        self._local = local or hierarchy.version == 1
         self._file = V1_FILE if hierarchy.version == 1 else V2_FILE
         self._counts: dict[str, tuple[int, ...]] = {}
         self._keys: tuple[str, ...] = ()
@@ -81,7 +65,7 @@ class CgroupEvents:
         self._discover("/", told=False)
         if not self._counts:
             self.close()
-            file = f"{hierarchy.root}/…/{self._file}"
+            file = f"{hierarchy.mount_point}/…/{self._file}"
             raise SourceError(self.name, f"no {file} can be read here (no memory controller, or an empty container)")
 
     @property
@@ -142,7 +126,7 @@ class CgroupEvents:
 
     def moved(self) -> list[CgroupChange]:
         """Return the counters that moved, without waiting for a notice: those of v2 from the top down, all of v1."""
-        return self.scan() if self.hierarchy.version == 1 or self.hierarchy.local else self._descend("/")
+        return self.scan() if self._local else self._descend("/")
 
     def members(self, path: str) -> list[int]:
         """Return the processes of the cgroup *path*, at most :data:`MAX_MEMBERS`."""
@@ -185,12 +169,12 @@ class CgroupEvents:
     def _watch(self, path: str) -> None:
         whole = self._whole(path)
         one = self.hierarchy.version == 1
-        top = path.count("/") <= 1 or self.hierarchy.local
+        top = path.count("/") <= 1 or self._local
         with suppress(OSError):
             # v2 counts upwards: what is made below a watched cgroup shows in its own counters.
             if len(self._dirs) >= MAX_WATCHES:
                 self._full = True
-            elif one or path == "/" or self.hierarchy.local:
+            elif one or path == "/" or self._local:
                 self._dirs[self._inotify.add(whole, inotify.CREATE | inotify.ONLYDIR)] = path
         with suppress(OSError):
             if one:
@@ -218,7 +202,7 @@ class CgroupEvents:
         change = self._read(path) if path != "/" else None
         if path != "/" and change is None:
             return []
-        if self.hierarchy.local:
+        if self._local:
             return [change] if change is not None else []
         below: list[CgroupChange] = []
         children = self._children(path)
@@ -236,8 +220,7 @@ class CgroupEvents:
     def _read(self, path: str) -> CgroupChange | None:
         """Read the counters of *path*, remember them and return what moved; ``None`` = nothing, or it is gone."""
         try:
-            with open(f"{self._whole(path)}/{self._file}", encoding="ascii", errors="replace") as file:
-                now = parse_counts(file.read())
+            now = parse_counts(read_text(f"{self._whole(path)}/{self._file}"))
         except OSError:
             self._counts.pop(path, None)
             return None
@@ -253,7 +236,7 @@ class CgroupEvents:
             return None
         if self.hierarchy.version == 1 and set(grown) <= _LEVELS and not now.get("oom_kill_disable"):
             return None  # under_oom while the killer is at work
-        return CgroupChange(path, self.hierarchy.version, grown, now, self.hierarchy.local)
+        return CgroupChange(path, self.hierarchy.version, grown, now, self._local)
 
     def _children(self, path: str) -> Iterator[str]:
         try:
@@ -265,25 +248,22 @@ class CgroupEvents:
             yield _join(path, name)
 
     def _whole(self, path: str) -> str:
-        return self.hierarchy.root + (path if path != "/" else "")
+        return self.hierarchy.mount_point + (path if path != "/" else "")
 
 
 def _join(path: str, name: str) -> str:
     return f"{path.rstrip('/')}/{name}"
 
 
-def _unescape(text: str) -> str:
-    """Undo the octal escapes of /proc/mounts."""
-    return text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-
-
 def watch_cgroups(proc: str = "/proc") -> CgroupEvents:
     """Watch the cgroups of this host or container. Raises :class:`SourceError` with the reason."""
+    path = f"{proc}/self/mountinfo"
     try:
-        with open(f"{proc}/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            hierarchy = find_hierarchy(file.read())
+        mounts = parse_mountinfo(read_text(path))
     except OSError as error:
-        raise SourceError("cgroups", f"{proc}/mounts: {error.strerror}") from None
+        raise SourceError("cgroups", f"{path}: {error.strerror}") from None
+    hierarchy = find_hierarchy(mounts)
     if hierarchy is None:
         raise SourceError("cgroups", "no cgroup file system is mounted here")
-    return CgroupEvents(hierarchy)
+    local = any(m.mount_point == hierarchy.mount_point and "memory_localevents" in m.super_options for m in mounts)
+    return CgroupEvents(hierarchy, local=local)

@@ -16,6 +16,7 @@ from typing import Final
 from oomsight._lazy import lazy
 from oomsight.live.silent import Mark
 from oomsight.sources.errors import NotReadable, SourceError
+from oomsight.sources.procread import read_text
 
 NAME: Final = "oom:mark_victim"
 PLACES: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -68,8 +69,7 @@ class MarkVictim:
     def __init__(self, place: str) -> None:
         """Make an instance below *place* and switch the event on. Raises :class:`SourceError`."""
         try:
-            with open(f"{place}/events/oom/mark_victim/format", encoding="ascii", errors="replace") as file:
-                pattern = line_pattern(file.read().rstrip("\n"))
+            pattern = line_pattern(read_text(f"{place}/events/oom/mark_victim/format").rstrip("\n"))
             if pattern is None:
                 raise SourceError(NAME, "prints in a way not known here")
             self._pattern = pattern
