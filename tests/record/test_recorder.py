@@ -23,7 +23,7 @@ from oomsight.record.fields import FIELDS, UNLIMITED
 from oomsight.record.gather import Gatherer
 from oomsight.record.journal import add_row
 from oomsight.record.model import Change
-from oomsight.record.pace import Pace, Reading, decide
+from oomsight.record.pace import Filling, Pace, Reading, decide
 from oomsight.record.tiers import TIERS, StoredFile, combine, expired
 from oomsight.sinks.history_store import HistoryBusy, HistoryStore
 from oomsight.sources.history import History, HistoryError
@@ -416,6 +416,11 @@ def test_retention_removes_the_oldest_and_never_the_newest() -> None:
 
 
 def test_pace_is_dense_for_a_reason_and_a_while_after() -> None:
+    filling = Filling()  # 64 MiB with 600 left: nothing for a burst that ends, soon for what goes on
+    assert [filling.feed(5.0 * i, left) for i, left in enumerate((600, 600))] == [None, None]
+    soon = [filling.feed(10.0 + 5 * i, 600 - 60 * (i + 1)) for i in range(5)]
+    assert [seconds < 120 for seconds in soon] == [False, True, True, True, True]
+    assert decide(Pace(), Reading(0, 0.9, 0.0, cgroup_seconds=soon[1])).reason == "a cgroup fills up fast"
     calm = decide(Pace(), Reading(0, 0.9, 0.0))
     assert (calm.wait_seconds, calm.reason) == (5.0, None)
     dense = decide(calm, Reading(10, 0.05, 0.0))

@@ -14,7 +14,7 @@ from queue import Full, Queue
 from typing import TYPE_CHECKING, Final
 
 from oomsight.daemons.notify import Notifier
-from oomsight.record.pace import CALM_SECONDS, DENSE_SECONDS, Pace, Reading, decide
+from oomsight.record.pace import CALM_SECONDS, DENSE_SECONDS, Filling, Pace, Reading, decide
 
 if TYPE_CHECKING:
     from oomsight.sinks.history_store import HistoryStore
@@ -46,8 +46,7 @@ class Recorder:
     samples: int = field(init=False, default=0)
     _stopping: bool = field(init=False, default=False)
     _pace: Pace = field(init=False, default_factory=Pace)
-    _before: tuple[float, int] | None = field(init=False, default=None)
-    _rate: float | None = field(init=False, default=None)
+    _filling: Filling = field(init=False, default_factory=Filling)
 
     def run(self) -> None:
         """Sample until SIGTERM, SIGINT, the end of *most_samples* or of the parent."""
@@ -108,16 +107,11 @@ class Recorder:
     def _reading(self, now: float) -> Reading:
         value = self.sampler.host_value
         total, free = value("mem_total_bytes"), value("mem_available_bytes")
-        growth = None
-        if free is not None:
-            if self._before is not None and now > self._before[0]:
-                rate = (self._before[1] - free) / (now - self._before[0])
-                self._rate = rate if self._rate is None else 0.7 * self._rate + 0.3 * rate  # one burst is no trend
-                growth = free / self._rate if self._rate > 0 else None
-            self._before = (now, free)
+        growth = self._filling.feed(now, free) if free is not None else None
         psi = value("psi_some_pct")
         share = free / total if free is not None and total else None
-        return Reading(now, share, psi, growth, self.sampler.tightest_share(), value("oom_kill"))
+        tightest, soonest = self.sampler.headroom(now)
+        return Reading(now, share, psi, growth, tightest, soonest, value("oom_kill"))
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds

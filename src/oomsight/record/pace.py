@@ -19,6 +19,7 @@ class Reading(NamedTuple):
     psi_some_pct: float | None = None  #: avg10
     growth_seconds: float | None = None  #: until what is available is used up at the rate of the last samples
     tightest_share: float | None = None  #: least free share of any limited cgroup, page cache not counted as used
+    cgroup_seconds: float | None = None  #: until the first of them is full at the rate of the last samples
     oom_kills: int | None = None
 
 
@@ -32,10 +33,31 @@ class Pace:
     oom_kills: int | None = None
 
 
+class Filling:
+    """How soon something is full at the rate of the last samples. One burst is no trend, so the rate is smoothed."""
+
+    __slots__ = ("_at", "_left", "_rate")
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+        self._left = 0
+        self._rate: float | None = None
+
+    def feed(self, now: float, left: int) -> float | None:
+        """Seconds from *now* (a clock that does not step), when *left* is free; ``None`` = it does not fill."""
+        if self._at is not None and now > self._at:
+            rate = (self._left - left) / (now - self._at)
+            self._rate = rate if self._rate is None else 0.7 * self._rate + 0.3 * rate
+        self._at, self._left = now, left
+        return left / self._rate if self._rate is not None and self._rate > 0 else None
+
+
 LOW_SHARE: Final = 0.15
 STALLED_PCT: Final = 1.0
 SOON_SECONDS: Final = 600.0
 TIGHT_SHARE: Final = 0.10
+CGROUP_SOON_SECONDS: Final = 120.0
+"""A cgroup that is full within this time is looked at closely; limits are many, so less far ahead than for the host."""
 
 
 def decide(before: Pace, reading: Reading, calm: float = CALM_SECONDS, dense: float = DENSE_SECONDS) -> Pace:
@@ -58,4 +80,6 @@ def _reason(before: Pace, r: Reading) -> str | None:
         return "available memory shrinks fast"
     if r.tightest_share is not None and r.tightest_share < TIGHT_SHARE:
         return "a cgroup is near its limit"
+    if r.cgroup_seconds is not None and r.cgroup_seconds < CGROUP_SOON_SECONDS:
+        return "a cgroup fills up fast"
     return None

@@ -104,9 +104,9 @@ class Sampler:
             self._zones_and_swaps(change)
         return change
 
-    def tightest_share(self) -> float | None:
-        """The least free share of any limited cgroup; ``None`` = none is limited."""
-        return self._cgroups.tightest_share() if self._cgroups is not None else None
+    def headroom(self, now: float) -> tuple[float | None, float | None]:
+        """The least free share of any limited cgroup, and seconds until the first is full; ``None`` = there is none."""
+        return self._cgroups.headroom(now) if self._cgroups is not None else (None, None)
 
     def host_value(self, field: str) -> int | None:
         """A figure of the host as it is stored."""

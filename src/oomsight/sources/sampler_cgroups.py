@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.record.fields import INDEX
 from oomsight.record.model import Change
+from oomsight.record.pace import Filling
 from oomsight.record.raw_cgroups import CGROUP_FILES, cgroup_values
 from oomsight.sources.cgrouptree import CgroupTree
 from oomsight.sources.errors import SourceError
@@ -35,7 +36,9 @@ _WORKING, _LIMIT = INDEX["cgroup"]["working_set_bytes"], INDEX["cgroup"]["limit_
 
 
 class _Cgroup:
-    __slots__ = ("directory", "eid", "fds", "figures", "looked", "missing", "path", "raw", "stat_at", "values")
+    __slots__ = (
+        "directory", "eid", "fds", "figures", "filling", "looked", "missing", "path", "raw", "stat_at", "values",
+    )  # fmt: skip
 
     def __init__(self, path: str, directory: str, eid: int) -> None:
         self.path, self.directory, self.eid = path, directory, eid
@@ -46,6 +49,7 @@ class _Cgroup:
         self.stat_at = 0  # … and what was used then
         self.missing: set[str] = set()
         self.values: Values = ()
+        self.filling = Filling()
 
     def near(self) -> bool:
         """Whether usage is near one of its limits."""
@@ -103,16 +107,24 @@ class CgroupSampler:
                     change.rows.append((cgroup.eid, "cgroup", values))
         return change
 
-    def tightest_share(self) -> float | None:
-        """The least share of its limit that is free in any limited cgroup; page cache that can go counts as free."""
-        found = None
+    def headroom(self, now: float) -> tuple[float | None, float | None]:
+        """
+        The least share of its limit that is free in any limited cgroup, and how soon the first of them is full at the
+        rate of the last calls; page cache that can go counts as free.
+        """
+        share = seconds = None
         for cgroup in self._known.values():
-            if cgroup.values:
-                used, limit = cgroup.values[_WORKING], cgroup.values[_LIMIT]
-                if used is not None and limit is not None and limit > 0:
-                    share = 1 - used / limit
-                    found = share if found is None else min(found, share)
-        return found
+            if not cgroup.values:
+                continue
+            used, limit = cgroup.values[_WORKING], cgroup.values[_LIMIT]
+            if used is None or limit is None or limit <= 0:
+                continue
+            free = 1 - used / limit
+            share = free if share is None or free < share else share
+            soon = cgroup.filling.feed(now, limit - used)
+            if soon is not None and (seconds is None or soon < seconds):
+                seconds = soon
+        return share, seconds
 
     # -----------------------------------------------------------------------------------------------------------------
 
