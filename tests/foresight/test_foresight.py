@@ -348,6 +348,26 @@ def test_status_has_the_forecast_and_who_grew(store) -> None:
     assert "nothing is recorded" in (status_outlook(str(store / "no"), now).missing or "")
 
 
+def test_nothing_is_foretold_of_what_is_gone(tmp_path, capsys) -> None:
+    """A cgroup that filled up, was killed and removed a minute ago."""
+    writer = HistoryStore(str(tmp_path), "b" * 32)
+    for second in range(300):
+        change = Change(rows=[(1, "host", _row("host", anon_bytes=second, mem_total_bytes=1 << 20,
+                                               mem_available_bytes=1 << 19))])  # fmt: skip
+        if not second:
+            change.new = [(1, {"kind": "host", "name": "box"}), (2, {"kind": "cgroup", "name": "/app"})]
+        if second < 240:
+            change.rows.append((2, "cgroup", _row("cgroup", working_set_bytes=500 * second, usage_bytes=500 * second,
+                                                  file_bytes=0, limit_bytes=1 << 17)))  # fmt: skip
+        change.gone = [2] if second == 240 else []
+        writer.write(1000 + second * 1000, int(BEGIN * 1000) + second * 1000, change)
+    writer.close()
+    assert "/app" not in _run("forecast", "--store", str(tmp_path), "--format", "json")[1]
+    assert "/app" in _run("forecast", "--backtest", "--store", str(tmp_path), "--format", "json")[1]
+    assert run(["forecast", "app", "--store", str(tmp_path)]) == 4
+    assert "'app' is gone, last seen" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("successors", "kind", "pid", "grown"), [
     ((100, 100, 100), None, None, 0), ((130, 130, 130), "name", None, 90), ((100, 160, 100), "name", None, 60), ((150,), None, None, 0),
 ])  # fmt: skip

@@ -57,7 +57,7 @@ def command(
     WHO is the host, or part of a cgroup path. With --exit-code: status 3 if something is filling up.
     """
     place = place_of(files, store, since, until, limit_text)
-    subjects = _subjects(place, who, limit_of(limit_text))
+    subjects = _subjects(place, who, limit_of(limit_text), gone_too=test)
     tests = None
     if test:
         from oomsight.trend.backtest import backtest
@@ -92,7 +92,9 @@ def _seconds(one: Outlook) -> float:
     return one.left.seconds if one.left is not None else float("inf")
 
 
-def _subjects(place: Place, who: str | None, limit: float | None) -> list[Subject]:
+def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: bool) -> list[Subject]:
+    """Whom the question is about; what was gone in the end has nothing to come, only *gone_too* a past."""
+    gone: list[Subject] = []
     if place.history is None:
         found = [one for one in place.subjects if one.limit_bytes is not None]
         if place.subjects and not found:
@@ -100,20 +102,31 @@ def _subjects(place: Place, who: str | None, limit: float | None) -> list[Subjec
     else:
         from dataclasses import replace
 
-        from oomsight.pipeline.foresight import cgroups, host
+        from oomsight.pipeline.foresight import cgroups, ended, host
 
         machine = host(place.history, place.since, place.until)
         found = [machine] if machine is not None else []
         swap = machine.swap_free_bytes if machine is not None else None
         every = cgroups(place.history, place.since, place.until, limited=limit is None, swap=swap)
         found += [replace(one, limit_bytes=one.limit_bytes or limit) for one in every]
+        gone = [] if gone_too else [one for one in found if ended(one, place.until)]
+        found = [one for one in found if gone_too or not ended(one, place.until)]
     if who is None:
         return found
-    wanted = [one for one in found if who in {one.kind, one.name} or (one.cgroup is not None and who in one.cgroup)]
+    wanted = [one for one in found if _is(one, who)]
+    if not wanted and (was := [one for one in gone if _is(one, who)]):
+        from oomsight.sinks.history_words import moment_words
+
+        last = moment_words(max(one.need.times[-1] for one in was))
+        raise CommandError(f"'{who}' is gone, last seen {last}", Exit.INPUT, f"oomsight forecast --until '{last}'")
     if not wanted:
         raise CommandError(f"nothing with a limit on record is called '{who}'", Exit.INPUT,
                            "oomsight forecast shows all, --limit SIZE gives one")  # fmt: skip
     return wanted
+
+
+def _is(one: Subject, who: str) -> bool:
+    return who in {one.kind, one.name} or (one.cgroup is not None and who in one.cgroup)
 
 
 def _outlooks(place: Place, subjects: Sequence[Subject]) -> list[Outlook]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,6 @@ from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series, draw, plain_name
 from oomsight.cli.options import answer, color_option, format_option, remark, width_option
 from oomsight.cli.picture import plot_option
-from oomsight.cli.stored import one_incident, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +30,7 @@ EXAMPLES: Final = (
 )
 KINDS: Final = ("host", "process", "name", "unit", "container", "cgroup")
 SEEN_POINTS: Final = 1000  #: more is not seen in a line, a table or a picture
+GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
 HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
                       "swap_free_bytes", "psi_some_pct")  # fmt: skip
 
@@ -80,10 +79,12 @@ def command(
     if low >= high:
         raise UsageError("--since must be before --until")
     if around is not None:
-        return _around(history, around, incidents, top, show, plot)
+        from oomsight.cli.history_around import show_around
+
+        return show_around(history, around, incidents, top, show, plot)
     from oomsight.record.fields import stored_kind
 
-    question = _Question(history, low, high, points or (SEEN_POINTS if show.for_people or plot else None))
+    question = Question(history, low, high, points or (SEEN_POINTS if show.for_people or plot else None))
     if who is None and kind not in {None, "host"}:
         assert kind is not None
         return _list(question, kind, fields, top, show, plot)
@@ -124,7 +125,7 @@ def _when(option: str, text: str, now: datetime) -> float:
     return found.timestamp()
 
 
-class _Question:
+class Question:
     """A history and the period asked about."""
 
     def __init__(self, history: History, since: float, until: float, points: int | None) -> None:
@@ -218,60 +219,8 @@ def _at(history: History, moment: float, top: int, show: Show) -> int:
     return Exit.OK
 
 
-BEFORE_SECONDS: Final = 600.0  #: how much of the time before a kill ``--around`` tells
-GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
-
-
-def _around(  # noqa: PLR0917
-    history: History, wanted: str, incidents: str | None, top: int, show: Show, plot: str | None
-) -> int:
-    """The minutes before a stored kill: who grew, and the machine just before."""
-    from oomsight.sinks.blocks import Heading, Paragraph
-    from oomsight.sinks.history_words import moment_words, sparkline, table_of
-
-    with open_store(incidents, "--incidents") as reader:
-        row = one_incident(reader, wanted)
-    kill = row.wall_us / 1e6
-    since, until = kill - BEFORE_SECONDS, kill
-    question = _Question(history, since, until, None)
-    if not show.for_people:
-        everything = question.host()
-        for kind in ("name", "cgroup"):
-            everything += history.entities(kind, since, until, top)
-        show.series(since, until, question.series(everything, ()))
-        return Exit.OK
-    drawn: list[tuple[Entity, str, Series]] = []
-    blocks: list[Block] = [Heading(f"Before {row.id}, {moment_words(kill)}", 1), Paragraph(row.headline)]
-    for kind, field in (("process", "rss_anon_bytes"), ("cgroup", "working_set_bytes")):
-        grown = [(s.values[-1] - s.values[0], e, s) for e in history.entities(kind, since, until, 50)
-                 if len(s := history.series(e, field, since, until, 600)) > 1]  # fmt: skip
-        best = sorted((one for one in grown if one[0] >= GROWN_BYTES), key=lambda one: -one[0])[:top]
-        drawn += [(e, field, s) for _, e, s in best]
-        exact = [replace(e, first_main=s.values[0], peak_main=max(s.values), last_main=s.values[-1])
-                 for _, e, s in best]  # fmt: skip
-        lines = [sparkline(s, 20, since, until, unicode=show.surface.unicode) for _, _, s in best]
-        if exact:
-            title = "processes" if kind == "process" else "cgroups"
-            blocks += [Heading(f"Which {title} grew in the {BEFORE_SECONDS / 60:.0f} minutes before"),
-                       *table_of(exact, lines, field)]  # fmt: skip
-    if not drawn:
-        words = f"Nobody on record grew by 1 MiB or more in the {BEFORE_SECONDS / 60:.0f} minutes before."
-        blocks.append(Paragraph(words, "dim"))
-    from oomsight.sinks.history_words import picture_blocks
-    from oomsight.sources.history import HistoryError
-
-    try:
-        blocks += picture_blocks(history.at(kill), top)
-    except HistoryError as error:
-        blocks.append(Paragraph(str(error), "warn"))
-    show.blocks(blocks)
-    if plot is not None:
-        draw(plot, f"Before {row.id}", (since, until + 5), drawn, [(kill, "killed")])
-    return Exit.OK
-
-
 def _list(  # noqa: PLR0917
-    question: _Question, kind: str, fields: tuple[str, ...], top: int, show: Show, plot: str | None
+    question: Question, kind: str, fields: tuple[str, ...], top: int, show: Show, plot: str | None
 ) -> int:
     from oomsight.record.fields import MAIN, stored_kind
     from oomsight.sinks.blocks import Heading, Paragraph
@@ -302,7 +251,7 @@ def _list(  # noqa: PLR0917
     return Exit.OK
 
 
-def _growth_blocks(question: _Question, since: float, top: int, show: Show) -> list[Block]:
+def _growth_blocks(question: Question, since: float, top: int, show: Show) -> list[Block]:
     from oomsight.sinks.blocks import Heading
     from oomsight.sinks.history_words import table_of
 
@@ -316,7 +265,7 @@ def _growth_blocks(question: _Question, since: float, top: int, show: Show) -> l
     return [Heading("Who grew most, by name"), *table_of(grown, lines, "rss_anon_bytes")]
 
 
-def _line(question: _Question, entity: Entity, since: float, show: Show, known: Series | None = None) -> str:
+def _line(question: Question, entity: Entity, since: float, show: Show, known: Series | None = None) -> str:
     """How the main figure of *entity* (*known*, if it has been asked for) went, in 20 bars."""
     from oomsight.record.fields import MAIN, stored_kind
     from oomsight.sinks.history_words import sparkline

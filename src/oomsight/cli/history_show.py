@@ -80,9 +80,13 @@ def plain_name(entity: Entity) -> str:
 
 
 def draw(
-    path: str, title: str, span: tuple[float, float], found: Found, marks: Sequence[tuple[float, str]] = ()
-) -> None:
-    """Write a picture of *found* to *path*: a panel for each figure; of the host one for all sizes."""
+    path: str, title: str, span: tuple[float, float], found: Found, *, marks: Sequence[tuple[float, str]] = (),
+    limit: float | None = None,
+) -> None:  # fmt: skip
+    """
+    Write a picture of *found* to *path*: a panel for each figure; of the host one for all sizes. *limit*: of a cgroup;
+    what is found of one alone brings its own.
+    """
     from oomsight.sinks.plot_history import HOST_SIZES, Panel, Picture, history_png, history_svg
 
     panels: dict[str, list[tuple[str, Series]]] = {}
@@ -92,7 +96,7 @@ def draw(
         panels.setdefault(panel, []).append((field if host else plain_name(entity), series))
     limits = {field: series.values[-1] for _, field, series in found if field == "limit_bytes" and len(series)}
     one = len({entity.key for entity, _, _ in found}) == 1
-    limit = limits.get("limit_bytes") if one else None
+    limit = limits.get("limit_bytes") if one else limit
     picture = Picture(title, *span, [
         Panel(field, lines, limit if field in {"usage_bytes", "working_set_bytes"} else None)
         for field, lines in panels.items() if field != "limit_bytes"

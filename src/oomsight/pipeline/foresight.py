@@ -25,7 +25,8 @@ MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
 QUICK_POINTS: Final = 36  #: of each part, to see who is worth all of them: a sample per 10 minutes of six hours
 LEAST_SHARE: Final = 0.1  #: of the headroom that must have gone for that
-ENDED_SECONDS: Final = 90.0  #: who was last seen so long before the end had ended
+ENDED_SECONDS: Final = 90.0  #: who was last seen so long before the end had ended, …
+GONE_SECONDS: Final = 15.0  #: … or three samples, if that is not less than this
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
 NEED_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes")
 CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "swap_bytes", "limit_bytes", "events_oom_kill")
@@ -76,6 +77,13 @@ def cgroups(
         if kills:  # who is killed begins anew
             need = replace(need, restarts=tuple(sorted({*need.restarts, *kills})))
         yield Subject("cgroup", entity.name, entity.cgroup, None, need, limit, swap, kills)
+
+
+def ended(subject: Subject, until: float) -> bool:
+    """Whether it was last seen so many samples before *until* that it was there no more."""
+    times = subject.need.times
+    apart = times[-1] - times[-2] if len(times) > 1 else ENDED_SECONDS
+    return len(times) > 0 and times[-1] < until - min(max(3 * apart, GONE_SECONDS), ENDED_SECONDS)
 
 
 def _need(figures: dict[str, Series]) -> Series | None:
@@ -176,7 +184,7 @@ def nearest(
     swap = machine.swap_free_bytes if machine is not None else None
     limited = islice(cgroups(history, since, until, limited=True, swap=swap), among)
     for subject in (*([machine] if machine is not None else []), *limited):
-        left = soonest(subject.need, subject.limit_bytes, until)
+        left = soonest(subject.need, subject.limit_bytes, until) if not ended(subject, until) else None
         if left is not None:
             found.append((subject, left))
         if time.monotonic() > end:

@@ -83,11 +83,12 @@ def entity_words(entity: Entity) -> str:
     return mark(entity.name, kinds.get(entity.kind, Kind.COMM))
 
 
-def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str) -> list[Block]:
-    """Many entities at a glance: first, highest, last, and how it went."""
+def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str, *, growth: bool = False) -> list[Block]:
+    """Many entities at a glance: first, highest, last, and how it went. *growth*: the change matters, not the peak."""
     columns = (
-        Column("who", flexible=True), Column("first", right=True, drop=3), Column("peak", right=True),
-        Column("last", right=True), Column("change", right=True, drop=2), Column("over time", drop=1),
+        Column("who", flexible=True), Column("first", right=True, drop=3 - growth),
+        Column("peak", right=True, drop=3 * growth), Column("last", right=True),
+        Column("change", right=True, drop=0 if growth else 2), Column("over time", drop=1),
     )  # fmt: skip
     rows = tuple(
         Row((entity_words(e), figure_words(e.first_main, field), figure_words(e.peak_main, field),

@@ -15,6 +15,7 @@ from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight.record.fields import FIELDS
 from oomsight.sinks.history_words import figure_words
 from oomsight.sinks.plot_png import MissingPlotterError
 from oomsight.sinks.plot_svg import escape, short
@@ -45,7 +46,10 @@ class Panel:
     @property
     def title(self) -> str:
         """What it shows."""
-        return "memory of the host" if self.field == HOST_SIZES else self.field
+        if self.field == HOST_SIZES:
+            return "memory of the host"
+        meaning = next((one.meaning for rows in FIELDS.values() for one in rows if one.name == self.field), None)
+        return self.field if meaning is None else f"{self.field}: {meaning}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,13 @@ def moments(since: float, until: float, most: int = 6) -> list[tuple[float, str]
             for at in (first + i * step for i in range(max(count, 0)))]  # fmt: skip
 
 
+def days(picture: Picture) -> str:
+    """The day or days of the picture, and whose clock the time axis shows."""
+    first, last = (datetime.fromtimestamp(one, UTC).astimezone() for one in (picture.since, picture.until))
+    to = "" if first.date() == last.date() else f" to {last:%Y-%m-%d}"
+    return f"{first:%Y-%m-%d}{to}, {last:%Z}"
+
+
 def history_svg(picture: Picture) -> str:
     """The picture as SVG; ends in a newline."""
     height = _TOP + len(picture.panels) * (HEIGHT + _GAP) + 8
@@ -119,7 +130,8 @@ def history_svg(picture: Picture) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'role="img" aria-label="{escape(picture.title)}" style="{_FONT}">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        _words(24, 38, short(picture.title, 90), size=20, weight=650),
+        _words(24, 38, short(picture.title, 70), size=20, weight=650),
+        _words(WIDTH - _RIGHT, 38, days(picture), size=12, anchor="end", colour=_FAINT),
     ]
     for number, panel in enumerate(picture.panels):
         out += _panel(picture, panel, _TOP + number * (HEIGHT + _GAP))
@@ -149,16 +161,16 @@ def _panel(picture: Picture, panel: Panel, top: float) -> list[str]:
     if panel.limit is not None and panel.limit <= high:
         out.append(_line(_LEFT, y(panel.limit), _LEFT + width, y(panel.limit), _LIMIT, dash="6 4"))
         words = f"limit {figure_words(panel.limit, panel.field)}"
-        out.append(_words(_LEFT + width - 4, y(panel.limit) - 5, words, size=11, anchor="end", colour=_LIMIT))
+        out.append(_words(_LEFT + 4, y(panel.limit) - 5, words, size=11, colour=_LIMIT))
     legend, under = float(_LEFT), floor + 34
     for number, (name, series) in enumerate(panel.lines[:MOST_LINES]):
         colour = _PALETTE[number % len(_PALETTE)]
         for piece in pieces(series):
             path = "L".join(f"{x(moment):.1f} {y(value):.1f}" for moment, value in piece)
-            alone = f"h0.01M{path}" if len(piece) == 1 else ""
+            alone = "h0.1" if len(piece) == 1 else ""
             look = f'fill="none" stroke="{colour}" stroke-width="1.8" stroke-linejoin="round" stroke-linecap="round"'
             out.append(f'<path d="M{path}{alone}" {look}><title>{escape(name)}</title></path>')
-        if len(panel.lines) > 1:
+        if len(panel.lines) > 1 or name != picture.title:
             label = short(name, 28)
             wide = 17 + 6.4 * len(label)
             if legend + wide > WIDTH - _RIGHT:
@@ -197,7 +209,8 @@ def history_png(picture: Picture) -> bytes:
     except ImportError:
         raise MissingPlotterError("PNG pictures need matplotlib") from None
     figure = Figure(figsize=(9.6, 0.6 + 3.0 * len(picture.panels)), layout="constrained")
-    figure.suptitle(_literal(short(picture.title, 90)), x=0.01, ha="left", fontsize=12)
+    figure.suptitle(_literal(short(picture.title, 70)), x=0.01, ha="left", fontsize=12)
+    figure.text(0.99, 0.99, _literal(days(picture)), ha="right", va="top", fontsize=8, color=_FAINT)
     for number, panel in enumerate(picture.panels):
         _axes(figure.add_subplot(len(picture.panels), 1, number + 1), picture, panel)
     data = BytesIO()
@@ -215,8 +228,13 @@ def _axes(axes: Any, picture: Picture, panel: Panel) -> None:
                       linewidth=1.4, label=label, marker="." if len(piece) == 1 else "")  # fmt: skip
     if panel.limit is not None and panel.limit <= top:
         axes.axhline(panel.limit, color=_LIMIT, linestyle="--", linewidth=1)
-    for moment, _ in picture.marks:
+        words = f"limit {figure_words(panel.limit, panel.field)}"
+        axes.annotate(words, (picture.since, panel.limit), xytext=(4, 3), textcoords="offset points",
+                      fontsize=8, color=_LIMIT)  # fmt: skip
+    for moment, words in picture.marks:
         axes.axvline(moment, color=_MARK, linewidth=1.2)
+        axes.annotate(_literal(short(words, 40)), (moment, top), xytext=(-4, -10), textcoords="offset points",
+                      ha="right", fontsize=8, color=_MARK)  # fmt: skip
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.set_xlim(picture.since, picture.until)
     axes.set_ylim(0, top)
@@ -225,7 +243,7 @@ def _axes(axes: Any, picture: Picture, panel: Panel) -> None:
     marks = moments(picture.since, picture.until)
     axes.set_xticks([at for at, _ in marks], [words for _, words in marks], fontsize=8)
     axes.grid(axis="y", color=_GRID)
-    if len(panel.lines) > 1:
+    if len(panel.lines) > 1 or any(name != picture.title for name, _ in panel.lines):
         axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=4, frameon=False)  # hides no line
 
 
