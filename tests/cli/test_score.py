@@ -175,7 +175,7 @@ def test_score_of_many_reads_the_first_few_and_says_so(tmp_path, monkeypatch, ca
         pages = 2000 + 50 * (pid - 100)
         add_process(host / "proc", pid, rss=pages, score=(1000 + (pages + 12) * 1000 // total) * 2 // 3)
     monkeypatch.setattr(procreading, "WORTH_A_HELPER", 1)
-    monkeypatch.setattr(procreading, "ranks_like_oom_score", lambda _release: True)
+    monkeypatch.setattr(procreading, "ranks_like_oom_score", lambda *_: True)
     here = score_run.Host("/", str(host / "proc"), str(host / "sys"), None)
     whole = here.ask(score_run.Wanted((), None, False, False, 5))
     monkeypatch.setattr(score_run, "OWN_PROC", ("/", str(host / "proc")))
@@ -194,7 +194,7 @@ def test_score_reads_everything_where_the_first_few_do_not_settle_it(tmp_path, m
     for pid in range(100, 140):
         add_process(host / "proc", pid, score=900)  # /proc shows another machine's scores: the rules do not fit
     monkeypatch.setattr(procreading, "WORTH_A_HELPER", 1)
-    monkeypatch.setattr(procreading, "ranks_like_oom_score", lambda _release: True)
+    monkeypatch.setattr(procreading, "ranks_like_oom_score", lambda *_: True)
     monkeypatch.setattr(score_run, "OWN_PROC", ("/", str(host / "proc")))
     write(host / "proc/139", {"oom_score": "950\n"})
     write(host / "proc/138", {"oom_score": "950\n"})

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from oomsight.proc.machine import parse_mountinfo
+from oomsight.sources import cgrouptree
 from oomsight.sources.cgrouptree import CgroupTree, Hierarchy, find_hierarchy
 from oomsight.sources.errors import SourceError
 
@@ -96,6 +97,26 @@ def test_directory_and_path_of_a_mounted_part():
     assert part.path_of("/elsewhere") is None
     assert CgroupTree(Hierarchy(2, "/m", "/../..")).directory("/x") == "/m/x"
     assert CgroupTree(Hierarchy(2, "/m")).directory("/../other") is None
+
+
+def test_seen_from_a_namespace_below_paths_lead_from_what_is_mounted(tmp_path, monkeypatch):
+    """A container with a cgroup namespace of its own, and the host's processes and cgroups: a node agent."""
+    for path in ("docker/abc/init", "docker/other", "system.slice/ssh.service"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "docker/abc/init/cgroup.procs").write_text(f"7\n{os.getpid()}\n")
+    real = cgrouptree.read_if_there
+    monkeypatch.setattr(
+        cgrouptree, "read_if_there", lambda path: "0::/init\n" if path == "/proc/self/cgroup" else real(path)
+    )
+    tree = CgroupTree(Hierarchy(2, str(tmp_path), "/../.."))
+    named = {"/init": "/docker/abc/init", "/": "/docker/abc", "/../other": "/docker/other",
+             "/../../system.slice/ssh.service": "/system.slice/ssh.service", "/../..": "/"}  # fmt: skip
+    assert {path: tree.absolute(path) for path in named} == named
+    assert tree.directory("/../../system.slice/ssh.service") == f"{tmp_path}/system.slice/ssh.service"
+    assert "/docker/other" in tree.below()
+    (tmp_path / "docker/abc/init/cgroup.procs").write_text("7\n")
+    lost = CgroupTree(Hierarchy(2, str(tmp_path), "/../.."))
+    assert (lost.absolute("/../other"), lost.directory("/../other")) == ("/../other", None)
 
 
 def test_in_a_container_the_mounted_part_is_the_whole_tree(tmp_path):

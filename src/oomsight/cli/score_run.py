@@ -155,6 +155,8 @@ class Host:
         whole = bool(wanted.pids) or wanted.cgroup is not None or wanted.all_cgroups  # every process's cgroup decides
         few = wanted.few and not whole and (self.root, self.proc) == OWN_PROC
         snapshot = tree.snapshot(cgroups=whole, top=max(wanted.limit or 0, 2) if few else 0)
+        if whole:
+            snapshot = snapshot._replace(processes=self._named(snapshot.processes, tree))
         rules = recognise(snapshot.machine, snapshot.processes)
         found = Answer(snapshot=snapshot, rules=rules, limit=wanted.limit, unseen=snapshot.unseen)
         if wanted.pids:
@@ -181,13 +183,14 @@ class Host:
             rules = recognise(snapshot.machine, snapshot.processes)
             ranking = rank_host(snapshot, rules)
         shown = {row.process.pid for row in (*ranking.rows[: found.limit], *ranking.exempt[: found.limit])}
-        ranking = _in_cgroups(ranking, tree, shown)
+        ranking = self._in_cgroups(ranking, tree, shown)
         snapshot = _sharing(snapshot, ranking)
         if ranking.victim is not None and self._dies_with_others(tree, ranking.victim.process.cgroup):
             chain = self._needed_tree(tree).chain(ranking.victim.process.cgroup or "/")
             everybody = tree.snapshot().processes if snapshot.passed_over else tree.with_cgroups(
                 snapshot.processes, [process.pid for process in snapshot.processes]
             )
+            everybody = self._named(everybody, tree)
             snapshot = _sharing(snapshot._replace(processes=everybody, cgroups=chain), ranking)
         return found._replace(
             snapshot=snapshot, rules=rules, ranking=ranking, prediction=predict(ranking, snapshot),
@@ -255,6 +258,28 @@ class Host:
 
     # --- helpers
 
+    def _named(self, processes: tuple[Process, ...], tree: ProcTree) -> tuple[Process, ...]:
+        """*processes* with their cgroups as the mounted tree names them."""
+        if not any(process.cgroup is not None and process.cgroup.startswith("/..") for process in processes):
+            return processes
+        cgroups = self._tree(tree)
+        return processes if cgroups is None else tuple(
+            process if process.cgroup is None else process._replace(cgroup=cgroups.absolute(process.cgroup))
+            for process in processes
+        )
+
+    def _in_cgroups(self, ranking: Ranking, tree: ProcTree, pids: set[int]) -> Ranking:
+        """Return the ranking with the cgroups of ``pids`` read."""
+        rows, exempt = ranking.rows, ranking.exempt
+        shown = [row.process for row in (*rows, *exempt) if row.process.pid in pids]
+        placed = {process.pid: process for process in self._named(tuple(map(tree.in_cgroup, shown)), tree)}
+
+        def read(rows: Iterable[Ranked]) -> Iterator[Ranked]:
+            for row in rows:
+                yield row._replace(process=placed[row.process.pid]) if row.process.pid in placed else row
+
+        return ranking._replace(rows=tuple(read(rows)), exempt=tuple(read(exempt)))
+
     def _tree(self, tree: ProcTree) -> CgroupTree | None:
         from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 
@@ -283,17 +308,6 @@ class Host:
         if denied:
             unseen += (Unseen(f"PSS of {denied:,} processes of other users", "root or CAP_SYS_PTRACE"),)
         return found._replace(pss=pss, unseen=unseen)
-
-
-def _in_cgroups(ranking: Ranking, tree: ProcTree, pids: set[int]) -> Ranking:
-    """Return the ranking with the cgroups of ``pids`` read."""
-
-    def read(rows: Iterable[Ranked]) -> Iterator[Ranked]:
-        for row in rows:
-            process = row.process
-            yield row._replace(process=tree.in_cgroup(process)) if process.pid in pids else row
-
-    return ranking._replace(rows=tuple(read(ranking.rows)), exempt=tuple(read(ranking.exempt)))
 
 
 def _sharing(snapshot: Snapshot, ranking: Ranking) -> Snapshot:

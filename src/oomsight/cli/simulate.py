@@ -324,7 +324,12 @@ def _live(root: str) -> Moment:
         missing = f"not seen: {snapshot.unseen[0].what}"
         raise CommandError("no process but this one can be seen", Exit.UNSUPPORTED, missing)
     hierarchy = find_hierarchy(tree.mounts(), None, root)
-    cgroups = CgroupTree(hierarchy).below() if hierarchy is not None else {}
+    cgroups = {}
+    if hierarchy is not None:
+        mounted = CgroupTree(hierarchy)
+        cgroups = mounted.below()
+        named = (p if p.cgroup is None else p._replace(cgroup=mounted.absolute(p.cgroup)) for p in snapshot.processes)
+        snapshot = snapshot._replace(processes=tuple(named))
     for unseen in snapshot.unseen:
         remark(f"not seen: {unseen.what}" + (f"; it takes {unseen.right}" if unseen.right else ""))
     return moment_of_snapshot(snapshot, recognise(snapshot.machine, snapshot.processes), cgroups)

@@ -11,6 +11,7 @@ import os
 
 from oomsight._named import NamedTuple
 from oomsight.proc.memcg import MARKER_FILES, MEMCG_FILES, Memcg, ancestors, parse_memcg
+from oomsight.proc.process import memory_cgroup
 from oomsight.sources.errors import SourceError
 from oomsight.sources.procread import read_if_there
 
@@ -67,13 +68,17 @@ class CgroupTree:
     def __init__(self, hierarchy: Hierarchy) -> None:
         self.hierarchy = hierarchy
         self.denied = 0  #: directories that could not be listed
-        seen_from_above = hierarchy.root == "/" or hierarchy.root.startswith("/..")
-        self.top: Final = "/" if seen_from_above else hierarchy.root  #: the highest cgroup that is mounted here
+        self._above = hierarchy.root.startswith("/..")  # mounted from above the reader's cgroup namespace
+        self._home: str | None = None  # the root of that namespace, as a path from what is mounted; empty = not found
+        #: The highest cgroup that is mounted here.
+        self.top: Final = "/" if hierarchy.root == "/" or self._above else hierarchy.root
 
     def directory(self, path: str) -> str | None:
         """Where cgroup ``path`` (as /proc names it) is; ``None`` = outside of what is mounted here."""
         if path.startswith("/.."):  # outside of the reader's cgroup namespace
-            return None
+            path = self.absolute(path)
+            if path.startswith("/.."):
+                return None
         if self.top == "/":  # the reader's cgroup namespace shows paths from the mounted root
             inside = path
         elif path == self.top or path.startswith(self.top + "/"):
@@ -81,6 +86,40 @@ class CgroupTree:
         else:
             return None
         return self.hierarchy.mount_point + ("" if inside == "/" else inside)
+
+    def absolute(self, path: str) -> str:
+        """
+        ``path``, as /proc names it inside the reader's cgroup namespace, from the root of what is mounted here; as it
+        is where that is not above the namespace, or the namespace's place in it is not found. A container with the
+        host's processes and cgroups but a cgroup namespace of its own needs this: its kernel says ``/../../x`` for
+        ``/x``, and ``/`` for its own.
+        """
+        if not self._above:
+            return path
+        if self._home is None:
+            self._home = self._find_home()
+        if not self._home:
+            return path
+        parts = path.strip("/").split("/")
+        ups = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+        home = self._home.strip("/").split("/")
+        if ups > len(home):
+            return path
+        return "/" + "/".join([*home[: len(home) - ups], *filter(None, parts[ups:])])
+
+    def _find_home(self) -> str:
+        """Where the reader itself is, less its place inside its namespace."""
+        levels = self.hierarchy.root.strip("/").split("/")
+        own = memory_cgroup(read_if_there("/proc/self/cgroup") or "")
+        if own is None or own.startswith("/..") or set(levels) != {".."}:
+            return ""
+        pid, inside = str(os.getpid()), own.rstrip("/")
+        depth = len(levels)
+        for path in self.paths(depth=depth):
+            directory = self.hierarchy.mount_point + path + inside
+            if path.count("/") == depth and pid in (read_if_there(f"{directory}/cgroup.procs") or "").split():
+                return path
+        return ""
 
     def path_of(self, directory: str) -> str | None:
         """The cgroup that a directory under the mount point is; ``None`` = it is not under it."""
@@ -104,10 +143,10 @@ class CgroupTree:
         found = ((above, self.read(above)) for above in reversed(ancestors(path)))
         return {above: memcg for above, memcg in found if memcg is not None}
 
-    def paths(self, path: str | None = None) -> Iterator[str]:
+    def paths(self, path: str | None = None, depth: int | None = None) -> Iterator[str]:
         """
-        ``path`` (all that is mounted) and everything below it, parents first, siblings by age. Raises
-        :class:`SourceError`.
+        ``path`` (all that is mounted) and everything below it, ``depth`` levels at most, parents first, siblings by
+        age. Raises :class:`SourceError`.
         """
         path = path or self.top
         start = self.directory(path)
@@ -119,6 +158,8 @@ class CgroupTree:
             here, directory = waiting.pop()
             seen += 1
             yield here
+            if depth is not None and here.count("/") - path.rstrip("/").count("/") >= depth and here != "/":
+                continue
             try:
                 with os.scandir(directory) as entries:
                     children = [(entry.inode(), entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
