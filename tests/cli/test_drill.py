@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -101,6 +102,22 @@ def test_mistake_in_the_configuration_is_one_line(tmp_path, capsys) -> None:
     assert "channel x: there is no type 'None'" in capsys.readouterr().err
 
 
+def _drill(capsys, got: list, *args: str) -> tuple[int, dict]:
+    """
+    Drill and return status and document. Kills of others, whom no lock of ours holds back, may use up the ten reports
+    that the kernel prints in five seconds: then the drill is right to say so, and is made again.
+    """
+    for attempt in range(5):
+        if attempt:
+            time.sleep(5)  # mm/oom_kill.c, oom_kill_process(): DEFAULT_RATELIMIT_INTERVAL
+            got.clear()
+        status = run(["drill", *args, "--format", "json", "--exit-code"])
+        document = json.loads(capsys.readouterr().out)
+        if "rate limit" not in document["verdict"]:
+            break
+    return status, document
+
+
 def _live(function):
     for one in LIVE:
         function = one(function)
@@ -110,8 +127,8 @@ def _live(function):
 @_live
 def test_drill_without_an_agent_follows_the_kill_to_the_channel(tmp_path, capsys, receiver) -> None:
     url, got = receiver
-    assert run(["drill", "-c", _config(tmp_path, _hook(url)), "--format", "json", "--exit-code"]) == Exit.OK
-    document = json.loads(capsys.readouterr().out)
+    status, document = _drill(capsys, got, "-c", _config(tmp_path, _hook(url)))
+    assert status == Exit.OK, document
     links = {link["name"]: link for link in document["links"]}
     assert {name: link["outcome"] for name, link in links.items()} == dict.fromkeys(
         ("kill", "log", "counters", "names", "store", "channel hook"), "ok"
@@ -153,8 +170,7 @@ def test_drill_with_an_agent_watches_that_agent(tmp_path, capsys, receiver) -> N
     try:
         while not ready.recv(4096).startswith(b"READY=1"):
             pass
-        status = run(["drill", "-c", config, "--format", "json", "--exit-code"])
-        document = json.loads(capsys.readouterr().out)
+        status, document = _drill(capsys, got, "-c", config)
     finally:
         agent.terminate()
         _, said = agent.communicate(timeout=20)
@@ -163,7 +179,8 @@ def test_drill_with_an_agent_watches_that_agent(tmp_path, capsys, receiver) -> N
     assert document["by_agent"]
     links = {link["name"]: link for link in document["links"]}
     assert (links["store"]["outcome"], links["channel hook"]["outcome"]) == ("ok", "ok")
-    assert got[0]["event_id"] == document["event_id"]
+    # Whoever else kills something meanwhile is told of by that agent, too.
+    assert document["event_id"] in {message["event_id"] for message in got}
     reader = Reader(f"{tmp_path}/state/incidents.db")
     stored = reader.document(document["event_id"])
     reader.close()
