@@ -14,7 +14,7 @@ help: ## show this
 run: venv ## explain the OOM kills of this host (a bundled real one where there were none)
 	@ARGS='$(ARGS)' scripts/run.sh
 
-test: dev ## run all tests (two at a time) and leave nothing behind
+test: dev ## run all tests (one for each core at a time) and leave nothing behind
 	@scripts/test.sh $(ARGS)
 
 lint: dev ## ruff and mypy --strict

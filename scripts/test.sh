@@ -1,6 +1,7 @@
 #!/bin/sh
-# Run all tests on two cores and leave nothing behind: caches, examples and temporary files live in one directory
-# that goes away. Arguments go to pytest: scripts/test.sh -k library
+# Run all tests and leave nothing behind: caches, examples and temporary files live in one directory that goes away.
+# JOBS at a time: one for each core, up to seven, and one for the tests of the real kernel, which mostly wait and run one
+# after the other. Arguments go to pytest: scripts/test.sh -k library
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,4 +12,6 @@ trap 'chmod -R u+rwX "$TMPDIR"; rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-"${VENV:-.venv}/bin/python" -m pytest -n "${JOBS:-2}" --dist loadgroup -p no:cacheprovider --basetemp "$TMPDIR/pytest" "$@"
+cores=$(nproc)
+[ "$cores" -lt 7 ] || cores=7
+"${VENV:-.venv}/bin/python" -m pytest -n "${JOBS:-$((cores + 1))}" --dist loadgroup -p no:cacheprovider --basetemp "$TMPDIR/pytest" "$@"

@@ -20,6 +20,8 @@ import pytest
 from oomsight._version import __version__
 from oomsight.data import CAPTURES, read_capture
 
+pytestmark = pytest.mark.xdist_group("packaging")  # what is built is built once
+
 ROOT = Path(__file__).parents[2]
 BARE = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 

@@ -19,6 +19,8 @@ from oomsight.rightsize.prometheus import QUERIES, AnswerError, expression, pars
 from oomsight.sources.errors import SourceError
 from oomsight.sources.prometheus_api import MOST_POINTS, PrometheusServer, step_for
 
+pytestmark = pytest.mark.xdist_group("prometheus")  # one server
+
 MIB = 1 << 20
 
 
