@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oomsight.diagnose import explain
-from oomsight.diagnose.explain import explain_report, incident_id, same_event
+from oomsight.diagnose.explain import explain_report, incident_id
 from oomsight.naming.marked import map_names
 from oomsight.report.model import (
     UNLIMITED,
@@ -184,16 +184,6 @@ def test_id_of_weak_facts_uses_the_clock() -> None:
 
     assert incident_id(old(5.001)) == incident_id(old(5.002))
     assert incident_id(old(5.0)) != incident_id(old(6.0))
-
-
-def test_same_event_needs_clocks_that_agree() -> None:
-    first, later, rebooted = memcg(), memcg(), memcg()
-    first.when = When(uptime_s=3.389638, boot_id="b1")
-    later.when = When(uptime_s=903.2)
-    rebooted.when = When(uptime_s=3.389638, boot_id="b2")
-    copies = [explain_report(report) for report in (first, later, rebooted, memcg())]
-    assert len({incident.id for incident in copies}) == 1
-    assert [same_event(copies[0], other) for other in copies] == [True, False, False, True]
 
 
 def test_reading_twice_adds_nothing() -> None:

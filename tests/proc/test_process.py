@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 
 from oomsight.proc.fields import memory_sizes, rss_and_start, stat_fields, status_fields
 from oomsight.proc.process import (
-    CgroupLine,
     SmapsRollup,
     Stat,
     Statm,
     Status,
     memory_cgroup,
-    parse_cgroup,
     parse_int,
     parse_smaps_rollup,
     parse_stat,
@@ -111,13 +109,6 @@ def test_parse_smaps_rollup_of_6_12():
 V1 = "9:name=systemd:/a.service\n4:cpu,memory:/docker/0:1\n3:cpuset:/\n0::/unified\n"
 
 
-def test_parse_cgroup_lines_of_both_versions():
-    assert parse_cgroup(V1) == (
-        CgroupLine(9, ("name=systemd",), "/a.service"), CgroupLine(4, ("cpu", "memory"), "/docker/0:1"),
-        CgroupLine(3, ("cpuset",), "/"), CgroupLine(0, (), "/unified"),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("text", "path"),
     [(V1, "/docker/0:1"), ("0::/\n", "/"), ("0::/a:b/memory:/c\n", "/a:b/memory:/c"), ("0::/gone (deleted)\n", "/gone"),
@@ -133,7 +124,7 @@ def test_parse_int_of_files_with_one_number():
 
 @given(st.text())
 def test_parsers_never_raise(text):
-    for parse in (parse_stat, parse_status, parse_statm, parse_smaps_rollup, parse_cgroup, memory_cgroup, parse_int):
+    for parse in (parse_stat, parse_status, parse_statm, parse_smaps_rollup, memory_cgroup, parse_int):
         parse(text)
         parse("1 (x) " + text)
         parse("\nVmLck:\t" + text + " kB\n0::" + text)

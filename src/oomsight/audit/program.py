@@ -15,7 +15,6 @@ from oomsight._lazy import lazy
 if TYPE_CHECKING:
     from oomsight.audit.model import Where
 
-SCOPE: Final = "program"
 SHELLS: Final = frozenset({"sh", "bash", "ash", "dash", "zsh", "ksh"})
 _VARIABLE = lazy(r"\$(?:\((\w+)\)|\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 _PARENTHESES = lazy(r"\$\((\w+)\)")

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 ID_CHARS: Final = 12
 """Base-32 digits of an id: 60 bits, so that a million incidents collide with a chance of one in two million."""
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648; importing base64 takes longer than everything it does
-CLOCK_SLACK_SECONDS: Final = 0.01
-"""Two printk clocks further apart are two events; carriers keep at least two decimals."""
 
 _T = TypeVar("_T")
 
@@ -46,7 +44,7 @@ def incident_id(report: OomReport) -> str:
     Copies differ in what surrounds the kernel's words (wall or printk clock, boot id, host, sequence number) and in
     how much was kept, so the id is made of what every copy of a kill has: the kill line's own facts of the first
     victim. Only without sizes (kernels before 2.6.33, userspace killers, no kill at all) do other facts and the
-    clock come in. :func:`same_event` tells apart what shares an id by chance.
+    clock come in. :mod:`oomsight.pipeline.entries` tells apart what shares an id by chance.
     """
     victim = report.victims[0] if report.victims else None
     if victim is not None and victim.total_vm_kib is not None and victim.anon_rss_kib is not None:
@@ -80,16 +78,6 @@ def _weak_facts(report: OomReport, victim: Victim | None) -> list[object]:
         facts += [killed.pid, killed.comm, killed.cgroup]
     facts.append(f"{when.uptime_s:.2f}" if when.uptime_s is not None else when.time or when.time_text)
     return facts
-
-
-def same_event(first: Incident, second: Incident) -> bool:
-    """Return whether two incidents are copies of one event: the same id, and no clock or boot that contradicts."""
-    if first.id != second.id:
-        return False
-    a, b = first.report.when, second.report.when
-    if a.boot_id and b.boot_id and a.boot_id != b.boot_id:
-        return False
-    return a.uptime_s is None or b.uptime_s is None or abs(a.uptime_s - b.uptime_s) <= CLOCK_SLACK_SECONDS
 
 
 def explain_report(report: OomReport) -> Incident:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oomsight.diagnose.model import Incident
     from oomsight.report.model import OomReport
 
-CLOCK_SLACK_SECONDS: Final = 0.01
+CLOCK_SLACK_SECONDS: Final = 0.01  #: printk clocks further apart are two events; carriers keep two decimals at least
 _KEEP_BYTES: Final = 4 << 20  #: of the spool, in memory; more goes to a temporary file
 
 

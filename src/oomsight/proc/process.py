@@ -123,25 +123,6 @@ def parse_smaps_rollup(text: str) -> SmapsRollup | None:
     return SmapsRollup._make(map(found.get, _ROLLUP_KEYS)) if "Rss" in found else None
 
 
-class CgroupLine(NamedTuple):
-    """One hierarchy a process is in."""
-
-    hierarchy: int  #: 0 = version 2
-    controllers: tuple[str, ...]  #: empty for version 2
-    path: str  #: as seen from the reader's cgroup namespace
-
-
-def parse_cgroup(text: str) -> tuple[CgroupLine, ...]:
-    """The lines of /proc/PID/cgroup."""
-    lines = []
-    for line in text.split("\n"):
-        number, _, rest = line.partition(":")
-        names, colon, path = rest.partition(":")
-        if colon and number.isdecimal() and len(number) < 10:
-            lines.append(CgroupLine(int(number), tuple(names.split(",")) if names else (), path))
-    return tuple(lines)
-
-
 def memory_cgroup(text: str) -> str | None:
     """
     Path of the cgroup that memory is charged to: the version 1 hierarchy with the memory controller if there is one,

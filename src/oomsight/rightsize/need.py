@@ -54,11 +54,6 @@ BASES: Final = (
 """Sums for need, the most exact first."""
 
 
-def basis_of(have: Mapping[str, object] | frozenset[str] | set[str]) -> Basis | None:
-    """Return the best sum for a source with the counters *have*; ``None`` = none of them tells."""
-    return next((basis for basis in BASES if all(name in have for name in (*basis.plus, *basis.minus))), None)
-
-
 def need_bytes(values: Mapping[str, float | None], basis: Basis) -> float | None:
     """
     Return the need at one moment, in bytes; ``None`` where a counter is missing.

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 MODIFY: Final = 0x2
 CREATE: Final = 0x100
-DELETE_SELF: Final = 0x400
 Q_OVERFLOW: Final = 0x4000
 IGNORED: Final = 0x8000
 ONLYDIR: Final = 0x01000000

@@ -8,7 +8,6 @@ Reads only, with the standard library: GET ``/api/v1/query`` and ``/api/v1/query
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -96,11 +95,6 @@ def read_token(path: str) -> dict[str, str]:
     with open(path, encoding="utf-8", errors="replace") as file:
         token = file.read(1 << 16).strip()
     return {"Authorization": f"Bearer {token}"}
-
-
-def default_url(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the address in ``PROMETHEUS_URL``, the variable other tools use, too."""
-    return environ.get("PROMETHEUS_URL") or None
 
 
 def _reason(body: bytes) -> str | None:

@@ -267,10 +267,3 @@ class PodCase:
         if request is None and container.request is None and limit is not None:
             request, request_from = limit, "its limit"
         return Effective(request, limit, request_from, limit_from)
-
-    def pod_limit_bytes(self) -> int | None:
-        """Return what all containers together may use; ``None`` = at least one has no limit."""
-        if self.pod.limit is not None:
-            return self.pod.limit.value_bytes
-        limits = [self.effective(container).limit_bytes for container in self.pod.running()]
-        return sum(limit for limit in limits if limit is not None) if limits and None not in limits else None

@@ -79,11 +79,6 @@ class Estimate:
         highs = [term.bytes_high for term in self.terms]
         return None if None in highs else sum(high for high in highs if high is not None)
 
-    @property
-    def unbounded(self) -> tuple[str, ...]:
-        """Names of the terms without a bound."""
-        return tuple(term.name for term in self.terms if term.bytes_high is None)
-
     def term(self, name: str) -> Term | None:
         """The term called ``name``."""
         return next((term for term in self.terms if term.name == name), None)

@@ -51,11 +51,6 @@ class Loaded:
         """Whether every file of it comes from a package."""
         return all(path.startswith(VENDOR) for path in self.files)
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it is active, or was and failed."""
-        return self.properties.get("ActiveState") not in {None, "", "inactive"}
-
     def limit_bytes(self) -> int | None:
         """``MemoryMax`` as systemd will write it; ``None`` = infinity or not known."""
         text = self.properties.get("MemoryMax", "")
