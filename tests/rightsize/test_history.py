@@ -12,7 +12,8 @@ import pytest
 
 from oomsight.pipeline.rightsize import from_history, subject_of
 from oomsight.record.fields import field_names
-from oomsight.rightsize.recommend import Policy, recommend
+from oomsight.rightsize.policy import Policy
+from oomsight.rightsize.recommend import recommend
 from oomsight.sources.history import History
 from oomsight.trend.series import Series
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from oomsight.naming.marked import unmark
 from oomsight.rightsize.model import Kill, Leak, Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
-from oomsight.rightsize.recommend import Policy, percentile, recommend, round_up
+from oomsight.rightsize.policy import Policy, percentile, round_up
+from oomsight.rightsize.recommend import recommend
 from oomsight.rightsize.words import kubernetes_words, systemd_size
 from oomsight.trend.series import Series
 

@@ -74,7 +74,8 @@ def command(  # noqa: PLR0917 - one parameter per option
     for more; 'this host' is about its swap.
     Page cache is not need; kernel memory and tmpfs are. What leaks gets a date, not more memory.
     """
-    from oomsight.rightsize.recommend import Policy, recommend
+    from oomsight.rightsize.policy import Policy
+    from oomsight.rightsize.recommend import recommend
 
     origin = origin or ("prometheus" if prometheus else "history")
     first, last = _period(since, until)

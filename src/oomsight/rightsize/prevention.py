@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from oomsight._sizes import GIB, size_words
 from oomsight.diagnose.model import Confidence
 from oomsight.naming.marked import Kind, mark
-from oomsight.rightsize.recommend import KILLED_FACTOR, round_up
+from oomsight.rightsize.policy import KILLED_FACTOR, round_up
 from oomsight.rightsize.words import systemd_size
 from oomsight.simulate.whatif import Changes, held_pages, what_if
 

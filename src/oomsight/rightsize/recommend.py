@@ -10,7 +10,6 @@ short: a peak of two days says little about a month.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import MIB, rate_words, size_words
@@ -18,35 +17,21 @@ from oomsight.audit.runtimes.model import Inputs
 from oomsight.naming.marked import Kind, mark
 from oomsight.rightsize.heap import heap_setting
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
-from oomsight.rightsize.tail import HORIZON_SECONDS, block_length, block_peaks, fit
+from oomsight.rightsize.policy import KILLED_FACTOR, USUAL, Policy, margin_of, percentile, round_up, span_of, tail_of
+from oomsight.rightsize.swap import recommend_swap
 from oomsight.rightsize.words import duration_words, limit_words
 
 if TYPE_CHECKING:
     from oomsight.rightsize.tail import Tail
 
-KILLED_FACTOR: Final = 1.25  #: above the demand at a kill: what was refused is the least that was needed
-LONG_SECONDS: Final = 14 * 86400.0  #: history that deserves the plain margin (two weeks hold two of each weekday)
-SHORT_MARGIN_PCT: Final = 25.0  #: added to the margin without any history, falling to 0 at LONG_SECONDS
 LOWER_SECONDS: Final = 86400.0  #: of history before a limit is lowered: a day has its nightly jobs and its rush
 SMALLEST_LIMIT: Final = 16 * MIB  #: below it a shell in the container is killed
 RESTART_SHARE: Final = 0.8  #: of the headroom a leak may use before a planned restart
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the user wants."""
-
-    margin_pct: float = 15.0  #: above the highest need seen (VPA's default safety margin)
-    request_percentile: float = 95.0
-    probability: float = 0.01  #: of an OOM kill within the horizon that is accepted
-    horizon_seconds: float = HORIZON_SECONDS
-
-
-def recommend(usage: Usage, policy: Policy = Policy()) -> Advice:
+def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
     """Return what to set for *usage*; for a host: how much swap."""
     if usage.subject.kind == "host":
-        from oomsight.rightsize.swap import recommend_swap
-
         return recommend_swap(usage, policy)
     values = sorted(value for series in usage.needs for value in series.values)
     span = span_of(usage)
@@ -73,37 +58,6 @@ def recommend(usage: Usage, policy: Policy = Policy()) -> Advice:
         tail=tail, margin_pct=margin, settings=settings, candidates=candidates,
         headline=_headline(usage, limit, settings, kept=kept), notes=tuple(_notes(usage, span, demand, peak, tail)),
     )  # fmt: skip
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return the value that *percent* of *ordered* (ascending, not empty) are at or below: nearest rank."""
-    rank = -(-len(ordered) * percent // 100)
-    return ordered[min(max(int(rank) - 1, 0), len(ordered) - 1)]
-
-
-def round_up(size: float) -> int:
-    """Return *size* in bytes rounded up to what a person would write: 1 MiB steps, 16 from 256 MiB, 64 from 2 GiB."""
-    step = MIB if size < 256 * MIB else 16 * MIB if size < 2048 * MIB else 64 * MIB
-    return int(-(-size // step) * step)
-
-
-def span_of(usage: Usage) -> float:
-    """Return the length of the history of *usage* in seconds."""
-    return max((series.times[-1] - series.times[0] for series in usage.needs if len(series.times) > 1), default=0.0)
-
-
-def margin_of(policy: Policy, span: float) -> float:
-    """Return the margin in percent after *span* seconds of history."""
-    return policy.margin_pct + SHORT_MARGIN_PCT * max(0.0, 1 - span / LONG_SECONDS)
-
-
-def tail_of(usage: Usage, span: float) -> Tail | None:
-    """Return the distribution of the highest need of a block of time; ``None`` = too little history."""
-    block = block_length(span)
-    if block is None:
-        return None
-    peaks = [peak for series in usage.needs for peak in block_peaks(series.times, series.values, block)]
-    return fit(peaks, block)
 
 
 def _limit(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import GIB, size_words
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
-from oomsight.rightsize.recommend import Policy, margin_of, percentile, span_of, tail_of
+from oomsight.rightsize.policy import Policy, margin_of, percentile, span_of, tail_of
 from oomsight.rightsize.words import duration_words
 
 if TYPE_CHECKING:

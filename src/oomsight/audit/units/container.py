@@ -10,7 +10,7 @@ from oomsight.audit.quantity import Size, docker_size
 
 if TYPE_CHECKING:
     from oomsight.audit.model import Where
-    from oomsight.audit.units.read import Setting
+    from oomsight.audit.units.setting import Setting
 
 QUADLETS: Final = (".container", ".pod")
 _TOOLS: Final = frozenset({"docker", "podman"})

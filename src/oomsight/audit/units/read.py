@@ -5,26 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from oomsight.audit.env_file import read_env_file
 from oomsight.audit.model import Where
 from oomsight.audit.program import Program, command_words
 from oomsight.audit.quantity import systemd_size
 from oomsight.audit.units.container import QUADLETS, ContainerRun, of_command, of_quadlet
+from oomsight.audit.units.setting import Setting
 from oomsight.naming.marked import Kind, mark
 
 ReadFile = Callable[[str, Where], str | None]
 _PREFIXES: Final = "-@:+!|"  #: of a command (systemd.service(5))
-
-
-class Setting(NamedTuple):
-    """One assignment."""
-
-    section: str
-    key: str
-    value: str
-    where: Where
 
 
 @dataclass(frozen=True, slots=True)
