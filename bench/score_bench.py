@@ -25,6 +25,7 @@ machine (SCHED_FIFO), which a busy machine needs to say anything about wall time
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import subprocess
@@ -54,6 +55,13 @@ def cpu_seconds() -> float:
     """CPU time of this process and those it has waited for, so far."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def reap() -> None:
+    """With --apart we are the init of the crowd: its zombies would be read in the next measurement."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 def files_read(answer: Callable[[], object]) -> list[str]:
@@ -117,6 +125,7 @@ def measured(crowd: str, wanted: argparse.Namespace, reader: str, folder: Path) 
     finally:
         spawner.kill()
         spawner.wait()
+        reap()
     base, base_cpu = (min(column) for column in zip(*times["C, all"], strict=True))
     load = os.getloadavg()[0]
     print(f"{wanted.processes} processes ({crowd}), {wanted.rounds} rounds, load {load:.1f}: best (median)")

@@ -203,12 +203,10 @@ class Host:
 
         if self.root != "/" or OUTSIDE not in {one.what for one in snapshot.unseen}:
             return None
-        from oomsight.score.limits import nearest_limit
-
         cgroups, own = self._tree(tree), tree.cgroup(os.getpid())
         if cgroups is None or own is None:
             return None
-        limited = nearest_limit(snapshot._replace(cgroups=cgroups.chain(own)), own)
+        limited = cgroups.nearest_limit(own)
         return limited._replace(path="/") if limited is not None and limited.path == cgroups.top else limited
 
     def _dies_with_others(self, tree: ProcTree, cgroup: str | None) -> bool:

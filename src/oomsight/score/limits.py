@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from oomsight._named import NamedTuple
 from oomsight.proc.memcg import ancestors
 from oomsight.score.ranking import rank_cgroup, scan_order
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from oomsight.score.model import Machine, Ranking, Rules, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class LimitedCgroup:
+class LimitedCgroup(NamedTuple):
     """One cgroup with a limit of its own."""
 
     memcg: Memcg

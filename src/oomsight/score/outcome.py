@@ -55,7 +55,7 @@ def predict(ranking: Ranking, snapshot: Snapshot) -> Prediction:
     selection = select(list(_concerned(ranking, snapshot, scene)), ranking.rules.rule, scene)
     if selection.outcome == Outcome.PANIC:
         remarks.insert(0, f"Nobody would be killed: vm.panic_on_oom is {machine.panic_on_oom}, the machine panics.")
-    elif selection.outcome == Outcome.NO_KILLABLE:
+    elif selection.outcome == Outcome.NO_KILLABLE and not snapshot.unseen:
         ends = "the kernel panics" if ranking.scope == "host" else "the allocation fails or is retried"
         remarks.insert(0, f"No process can be killed: {ends}.")
     return Prediction(selection.outcome.value, selection.kills, tuple(remarks))

@@ -143,6 +143,15 @@ class CgroupTree:
         found = ((above, self.read(above)) for above in reversed(ancestors(path)))
         return {above: memcg for above, memcg in found if memcg is not None}
 
+    def nearest_limit(self, path: str) -> Memcg | None:
+        """The limited cgroup that ``path`` or its nearest limited ancestor is; only that one is read whole."""
+        limit = MEMCG_FILES[self.hierarchy.version][0]
+        for above in ancestors(path):
+            text = read_if_there(f"{self.directory(above)}/{limit.name}")
+            if text is not None and isinstance(limit.parse(text), int):
+                return self.read(above)
+        return None
+
     def paths(self, path: str | None = None, depth: int | None = None) -> Iterator[str]:
         """
         ``path`` (all that is mounted) and everything below it, ``depth`` levels at most, parents first, siblings by

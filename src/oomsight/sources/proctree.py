@@ -176,7 +176,7 @@ class ProcTree:
                 f"processes of other users are hidden ({hidden.mount_point} is mounted with hidepid)",
                 "root, or membership of the group in the mount option gid=",
             )
-        elif processes:
+        else:
             yield Unseen(OUTSIDE, "the host's pid namespace (--pid=host)")
 
 
