@@ -92,11 +92,14 @@ def test_hidden_processes_are_said_to_be_hidden():
             pytest.skip("mounting another /proc is not allowed here")
         try:
             # Everything is imported first: nobody may not be allowed to read where Python lives.
+            begin = f"import sys; sys.path.insert(0, {str(SRC)!r}); from oomsight.cli.main import run;"
+            ask = "run(['score', '--format', 'json', '--proc', sys.argv[1]])"
+            listed = f"{begin} {ask}; print(*sys.modules, file=sys.stderr)"
+            needed = subprocess.run([sys.executable, "-c", listed, proc], capture_output=True, text=True, timeout=60, check=True)
             program = (
-                f"import json, os, sys; sys.path.insert(0, {str(SRC)!r}); import click, oomsight.cli.score,"
-                " oomsight.sinks.score_document, oomsight.score.outcome, oomsight.sources.cgrouptree;"
-                " from oomsight.cli.main import run; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-                " sys.exit(run(['score', '--format', 'json', '--proc', sys.argv[1]]))"
+                f"{begin} import importlib, os, oomsight.sinks.safe;"
+                f" [importlib.import_module(name) for name in set({needed.stderr.splitlines()[-1].split()}) - {{'__main__'}}];"
+                f" os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit({ask})"
             )
             done = subprocess.run([sys.executable, "-c", program, proc], capture_output=True, text=True, timeout=60, check=False)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -252,6 +253,7 @@ def test_unit_and_new_drop_in(tmp_path) -> None:
     assert "+[Service]\n+MemoryMax=384M\n" in diff
 
 
+@pytest.mark.skipif(shutil.which("patch") is None, reason="patch is not installed (Debian: patch)")
 @pytest.mark.parametrize("ending", ["\n", ""])
 def test_the_diff_applies(tmp_path, ending) -> None:
     path = tmp_path / "k8s.yaml"

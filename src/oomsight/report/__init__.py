@@ -16,7 +16,7 @@ from oomsight.report.build import build_report
 from oomsight.report.carriers import Lines, find_layers, strip_lines
 from oomsight.report.draft import SECTION, Draft
 from oomsight.report.grammar import classify
-from oomsight.report.killers import find_killers
+from oomsight.report.killers import find_killers, is_killer_line
 from oomsight.report.model import EventKind, Note, OomReport
 from oomsight.report.moments import stamp
 from oomsight.report.task_rows import TaskRows
@@ -255,7 +255,7 @@ def join_bare(numbered: list[tuple[int, str]]) -> list[tuple[int, str]] | None:
     probe = strip_lines((s for _, s in numbered))
     if not probe.texts:
         return None
-    known = [classify(t) is not None for t in probe.texts]
+    known = [classify(t) is not None or is_killer_line(t) for t in probe.texts]
     if all(known) or sum(known) < 2:
         return None
     out: list[tuple[int, str]] = []

@@ -119,6 +119,11 @@ _HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Kil
 _CODE = lazy(r"%[sdu]|\\d|\.\*|\br\"|printf|grep |\bdef |\breturn\b")
 
 
+def is_killer_line(text: str) -> bool:
+    """Whether *text* alone is a line of a userspace killer."""
+    return any(hint in text for hint in _HINTS) and any(rule.pattern.search(text) for rule in KILLER_RULES)
+
+
 def _joined(lines: Lines, i: int) -> str:
     """The line with the one or two that continue it (wrapped by a ticket system): indented, no own carrier."""
     text = lines.texts[i]

@@ -61,6 +61,12 @@ def _loads(text: str) -> Any:
     return json.loads(text)
 
 
+def _dumps(text: str, ascii_only: bool) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=ascii_only)
+
+
 def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
     """
     Return the numbered lines of one window.
@@ -178,30 +184,33 @@ def _split_escaped(numbered: Iterable[_NUMBERED]) -> Iterator[_NUMBERED]:
 
 
 def _journal_export(data: bytes, first_no: int) -> Iterator[_NUMBERED]:
-    """journalctl -o export: KEY=value lines or KEY, length, value; a blank line ends an entry."""
+    """journalctl -o export: KEY=value lines or KEY, length, value; a blank line ends an entry. Numbers: of MESSAGE."""
     pos, no, size = 0, first_no, len(data)
     entry: dict[bytes, bytes] = {}
-    entry_no = no
+    message_no = no
     while pos < size:
         end = data.find(b"\n", pos)
         end = size if end < 0 else end
         line = data[pos:end]
         if not line:
-            yield from _entry_lines(entry, entry_no)
-            entry, entry_no = {}, no + 1
+            yield from _entry_lines(entry, message_no)
+            entry, message_no = {}, no + 1
         elif b"=" in line:
             key, _, value = line.partition(b"=")
             entry[key] = value
+            message_no = no if key == b"MESSAGE" else message_no
         elif end + 9 <= size and line.isascii() and line.replace(b"_", b"").isalnum():
             length = int.from_bytes(data[end + 1 : end + 9], "little")
             if length <= size - end - 9:
                 value = data[end + 9 : end + 9 + length]
                 entry[line] = value
-                no += data[end + 1 : end + 9].count(b"\n") + value.count(b"\n") + 1
+                begin_no = no + data[end + 1 : end + 9].count(b"\n") + 1
+                message_no = begin_no if line == b"MESSAGE" else message_no
+                no = begin_no + value.count(b"\n")
                 end = end + 9 + length
         pos = end + 1
         no += 1
-    yield from _entry_lines(entry, entry_no)
+    yield from _entry_lines(entry, message_no)
 
 
 def _entry_lines(entry: dict[bytes, bytes], no: int) -> Iterator[_NUMBERED]:
@@ -253,8 +262,13 @@ def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
         except (ValueError, RecursionError):
             pass
         else:
+            no, at = first_no, 0
             for record in _records(whole):
-                yield from _json_record(record, first_no)
+                found = _place(text, record, at)
+                if found >= 0:
+                    no += text.count("\n", at, found)
+                at = found if found >= 0 else len(text)  # one that is not found ends the search: it costs the text's length
+                yield from _json_record(record, no)
             return
     any_json = False
     rest: list[_NUMBERED] = []
@@ -289,6 +303,15 @@ def _records(value: object) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for v in value:
             yield from _records(v)
+
+
+def _place(text: str, record: dict[str, Any], start: int) -> int:
+    """Where in the document *text* the message of *record* stands, from *start* on; -1 = it was not found."""
+    payload = record.get("jsonPayload")
+    told = {**record, **payload} if isinstance(payload, dict) else record
+    message = next((value for key in _MESSAGE_KEYS if isinstance(value := told.get(key), str)), "")
+    ways = (_dumps(message[:60], ascii_only)[:-1] for ascii_only in (False, True))  # the document may write its begin
+    return next((found for way in ways if (found := text.find(way, start)) >= 0), -1)
 
 
 def _json_record(record: dict[str, Any], no: int) -> Iterator[_NUMBERED]:

@@ -100,6 +100,13 @@ class Case:
         """Return *text* as evidence read in *task*'s row of the table."""
         return Evidence(text, task.line, task.line)
 
+    def held_by(self, text: str, consumer: Consumer) -> Evidence:
+        """Return *text* as evidence read in the row of *consumer*, if that is one process, else in the whole table."""
+        rows = TaskRows.of(self.report.tasks)
+        index = rows.find(consumer.pids[0], "pid") if len(consumer.pids) == 1 else None
+        line = self.line("table_first", "kill") if index is None else rows.lines[index]
+        return Evidence(text, line, line)
+
     def exceeds(self, kib: int | None, share: float) -> TypeGuard[int]:
         """Return whether *kib* is at least *share* (0..1) of what there was to use; unknown is ``False``."""
         return kib is not None and self.base_kib is not None and self.base_kib > 0 and kib >= share * self.base_kib

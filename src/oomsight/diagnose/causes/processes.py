@@ -136,7 +136,7 @@ def noisy_neighbour(case: Case) -> Finding | None:
     return Finding(
         Confidence.LIKELY,
         [
-            case.at(f"{holder(culprit)} held {case.held(culprit)}", "table_first"),
+            case.held_by(f"{holder(culprit)} held {case.held(culprit)}", culprit),
             case.at(f"the victim {process(victim.comm, victim.pid)} held {size(case.victim_kib)}", "kill"),
         ],
         advice,
@@ -223,7 +223,7 @@ def leak_suspected(case: Case) -> Finding | None:
         return None
     return Finding(
         Confidence.POSSIBLE,
-        [case.at(f"{holder(culprit)} alone held {case.held(culprit)} at this moment", "table_first")],
+        [case.held_by(f"{holder(culprit)} alone held {case.held(culprit)} at this moment", culprit)],
         [
             Advice(
                 "before raising a limit, see how it grew: `oomsight record` keeps its memory until the next kill, "
@@ -250,9 +250,9 @@ def traffic_spike(case: Case) -> Finding | None:
     return Finding(
         Confidence.POSSIBLE,
         [
-            case.at(
+            case.held_by(
                 f"{holder(culprit)} held {case.held(culprit)}; memory of {runtime.label} follows the work it is given",
-                "table_first",
+                culprit,
             )
         ],
         [
