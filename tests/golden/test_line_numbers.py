@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from oomsight.diagnose.explain import explain_report
-from oomsight.diagnose.model import Evidence, Incident
 from oomsight.naming.marked import unmark
 from oomsight.report import parse_text
-from oomsight.report.model import OomReport
 
 from .goldens import NAMES, carriers, incidents, log
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import Evidence, Incident
+    from oomsight.report.model import OomReport
 
 EXCERPTS = sorted((Path(__file__).parent.parent / "excerpts" / "logs").glob("*"))
 _WRAPPED_LINES = 5  # of a paste over which one line of the kernel's may go

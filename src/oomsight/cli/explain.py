@@ -281,11 +281,10 @@ def _redacted(incident: Incident, pseudonyms: Pseudonyms | None) -> Incident:
 
 def _recurrence(number: tuple[int, int], entry: Entry) -> str | None:
     position, count = number
-    if count < 2:
+    if count < 2 or not entry.names:
         return None
-    what = entry.names or entry.kind
     where = f" in {entry.where}" if entry.where else ""
-    return f"{_ordinal(position)} of {count} kills of {what}{where} with this cause in this input."
+    return f"{_ordinal(position)} of {count} kills of {entry.names}{where} with this cause in this input."
 
 
 def _ordinal(n: int) -> str:

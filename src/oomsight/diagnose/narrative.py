@@ -72,12 +72,15 @@ def place(case: Case, *, short: bool = False) -> str:
     """Return where memory ran out, in words: the machine, or whose limit; *short* when the owner was just named."""
     report = case.report
     if case.in_memcg:
-        limit = f" of {size(case.base_kib)}" if isinstance(case.limit_kib, int) else ""
+        limit = f"memory limit of {size(case.base_kib)}" if isinstance(case.limit_kib, int) else "memory limit"
+        both = report.memcg.memsw if report.memcg is not None and case.memsw_hit else None
+        if both is not None and isinstance(both.limit_kib, int):
+            limit = f"limit of {size(both.limit_kib)} for memory and swap together"
         if case.oom_owner is not None and case.owner is not None and short and case.owner.path == case.oom_owner.path:
-            return f"that {_LEVELS.get(case.oom_owner.level, 'cgroup')} reached its memory limit{limit}"
+            return f"that {_LEVELS.get(case.oom_owner.level, 'cgroup')} reached its {limit}"
         if case.oom_owner is not None and case.oom_owner.kind != "root":
-            return f"{case.oom_name} reached its memory limit{limit}"
-        return f"a cgroup reached its memory limit{limit}"
+            return f"{case.oom_name} reached its {limit}"
+        return f"a cgroup reached its {limit}"
     if report.kind is EventKind.CPUSET or report.constraint == "CONSTRAINT_CPUSET":
         return "the NUMA nodes its cpuset allows were out of memory"
     if report.kind is EventKind.MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY":
@@ -386,8 +389,11 @@ def _limits_said(case: Case) -> list[str]:
             "nothing more to give back."
         )
     said.append(
-        "Whether memory.high was set below the limit, to slow growth down before the kill, is not printed in a report: "
-        "`memory.high` and the `high` and `max` counters of `memory.events` would say."
+        "This is a cgroup of version 1: it has nothing that slows growth down before the limit (memory.high of version "
+        "2 does), so the first sign is the kill. Its soft limit acts only when the whole machine is short of memory."
+        if case.is_v1
+        else "Whether memory.high was set below the limit, to slow growth down before the kill, is not printed in a "
+        "report: `memory.high` and the `high` and `max` counters of `memory.events` would say."
     )
     return said
 

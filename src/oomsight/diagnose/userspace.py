@@ -70,6 +70,21 @@ KILLERS: Final[dict[str, Killer]] = {
         "--mem or --mem-per-cpu of the job",
         ("sacct", "-o", "JobID,MaxRSS,ReqMem,State"),
     ),
+    "flux": Killer(
+        "its shell counts what the kernel killed in the job's cgroup",
+        "the memory limit of the job's unit (exec.sdexec-properties, MemoryMax), the job's --nodes and --exclusive",
+        ("flux", "jobs", "-a"),
+    ),
+    "htcondor": Killer(
+        "it holds a job that reached the memory it asked for, often after the kernel ended a process in its cgroup",
+        "request_memory of the job, CGROUP_MEMORY_LIMIT_POLICY of the execute node",
+        ("condor_q", "-hold"),
+    ),
+    "simple_lmk": Killer(
+        "Android's Simple LMK ends the least important apps until enough memory is free",
+        "CONFIG_ANDROID_SIMPLE_LMK_MINFREE and _TIMEOUT_MSEC of the kernel",
+        ("dmesg",),
+    ),
 }
 """Killers by the name the parser gives. Sources: the projects' manuals."""
 
@@ -127,13 +142,15 @@ def summary(report: OomReport, gfp: GfpWords | None = None) -> str:
         return (
             f"{headline(report)}.{what} {told}; this is not an OOM kill. {_what_it_means(report, gfp)}"
         )
+    reasons = [killed.reason for killed in report.killed if killed.reason]
     if reports_kernel_kill(report):
+        said = f" It says: {mark(reasons[0], Kind.OWNER)}." if reasons else ""
         return (
-            f"{headline(report)}. Look for the kernel's lines of the same time: they say whose memory it was and why."
+            f"{headline(report)}.{said} Look for the kernel's lines of the same time: they say whose memory it was and "
+            "why."
         )
     known = KILLERS.get(report.killer or "")
     acts = f" {sentence(known.acts)}" if known else ""
-    reasons = [killed.reason for killed in report.killed if killed.reason]
     why = f" It gives as its reason: {mark(reasons[0], Kind.OWNER)}." if reasons else ""
     where = f" What it acts on is set in {known.setting}." if known else ""
     return f"{headline(report)}.{acts}{why}{where}"
@@ -166,14 +183,28 @@ def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
                 "userspace_killer",
                 "A daemon reports a kernel OOM kill",
                 Confidence.CERTAIN,
-                [Evidence(f"{_killer(report)} names {_all(report)}", line, line)],
-                [look],
+                [Evidence(f"{_killer(report)} names {_named(report)}", line, line)],
+                [look, *_set_in(report)],
             )
         ]
     advice = [Advice("the kernel's counters (oom_kill in /proc/vmstat and memory.events) do not count this kill")]
     if known is not None:
         advice.append(Advice(f"to change when it acts: {known.setting}", known.command))
     return [Cause("userspace_killer", CODES["userspace_killer"], Confidence.CERTAIN, evidence, advice)]
+
+
+def _named(report: OomReport) -> str:
+    """Whom a daemon that only reports names."""
+    named = any(killed.comm or killed.cgroup or killed.pid is not None for killed in report.killed)
+    return _all(report) if named else "no process"
+
+
+def _set_in(report: OomReport) -> list[Advice]:
+    """Where the limit is set that such a daemon speaks of, if that is its own."""
+    known = KILLERS.get(report.killer or "")
+    if known is None or report.killer == "kubelet":
+        return []
+    return [Advice(f"what the job may use is set by {known.setting}", known.command)]
 
 
 def _in_vmalloc(report: OomReport) -> bool:

@@ -34,9 +34,15 @@ _CLOCK = r"\d\d:\d\d:\d\d"
 # Programs whose tag is believed without a host before it; anything else there may be the message itself ("memory: ").
 _TAGS = r"kernel|systemd(?:-[a-z]+)?|earlyoom|nohang|oomd|kubelet|lmkd|lowmemorykiller|slurmstepd|dockerd|containerd"
 _TAKEN_OUT = r"[*#]+|\.\.\.|…|<[\w.\- ]+>|\[[A-Za-z][\w.\- ]+\]"  # a host name, before posting
+_OLD = (
+    r"(?:DMA|Normal|HighMem) (?:per-cpu:|free:|: )|cpu \d+ (?:hot|cold): |Free (?:pages|swap): |Active:\d"
+    r"|protections\[\]: "
+)
 _HOSTTAG = (
     r"(?:(?!oomd kill: )(?P<host{n}>[\w][\w.\-:@%]*|" + _TAKEN_OUT + r")(?<!:)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
-    r"(?P<tag{n}>[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$)"
+    r"(?P<tag{n}>(?!oom-killer:)[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$)"
+    # 2.6 with syslog-ng or metalog: a host and no tag, believed before what only a kernel says.
+    r"|(?P<host0{n}>[\w][\w.\-]*)[ \t]+(?=oom-killer: |Out of [Mm]emory: Kill|" + _OLD + r")"
     r"|(?P<tag2{n}>(?:" + _TAGS + r")(?:\[\d+\])?|[\w.\-]+\[\d+\]):(?:[ \t]|$))"
 )
 

@@ -43,6 +43,7 @@ def _of_zone(rest: str) -> str:
 
 
 _FRAME = r"[\w.$][\w.$]*+\+0x[0-9a-f]+/0x[0-9a-f]+"
+_KLOGD = rf"\[(?:\w+:)?{_FRAME}\] "  # klogd looked the address up once more
 _ARM = r"\[<[0-9a-f]+>\][ \t]*\([\w.]+(?:\+0x[^)]*)?\) from |[\w.][\w.]*+(?: \[\w+\])? from [\w.]+\+0x"
 _PAGES = r"(?:total pagecache pages|pages? |reserved pages|bounce buffer pages)"
 _BY_HAND = "(?:Manual OOM execution|OOM request ignored)"
@@ -58,7 +59,7 @@ LINE_RULES: tuple[LineRule, ...] = (
     LineRule("row", r"\[[ \t]*\d+\][ \t]+-?\d+[ \t]+\d+[ \t]+\d+", "2.6.32", "mm/oom_kill.c dump_task()",
              "[    155]  1000   155    14118    13905    13824        0        81   151552        0"
              "             0 a-idle"),
-    LineRule("frame", rf"{_FRAME}|\? {_FRAME}|\[<[0-9a-f]+>\][ \t]*(?:\? )?{_FRAME}|{_ARM}", "2.6.11",
+    LineRule("frame", rf"{_FRAME}|\? {_FRAME}|{_KLOGD}|\[<[0-9a-f]+>\][ \t]*(?:\? )?{_FRAME}|{_ARM}", "2.6.11",
              "kernel/kallsyms.c %pS; arch/arm/kernel/traps.c", "out_of_memory+0x219/0x4b0"),
     LineRule("stat", r"[a-z][a-z0-9_]* \d{1,20}$", "5.3", "mm/memcontrol.c memory_stat_format()", "anon 100442112"),
     LineRule("regs", _words(r"RIP RSP RAX RDX RBP R1\d R0[89] Code EIP EAX ESI DS CS FS CR2 PKRU pc lr sp x\d+")

@@ -111,10 +111,34 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         " killed",
         "slurm cgroup plugin",
     ),
+    _rule(
+        "flux",
+        r"(?P<reason>Memory cgroup out of memory: killed \d+ tasks? on \S+?)\.(?:\s|$)",
+        "flux-shell[0]: ERROR: oom: Memory cgroup out of memory: killed 1 task on corona189.",
+        "flux-core src/shell/oom.c",
+    ),
+    _rule(
+        "htcondor",
+        r"(?P<reason>Job has gone over (?:cgroup )?memory limit of \d+ megabytes\."
+        r"(?: +(?:Last measured|Peak) usage: \d+ megabytes)?)",
+        "Error from slot1_1@gpu-7.example.org: Job has gone over cgroup memory limit of 10624 megabytes. Last measured"
+        " usage: 404 megabytes.  Consider resubmitting with a higher request_memory.",
+        "HTCondor src/condor_starter.V6.1/vanilla_proc.cpp",
+    ),
+    _rule(
+        "simple_lmk",
+        r"simple_lmk: Kill(?:ing|ed) (?P<comm>.{1,15}) with adj (?P<adj>-?\d+) to free (?P<rss_kib>\d{1,18}) [kK]iB",
+        "simple_lmk: Killing com.example.app with adj 905 to free 140528 KiB",
+        "drivers/android/simple_lmk.c (out of tree)",
+    ),
 )
 
+REPORTERS = frozenset({"kubelet", "slurm", "flux", "htcondor"})
+"""Those that say what the kernel did."""
+
 _HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "System OOM",
-          "Detected ", "end sigkill", "Killed /", "Killed ...", "Marked /", "Marked ...")
+          "Detected ", "end sigkill", "memory: killed ", "memory limit of ", "simple_lmk: ",
+          "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
 _CODE = lazy(r"%[sdu]|\\d|\.\*|\br\"|printf|grep |\bdef |\breturn\b")
 
@@ -209,7 +233,7 @@ def _report(  # noqa: PLR0917
         _from_nohang_block(killed, lines, i)
     report.killed = [killed]
     report.lines["kill"] = no
-    if rule.killer in {"kubelet", "slurm"}:
+    if rule.killer in REPORTERS:
         report.notes.append(
             Note("reported_not_done", no,
                  f"{rule.killer} reports a kill that the kernel did; the kernel's own report is not this line")

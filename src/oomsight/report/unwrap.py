@@ -267,7 +267,7 @@ def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
                 found = _place(text, record, at)
                 if found >= 0:
                     no += text.count("\n", at, found)
-                at = found if found >= 0 else len(text)  # one that is not found ends the search: it costs the text's length
+                at = found if found >= 0 else len(text)  # to look once more through all of it is not worth it
                 yield from _json_record(record, no)
             return
     any_json = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight.diagnose.userspace import reports_kernel_kill
 from oomsight.naming.marked import Kind, mark, unmark
 from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, KeyValues, Paragraph, Table, human_kib
 from oomsight.sinks.blocks import Row as TableRow
@@ -152,7 +153,8 @@ def _facts(incident: Incident, proof: bool) -> Iterable[tuple[str, str]]:
         inside = f"{' in ' if what else ''}{mark(killed.cgroup, Kind.CGROUP)}" if killed.cgroup else ""
         size = f", {human_kib(killed.rss_kib)}" if killed.rss_kib is not None else ""
         signal = f", {killed.signal}" if killed.signal else ""
-        yield f"Killed by {report.killer or 'a userspace killer'}", what + inside + size + signal + line(killed.line)
+        by = "Reported by" if reports_kernel_kill(report) else "Killed by"
+        yield f"{by} {report.killer or 'a userspace killer'}", what + inside + size + signal + line(killed.line)
     if incident.owner is not None:
         yield "It ran in", incident.owner.words
     memcg = report.memcg

@@ -30,6 +30,10 @@ def _ended(killed: Killed) -> str:
     return task_words(killed.comm, killed.pid) if owner is None else owner.short
 
 
+def _is_named(killed: Killed) -> bool:
+    return bool(killed.comm or killed.cgroup or killed.pid is not None)
+
+
 def overview_table(incidents: Sequence[Incident]) -> Table:
     """Return one row per incident."""
     columns = (
@@ -39,15 +43,17 @@ def overview_table(incidents: Sequence[Incident]) -> Table:
     rows = []
     for index, incident in enumerate(incidents, 1):
         report = incident.report
-        names = [task_words(dead.comm, dead.pid) for dead in report.victims] or list(map(_ended, report.killed))
+        names = [task_words(dead.comm, dead.pid) for dead in report.victims]
+        names = names or list(map(_ended, filter(_is_named, report.killed)))
         if not names and report.selected is not None and report.selected.comm is not None:
             names = [f"{task_words(report.selected.comm, report.selected.pid)}, chosen"]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
         sizes = [kib for v in report.victims if (kib := rss_kib(v)) is not None]
         owner = incident.oom_owner or incident.owner
+        nobody = "not named" if report.killed else _NOBODY.get(report.kind, "not in this text")
         cells = (
             str(index), clock_words(report.when),
-            names[0] + more if names else _NOBODY.get(report.kind, "not in this text"),
+            names[0] + more if names else nobody,
             human_kib(sum(sizes)) if sizes else "",
             owner.short if owner else "", incident.causes[0].code if incident.causes else "",
         )  # fmt: skip

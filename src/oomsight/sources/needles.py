@@ -67,9 +67,9 @@ _SHAPES: Final = (
 _TRACES: Final = (
     (b"oom", b"oomkill oomreaper oomvictim oomscoreadj oommemcg oomexecution oomrequest oomdkill"),
     (b"oom", b"systemoom taskoom tasksoom"),
-    (b"kill", b"killedprocess killprocess killingprocess nokillable sendsigkill lowmemorykiller"),
+    (b"kill", b"killedprocess killprocess killingprocess nokillable sendsigkill lowmemorykiller simplelmkkill"),
     (b"alloc", b"allocationfailure allocationstalls vmallocerror vmapallocation"),
-    (b"memory", b"memorycgroup duetomemory memoryvaluesinpages"),
+    (b"memory", b"memorycgroup duetomemory memoryvaluesinpages overmemorylimit overcgroupmemorylimit"),
     (b"t", b"panicnotsyncing asaresultoflimit tgidtotalvm taskmemcg"),
     (b"ending", b"endingsig"),
 )

@@ -25,6 +25,9 @@ DEFAULT_PAGE_KIB = 4
 
 FREE_ENOUGH = 0.3
 """A machine with this share of its RAM free was not out of memory, whatever the kernel could not serve."""
+LIMIT_SLACK_KIB = 1024
+"""Usage this far below the limit is still "at the limit": charges are taken in batches per CPU (64 pages each), so
+the request that failed may have been for a batch. Further below, another limit stopped it (v1 memory+swap)."""
 SWAP_WORTH = 64
 """A process's swap is told apart when it is more than this part of what it held."""
 ELSEWHERE_KIB = 4096
@@ -154,8 +157,27 @@ class Case:
         return (
             report.meminfo is not None
             or (not self.in_memcg and "oom_kill" in report.lines)
-            or any((victim.prefix or "").startswith("Out of memory") for victim in report.victims)
+            or any((victim.prefix or "").startswith(("Out of memory", "Out of Memory")) for victim in report.victims)
         )
+
+    @property
+    def is_v1(self) -> bool:
+        """Whether the report shows a v1 hierarchy: its counters, its statistics, or a kernel older than v2's memory."""
+        memcg = self.report.memcg
+        if memcg is None:
+            return "announce" in self.report.lines  # up to 5.0; v2 was rare then
+        own = memcg.stats[0].stats if memcg.stats else {}
+        return memcg.memsw is not None or memcg.kmem is not None or "rss" in own
+
+    @property
+    def memsw_hit(self) -> bool:
+        """Whether the v1 limit of memory and swap together was hit while the memory limit was not."""
+        memcg = self.report.memcg
+        if memcg is None or memcg.memsw is None or memcg.memory is None:
+            return False
+        memory, memsw = memcg.memory, memcg.memsw
+        below = not isinstance(memory.limit_kib, int) or memory.usage_kib + LIMIT_SLACK_KIB < memory.limit_kib
+        return below and isinstance(memsw.limit_kib, int) and memsw.usage_kib + LIMIT_SLACK_KIB >= memsw.limit_kib
 
     @property
     def whole(self) -> str:

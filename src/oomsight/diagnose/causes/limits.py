@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 _LOWERING: Final = frozenset({"memory_max_write", "mem_cgroup_resize_max", "mem_cgroup_resize_limit"})
 """Functions in the trigger's stack that write a limit (mm/memcontrol.c 3.x to 6.19)."""
-LIMIT_SLACK_KIB: Final = 1024
-"""Usage this far below the limit is still "at the limit": charges are taken in batches per CPU (64 pages each), so
-the request that failed may have been for a batch. Further below, another limit stopped it (v1 memory+swap)."""
 HEAP_SHARE: Final = 0.70
 """A heap this big in a limit leaves too little for what a runtime needs beside it (a quarter is the usual advice)."""
 ADJ_MIN_PAGES: Final = 1000
@@ -50,23 +47,13 @@ def proposal(case: Case) -> tuple[int, str] | None:
     return limit, f"{size(demand)} in use when a request was refused, plus {100 * (HEADROOM - 1):.0f} %, rounded up"
 
 
-def _memsw_hit(case: Case) -> bool:
-    """Whether the v1 memory+swap limit was hit while the memory limit was not."""
-    memcg = case.report.memcg
-    if memcg is None or memcg.memsw is None or memcg.memory is None:
-        return False
-    memory, memsw = memcg.memory, memcg.memsw
-    below = not isinstance(memory.limit_kib, int) or memory.usage_kib + LIMIT_SLACK_KIB < memory.limit_kib
-    return below and isinstance(memsw.limit_kib, int) and memsw.usage_kib + LIMIT_SLACK_KIB >= memsw.limit_kib
-
-
 def memcg_limit(case: Case) -> Finding | None:
     """A cgroup reached its limit: its own, an ancestor's, or the v1 memory+swap limit."""
     report = case.report
     if not case.in_memcg:
         return None
     ancestor = bool(report.oom_memcg and report.task_memcg and report.oom_memcg != report.task_memcg)
-    memsw = _memsw_hit(case)
+    memsw = case.memsw_hit
     line = report.memcg.memory if report.memcg else None
     evidence: list[Evidence] = []
     if line is not None:
@@ -87,7 +74,7 @@ def memcg_limit(case: Case) -> Finding | None:
         by_kill = any((victim.prefix or "").lower().startswith("memory cgroup") for victim in report.victims)
         said = "the kill line says 'Memory cgroup out of memory'" if by_kill else "the stack of the request shows it"
         evidence.append(case.at(said, "kill", "head"))
-    advice = _limit_advice(case, ancestor, memsw)
+    advice = _limit_advice(case, ancestor)
     if lowered := _lowered_by(case):
         evidence.append(case.at(f"{lowered} was lowering that limit", "head"))
         advice.insert(0, Advice(
@@ -119,7 +106,7 @@ def _lowered_by(case: Case) -> str | None:
     return process(trigger.comm, trigger.pid)
 
 
-def _limit_advice(case: Case, ancestor: bool, memsw: bool) -> list[Advice]:
+def _limit_advice(case: Case, ancestor: bool) -> list[Advice]:
     advice = _room(case)
     advice.append(
         Advice(
@@ -127,13 +114,6 @@ def _limit_advice(case: Case, ancestor: bool, memsw: bool) -> list[Advice]:
             "the limit is too small for the work, or what runs inside takes more than it should"
         )
     )
-    if memsw:
-        advice.append(
-            Advice(
-                "raise memory.memsw.limit_in_bytes with (or instead of) memory.limit_in_bytes: the memory limit alone "
-                "was not the one that was hit"
-            )
-        )
     if ancestor:
         advice.append(
             Advice(
@@ -160,7 +140,7 @@ def _room(case: Case) -> list[Advice]:
         show: tuple[str, ...] | None = None
         if unit:
             show = ("systemctl", "show", "-p", "MemoryMax", "-p", "MemoryPeak", "--", unit)
-        knobs = ("memory.limit_in_bytes", "memory.max_usage_in_bytes") if _v1(case) else ("memory.max", "memory.peak")
+        knobs = ("memory.limit_in_bytes", "memory.max_usage_in_bytes") if case.is_v1 else ("memory.max", "memory.peak")
         where = f"inside {case.around.own}, " if show and case.around is not None else ""
         text = f"{where}look up the limit of that cgroup ({knobs[0]}) and its peak ({knobs[1]}): neither is in this "
         text += "text"
@@ -168,7 +148,9 @@ def _room(case: Case) -> list[Advice]:
             show = (*enter(case.around), *show)
         return [Advice(text, show)]
     limit, how = proposed
-    v1 = _v1(case)
+    if case.memsw_hit:
+        return [_more_of_both(case, limit, how)]
+    v1 = case.is_v1
     peak = "memory.max_usage_in_bytes" if v1 else "memory.peak"
     steps = _inside(case, set_limit(case.oom_owner, limit, v1=v1, path=case.report.oom_memcg))
     text = f"to give it room, set the limit to {size(limit)} ({how}); the true need can be higher, watch {peak}"
@@ -178,13 +160,19 @@ def _room(case: Case) -> list[Advice]:
     return steps
 
 
-def _v1(case: Case) -> bool:
-    """Whether the report shows a v1 hierarchy: its counters, its statistics, or a kernel older than v2's memory."""
-    report = case.report
-    if report.memcg is None:
-        return "announce" in report.lines  # up to 5.0; v2 was rare then
-    own = report.memcg.stats[0].stats if report.memcg.stats else {}
-    return report.memcg.memsw is not None or report.memcg.kmem is not None or "rss" in own
+def _more_of_both(case: Case, limit: int, how: str) -> Advice:
+    """Raise the v1 limit of memory and swap together: the memory limit was not the one that was hit."""
+    text = f"to give it room, set its limit of memory and swap together to {size(limit)} ({how}): "
+    if case.oom_owner is not None and case.oom_owner.runtime == "docker" and case.oom_owner.container_id is not None:
+        command = ("docker", "update", f"--memory-swap={limit >> 10}m", case.oom_owner.container_id)
+        return Advice(text + "--memory-swap of the container, or memswap_limit of compose", command)
+    path = case.report.oom_memcg
+    where = f" of the cgroup {mark(path, Kind.CGROUP)}" if path else ""
+    text += f"memory.memsw.limit_in_bytes{where}; memory.limit_in_bytes alone was not reached"
+    if not path or not path.startswith("/") or "…" in path or "..." in path:
+        return Advice(text)
+    knob = f"/sys/fs/cgroup/memory{path}/memory.memsw.limit_in_bytes"
+    return Advice(text, ("sh", "-c", 'echo "$1" > "$2"', "sh", str(limit << 10), knob))
 
 
 def _inside(case: Case, steps: list[Advice]) -> list[Advice]:
