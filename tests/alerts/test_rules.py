@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from oomsight.alarms.event import exact_span
 from oomsight.alerts.facts import Facts, Severity
-from oomsight.alerts.rules import ChannelSpec, Rule, Settings, matches, route, rule_sentence, seconds_words
+from oomsight.alerts.rules import ChannelSpec, Rule, Settings, matches, route, rule_sentence
 
 FACTS = Facts(
     "ev-1", "memcg", "memcg_limit", Severity.WARNING, "x", kills=1, comm="java", cgroup="/a/b.service",
@@ -71,6 +72,6 @@ def test_rule_sentence_says_everything() -> None:
     assert rule_sentence(Rule("m", channels=(), severity=Severity.CRITICAL)) == "Rule m: Every critical event is told to nobody."
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.5, "0.5 s"), (90, "90 s"), (300, "5 min"), (7200, "2 h"), (5400, "90 min")])
-def test_seconds_words(seconds, words) -> None:
-    assert seconds_words(seconds) == words
+@pytest.mark.parametrize(("seconds", "words"), [(0.5, "0.5 s"), (60, "1 min"), (90, "90 s"), (300, "5 min"), (7200, "2 h"), (5400, "90 min")])
+def test_exact_span(seconds, words) -> None:
+    assert exact_span(seconds) == words

@@ -166,3 +166,11 @@ def span(seconds: float) -> str:
         if seconds >= least:
             return f"{seconds / unit:.0f} {word}"
     return f"{seconds:.0f} s"
+
+
+def exact_span(seconds: float) -> str:
+    """Return a length of time that somebody set, exactly: ``0.5 s``, ``90 s``, ``5 min``, ``2 h``."""
+    for unit, word in ((3600, "h"), (60, "min")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:.0f} {word}"
+    return f"{seconds:g} s"

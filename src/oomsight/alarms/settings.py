@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+from oomsight.alarms.event import exact_span
 from oomsight.alarms.table import ALARMS, BY_CODE, Alarm, Limit, Limits, Override, default_limit
 
 KEYS: Final = ("enabled", "raise", "clear", "critical", "for_seconds", "clear_seconds")
@@ -96,11 +97,11 @@ def alarm_sentences(limits: Limits) -> Iterator[str]:
 def _sentence(alarm: Alarm, limit: Limit) -> str:
     if not limit.enabled:
         return "off."
-    text = f"raised at {_side(alarm, limit.raise_at, worse=True)} for {_span(limit.for_seconds)}"
+    text = f"raised at {_side(alarm, limit.raise_at, worse=True)} for {exact_span(limit.for_seconds)}"
     if limit.critical_at is not None:
         text += f", critical from {_amount(alarm, limit.critical_at)} on"
     back = _side(alarm, limit.clear_at, worse=False)
-    return f"{text}; over after {_span(limit.clear_seconds)} at {back} ({alarm.measures})."
+    return f"{text}; over after {exact_span(limit.clear_seconds)} at {back} ({alarm.measures})."
 
 
 def _side(alarm: Alarm, value: float, *, worse: bool) -> str:
@@ -109,15 +110,8 @@ def _side(alarm: Alarm, value: float, *, worse: bool) -> str:
 
 
 def _amount(alarm: Alarm, value: float) -> str:
-    return {"pct": f"{value:.3g} %", "seconds": f"{_span(value)} left", "per_minute": f"{value:g} a minute"}[alarm.unit]
-
-
-def _span(seconds: float) -> str:
-    """A configured time, exactly."""
-    for unit, word in ((3600, "h"), (60, "min")):
-        if seconds >= unit and seconds % unit == 0:
-            return f"{seconds / unit:g} {word}"
-    return f"{seconds:g} s"
+    words = {"pct": f"{value:.3g} %", "seconds": f"{exact_span(value)} left", "per_minute": f"{value:g} a minute"}
+    return words[alarm.unit]
 
 
 def _known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:

@@ -9,8 +9,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
 
+from oomsight.alarms.event import exact_span
 from oomsight.alerts.facts import MEMORY, NOTE, Facts
-from oomsight.alerts.rules import seconds_words
 
 SCHEMA_ID: Final = "oomsight.alert/1"
 MAX_EVENT_ROWS: Final = 20  #: of any list inside ``event``: the store has the whole
@@ -104,7 +104,7 @@ def repeat_title(title: str, kills: int, events: int, total: int, started: float
 def resolved_title(title: str, total: int, quiet_seconds: float) -> str:
     """Return the title of the message that ends a group."""
     count = f" after {total:,} kill{'s' * (total != 1)}" if total else ""
-    return f"Over{count}, nothing more for {seconds_words(quiet_seconds)}: {title}"
+    return f"Over{count}, nothing more for {exact_span(quiet_seconds)}: {title}"
 
 
 def digest_title(alerts: int, kills: int, groups: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Final
 
+from oomsight.alarms.event import exact_span
 from oomsight.alarms.table import Limits
 from oomsight.alerts.facts import Facts, Severity
 
@@ -131,17 +132,10 @@ def rule_sentence(rule: Rule) -> str:
         what += f" whose {' and whose '.join(asked)}"
     whom = "every channel" if rule.channels is None else ", ".join(rule.channels) or "nobody"
     last = "; rules below do not see it" if rule.stop else ""
-    again = f"again after {seconds_words(rule.repeat_seconds)} at the earliest" if rule.repeat_seconds else "each time"
-    over = f"over after {seconds_words(rule.resolve_seconds)} of quiet"
+    again = f"again after {exact_span(rule.repeat_seconds)} at the earliest" if rule.repeat_seconds else "each time"
+    over = f"over after {exact_span(rule.resolve_seconds)} of quiet"
     tail = f" ({again}, {over})" if rule.channels != () else ""
     return f"Rule {rule.name}: {what} is told to {whom}{tail}{last}."
-
-
-def seconds_words(seconds: float) -> str:
-    """Return a time as ``90 s``, ``15 min``, ``2 h``."""
-    if seconds >= 3600 and seconds % 3600 == 0:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 and seconds % 60 == 0 else f"{seconds:g} s"
 
 
 RULE_KEYS: Final = tuple(f.name for f in fields(Rule))

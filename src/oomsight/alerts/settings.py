@@ -9,10 +9,11 @@ from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from oomsight.alarms.event import exact_span
 from oomsight.alarms.settings import AlarmsError, parse_alarms
 from oomsight.alarms.table import BY_CODE as ALARMS
 from oomsight.alerts.facts import MEMORY, NOTE, NOTE_SEVERITY, SEVERITY_OF, Severity
-from oomsight.alerts.rules import PATTERN_FIELDS, RULE_KEYS, ChannelSpec, Rule, Settings, rule_sentence, seconds_words
+from oomsight.alerts.rules import PATTERN_FIELDS, RULE_KEYS, ChannelSpec, Rule, Settings, rule_sentence
 
 
 class AlertsError(ValueError):
@@ -104,7 +105,7 @@ def public_address(url: str) -> str:
 
 def _target(channel: ChannelSpec) -> str:
     options = channel.options
-    limit = seconds_words(float(str(options["timeout_seconds"])))
+    limit = exact_span(float(str(options["timeout_seconds"])))
     if channel.type == "exec":
         command = options["command"]
         assert isinstance(command, list)
