@@ -93,6 +93,8 @@ def test_text_without_limited_cgroups_says_so():
     base = sample()
     answer = Answer(snapshot=base.snapshot, rules=base.rules, cgroups=[])
     assert "No cgroup with processes has a memory limit" in text(answer)
+    assert "Only the whole host" in text(answer)
+    assert "Only the whole host" not in text(answer._replace(unseen=(Unseen("limits of 3 processes", None),)))
 
 
 def test_text_inside_a_container_says_what_is_seen_and_that_it_has_a_limit_of_its_own():

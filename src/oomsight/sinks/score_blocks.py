@@ -245,6 +245,8 @@ def number_plain(value: int | None) -> str:
 def _cgroups(answer: Answer) -> list[Block]:
     cgroups = answer.cgroups or ()
     if not cgroups:
+        if answer.unseen:  # a limit may be among what was not
+            return [Heading("No cgroup seen here that has processes has a memory limit", 1)]
         return [Heading("No cgroup with processes has a memory limit", 1),
                 Paragraph("Only the whole host can run out of memory.")]  # fmt: skip
     plural = "cgroup has" if len(cgroups) == 1 else "cgroups have"
