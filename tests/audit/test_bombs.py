@@ -92,7 +92,7 @@ def test_files_of_100_megabytes(tmp_path: Path) -> None:
     _write(tmp_path / "one-document.yaml", "# big\napiVersion: v1\nkind: Pod\nspec:\n", "  - some: {text: here}\n")
     _write(tmp_path / "one-line.json", '{"apiVersion": "v1", "kind": "Pod", "spec": [', '"xxxxxxxxxxxxxxx",', 20 * MIB)
     _write(tmp_path / "data.yaml", "words:\n", "- some text that is no manifest\n", 20 * MIB)
-    _write(tmp_path / "documents.yaml", "services\n", "---\ntext: of no interest\n", 20 * MIB)
+    _write(tmp_path / "documents.yaml", "services\n", "---\ntext: of no interest\n", 3 * MIB)
     _write(tmp_path / "big.service", "[Service]\nExecStart=/bin/x\nMemoryMax=512MB\n", "# padding\n")
     _write(tmp_path / "Dockerfile", "FROM node:10\nCMD [\"node\", \"x.js\"]\n", "RUN true\n", 20 * MIB)
     _write(tmp_path / "redis.conf", "port 1\n", "# padding\n", 20 * MIB)
