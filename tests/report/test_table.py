@@ -80,6 +80,46 @@ def test_digits_of_other_scripts_are_damage(layout: Layout, digit: str) -> None:
     guess_columns([torn])
 
 
+def _rows_of(many: int, wide: dict[int, str]) -> list[str]:
+    rows = [f"[{pid:7d}] {pid % 3 * 1000:5d} {pid:5d} {pid + 900:8d} {pid * 3:8d} {4096 * pid:8d} {0:8d} {0:13d} n{pid}" for pid in range(1, many + 1)]
+    for index, text in wide.items():
+        rows[index] = text
+    return rows
+
+
+SHIFTED = "[ 838420] 1000650000 838420    10534    10306   118784        0         -1000 tmux: server"
+THREAD = "[4194303]     0    12      900        9     4096        7             0  (a b) "
+
+
+@pytest.mark.parametrize("places", [[0], [5], [0, 1, 2, 3, 4, 5, 6], [19], list(range(0, 20, 2))])
+def test_rows_shifted_by_a_long_number_are_read_in_their_place(places: list[int]) -> None:
+    rows = _rows_of(20, dict.fromkeys(places, SHIFTED) | {11: THREAD})
+    tasks, bad = build_tasks(rows, range(1, 21), LAYOUTS[4].columns, {})
+    assert bad == []
+    for index, task in enumerate(tasks):
+        numbers = rows[index].replace("[", "").replace("]", "").split()[:8]
+        seen = (task.pid, task.uid, task.tgid, task.total_vm_pages, task.rss_pages, task.pgtables_bytes, task.swapents_pages, task.oom_score_adj)
+        assert seen == tuple(map(int, numbers))
+        assert task.line == index + 1
+    assert tasks[11].comm == " (a b) "
+    assert tasks[places[0]].comm == "tmux: server"
+
+
+@pytest.mark.parametrize("damage", ["1e5", "1.5", "1,2", "007", "[1", '"1', "NaN1", "-", "1 2", "+5", "- 5", "1_0", "\u0661", "\x1f1", "null", "1234567890123456789"])
+@pytest.mark.parametrize("column", range(8))
+def test_what_is_no_number_is_no_number_in_a_long_table(damage: str, column: int) -> None:
+    good = _rows_of(12, {})
+    numbers = ["7", "0", "7", "907", "21", "28672", "0", "0"]
+    numbers[column] = damage
+    torn = "[{:>7}] {:>5} {:>5} {:>8} {:>8} {:>8} {:>8} {:>13} x".format(*numbers)
+    pattern = row_pattern(7)
+    tasks, bad = build_tasks([*good[:6], torn, *good[6:]], range(13), LAYOUTS[4].columns, {})
+    m = pattern.match(torn)
+    assert bad == ([6] if m is None else [])
+    assert [t.comm for t in tasks] == [f"n{pid}" for pid in range(1, 7)] + ([] if m is None else [m[9]]) + [f"n{pid}" for pid in range(7, 13)]
+    assert all(type(number) is int for task in tasks for number in (task.pid, task.uid, task.tgid, task.rss_pages, task.oom_score_adj))
+
+
 def test_continued_name_is_joined() -> None:
     tasks, _ = build_tasks([row(1, (0, 1, 900, 90, 40960, 0, 0), "x")], [5], LAYOUTS[4].columns, {5: "\ny"})
     assert tasks[0].comm == "x\ny"

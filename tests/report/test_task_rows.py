@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from oomsight.report.model import Task
 from oomsight.report.task_rows import FIELDS, TaskRows
 
-CELLS = {
-    "pid": ["1", "20", "300"], "uid": ["0", "1000", "0"], "tgid": ["1", "20", "299"], "total_vm_pages": ["5", "6", "7"],
-    "rss_pages": ["50", "60", "70"], "swapents_pages": ["0", "0", "0"], "oom_score_adj": ["-1000", "0", "0"],
+COLUMNS = {
+    "pid": [1, 20, 300], "uid": [0, 1000, 0], "tgid": [1, 20, 299], "total_vm_pages": [5, 6, 7],
+    "rss_pages": [50, 60, 70], "swapents_pages": [0, 0, 0], "oom_score_adj": [-1000, 0, 0],
 }  # fmt: skip
 
 
 def table() -> TaskRows:
-    return TaskRows(CELLS, ["init", "sh", "a b"], [11, 12, 13])
+    return TaskRows(COLUMNS, ["init", "sh", "a b"], [11, 12, 13])
 
 
 def test_rows_are_tasks_with_none_for_what_is_not_printed() -> None:

@@ -8,11 +8,12 @@ Units: ``total_vm``, ``rss*`` and ``swapents`` in pages, ``nr_ptes``/``nr_pmds``
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from operator import itemgetter, sub
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from itertools import compress
+from operator import add, itemgetter, sub
+from typing import TYPE_CHECKING, Any, Final
 
-from oomsight._lazy import lazy
+from oomsight._lazy import lazy, remembered
 from oomsight._named import NamedTuple
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.unwrap import may_be_escaped, unescape_name
@@ -50,10 +51,10 @@ _KNOWN = frozenset({
     "uid", "tgid", "total_vm", "rss", "rss_anon", "rss_file", "rss_shmem", "pgtables_bytes", "nr_ptes", "nr_pmds",
     "nr_puds", "swapents", "oom_score_adj", "oom_adj", "cpu", "name",
 })  # fmt: skip
-_NUMBER = lazy(r"-?[0-9]{1,18}")
-_BLANKS = frozenset(" \t")
-_last_char = itemgetter(-1)
 _MAX_DIGITS = 18  # longer numbers are damage: no counter of the kernel's is that large
+_MAX_LAYOUTS = 8  # places at which the columns of one table may end: pids of six and seven digits shift them
+_DIGITS = b"0123456789"
+_FEW = 4  # rows that are read one by one
 _ROW_CACHE: dict[int, re.Pattern[str]] = {}
 
 
@@ -117,81 +118,153 @@ def build_tasks(
 
     Returns the tasks and the line numbers of rows that do not have the shape.
     """
-    found = _split_rows(texts, len(columns))
-    if found is not None:
-        try:
-            return _make(found, nos, columns, tails), []
-        except ValueError:
-            pass  # a word where a number should be: some row is damaged, read all of them by the exact pattern
     pattern = row_pattern(len(columns))
-    matches = [pattern.match(text) for text in texts]
-    bad = [no for m, no in zip(matches, nos, strict=True) if m is None]
-    kept = [no for m, no in zip(matches, nos, strict=True) if m is not None]
-    if not kept:
-        return [], bad
-    cells = list(zip(*[m.groups("") for m in matches if m is not None], strict=True))
-    return _make(cells, kept, columns, tails), bad
+    twin = columns.index("tgid") + 1 if "tgid" in columns else 0
+    cells, unread = _read_rows(texts, pattern, twin)
+    if unread:
+        bad = set(unread)
+        fit = [row not in bad for row in range(len(texts))]
+        cells = [list(compress(column, fit)) for column in cells]
+        return _make(cells, list(compress(nos, fit)), columns, tails), [nos[row] for row in unread]
+    return _make(cells, nos, columns, tails), []
 
 
-def _split_rows(texts: Sequence[str], columns: int) -> list[Sequence[str]] | None:
+def _read_rows(
+    texts: Sequence[str], pattern: re.Pattern[str], twin: int, layouts: int = _MAX_LAYOUTS
+) -> tuple[list[list[Any]], list[int]]:
     """
-    Split rows into the columns pid, numbers and name, or return ``None`` when some row wants the exact pattern.
+    Cells by column (pid, numbers, name), and the rows that do not have the shape, whose cells say nothing.
 
-    One ``str.split`` of all rows is much faster than a regex for each, but eats blanks, so that a name with blanks in
-    or around it makes the count of words, the place of the opening brackets or the ends of the rows differ.
+    All rows whose numbers end at the same places are read at once, then those of the next such layout: a pid or uid of
+    more digits than the kernel leaves room for shifts the rest of its row. What fits none is read row by row.
     """
-    joined = "\n".join(texts)
-    rows, width = len(texts), columns + 3
-    if joined.count("[") != rows or joined.count("]") != rows or not _BLANKS.isdisjoint(map(_last_char, texts)):
-        return _split_each(texts, columns)
-    words = joined.replace("[", "[ ").replace("]", " ").split()
-    if len(words) != rows * width or words[::width].count("[") != rows:
-        return _split_each(texts, columns)
-    cells: list[Sequence[str]] = [words[i::width] for i in range(1, width)]
-    lengths = list(map(len, cells[-1]))
-    before = "".join(map(str.__getitem__, texts, map((-2).__sub__, lengths)))  # one blank stands before a name
-    if not before.isdigit():
+    like = next(filter(None, map(pattern.match, texts)), None) if layouts and len(texts) > _FEW else None
+    found = _aligned(texts, like, twin) if like is not None else None
+    if found is not None:
+        cells, rows = found
+        others, unread = _read_rows([texts[row] for row in rows], pattern, twin, layouts - 1) if rows else ([], [])
+        for column, other in zip(cells, others, strict=False):
+            for row, cell in zip(rows, other, strict=True):
+                column[row] = cell
+        return cells, [rows[row] for row in unread]
+    unread = []
+    made: list[tuple[Any, ...]] = []
+    for row, text in enumerate(texts):
+        m = pattern.match(text)
+        if m is None:
+            unread.append(row)
+        *numbers, name = (0,) * pattern.groups if m is None else m.groups("")
+        made.append((*map(int, numbers), name))
+    return list(map(list, zip(*made, strict=True))), unread
+
+
+def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list[list[Any]], list[int]] | None:
+    """
+    Read those of *texts* whose columns end at the same places as in *like*, the match of one of them: cells by column,
+    and the rows that are of another layout, whose cells say nothing. ``None`` = a row wants the exact pattern.
+
+    The kernel prints columns of one width. So what stands in front of the names is a matrix of characters, and what is
+    asked of one place in all rows is asked of a slice with a stride. With commas at the ends of the columns it is also
+    an array in JSON: the scanner in C takes the numbers apart, makes them, and finds whatever is none. No code runs
+    for a row, whatever its name holds. *twin* is the column that mostly equals the pid.
+    """
+    ends = [like.end(column) for column in range(1, like.re.groups)]
+    bracket, begin = ends[0], like.start(like.re.groups)
+    if begin <= 0 or max(map(sub, ends, [0, *ends])) > _MAX_DIGITS:
+        return None  # no name, or room for numbers longer than any the kernel prints
+    count = len(texts)
+    heads = list(map(itemgetter(slice(begin)), texts))
+    names: list[Any] = list(map(itemgetter(slice(begin, None)), texts))
+    matrix = bytearray("".join(heads), "ascii", "replace")
+    if len(matrix) != count * begin:
+        heads = [head.ljust(begin) for head in heads]  # cut behind their numbers, or within: without a digit at the end
+        matrix = bytearray("".join(heads), "ascii", "replace")
+    blanks, commas, zeros = b" " * count, b"," * count, b"0" * count
+    places = [(0, b"["), (bracket, b"]"), (bracket + 1, b" "), (begin - 2, _DIGITS), *[(end, b" ") for end in ends[1:]]]
+    usual = like.string[:begin].encode()
+    others: set[int] = set()
+    for place, wanted in places:
+        if found := matrix[place::begin].translate(None, wanted):
+            for row in [row for row, byte in enumerate(matrix[place::begin]) if byte in found]:
+                matrix[row * begin : (row + 1) * begin] = usual
+                others.add(row)
+    matrix[::begin] = blanks
+    cells: list[list[Any]] = []
+    asked = []
+    for column, end in enumerate(ends):
+        last = matrix[end - 1 :: begin]
+        if not last.isdigit():
+            return None
+        matrix[end::begin] = commas
+        if last == zeros and matrix[end - 2 :: begin] == blanks:
+            matrix[end - 1 :: begin] = matrix[end::begin] = blanks  # one of the columns of nothing but zeros
+        else:
+            asked.append(column)
+        cells.append([0] * count)
+    if asked[:1] == [0] and twin in asked and _equal(matrix, begin, bracket, ends[twin], ends[twin - 1]):
+        for place in range(bracket + 1):
+            matrix[place::begin] = blanks
+        del asked[0]
+    text = matrix.decode()
+    if "[" in text or '"' in text:
         return None
-    begins = list(map(sub, map(len, texts), lengths))
-    usual = begins[rows // 2]
-    for row, begin in enumerate(begins) if begins.count(usual) < rows else ((0, usual),):
-        if row and begin == usual:
-            continue  # rows of one width have numbers of one width, near enough
-        if max(map(len, words[row * width + 1 : row * width + width - 1])) > _MAX_DIGITS:
-            return None
-    return cells
+    try:
+        numbers = _integers()(f"[{text.rstrip(' ,')}]")
+    except (ValueError, StopIteration):
+        return None
+    if len(numbers) != count * len(asked):  # commas of its own
+        return None
+    for at, column in enumerate(asked):
+        cells[column] = numbers[at :: len(asked)]
+    if 0 not in asked and twin in asked:
+        cells[0] = cells[twin].copy()
+    if min(cells[0]) < 0:
+        return None
+    return [*cells, names], sorted(others)
 
 
-def _split_each(texts: Sequence[str], columns: int) -> list[Sequence[str]] | None:
-    """Split rows one by one: names may hold blanks and brackets, but not begin with a blank."""
-    found: list[Sequence[str]] = []
-    width = None
-    for text in texts:
-        fields = text[1:].replace("]", "", 1).split(None, columns + 1)
-        if len(fields) != columns + 2:
-            return None
-        begin = len(text) - len(fields[-1])
-        if text[begin - 2].isspace() or (begin != width and max(map(len, fields[:-1])) > _MAX_DIGITS):
-            return None
-        width = begin
-        found.append(fields)
-    return list(zip(*found, strict=True))
+def _equal(matrix: bytearray, width: int, one: int, other: int, before: int) -> bool:
+    """Whether the numbers of the first column, up to *one*, and those between *before* and *other* are all equal."""
+    for place in range(1, max(one, other - before)):
+        left = matrix[one - place :: width] if place < one else b""
+        right = matrix[other - place :: width] if place < other - before else b""
+        if left != right and (left.strip() or right.strip()):
+            return False
+    return True
 
 
-def _make(
-    cells: Sequence[Sequence[str]], nos: Sequence[int], columns: tuple[str, ...], tails: dict[int, str]
-) -> TaskRows:
-    """Table of *cells*, by column: pid, those of *columns*, name. ``ValueError`` where a number is none."""
+@remembered(1)
+def _integers() -> Callable[[str], list[int]]:
+    """Reader of an array of integers in JSON; ``ValueError`` or ``StopIteration`` where it is none."""
+    try:
+        from _json import make_scanner  # what json.loads uses; that module loads five more and compiles six patterns
+    except ImportError:  # another Python
+        import json
+
+        return lambda text: json.loads(text, parse_float=_no_integer, parse_constant=_no_integer)
+    scan_once: Any = make_scanner(_Options)  # type: ignore[arg-type]  # a decoder has no more to say
+    return lambda text: scan_once(text, 0)[0]
+
+
+def _no_integer(text: str) -> None:
+    raise ValueError(text)
+
+
+class _Options:
+    """What the scanner asks of a decoder."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_int, parse_float, parse_constant = int, _no_integer, _no_integer
+
+
+def _make(cells: list[list[Any]], nos: Sequence[int], columns: tuple[str, ...], tails: dict[int, str]) -> TaskRows:
+    """Table of *cells*, by column: pid, those of *columns*, name."""
     by_field = {_FIELD_OF.get(name, name): column for name, column in zip(("pid", *columns), cells, strict=False)}
     puds = by_field.pop("nr_puds", None)
     if puds is not None and "nr_pmds" in by_field:
-        by_field["nr_pmds"] = [str(int(a) + int(b)) for a, b in zip(by_field["nr_pmds"], puds, strict=True)]
-    for field, column in by_field.items():
-        together = "".join(column)
-        # As bytes: what is a digit is looked up in the tables of all scripts for every character of a text.
-        if not (together.isascii() and together.encode().isdigit()) and not all(map(_NUMBER.fullmatch, set(column))):
-            raise ValueError(field)
-    names: list[str] = list(cells[-1])
+        by_field["nr_pmds"] = list(map(add, by_field["nr_pmds"], puds))
+    names = cells[-1]
     if may_be_escaped("".join(names)):
         names = [unescape_name(n) for n in names]
     for index, no in enumerate(nos) if tails else ():

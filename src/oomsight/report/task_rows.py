@@ -1,8 +1,8 @@
 """
 The rows of one task table, by column: what a diagnosis asks is asked of whole columns, and few rows are ever shown.
 
-A table of a busy host has thousands of rows and up to thirteen columns. Numbers are made for the columns somebody asks
-for, :class:`~oomsight.report.model.Task` objects for the rows somebody asks for; the same ones each time.
+A table of a busy host has thousands of rows and up to thirteen columns. :class:`~oomsight.report.model.Task` objects
+are made for the rows somebody asks for; the same ones each time.
 """
 
 from __future__ import annotations
@@ -24,21 +24,20 @@ FIELDS: Final = (
 class TaskRows(Rows[Task]):
     """A task table: a sequence of :class:`~oomsight.report.model.Task` that can also be read by column."""
 
-    __slots__ = ("_cells", "_made", "_numbers", "lines", "names")
+    __slots__ = ("_made", "_numbers", "lines", "names")
 
-    def __init__(self, cells: Mapping[str, Sequence[str]], names: Sequence[str], lines: Sequence[int]) -> None:
+    def __init__(self, numbers: Mapping[str, list[int]], names: Sequence[str], lines: Sequence[int]) -> None:
         """
         Take the table as printed.
 
-        :param cells: decimal numbers by field; a field that is not there is not printed by this kernel.
+        :param numbers: columns by field (those of :data:`FIELDS`); one that is not there is not printed by this kernel.
         :param names: process names, as they are.
         :param lines: 1-based source line of each row.
         """
         # No maker is stored, as that would be a cycle: a log of a thousand reports must not wait for the collector.
         self._length, self._items = len(names), None
         self.names, self.lines = names, lines
-        self._cells = cells
-        self._numbers: dict[str, list[int]] = {}
+        self._numbers = numbers
         self._made: dict[int, Task] = {}
 
     @classmethod
@@ -46,28 +45,18 @@ class TaskRows(Rows[Task]):
         """Return *tasks* as they are where they are a table, or one made of them; ``None`` within a column is 0."""
         if isinstance(tasks, cls):
             return tasks
-        if not tasks:
-            return cls({}, (), ())
-        table = cls({}, [task.comm for task in tasks], [task.line for task in tasks])
-        for name in FIELDS:
+        numbers = {}
+        for name in FIELDS if tasks else ():
             values = [getattr(task, name) for task in tasks]
             if any(value is not None for value in values):
-                table._numbers[name] = [value or 0 for value in values]
+                numbers[name] = [value or 0 for value in values]
+        table = cls(numbers, [task.comm for task in tasks], [task.line for task in tasks])
         table._items = list(tasks)
         return table
 
     def column(self, field: str) -> list[int] | None:
         """Numbers of *field* (one of :data:`FIELDS`), one a row, not to be changed; ``None`` = not printed."""
-        numbers = self._numbers.get(field)
-        if numbers is None and (cells := self._cells.get(field)) is not None:
-            distinct = set(cells)
-            if 2 * len(distinct) < len(cells):  # all but ids and sizes mostly: a few values again and again
-                value_of = {cell: int(cell) for cell in distinct}
-                numbers = [value_of[cell] for cell in cells]
-            else:
-                numbers = list(map(int, cells))
-            self._numbers[field] = numbers
-        return numbers
+        return self._numbers.get(field)
 
     def numbers(self, field: str) -> list[int]:
         """Numbers of *field* like :meth:`column`; zeros where it is not printed."""
@@ -75,9 +64,6 @@ class TaskRows(Rows[Task]):
 
     def is_zero(self, field: str) -> bool:
         """Whether *field* is not printed, or 0 in every row."""
-        cells = self._cells.get(field)
-        if cells is not None and field not in self._numbers:
-            return cells.count("0") == len(cells) or not any(self.numbers(field))
         return not any(self._numbers.get(field, ()))
 
     def plus(self, numbers: list[int], field: str) -> list[int]:
@@ -86,13 +72,11 @@ class TaskRows(Rows[Task]):
 
     def distinct(self, field: str) -> int:
         """How many different numbers *field* has."""
-        cells = self._cells.get(field)
-        return len(set(self.numbers(field) if cells is None else cells))
+        return len(set(self.numbers(field)))
 
     def same(self, one: str, other: str) -> bool:
         """Whether two fields are equal in every row."""
-        cells = self._cells
-        return cells[one] == cells[other] if one in cells and other in cells else self.column(one) == self.column(other)
+        return self.column(one) == self.column(other)
 
     def find(self, number: int | None, *fields: str) -> int | None:
         """Index of the first row that has *number* in one of *fields*; ``None`` = there is none."""
@@ -100,16 +84,14 @@ class TaskRows(Rows[Task]):
         return min(found, default=None)
 
     def _index(self, field: str, number: int) -> int | None:
-        cells = self._cells.get(field)
-        column: Sequence[Any] = self._numbers.get(field, ()) if cells is None else cells
         try:
-            return column.index(number if cells is None else str(number))
+            return self._numbers.get(field, []).index(number)
         except ValueError:
             return None
 
     def _task(self, index: int) -> Task:
-        columns = map(self._cells.get, FIELDS)
-        values: list[Any] = [None if cells is None else int(cells[index]) for cells in columns]
+        columns = map(self._numbers.get, FIELDS)
+        values: list[Any] = [None if column is None else column[index] for column in columns]
         return Task(*values[:-1], self.names[index], self.lines[index], values[-1])  # type: ignore[call-arg]
 
     def _all(self) -> list[Task]:
@@ -142,7 +124,7 @@ class TaskRows(Rows[Task]):
         return iter(self._all())
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Copies and pickles are tables as printed; rows are made again when asked for."""
-        if not self._cells:
-            return TaskRows.of, (self._all(),)
-        return TaskRows, (self._cells, self.names, self.lines)
+        """Copies and pickles are tables; rows are made again when asked for, unless the table was made of rows."""
+        if self._items is not None:
+            return TaskRows.of, (self._items,)
+        return TaskRows, (self._numbers, self.names, self.lines)
