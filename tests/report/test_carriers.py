@@ -7,6 +7,7 @@ import re
 import pytest
 
 from oomsight.report.carriers import _COULD, LAYERS, find_layers, strip_lines
+from oomsight.report.grammar import BARE, LINE_RULES, classify
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda r: r.name)
@@ -80,3 +81,18 @@ def test_caller_ids_of_both_forms() -> None:
     assert lines.texts == ["a", "b"]
     kmsg = strip_lines(["4,1,1,-,caller=T77;a"])
     assert kmsg.caller(0) == "T77"
+
+
+def test_no_line_in_the_kernels_own_words_could_be_carried() -> None:
+    """What lets :func:`strip_lines` look for a carrier only in front of lines of other shapes."""
+    for rule in LINE_RULES:
+        if rule.name in BARE:
+            for indent in ("", " ", "\t"):
+                _, names = find_layers(indent + rule.sample)
+                assert set(names) <= {"indent"}, rule
+
+
+@pytest.mark.parametrize("carrier", [layer.sample for layer in LAYERS if layer.name != "indent"])
+def test_a_carried_line_is_of_no_bare_shape(carrier: str) -> None:
+    for rule in LINE_RULES:
+        assert classify((carrier + rule.sample).lstrip()) not in BARE, rule

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from oomsight.report import grammar
 from oomsight.report.grammar import (
     ALLOC,
     HEAD,
@@ -91,3 +92,11 @@ def test_key_values_end_at_comma_blank_or_end() -> None:
     assert key_values("a invoked oom-killer: gfp_mask=0xd0, order=-1, oom_adj=-17 x=") == {
         "order": "-1", "oom_adj": "-17",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("word", grammar.FIXED)
+@pytest.mark.parametrize("rest", ["", " ", "5", "5 inactive_anon:6", " 5", "5\tx", "5x", "x 5", "\u0665", " a invoked oom-killer: gfp_mask=0x1, order=0"])
+def test_a_fixed_word_is_the_shape_that_the_table_gives(word: str, rest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = classify(f"{word}:{rest}")
+    monkeypatch.setattr(grammar, "FIXED", {})
+    assert found == classify(f"{word}:{rest}")

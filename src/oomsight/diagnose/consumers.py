@@ -221,12 +221,13 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
         counts = map(table.numbers, ("swapents_pages", "nr_ptes", "nr_pmds"))
         own = [sum(pages) * page_kib for pages in zip(resident, *counts, strict=True)]
     shared = None if anon is None else [pages * page_kib for pages in table.numbers("rss_shmem_pages")]
-    if not table.same("pid", "tgid"):
+    leaders_only = table.same("pid", "tgid")
+    if not leaders_only:
         for pid, tgid in zip(table.numbers("pid"), tgids, strict=True):
             if pid in victims:
                 victims.add(tgid)
     rows: Sequence[int] = range(len(table))
-    if table.distinct("tgid") != len(table):  # another thread that holds the same mm
+    if table.distinct("pid" if leaders_only else "tgid") != len(table):  # another thread that holds the same mm
         first = {tgid: row for row, tgid in reversed(list(enumerate(tgids)))}
         rows = sorted(first.values())
     everything = _Held(own, shared, tgids, table.names)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from oomsight._lazy import lazy
 from oomsight.report.draft import SECTION, Draft
 from oomsight.report.fit import OOM_KILL_PID, SAME_EVENT_S, fit
-from oomsight.report.grammar import FRAME, KILL, ROW, STAT, classify, end_of_run
+from oomsight.report.grammar import KILL, ROW, RUNS, classify, end_of_run
 from oomsight.report.kills import Kill, merge, parse_kill
 from oomsight.report.moments import Moments
 from oomsight.report.unwrap import unescape_name
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _ONCE = frozenset({"cpu", "pid_comm", "meminfo", "header", "table", "oom_kill", "hardware"})
 _AFTER_SLAB = frozenset({"stat", "usage"})
-_RUNS = {"frame": FRAME, "stat": STAT}
 # Lines that go on with the report that is being read, and their sections: no more has to be known to file them.
 _GOES_ON = {
     kind: section for kind, section in SECTION.items()
@@ -43,6 +42,12 @@ _REAPED = lazy(
     r"(?:, shmem-rss:(?P<shmem>\d{1,18})kB)?"
 )
 _UNREAPED = lazy(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
+
+
+def _end_of_known(kinds: list[str | None], first: int) -> int:
+    """Index behind the last of the lines from *first* on that have the shape of the one before it."""
+    kind = kinds[first - 1]
+    return next((i for i in range(first, len(kinds)) if kinds[i] != kind), len(kinds))
 
 
 class Assembler:
@@ -64,6 +69,7 @@ class Assembler:
         """Classify and file every line."""
         lines = self.lines
         texts, untrusted, tables = lines.texts, lines.untrusted, lines.tables
+        kinds = lines.kinds or [None] * len(texts)
         plain = not untrusted and not lines.has_callers
         current = self.current
         i, size = 0, len(texts)
@@ -78,7 +84,7 @@ class Assembler:
                     current.last, current.section = end - 1, 6
                     i = end
                     continue
-            kind = classify(text)
+            kind = kinds[at] or classify(text)
             if kind is None:
                 behind_row = current is not None and current.last == at - 1 and current.section == 6
                 if behind_row and current is not None and self.moments.continues(at):
@@ -100,8 +106,9 @@ class Assembler:
             else:
                 self._file(kind, at, text)
                 current = self.current
-            if plain and kind in _RUNS and current is not None and current.last == at:
-                i = end_of_run(_RUNS[kind], texts, i)  # all of them go where the first one went
+            if plain and kind in RUNS and current is not None and current.last == at:
+                # All of them go where the first one went.
+                i = _end_of_known(kinds, i) if kinds[at] else end_of_run(RUNS[kind], texts, i)
                 current.parts[kind].extend(range(at + 1, i))
                 current.last = i - 1
         self._finish()
@@ -209,7 +216,7 @@ class Assembler:
 
     def _on_kill(self, i: int, text: str) -> None:
         # Node-problem-detector and kubectl join the announcement and the kill on one line.
-        if len(matches := list(KILL.finditer(text))) > 1:
+        if text.count("ill") > 1 and len(matches := list(KILL.finditer(text))) > 1:
             for a, b in zip(matches, [*matches[1:], None], strict=True):
                 start = 0 if a is matches[0] else a.start()
                 self._kill_line(i, text[start : b.start() if b else len(text)])

@@ -24,7 +24,7 @@ FIELDS: Final = (
 class TaskRows(Rows[Task]):
     """A task table: a sequence of :class:`~oomsight.report.model.Task` that can also be read by column."""
 
-    __slots__ = ("_made", "_numbers", "lines", "names")
+    __slots__ = ("_distinct", "_made", "_numbers", "lines", "names")
 
     def __init__(self, numbers: Mapping[str, list[int]], names: Sequence[str], lines: Sequence[int]) -> None:
         """
@@ -39,6 +39,7 @@ class TaskRows(Rows[Task]):
         self.names, self.lines = names, lines
         self._numbers = numbers
         self._made: dict[int, Task] = {}
+        self._distinct: dict[str, int] = {}
 
     @classmethod
     def of(cls, tasks: Sequence[Task]) -> TaskRows:
@@ -72,7 +73,9 @@ class TaskRows(Rows[Task]):
 
     def distinct(self, field: str) -> int:
         """How many different numbers *field* has."""
-        return len(set(self.numbers(field)))
+        if field not in self._distinct:
+            self._distinct[field] = len(set(self.numbers(field)))
+        return self._distinct[field]
 
     def same(self, one: str, other: str) -> bool:
         """Whether two fields are equal in every row."""
