@@ -78,7 +78,21 @@ def test_limit_that_is_not_reached_changes_nothing() -> None:
 def test_higher_limit_of_the_cgroup_that_ran_out_avoids_it() -> None:
     inside = replace(MOMENT, constraint="CONSTRAINT_MEMCG", oom_memcg="/web", tasks=MOMENT.tasks[1:3])
     found = what_if(inside, Changes(limits=(("/web", 400 << 20),)))
-    assert unmark(found.avoided) == "/web holds 300 MiB and has room for 100 MiB more"
+    assert unmark(found.avoided) == "/web holds at least 300 MiB and has room for 100 MiB more"
+
+
+def test_what_no_process_holds_counts_against_a_limit_too() -> None:
+    charged = {"/web": 380 * MIB, "/web/x": 150 * MIB}
+    inside = replace(MOMENT, constraint="CONSTRAINT_MEMCG", oom_memcg="/web", tasks=MOMENT.tasks[1:3], charged_pages=charged)
+    higher = what_if(inside, Changes(limits=(("/web", 400 << 20),)))
+    assert unmark(higher.avoided) == "/web holds 380 MiB and has room for 20 MiB more"
+    still = what_if(inside, Changes(limits=(("/web", 350 << 20),)))
+    assert (still.avoided, still.changed.need_pages) == (None, 30 * MIB)
+
+
+def test_what_is_charged_below_a_cgroup_is_charged_to_it() -> None:
+    found = what_if(replace(MOMENT, charged_pages={"/web/x": 390 * MIB}), Changes(limits=(("/web", 350 << 20),)))
+    assert (found.changed.oom_memcg, found.changed.need_pages) == ("/web", 40 * MIB)
 
 
 def test_swap_avoids_it_for_now_and_raises_t() -> None:
@@ -124,7 +138,8 @@ def test_oom_group_dies_together() -> None:
     [(Changes(adj=(("nginx", 5),)), "there is no process, name or cgroup nginx in a test; the biggest are db, web"),
      (Changes(adj=(("dbb", 5),)), "there is no process, name or cgroup dbb in a test; did you mean db?"),
      (Changes(without=(99,)), "there is no process 99 in a test"),
-     (Changes(limits=(("/x", 5),)), "no process is known to be in cgroup /x"),
+     (Changes(limits=(("/x", 5),)), "no process is known to be in cgroup /x; those that hold most are /db, /web, /web/x"),
+     (Changes(limits=(("/wbe", 5),)), "no process is known to be in cgroup /wbe; did you mean /web?"),
      (Changes(era="x"), "x is no kernel release; releases with rules of their own: 2.6.11,")],
 )  # fmt: skip
 def test_problems_of_changes_that_cannot_be_made(changes, words) -> None:

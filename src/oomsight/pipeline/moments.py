@@ -44,6 +44,7 @@ def moment_of_incident(incident: Incident) -> Moment | str:
     trigger = report.trigger
     info = report.meminfo
     swap_kib = info.total_swap_kib if info is not None else None
+    block = report.memcg.memory if report.memcg is not None else None
     order = trigger.order if trigger is not None and trigger.order is not None else 0
     return Moment(
         source=f"the report in {mark(report.source.name, Kind.FILE)}",
@@ -53,7 +54,8 @@ def moment_of_incident(incident: Incident) -> Moment | str:
         total_exact=view.total_pages is not None and (report.oom_memcg is None or swap_kib is not None),
         constraint="CONSTRAINT_MEMCG" if report.oom_memcg else "CONSTRAINT_NONE",
         oom_memcg=memcg, page_size=page_size, need_pages=1 << max(order, 0), freeable_pages=freeable,
-        freeable_exact=exact, swap_pages=(swap_kib or 0) * 1024 // page_size,
+        freeable_exact=exact, charged_pages={memcg: block.usage_kib * 1024 // page_size} if block is not None else {},
+        swap_pages=(swap_kib or 0) * 1024 // page_size,
         allocating_pid=trigger.pid if trigger else None, kill_allocating=report.allocating_task_killed,
         died=tuple(pid for pid in victims if pid is not None),
     )  # fmt: skip
@@ -88,6 +90,8 @@ def moment_of_snapshot(snapshot: Snapshot, rules: Rules, cgroups: Mapping[str, M
     return Moment(
         source="the live machine", tasks=tuple(tasks), rule=rules.rule, rule_why=rules.words, release=rules.release,
         total=machine.total, page_size=machine.page_size, freeable_pages=freeable, swap_pages=machine.swap_pages,
+        charged_pages={path: memcg.need_bytes // machine.page_size for path, memcg in cgroups.items()
+                       if memcg.need_bytes is not None},
         oom_group=frozenset(path for path, memcg in cgroups.items() if memcg.oom_group),
         cgroup_version=next((memcg.version for memcg in cgroups.values()), 2),
     )  # fmt: skip

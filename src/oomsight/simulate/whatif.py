@@ -45,6 +45,8 @@ class Moment:
     need_pages: int = 1  #: to free; the failed request, unless asked otherwise
     freeable_pages: Mapping[int, int] = field(default_factory=dict)  #: by pid: what its death frees
     freeable_exact: bool = True  #: False = rss stands for it: file pages and shared memory may stay
+    charged_pages: Mapping[str, int] = field(default_factory=dict)
+    """By cgroup: what is charged to it and cannot be dropped, tmpfs and kernel memory included, where that is known."""
     swap_pages: int = 0  #: of the machine
     oom_group: frozenset[str] = frozenset()
     cgroup_version: int = 2
@@ -119,7 +121,8 @@ def problems(moment: Moment, changes: Changes) -> list[str]:
              for selector, _ in changes.adj if not match(moment, selector)]  # fmt: skip
     pids = {task.pid for task in moment.tasks}
     found += [f"there is no process {pid} in {moment.source}" for pid in changes.without if pid not in pids]
-    found += [f"no process is known to be in cgroup {path}" for path, _ in changes.limits if not match(moment, path)]
+    found += [f"no process is known to be in cgroup {path}{_nearest_cgroup(moment, path)}"
+              for path, _ in changes.limits if not match(moment, path)]  # fmt: skip
     if changes.era is not None and era(changes.era) is None:
         names = ", ".join(rule.name for rule in BADNESS_RULES)
         found.append(f"{changes.era} is no kernel release; releases with rules of their own: {names}")
@@ -136,6 +139,20 @@ def _nearest(moment: Moment, selector: str) -> str:
         return f"; did you mean {near[0]}?"
     biggest = dict.fromkeys(task.comm for task in sorted(moment.tasks, key=held_pages, reverse=True))
     return f"; the biggest are {', '.join(list(biggest)[:3])}" if biggest else ""
+
+
+def _nearest_cgroup(moment: Moment, path: str) -> str:
+    """A hint at a cgroup much like *path*, else at those that hold most."""
+    from difflib import get_close_matches
+
+    held: dict[str, int] = {}
+    for task in moment.tasks:
+        if task.memcg and task.memcg != "/":
+            held[task.memcg] = held.get(task.memcg, 0) + held_pages(task)
+    if near := get_close_matches(path, sorted(held), 1):
+        return f"; did you mean {near[0]}?"
+    biggest = sorted(held, key=held.__getitem__, reverse=True)[:3]
+    return f"; those that hold most are {', '.join(biggest)}" if biggest else f": {moment.source} names no cgroup"
 
 
 def era(text: str) -> tuple[Rule, Release] | None:
@@ -194,12 +211,13 @@ def _changed(moment: Moment, changes: Changes, notes: list[str]) -> tuple[Moment
 def _limited(moment: Moment, path: str, pages: int, notes: list[str]) -> tuple[Moment, str | None]:
     """*path* with a limit of *pages*: the OOM is there if its processes do not fit, and nowhere if they do."""
     members = tuple(task for task in moment.tasks if task.memcg and inside(task.memcg, path))
-    used = sum(held_pages(task) for task in _one_of_each_space(members))
+    used = _used(moment, path, members)
     name = mark(path, Name.CGROUP)
     if used <= pages:
+        what = f"{name} holds {'' if path in moment.charged_pages else 'at least '}{_size(moment, used)}"
         if moment.oom_memcg == path:
-            return moment, f"{name} holds {_size(moment, used)} and has room for {_size(moment, pages - used)} more"
-        notes.append(f"{name} holds {_size(moment, used)}, less than its new limit: that changes nothing here.")
+            return moment, f"{what} and has room for {_size(moment, pages - used)} more"
+        notes.append(f"{what}, less than its new limit: that changes nothing here.")
         return moment, None
     total = t_memcg(
         memcg_era(moment.release or NEWEST, moment.cgroup_version), pages, total_swap_pages=moment.swap_pages,
@@ -209,6 +227,14 @@ def _limited(moment: Moment, path: str, pages: int, notes: list[str]) -> tuple[M
         moment, tasks=members, total=total, constraint="CONSTRAINT_MEMCG", oom_memcg=path, need_pages=used - pages,
         allocating_pid=None, kill_allocating=False,
     ), None  # fmt: skip
+
+
+def _used(moment: Moment, path: str, members: Iterable[Candidate]) -> int:
+    """What is charged to cgroup *path*; where that is not known, the least it can be by its processes and children."""
+    if path in moment.charged_pages:
+        return moment.charged_pages[path]
+    below = (pages for child, pages in moment.charged_pages.items() if inside(child, path))
+    return max(sum(held_pages(task) for task in _one_of_each_space(members)), *below, 0)
 
 
 def _one_of_each_space(tasks: Iterable[Candidate]) -> list[Candidate]:
