@@ -13,7 +13,7 @@ from oomsight.record.chunk import ChunkBuilder, chunk_front, chunk_head
 from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES
 from oomsight.record.fields import FIELDS
 from oomsight.record.journal import Journal, encode_row, parse_row
-from oomsight.record.layout import Begin, may_be
+from oomsight.record.layout import Begin, needle_of
 from oomsight.record.model import Change
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.history import History
@@ -74,8 +74,8 @@ def test_a_process_is_found_by_pid_or_part_of_its_name_without_listing_all(tmp_p
         store.close()
     history = History(str(tmp_path))
     span = history.span()
-    assert [e.pid for e in history.entities("process", *span, like=may_be("", 107))] == [107]
-    found = {e.name for e in history.entities("process", *span, like=may_be("process-1"))}
+    assert [e.pid for e in history.entities("process", *span, like=needle_of("", 107))] == [107]
+    found = {e.name for e in history.entities("process", *span, like=needle_of("process-1"))}
     assert found == {e.name for e in every_process(tmp_path) if "process-1" in e.name}
     assert len(found) > 1
 

@@ -169,9 +169,9 @@ class Question:
         """All of a kind; of processes only those that *who* or *pid* may mean."""
         if kind != "process":
             return self.history.entities(kind, self.since, self.until)
-        from oomsight.record.layout import may_be
+        from oomsight.record.layout import needle_of
 
-        return self.history.entities(kind, self.since, self.until, like=may_be(who, pid))
+        return self.history.entities(kind, self.since, self.until, like=needle_of(who, pid))
 
     def series(self, entities: Sequence[Entity], fields: Sequence[str]) -> list[tuple[Entity, str, Series]]:
         """The figures of *entities*."""

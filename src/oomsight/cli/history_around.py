@@ -104,12 +104,12 @@ def _grown(history: History, kind: str, kill: _Kill) -> list[tuple[float, Entity
 
 def _candidates(history: History, kind: str, since: float, kill: _Kill) -> Iterator[Entity]:
     from oomsight.foresight.victim import inside
-    from oomsight.record.layout import may_be
+    from oomsight.record.layout import needle_of
 
     if kill.limited is None:
         yield from (e for e in history.entities(kind, since, kill.at, LOOKED_AT) if e.name != "/")
         return
-    like, within = may_be(kill.limited), 0
+    like, within = needle_of(kill.limited), 0
     for entity in history.entities(kind, since, kill.at, like=like):
         if inside(entity.cgroup, kill.limited) and (within := within + 1) <= LOOKED_AT:
             yield entity

@@ -253,10 +253,16 @@ def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
     except zlib.error as error:
         raise DamagedError(str(error)) from None
     times, then, spot = [], head.first_ms, 0
-    for _ in range(head.rows):
-        step, spot = take(text, spot)
-        then += step
-        times.append(then)
+    try:
+        for _ in range(head.rows):
+            step = text[spot]
+            spot += 1
+            if step & 128:
+                step, spot = take(text, spot - 1)
+            then += step
+            times.append(then)
+    except IndexError:
+        raise DamagedError("ends within a number") from None
     if len(columns) != n * _FIRST_COLUMNS:
         raise DamagedError("index of another length")
     entities, lengths, sums, first_rows, gone_rows = _columns("IIHHH", columns, n)

@@ -176,10 +176,16 @@ def figure(stream: bytes, place: int) -> Iterator[tuple[int, int | None]]:
     value, there, bit = 0, False, 1 << place
     at, row, end = 0, 0, len(stream)
     try:
-        while at < end:
-            number, at = take(stream, at)
+        while at < end:  # all in one piece, as in events()
+            number = stream[at]
+            at += 1
+            if number & 128:
+                number, at = take(stream, at - 1)
             row += number
-            mask, at = take(stream, at)
+            mask = stream[at]
+            at += 1
+            if mask & 128:
+                mask, at = take(stream, at - 1)
             if not mask:
                 value, there = 0, False
                 yield row, None
@@ -188,7 +194,10 @@ def figure(stream: bytes, place: int) -> Iterator[tuple[int, int | None]]:
             if changed:
                 if before := (mask & bit - 1).bit_count():
                     at = _numbers(before)(stream, at).end()  # type: ignore[union-attr]
-                number, at = take(stream, at)
+                number = stream[at]
+                at += 1
+                if number & 128:
+                    number, at = take(stream, at - 1)
                 value += -(number >> 1) if number & 1 else number >> 1
                 others -= before + 1
             if others:
@@ -196,7 +205,7 @@ def figure(stream: bytes, place: int) -> Iterator[tuple[int, int | None]]:
             if changed or not there:
                 there = True
                 yield row, value
-    except AttributeError:  # no match: it ends before that
+    except (AttributeError, IndexError):  # no match: it ends before that
         raise DamagedError("event of another shape") from None
 
 

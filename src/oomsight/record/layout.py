@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from oomsight.record.codec import BEGIN, ENTITIES, PROCESSES, VERSION, DamagedError, record
@@ -80,8 +80,56 @@ class Description(NamedTuple):
             raise DamagedError("a description of another shape") from None
 
 
-Words = dict[int, Description]
-"""The descriptions of a file, by number of the entity."""
+class Words(Mapping[int, Description]):
+    """
+    The descriptions of a file, by number of the entity; of a number the last line counts. A week has 60,000, and a
+    question is about a few: a line is taken apart when it is asked for.
+    """
+
+    __slots__ = ("_known", "_lines")
+
+    def __init__(self, text: str) -> None:
+        """*text*: lines of descriptions, each ended. Raises :class:`DamagedError`."""
+        try:
+            self._lines = {line[: line.index("\t")]: line for line in text.split("\n")[:-1]}
+        except ValueError:
+            raise DamagedError("descriptions of another shape") from None
+        self._known: dict[int, Description] = {}
+
+    def __getitem__(self, number: int) -> Description:
+        found = self._known.get(number)
+        if found is None:
+            found = self._known[number] = _description(self._lines[str(number)])
+        return found
+
+    def get(self, number: int, default: Any = None) -> Any:
+        """The description of *number*, or *default*."""
+        return self[number] if str(number) in self._lines else default
+
+    def __iter__(self) -> Iterator[int]:
+        return map(int, self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def numbers(self) -> dict[tuple[str, str], list[int]]:
+        """(kind, ident) -> the numbers of an entity."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for line in self._lines.values():
+            one = _description(line)
+            found.setdefault((one.kind, one.ident), []).append(int(one.number))
+        return found
+
+    def holding(self, needle: str) -> Iterator[Description]:
+        """Those in whose line *needle* stands."""
+        return (_description(line) for line in self._lines.values() if needle in line)
+
+
+def _description(line: str) -> Description:
+    try:
+        return Description._make(line.split("\t", 3))
+    except TypeError:
+        raise DamagedError("descriptions of another shape") from None
 
 
 def ident_of(words: Mapping[str, Any]) -> str:
@@ -116,15 +164,6 @@ def entities_text(body: bytes) -> str:
         raise DamagedError("descriptions of another shape") from None
 
 
-def parse_entities(text: str) -> Words:
-    """The descriptions in such lines, a later one in place of an earlier one. Raises :class:`DamagedError`."""
-    try:
-        found = [Description._make(line.split("\t", 3)) for line in text.split("\n")[:-1]]
-        return {int(one.number): one for one in found}
-    except (ValueError, TypeError):
-        raise DamagedError("descriptions of another shape") from None
-
-
 def numbers_of(text: str, kind: str, ident: str) -> list[int]:
     """The numbers under which one entity is described in such lines, without unpacking the others."""
     found, needle, at = set(), f"\t{kind}\t{ident}\t", 0
@@ -136,10 +175,6 @@ def numbers_of(text: str, kind: str, ident: str) -> list[int]:
     return sorted(found)
 
 
-def may_be(who: str, pid: int | None = None) -> Callable[[Description], bool]:
-    """Whether a process may be meant by (a part of) its name, or is *pid*, without unpacking its description."""
-    if pid is not None:
-        begin = f"{pid}:"
-        return lambda one: one.ident.startswith(begin)
-    part = json.dumps(who)[1:-1]
-    return lambda one: part in one.text
+def needle_of(who: str, pid: int | None = None) -> str:
+    """What stands in the line of every process that may be meant by (a part of) its name or path, or is *pid*."""
+    return json.dumps(who)[1:-1] if pid is None else f"\tprocess\t{pid}:"

@@ -19,7 +19,7 @@ from oomsight.record.model import Change
 
 if TYPE_CHECKING:
     from oomsight.record.chunk import ChunkHead, Index
-    from oomsight.record.layout import Words
+    from oomsight.record.layout import Description
     from oomsight.record.model import Values
     from oomsight.record.tiers import Tier
 
@@ -31,10 +31,12 @@ class Piece(NamedTuple):
     times: Sequence[int]
     table: Index
     streams: Iterable[tuple[int, bytes]]  #: place in the table, stream
-    words: Words  #: who its entities are
+    words: Mapping[int, Description]  #: who its entities are
 
 
-def rows_after(pieces: Iterable[Piece], after_ms: int, words: Words) -> Iterator[tuple[int, int, Change]]:
+def rows_after(
+    pieces: Iterable[Piece], after_ms: int, words: Mapping[int, Description]
+) -> Iterator[tuple[int, int, Change]]:
     """
     (time since boot, wall clock, change) of each row later than *after_ms*, from chunks of one boot, oldest first. What
     was there before it comes with the first. What an older chunk calls by the number of somebody else in *words* is of

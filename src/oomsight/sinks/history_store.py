@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,11 +24,12 @@ from oomsight.record.journal import encode_row, read_journal
 from oomsight.record.layout import (
     LOCK,
     Begin,
+    Description,
     FileName,
+    Words,
     begin_record,
     entities_records,
     journal_name,
-    parse_entities,
     parse_name,
 )
 from oomsight.record.rebuild import rebuilt, rows_after
@@ -37,7 +38,6 @@ from oomsight.sinks.history_stored import Stored
 from oomsight.sinks.store_path import default_path, history_beside
 
 if TYPE_CHECKING:
-    from oomsight.record.layout import Words
     from oomsight.record.model import Change, Values
 
 PRUNE_SECONDS: Final = 60.0
@@ -385,7 +385,7 @@ class _TierLog:
         if not rows:
             return None
         if begin.journal != Stored(self.store.path, self.tier.number).last_journal():
-            self.add_old(journal.builder(), parse_entities(text), begin.boot, begin.journal)
+            self.add_old(journal.builder(), Words(text), begin.boot, begin.journal)
         return begin
 
     def rebuild(self, finer: Stored, boot: str, journal: int) -> None:
@@ -399,7 +399,7 @@ class _TierLog:
         except (OSError, DamagedError):
             return  # it stays as it was left
 
-    def add_old(self, builder: ChunkBuilder, words: Words, boot: str, journal: int) -> None:
+    def add_old(self, builder: ChunkBuilder, words: Mapping[int, Description], boot: str, journal: int) -> None:
         """
         Append a chunk of an earlier run, in a file of its own: numbers of entities begin anew with every run. Raises
         :class:`OSError`, :class:`DamagedError`.

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from oomsight.record.chunk import HEAD_BYTES, ChunkHead, chunk_front, chunk_head, stream_of
 from oomsight.record.codec import BEGIN, CHUNK, ENTITIES, HEADER, MAGIC, PROCESSES, DamagedError, header
-from oomsight.record.layout import Words, entities_text, parse_begin, parse_entities, parse_name
+from oomsight.record.layout import Description, Words, entities_text, parse_begin, parse_name
 from oomsight.record.rebuild import Piece
 
 NEWEST: Final = 3  #: files of a tier that are looked at: what was packed at last, the file before, and one of a crash
@@ -43,7 +43,7 @@ class Stored:
         """Milliseconds since boot of the last row of that *boot*; -1 = there is none."""
         return max((head.last_ms for _, head, _ in self._of(boot)), default=-1)
 
-    def since(self, boot: str, after_ms: int) -> tuple[Iterator[Piece], Words]:
+    def since(self, boot: str, after_ms: int) -> tuple[Iterator[Piece], dict[int, Description]]:
         """
         The chunks of that *boot* that have rows later than *after_ms*, and the one before them, oldest first; and who
         is who, the newest counts.
@@ -94,7 +94,7 @@ def _boot(file: str) -> str | None:
 
 def _words(file: str) -> Words:
     spots = (spot for spot in _spots(file) if spot.kind in {ENTITIES, PROCESSES})
-    return parse_entities("".join(entities_text(_read(file, spot.start, spot.length)) for spot in spots))
+    return Words("".join(entities_text(_read(file, spot.start, spot.length)) for spot in spots))
 
 
 def _piece(file: str, head: ChunkHead, spot: _Spot, words: Words) -> Piece:

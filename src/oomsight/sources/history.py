@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest, nsmallest
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from oomsight.record.answers import (
     ascending,
@@ -32,9 +32,6 @@ from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_files import Chunk, File, HistoryError, Shelf
 from oomsight.trend.series import Series
-
-if TYPE_CHECKING:
-    from oomsight.record.layout import Description
 
 __all__ = ["History", "HistoryError", "default_directory"]
 
@@ -78,12 +75,12 @@ class History:
 
     def entities(
         self, kind: str, since: float, until: float, most: int | None = None,
-        like: Callable[[Description], bool] | None = None,
+        like: str | None = None,
     ) -> list[Entity]:  # fmt: skip
         """
         Everything of *kind* on record in a period, biggest peak first, at most *most*: host, process, name, unit,
-        container, cgroup (and zone, swap); with *like* only whose description it takes. First, peak and last figures
-        are those of the chunks that touch the period.
+        container, cgroup (and zone, swap); with *like* only in whose description that stands. First, peak and last
+        figures are those of the chunks that touch the period.
         """
         stored = stored_kind(kind)
         pieces = [(chunk, low, high) for chunk, low, high in choose(self._shelf.chunks, since, until, _LIST_POINTS)
@@ -196,11 +193,10 @@ class History:
     # -----------------------------------------------------------------------------------------------------------------
 
     def _wanted(
-        self, pieces: Sequence[tuple[Chunk, float, float]], kind: str, most: int | None,
-        like: Callable[[Description], bool] | None,
+        self, pieces: Sequence[tuple[Chunk, float, float]], kind: str, most: int | None, like: str | None
     ) -> set[str]:  # fmt: skip
         """
-        Keys of the entities that *like* takes; without it, of those that may be among the *most* biggest: who is, is so
+        Keys of the entities that *like* means; without it, of those that may be among the *most* biggest: who is, is so
         in the chunk of its peak too.
         """
         code, pick = KINDS.index(kind), nsmallest if kind == "zone" else nlargest
@@ -208,8 +204,11 @@ class History:
         files = {id(chunk.file): chunk.file for chunk, _, _ in pieces}
         if like is not None:
             for file in files.values():
-                found.update(key_of(one.kind, one.ident, file.boot) for one in self._shelf.words(file, kind).values()
-                             if one.kind == kind and like(one))  # fmt: skip
+                for one in self._shelf.words(file, kind).holding(like):
+                    if one.kind == kind:
+                        if kind == "process":
+                            self._shelf.is_number(file, one)
+                        found.add(key_of(one.kind, one.ident, file.boot))
             return found
         for chunk, low, high in pieces:
             index, words = chunk.index, self._shelf.words(chunk.file, kind)
@@ -220,6 +219,8 @@ class History:
                 places = [place for place in places if within(chunk, place, low, high)]
             for place in pick(most, places, index.marks.peaks.__getitem__):
                 if (one := words.get(index.entities[place])) is not None:
+                    if kind == "process":
+                        self._shelf.is_number(chunk.file, one)
                     found.add(key_of(one.kind, one.ident, chunk.file.boot))
         return found
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
+from typing import TYPE_CHECKING, Final
 
 from oomsight.record.chunk import HEAD_BYTES, ChunkHead, Index, Marks, chunk_front, chunk_head, stream_of
 from oomsight.record.codec import (
@@ -31,10 +32,15 @@ from oomsight.record.layout import (
     journal_name,
     numbers_of,
     parse_begin,
-    parse_entities,
     parse_name,
 )
 from oomsight.record.tiers import TIERS
+
+if TYPE_CHECKING:
+    from oomsight.record.layout import Description
+
+
+FEW: Final = 8  #: entities that are looked for one by one in the descriptions of a file
 
 
 class HistoryError(Exception):
@@ -49,6 +55,7 @@ class Names:
     words: Words | None = None
     numbers: dict[tuple[str, str], list[int]] = field(default_factory=dict)  #: (kind, ident) -> numbers
     whole: bool = False  #: the numbers of all are known, not only of those asked for
+    searched: int = 0  #: how many were looked for one by one
 
 
 @dataclass(slots=True)
@@ -198,26 +205,29 @@ class Shelf:
         names = file.names(kind)
         if names.words is None:
             try:
-                names.words = parse_entities(self._text(file, kind))
+                names.words = Words(self._text(file, kind))
             except DamagedError:
                 self.damaged += 1
-                names.words = {}
+                names.words = Words("")
         return names.words
 
     def numbers(self, file: File, kind: str, ident: str) -> list[int]:
         """Numbers that an entity has in a file: one that went and came again has several."""
         names = file.names(kind)
-        if names.words is not None and not names.whole:  # all have been unpacked for a list: look nothing up again
-            names.whole = True
-            names.numbers.clear()
-            for number, one in names.words.items():
-                names.numbers.setdefault((one.kind, one.ident), []).append(number)
-        if names.whole:
-            return names.numbers.get((kind, ident), [])
         found = names.numbers.get((kind, ident))
-        if found is None:
-            found = names.numbers[kind, ident] = numbers_of(self._text(file, kind), kind, ident)
+        if found is not None or names.whole:
+            return found or []
+        names.searched += 1
+        if names.searched > FEW:  # then all at once is less work
+            names.whole, names.numbers = True, self.words(file, kind).numbers()
+            return names.numbers.get((kind, ident), [])
+        found = names.numbers[kind, ident] = numbers_of(self._text(file, kind), kind, ident)
         return found
+
+    @staticmethod
+    def is_number(file: File, process: Description) -> None:
+        """Remember the number of a *process*, of which it has one in a file, so that nobody has to look for it."""
+        file.processes.numbers.setdefault((process.kind, process.ident), [int(process.number)])
 
     # -----------------------------------------------------------------------------------------------------------------
 
