@@ -184,3 +184,30 @@ def test_an_empty_chunk_has_an_index() -> None:
     _, index = chunk_front(chunk_head(body), body)
     assert index.places(0) == []
     assert index.place(1) is None
+
+
+def test_a_glimpse_is_what_all_samples_say_at_that_moment(tmp_path) -> None:
+    """Of two cgroups, one that is gone for a while, in chunks and in the journal."""
+    store, kind = HistoryStore(str(tmp_path), "b" * 32), len(FIELDS["cgroup"])
+    for i in range(300):
+        change = Change(rows=[(1, "cgroup", (i, 2 * i, *[None] * (kind - 2)))])
+        if not i:
+            change.new = [(n, {"kind": "cgroup", "name": f"/{n}"}) for n in (1, 2)]
+        if i in {0, 200}:
+            change.rows.append((2, "cgroup", (7, i, *[None] * (kind - 2))))
+        change.gone = [2] if i == 100 else []
+        store.write(1000 + 1000 * i, 1_700_000_000_000 + 1000 * i, change)
+    history = History(str(tmp_path))
+    low, high = history.span()
+    entities = history.entities("cgroup", low, high)
+    assert history.glimpses([], ["usage_bytes"], low, high, 20) == {}
+    found = history.glimpses(entities, ["usage_bytes", "limit_bytes"], low, high, 20)
+    for entity in entities:
+        whole = history.series(entity, "usage_bytes", low, high)
+        known = dict(zip(whole.times, whole.values, strict=True))
+        seen = found[entity.key]["usage_bytes"]
+        assert 10 <= len(seen) <= 21
+        assert all(known[moment] == value for moment, value in zip(seen.times, seen.values, strict=True))
+        assert not len(found[entity.key]["limit_bytes"])
+    assert not [t for t in found["cgroup:/2"]["usage_bytes"].times if low + 100 <= t < low + 200]
+    store.close()

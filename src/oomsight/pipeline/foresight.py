@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_POINTS: Final = 2000  #: of one curve
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
-QUICK_POINTS: Final = 36  #: of each part, to see who is worth all of them: a sample per 10 minutes of six hours
+QUICK_POINTS: Final = 18  #: of each part, to see who is worth all of them: a sample per 20 minutes of six hours
 LEAST_SHARE: Final = 0.1  #: of the headroom that must have gone for that
 ENDED_SECONDS: Final = 90.0  #: who was last seen so long before the end had ended, …
 GONE_SECONDS: Final = 15.0  #: … or three samples, if that is not less than this
@@ -56,14 +56,16 @@ def cgroups(
     """
     grown = [e for e in history.entities("cgroup", since, until) if e.cgroup not in {None, "/"}]
     grown.sort(key=lambda e: -_change(e))
+    glanced = _glanced(history, grown[:MOST_SUBJECTS], since, until) if limited else {}
     for entity in grown[:MOST_SUBJECTS]:
         if not limited and _change(entity) < LEAST_BYTES:
             break
-        limits = history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
+        glance = glanced.get(entity.key, {})
+        limits = glance.get("limit_bytes") or history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
         limit = limits.values[-1] if len(limits) and math.isfinite(limits.values[-1]) else None
         if limited and limit is None:
             continue
-        quick = need_of(fine(history, entity, NEED_FIELDS, since, until, most=QUICK_POINTS)) if limited else None
+        quick = need_of(glance) if limited else None
         if quick is not None and limit is not None and not _may_fill(quick, limit):
             yield Subject("cgroup", entity.name, entity.cgroup, None, quick, limit, swap)
             continue
@@ -77,6 +79,17 @@ def cgroups(
         if kills:  # who is killed begins anew
             need = replace(need, restarts=tuple(sorted({*need.restarts, *kills})))
         yield Subject("cgroup", entity.name, entity.cgroup, None, need, limit, swap, kills)
+
+
+def _glanced(
+    history: History, entities: Sequence[Entity], since: float, until: float
+) -> dict[str, dict[str, Series]]:
+    """What cgroups held in a few moments of each part of a period, to see who is worth all of them."""
+    fields = (*NEED_FIELDS, "limit_bytes")
+    pieces = [history.glimpses(entities, fields, a, b, QUICK_POINTS) for a, b in pairwise(_edges(since, until))]
+    return {
+        one.key: {field: _joined([piece[one.key][field] for piece in pieces]) for field in fields} for one in entities
+    }
 
 
 def ended(subject: Subject, until: float) -> bool:
@@ -199,9 +212,12 @@ def fine(
     Figures of *entity*, the last ten minutes of them as dense as they are, the last six hours denser than what is
     before: what fills within minutes has to show, and a week has to fit. *most*: points of each of the three.
     """
-    edges = [since, *(edge for edge in (until - 6 * 3600, until - 600) if edge > since), until]
-    pieces = [history.several(entity, fields, a, b, most) for a, b in pairwise(edges)]
+    pieces = [history.several(entity, fields, a, b, most) for a, b in pairwise(_edges(since, until))]
     return {field: _joined([piece[field] for piece in pieces]) for field in fields}
+
+
+def _edges(since: float, until: float) -> list[float]:
+    return [since, *(edge for edge in (until - 6 * 3600, until - 600) if edge > since), until]
 
 
 def _joined(pieces: Sequence[Series]) -> Series:

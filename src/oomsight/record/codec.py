@@ -167,6 +167,27 @@ def events(
         yield row, values if there else None
 
 
+def at_rows(
+    stream: bytes, kind: str, rows: Sequence[int], places: Sequence[int]
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """
+    (row, coded values at *places*) of a stream in each of *rows*, which ascend; where it is not there, nothing.
+
+    Raises :class:`DamagedError`.
+    """
+    now: tuple[int, ...] | None = None
+    at, end = 0, len(rows)
+    for row, values in events(stream, kind, rows[-1] if rows else 0):
+        while at < end and rows[at] < row:
+            if now is not None:
+                yield rows[at], now
+            at += 1
+        now = None if values is None else tuple([values[place] for place in places])
+    if now is not None:
+        for row in rows[at:]:
+            yield row, now
+
+
 def figure(stream: bytes, place: int) -> Iterator[tuple[int, int | None]]:
     """
     (row, coded value) at each change of one figure of a stream, ``None`` = gone; the others are stepped over at once.
