@@ -4,7 +4,8 @@ Fit the trees of the verdict on the training split and write ``src/oomsight/tren
     bench/leaks/fit.py [--dry-run]
 
 Gradient-boosted trees for the log loss (Friedman 2001), by scikit-learn, which is needed here only: ``pip install
-scikit-learn``. Every trace weighs the same, leaky and healthy ones together the same. The test split is not read.
+scikit-learn``. Leaky and healthy traces together weigh the same; of a leak's moments those count most at which a
+verdict is early. The test split is not read.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ from oomsight.trend.shape import features, shape  # noqa: E402
 TARGET = HERE.parents[1] / "src/oomsight/trend/weights.py"
 SPLIT = "train"
 CHECKS = 48  #: moments of a trace at which it is judged
-BOOSTING = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 60, "l2_regularization": 5}
+BOOSTING = {
+    "max_iter": 120, "learning_rate": 0.1, "max_leaf_nodes": 12, "min_samples_leaf": 30, "l2_regularization": 5,
+    "max_features": 0.3,
+}  # fmt: skip
 Row = tuple[list[float], int, float]  #: numbers, leaking or not, weight
+EARLY, EARLY_WEIGHS, LATE_WEIGHS = 0.3, 3.0, 0.5  #: share of that time, and what moments before and after it weigh
 UNCLEAR = 0.08  #: of the time from leak start to exhaustion: too early to be asked of anybody, so left out
 
 
@@ -46,8 +51,15 @@ def too_early(trace: Trace, now: float) -> bool:
     return now < trace.leak_start + UNCLEAR * (trace.end - trace.leak_start)
 
 
-def samples(trace: Trace) -> list[tuple[list[float], int]]:
-    """Return (numbers, leaking or not) for every moment of a trace."""
+def weight(trace: Trace, now: float) -> float:
+    """Return what a moment weighs: that of a leak that is young most, for a verdict is wanted then."""
+    if not trace.leaky or trace.leak_start is None or trace.end is None or now <= trace.leak_start:
+        return 1.0
+    return EARLY_WEIGHS if now < trace.leak_start + EARLY * (trace.end - trace.leak_start) else LATE_WEIGHS
+
+
+def samples(trace: Trace) -> list[Row]:
+    """Return (numbers, leaking or not, weight) for every moment of a trace."""
     rows = []
     for now in moments(trace, CHECKS):
         leaking = trace.leaky and now > (trace.leak_start or 0)
@@ -55,7 +67,7 @@ def samples(trace: Trace) -> list[tuple[list[float], int]]:
             continue
         found = shape(trace.series, trace.limit_bytes, now)
         if found is not None and found.line.slope > 0:
-            rows.append((features(found), int(leaking)))
+            rows.append((features(found), int(leaking), weight(trace, now)))
     return rows
 
 
@@ -98,7 +110,7 @@ def main() -> None:
     per_label = {label: sum(trace.leaky is label for trace in traces) for label in (False, True)}
     with ProcessPoolExecutor(options.jobs) as pool:
         found = pool.map(samples, traces, chunksize=4)
-        rows = [(x, y, 1 / per_label[one.leaky]) for one, part in zip(traces, found, strict=True) for x, y in part]
+        rows = [(x, y, w / per_label[one.leaky]) for one, part in zip(traces, found, strict=True) for x, y, w in part]
     bias, trees, loss = fit(rows)
     lines = [line for tree in trees for line in textwrap.wrap(f"{tree},", 112)]
     module = (

@@ -3,8 +3,9 @@ Delay against precision, cross-validated on the training split: where the verdic
 
     bench/leaks/frontier.py [--plot FILE.svg]
 
-Four folds by trace; each is judged by trees that have not seen it, at the moments of ``fit.py``. An alarm is two
-verdicts in a row there, which is as long as four of the evaluation's. The test split is not read. Needs scikit-learn.
+Four folds by trace; each is judged by trees that have not seen it, at the moments of the evaluation (every third of
+them to be fitted on). A verdict has to hold about as long as that of ``oomsight leaks`` (trend/alarm.py). The test split
+is not read. Needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -20,21 +21,26 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.leaks.corpus import Trace, recorded, synthetic  # noqa: E402
-from bench.leaks.fit import BOOSTING, CHECKS, SPLIT, moments, too_early  # noqa: E402
+from bench.leaks.evaluate import CHECKS  # noqa: E402
+from bench.leaks.fit import BOOSTING, SPLIT, moments, too_early, weight  # noqa: E402
 
+from oomsight.trend.alarm import IN_A_ROW, STEPS  # noqa: E402
+from oomsight.trend.leak import caution  # noqa: E402
 from oomsight.trend.shape import features, shape  # noqa: E402
 
 FOLDS = 4
-IN_A_ROW = 2
-CONFIDENCES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97)
+FITTED = 3  #: a moment of so many is fitted on
+CONFIDENCES = (0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.84, 0.86, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97)
 
 
 class Look(NamedTuple):
     """One moment of a trace."""
 
     now: float
+    number: int  #: of the moment, from 1
     numbers: list[float]
     grows: bool  #: enough to be called a leak at all
+    caution: float  #: what is taken off the log odds
 
 
 class Point(NamedTuple):
@@ -49,10 +55,10 @@ class Point(NamedTuple):
 def looks(trace: Trace) -> list[Look]:
     """Measure a trace at its moments; those without a shape, or that do not rise, are left out."""
     found = []
-    for now in moments(trace, CHECKS):
+    for number, now in enumerate(moments(trace, CHECKS), 1):
         s = shape(trace.series, trace.limit_bytes, now)
         if s is not None and s.line.slope > 0:
-            found.append(Look(now, features(s), s.grows))
+            found.append(Look(now, number, features(s), s.grows, caution(s)))
     return found
 
 
@@ -68,10 +74,10 @@ def confidences(traces: list[Trace], seen: list[list[Look]]) -> list[dict[float,
         for trace, part, where in zip(traces, seen, folds, strict=True):
             for look in part if where != fold else ():
                 leaking = trace.leaky and look.now > (trace.leak_start or 0)
-                if not (leaking and too_early(trace, look.now)):
+                if look.number % FITTED == 0 and not (leaking and too_early(trace, look.now)):
                     x.append(look.numbers)
                     y.append(int(leaking))
-                    w.append(1 / per_label[trace.leaky])
+                    w.append(weight(trace, look.now) / per_label[trace.leaky])
         model = HistGradientBoostingClassifier(random_state=0, **BOOSTING)
         model.fit(x, y, sample_weight=[one * len(w) / sum(w) for one in w])
         for number, (part, where) in enumerate(zip(seen, folds, strict=True)):
@@ -98,17 +104,18 @@ def point(traces: list[Trace], sure: list[dict[float, float]], threshold: float)
         start = trace.leak_start if trace.leaky and trace.leak_start is not None else float("inf")
         leaky += trace.leaky
         row, early, delay = 0, False, None
-        for now in moments(trace, CHECKS):
+        for number, now in enumerate(moments(trace, CHECKS), 1):
             row = row + 1 if known.get(now, 0.0) >= threshold else 0
-            early |= row == IN_A_ROW and now < start
-            if row >= IN_A_ROW and now >= start and delay is None and trace.end is not None:
+            alarm = row > round((IN_A_ROW - 1) * number / STEPS)
+            early |= alarm and now < start
+            if alarm and now >= start and delay is None and trace.end is not None:
                 delay = min(1.0, (now - start) / (trace.end - start))
         false += early
         delays += [delay] if delay is not None else []
     return Point(threshold, len(delays) / max(len(delays) + false, 1), len(delays) / leaky, median(delays or [1.0]))
 
 
-def svg(points: list[Point], chosen: float) -> str:
+def svg(points: list[Point], chosen: dict[float, str]) -> str:
     """Return the curve as a picture."""
     left, top, width, height = 70, 20, 520, 280
     low, high = 0.80, 1.0
@@ -131,12 +138,12 @@ def svg(points: list[Point], chosen: float) -> str:
     path = " ".join(f"{x(one.delay):.1f},{y(one.precision):.1f}" for one in shown)
     words.append(f'<polyline points="{path}" fill="none" stroke="#1f5fa8" stroke-width="2"/>')
     for one in shown:
-        here = one.confidence == chosen
+        here = one.confidence in chosen
         words.append(f'<circle cx="{x(one.delay):.1f}" cy="{y(one.precision):.1f}" r="{6 if here else 3}" '
                      f'fill="{"#c0392b" if here else "#1f5fa8"}"/>')  # fmt: skip
         if here:
             words.append(f'<text x="{x(one.delay) + 10:.0f}" y="{y(one.precision) + 16:.0f}" fill="#c0392b">'
-                         f"chosen: {one.confidence:.2f}</text>")  # fmt: skip
+                         f"{chosen[one.confidence]}: {one.confidence:.2f}</text>")  # fmt: skip
     words += [
         f'<text x="{left + width / 2:.0f}" y="{top + height + 40}" text-anchor="middle">'
         "delay: share of the time from leak start to exhaustion (median)</text>",
@@ -148,7 +155,7 @@ def svg(points: list[Point], chosen: float) -> str:
 
 def main() -> None:
     """Print the curve as a table, and draw it."""
-    from oomsight.trend.leak import SURE
+    from oomsight.trend.leak import SURE, SUSPECT
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
@@ -163,7 +170,7 @@ def main() -> None:
     for one in points:
         print(f"| {one.confidence:.2f} | {one.precision:.3f} | {one.recall:.3f} | {one.delay:.2f} |")
     if options.plot is not None:
-        options.plot.write_text(svg(points, SURE), encoding="utf-8")
+        options.plot.write_text(svg(points, {SURE: "leak", SUSPECT: "suspected"}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ MORE = {
     14: PLAIN,
     7: ("cache", "warm_up", "step", "daily", "leak_from_start", *PLAIN),
 }
+AGAIN = (16, 18, 20, 22, 24)  #: seeds of which every family has one
 PYTHON_ONLY = {"workers": False, "leak_workers": True}
 JAVA_ONLY = {"leak_native": True}
 
@@ -103,6 +104,14 @@ def runs() -> list[Run]:
             for program in ("python", "node", "java")
         ]
     found += [draw("leak_native", "java", seed, True) for seed in (2, 3)]
+    # Every family again, to learn from.
+    for seed in AGAIN:
+        found += [
+            draw(family, program, seed, family.startswith("leak"))
+            for family in (*HEALTHY, *LEAKY, *PYTHON_ONLY, *JAVA_ONLY)
+            for program in ("python", "node", "java")
+            if (family not in PYTHON_ONLY or program == "python") and (family not in JAVA_ONLY or program == "java")
+        ]
     return found
 
 

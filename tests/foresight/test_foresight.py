@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomsight.cli.main import run
-from oomsight.foresight.leaks import judged, told
+from oomsight.foresight.leaks import judged, suspected, told
 from oomsight.foresight.model import Source, Subject, Task
 from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside, predicted
@@ -29,7 +29,7 @@ from oomsight.sources.errors import SourceError
 from oomsight.sources.history import History
 from oomsight.sources.series_file import read_subjects
 from oomsight.trend.backtest import Came, backtest
-from oomsight.trend.leak import judge
+from oomsight.trend.leak import Verdict, judge
 from oomsight.trend.series import Series
 from oomsight.trend.windows import soonest
 
@@ -163,6 +163,17 @@ def test_a_leak_is_told_once_where_it_says_most() -> None:
     cause = Source("name", "app", None, "/a/b", 3, 0.0, 1.0, 1.0, None)
     found[1] = dataclasses.replace(found[1], causes=(cause,))
     assert [leak.subject.name for leak in told(found)] == ["/a/b"]
+
+
+def test_a_suspicion_is_told_where_no_leak_says_more() -> None:
+    def maybe(path: str, leak) -> object:
+        finding = dataclasses.replace(leak.finding, verdict=Verdict.SUSPECTED)
+        return dataclasses.replace(leak, subject=subject(LEAK, path=path), finding=finding)
+
+    leak = judged(subject(LEAK, path="/a/b"), NOW)
+    found = [leak, maybe("/a", leak), maybe("/c", leak), maybe("/c/d", leak)]
+    assert [one.subject.name for one in told(found)] == ["/a/b"]
+    assert [one.subject.name for one in suspected(found)] == ["/c/d"]
 
 
 def test_a_leak_that_was_killed_is_one_until_the_next_life_can_be_judged() -> None:

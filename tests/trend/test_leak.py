@@ -121,8 +121,11 @@ def test_fitting_never_reads_the_test_split(monkeypatch) -> None:
 def test_recorded_leak_is_found_before_it_is_too_late() -> None:
     trace = next(t for t in corpus.recorded("train") if t.family == "leak" and t.origin == "python")
     result = run(trace)
-    assert result.detected
-    assert result.false_alarms == 0
+    assert result.leak.detected
+    assert result.leak.false_alarms == 0
+    assert result.suspected.delay is not None
+    assert result.leak.delay is not None
+    assert result.suspected.delay <= result.leak.delay
 
 
 def test_rhythm_counts_what_was_given_back() -> None:

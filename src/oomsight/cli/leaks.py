@@ -55,13 +55,14 @@ def command(
 
     Each finding has its rate, since when, by whom, how sure it is, what it rests on, and whether more memory would
     help. Told apart from leaks: warm-up, caches that level off, collected heaps, what follows the day, jobs, jumps
-    and restarts. With --exit-code: status 3 if something leaks.
+    and restarts. What grows as a leak does, but not for long enough to be sure, is listed as suspected. With
+    --exit-code: status 3 if something leaks.
     """
     place = place_of(files, store, since, until, limit_text)
-    from oomsight.foresight.leaks import judged, told
+    from oomsight.foresight.leaks import judged, suspected, told
 
     every = [_blamed(judged(subject, place.until), place) for subject in _subjects(place, kinds, limit_text)]
-    leaks = told(every)
+    leaks, suspects = told(every), suspected(every)
     if output_format == "json":
         import json
 
@@ -72,10 +73,11 @@ def command(
         from oomsight.sinks.foresight_words import leaks_blocks
 
         surface = stdout_surface(width, color)
-        blocks = leaks_blocks(leaks, every, place.until, surface.width, everything=everything, unicode=surface.unicode)
+        blocks = leaks_blocks(leaks, suspects, every, place.until, surface.width, everything=everything,
+                              unicode=surface.unicode)  # fmt: skip
         answer(renderer(output_format, width, color)(blocks))
     if plot is not None:
-        draw(plot, [_curve(leak) for leak in (leaks or every[:6] if everything else leaks)])
+        draw(plot, [_curve(leak) for leak in [*leaks, *suspects] or (every[:6] if everything else [])])
     return Exit.FOUND if exit_code and leaks else Exit.OK
 
 
@@ -97,9 +99,9 @@ def _subjects(place: Place, kinds: tuple[str, ...], limit_text: str | None) -> I
 
 
 def _blamed(leak: Leak, place: Place) -> Leak:
-    """*leak* with who grew in it, where it is a cgroup that leaks."""
+    """*leak* with who grew in it, where it is a cgroup that leaks, or may."""
     growth = leak.finding.growth
-    if place.history is None or leak.subject.kind != "cgroup" or not leak.finding.is_leak or growth is None:
+    if place.history is None or leak.subject.kind != "cgroup" or not leak.finding.may_leak or growth is None:
         return leak
     from oomsight.pipeline.foresight import causes
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from oomsight.foresight.model import Leak, Subject
 from oomsight.foresight.victim import inside
+from oomsight.trend.alarm import settled
 from oomsight.trend.exhaust import time_left
 from oomsight.trend.leak import Verdict, judge
 from oomsight.trend.words import span
 
-NOTHING_YET: Final = frozenset({Verdict.RESTART, Verdict.UNKNOWN, Verdict.WARM_UP, Verdict.LEVEL})
-IN_A_ROW: Final = 4  #: verdicts that make a leak, one of them that of the moment
-STEPS: Final = 144  #: of the record between two of them: an hour in a week
+NOTHING_YET: Final = frozenset({Verdict.RESTART, Verdict.UNKNOWN, Verdict.SUSPECTED, Verdict.WARM_UP, Verdict.LEVEL})
 EXPLAINS: Final = 0.7  #: share of a parent's rate at which a child tells it all
 
 
@@ -25,7 +24,7 @@ def judged(subject: Subject, now: float) -> Leak:
     life before: a leak that is killed every night is one.
     """
     moment = min(now, subject.need.times[-1]) if len(subject.need) else now
-    finding = judge(subject.need, subject.limit_bytes, moment)
+    finding = settled(subject.need, subject.limit_bytes, moment)
     begun = [at for at in subject.need.restarts if at <= moment]
     if begun and finding.verdict in NOTHING_YET:
         before = subject.need.between(float("-inf"), begun[-1] - 1e-3)
@@ -34,26 +33,32 @@ def judged(subject: Subject, now: float) -> Leak:
             end = "killed" if any(abs(at - begun[-1]) < 1 for at in subject.kills) else "begun anew"
             words = f"so it was until it was {end}, {span(now - begun[-1])} ago; too early to say whether it goes on"
             return Leak(subject, replace(earlier, evidence=(*earlier.evidence, words)), None)
-    if finding.is_leak and not _stays(subject, moment):
-        finding = replace(finding, verdict=Verdict.UNKNOWN, more_memory_helps=None,
-                          evidence=(*finding.evidence, "but that is too new to be called a leak"))  # fmt: skip
-    left = time_left(subject.need, subject.limit_bytes, moment) if finding.is_leak and subject.limit_bytes else None
+    limit = subject.limit_bytes
+    left = time_left(subject.need, limit, moment) if finding.may_leak and limit else None
     return Leak(subject, finding, left)
 
 
-def _stays(subject: Subject, moment: float) -> bool:
-    """Whether the moments before would have said the same: the rule that the evaluation in bench/leaks measures."""
-    step = (moment - subject.need.times[0]) / STEPS
-    return all(judge(subject.need, subject.limit_bytes, moment - i * step).is_leak for i in range(1, IN_A_ROW))
-
-
-def told(found: Iterable[Leak]) -> list[Leak]:
+def told(found: Sequence[Leak]) -> list[Leak]:
     """
     Return those that leak, the fastest first, without what another tells better: a parent whose child leaks as fast,
     a program whose cgroup does.
     """
-    leaks = [leak for leak in found if leak.finding.is_leak and leak.finding.growth is not None]
-    kept = [leak for leak in leaks if not any(_told_by(other, leak) for other in leaks if other is not leak)]
+    leaks = _that_are(Verdict.LEAK, found)
+    return _once(leaks, leaks)
+
+
+def suspected(found: Sequence[Leak]) -> list[Leak]:
+    """Return those that may leak, the fastest first, without what one of them or a leak tells better."""
+    suspects = _that_are(Verdict.SUSPECTED, found)
+    return _once(suspects, [*_that_are(Verdict.LEAK, found), *suspects])
+
+
+def _that_are(verdict: Verdict, found: Sequence[Leak]) -> list[Leak]:
+    return [leak for leak in found if leak.finding.verdict is verdict and leak.finding.growth is not None]
+
+
+def _once(leaks: Sequence[Leak], others: Sequence[Leak]) -> list[Leak]:
+    kept = [leak for leak in leaks if not any(_told_by(other, leak) for other in others if other is not leak)]
     return sorted(kept, key=lambda leak: -_rate(leak))
 
 

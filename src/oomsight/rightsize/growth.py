@@ -18,7 +18,7 @@ def judged(usage: Usage, now: float) -> Usage:
     """Return *usage* with its growth judged at *now* (unix seconds); a replica that ended is judged at its end."""
     limit = usage.limit_bytes if isinstance(usage.limit_bytes, int) else None
     findings = [judge(series, limit, min(now, series.times[-1])) for series in usage.needs if len(series.times)]
-    known = [finding for finding in findings if finding.verdict is not Verdict.UNKNOWN]
+    known = [finding for finding in findings if finding.verdict not in {Verdict.UNKNOWN, Verdict.SUSPECTED}]
     if not known:
         grown = [finding.growth for finding in findings if finding.growth is not None]
         clear = [g for g in grown if g.low_bytes_per_second > 0 and g.grown_bytes >= LEAST_SHARE * g.level_bytes]

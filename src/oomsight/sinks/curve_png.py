@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from oomsight._sizes import MIB
 from oomsight.sinks.curve_svg import CURVE, LIMIT, LINE, LOW, POINTS
 from oomsight.sinks.plot_png import MissingPlotterError
+from oomsight.sinks.plot_svg import short
 from oomsight.trend.series import buckets
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from oomsight.sinks.curve_svg import Curve
 
+WIDEST = 120  # characters of a title that the picture has room for
 
 
 def curves_png(curves: Sequence[Curve]) -> bytes:
@@ -39,9 +41,9 @@ def _panel(axes: Any, curve: Curve) -> None:
     times = [_when(part.time) for part in parts]
     axes.fill_between(times, [p.low / MIB for p in parts], [p.high / MIB for p in parts], color=CURVE, alpha=0.5)
     growth, left = curve.finding.growth, curve.left
-    if growth is not None and (curve.finding.is_leak or left is not None):
+    if growth is not None and (curve.finding.may_leak or left is not None):
         axes.plot([_when(t) for t, _ in curve.finding.line], [v / MIB for _, v in curve.finding.line], ".", color=LOW)
-    rests = left.growth if left is not None else growth if curve.finding.is_leak else None
+    rests = left.growth if left is not None else growth if curve.finding.may_leak else None
     if rests is not None:
         start = rests.level_bytes - rests.bytes_per_second * (rests.until - rests.since)
         axes.plot([_when(rests.since), _when(rests.until)], [start / MIB, rests.level_bytes / MIB], color=LINE)
@@ -52,7 +54,8 @@ def _panel(axes: Any, curve: Curve) -> None:
                   color=LINE)  # fmt: skip
     if curve.limit_bytes is not None and curve.limit_bytes <= curve.top:
         axes.axhline(curve.limit_bytes / MIB, color=LIMIT, linestyle="--", linewidth=1)
-    axes.set_title(f"{_literal(curve.title)}\n{_literal(curve.subtitle)}", fontsize=10, loc="left")
+    title = "\n".join(_literal(short(words, WIDEST)) for words in (curve.title, curve.subtitle))
+    axes.set_title(title, fontsize=10, loc="left")
     axes.set_ylim(0, curve.top / MIB)
     axes.set_ylabel("MiB")
 

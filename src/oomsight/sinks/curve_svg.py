@@ -125,10 +125,10 @@ def _samples(curve: Curve, x: Scale, y: Scale) -> list[str]:
 def _evidence(curve: Curve, x: Scale, y: Scale, last: float) -> list[str]:
     """Low points, the line through them, and where it goes."""
     growth, left, out = curve.finding.growth, curve.left, []
-    if growth is not None and (curve.finding.is_leak or left is not None):
+    if growth is not None and (curve.finding.may_leak or left is not None):
         out += [f'<circle cx="{x(t):.1f}" cy="{y(v):.1f}" r="2.2" fill="{LOW}"/>'
                 for t, v in curve.finding.line if curve.first <= t <= last]  # fmt: skip
-    rests = left.growth if left is not None else growth if curve.finding.is_leak else None
+    rests = left.growth if left is not None else growth if curve.finding.may_leak else None
     if rests is not None:
         begin = max(rests.since, curve.first)
         start = rests.level_bytes - rests.bytes_per_second * (rests.until - begin)
@@ -148,7 +148,7 @@ def _evidence(curve: Curve, x: Scale, y: Scale, last: float) -> list[str]:
 
 def _legend(curve: Curve, top: float) -> list[str]:
     entries = [("samples, lowest to highest", CURVE)]
-    if curve.finding.is_leak or curve.left is not None:
+    if curve.finding.may_leak or curve.left is not None:
         ahead = "" if curve.left is None else ", and on with 80 % interval"
         entries += [("low points", LOW), (f"growth{ahead}", LINE)]
     out, at = [], float(LEFT)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 IN_FULL: Final = 3  #: forecasts told in full; a row each for the rest
 FULL: Final = 0.95  #: of the limit: what does not grow any more may be full all the same
+SUSPECTED: Final = (
+    "They grow as leaks do, but not for long enough to be sure: a cache that fills does so too. Look again later."
+)
 BARS: Final = 60  #: columns of a line that shows a curve
 HELPS: Final = {True: "yes", False: "no, it only comes later", None: "it needs none, as far as one can tell"}
 
@@ -49,18 +52,22 @@ def interval_words(left: Exhaustion) -> str:
 
 
 def leaks_blocks(
-    leaks: Sequence[Leak], judged: Sequence[Leak], now: float, columns: int, *, everything: bool, unicode: bool
-) -> list[Block]:
-    """*leaks* as findings; with *everything* a row for each of *judged* besides."""
+    leaks: Sequence[Leak], suspects: Sequence[Leak], judged: Sequence[Leak], now: float, columns: int, *,
+    everything: bool, unicode: bool,
+) -> list[Block]:  # fmt: skip
+    """*leaks* as findings, a row for each of *suspects*; with *everything* one for each of *judged* besides."""
     count = len(leaks)
     what = "No leak found" if not count else "1 leak found" if count == 1 else f"{count} leaks found"
     curves = f"{len(judged):,} curve{'s' * (len(judged) != 1)} judged"
-    blocks: list[Block] = [Heading(f"{what}; {curves}", 1)]
+    maybe = f", {len(suspects)} suspected" if suspects else ""
+    blocks: list[Block] = [Heading(f"{what}{maybe}; {curves}", 1)]
     for leak in leaks:
         blocks += _leak_blocks(leak, now, columns, unicode=unicode)
+    if suspects:
+        blocks += [Heading("Suspected"), _suspected(suspects), Paragraph(SUSPECTED, "dim")]
     if everything and judged:
         blocks += [Heading("All that was judged"), _all(judged)]
-    elif not count and judged:
+    elif not count and not suspects and judged:
         unsure = [one for one in judged if one.finding.verdict.value == "unknown"]
         if unsure:
             names = ", ".join(subject_words(one.subject) for one in unsure[:3])
@@ -87,6 +94,21 @@ def _leak_blocks(leak: Leak, now: float, columns: int, *, unicode: bool) -> Iter
     yield KeyValues(tuple(rows))
     yield Paragraph(_curve(subject, columns, unicode=unicode))
     yield Bullets(tuple(Item(f"{words[:1].upper()}{words[1:]}.") for words in finding.evidence))
+
+
+def _suspected(suspects: Sequence[Leak]) -> Table:
+    columns = (
+        Column("who", flexible=True), Column("grows", right=True), Column("for", right=True, drop=1),
+        Column("sure", right=True), Column("full in", right=True, drop=2),
+    )  # fmt: skip
+    rows = []
+    for one in suspects:
+        grows = one.finding.growth
+        assert grows is not None
+        full = span(one.left.seconds) if one.left is not None else ""
+        rows.append(Row((subject_words(one.subject), rate_words(grows.bytes_per_second), span(grows.until - grows.since),
+                         share(one.finding.confidence), full)))  # fmt: skip
+    return Table(columns, tuple(rows))
 
 
 def _all(judged: Sequence[Leak]) -> Table:

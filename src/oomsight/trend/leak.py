@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import exp
 from typing import TYPE_CHECKING, Final
 
@@ -28,10 +28,18 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
     from oomsight.trend.weights import Node
 
-SURE: Final = 0.9
-"""Confidence from which growth is called a leak: the lowest with a precision of 0.95, cross-validated on the training
-split."""
+SURE: Final = 0.92
+"""Confidence from which growth is called a leak: that of a precision of 0.95, cross-validated on the training split."""
 
+SUSPECT: Final = 0.82
+"""Confidence from which it is suspected: that of a delay of a quarter of the time to exhaustion, found alike."""
+
+YOUNG_DAYS: Final = 2.5
+YOUNG_ODDS: Final = 1.0
+"""What has run for less than so many days still warms up and fills its caches and its heap: of it more is asked, by so
+much of the log odds. Nearly all that was taken for a leak wrongly on the training split was that young."""
+
+DIP: Final = 0.1  #: share of the growth by which low points may fall and nothing was given back
 SUREST: Final = 0.99  #: a corpus of some hundreds of traces cannot make anybody surer
 
 
@@ -39,6 +47,7 @@ class Verdict(StrEnum):
     """What a curve is."""
 
     LEAK = "leak"  #: grows without an end in sight
+    SUSPECTED = "suspected"  #: grows as a leak does, but not for long enough to be sure
     STEP = "step"  #: jumped once and stays
     WARM_UP = "warm_up"  #: grows since its start, ever slower
     LEVEL = "level"  #: goes nowhere
@@ -52,6 +61,7 @@ class Verdict(StrEnum):
 
 MORE_MEMORY_HELPS: Final[dict[Verdict, bool | None]] = {
     Verdict.LEAK: False,  # it only comes later
+    Verdict.SUSPECTED: None,
     Verdict.STEP: True,
     Verdict.WARM_UP: True,
     Verdict.CACHE: True,
@@ -81,6 +91,11 @@ class Finding:
         """Whether somebody should be told."""
         return self.verdict is Verdict.LEAK
 
+    @property
+    def may_leak(self) -> bool:
+        """Whether it is a leak or a suspicion."""
+        return self.verdict in {Verdict.LEAK, Verdict.SUSPECTED}
+
 
 def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     """Say what the curve of *series* is at *now*; *limit_bytes*, where known, tells what growth matters."""
@@ -91,16 +106,17 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
             words = f"started anew {span(now - started[-1])} ago; too few samples since then"
             return Finding(Verdict.RESTART, 1.0, None, None, (words,))
         return Finding(Verdict.UNKNOWN, 1.0, None, None, ("too few samples",))
-    leaking = probability(found)
+    leaking = probability(found, caution(found))
     growth = growth_of(found)
     line = tuple((part.time, part.low) for part in found.parts[found.bend :])
-    if leaking >= SURE and found.grows:
-        return Finding(Verdict.LEAK, leaking, growth, False, _why_leak(found), line)
+    if leaking >= SUSPECT and found.grows:
+        verdict = Verdict.LEAK if leaking >= SURE else Verdict.SUSPECTED
+        return Finding(verdict, leaking, growth, MORE_MEMORY_HELPS[verdict], _why_leak(found), line)
     beat = rhythm(found.parts)
     verdict = _otherwise(found, beat)
     return Finding(
         verdict,
-        1 - leaking if found.rises else 1.0,
+        1 - probability(found) if found.rises else 1.0,
         growth,
         MORE_MEMORY_HELPS[verdict],
         _why_not(found, beat, verdict),
@@ -108,11 +124,16 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     )
 
 
-def probability(found: Shape) -> float:
-    """Return how likely such a curve is a leak, by the corpus; 0 … 1."""
+def probability(found: Shape, less: float = 0.0) -> float:
+    """Return how likely such a curve is a leak, by the corpus, with so much *less* of the log odds; 0 … 1."""
     numbers = features(found)
-    z = BIAS + sum(_leaf(tree, numbers) for tree in TREES)
+    z = BIAS + sum(_leaf(tree, numbers) for tree in TREES) - less
     return max(1 - SUREST, min(SUREST, 1 / (1 + exp(-max(-30.0, min(30.0, z))))))
+
+
+def caution(found: Shape) -> float:
+    """Return by how much the log odds are lowered before a curve is called a leak."""
+    return YOUNG_ODDS if found.life_days < YOUNG_DAYS else 0.0
 
 
 def _leaf(node: Node, numbers: Sequence[float]) -> float:
@@ -142,9 +163,12 @@ def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
 
 
 def _why_leak(found: Shape) -> tuple[str, ...]:
+    lows = [part.low for part in found.parts[found.bend :]]
+    fell = max(peak - low for peak, low in zip(accumulate(lows, max), lows, strict=True))
+    kept = "none of it was given back" if fell <= DIP * found.grown else "what was given back came again"
     words = [
         f"the low points rose by {size_words(found.grown)} in {span(found.days * DAY)}, {rate_words(found.line.slope)},"
-        f" and none of it was given back (Kendall's tau {found.tau:.2f})"
+        f" and {kept} (Kendall's tau {found.tau:.2f})"
     ]
     if found.slowing < 0.3:
         words.append("it does not slow down, as a warm-up or a cache that fills would")

@@ -1,0 +1,31 @@
+"""What is told of a curve: a verdict that the moments before would have given as well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from oomsight.trend.leak import Finding, Verdict, judge
+
+if TYPE_CHECKING:
+    from oomsight.trend.series import Series
+
+IN_A_ROW: Final = 4  #: verdicts that make one that is told, the last that of the moment
+STEPS: Final = 144  #: of the record so far between two of them: an hour in a week
+
+
+def settled(series: Series, limit_bytes: float | None, now: float) -> Finding:
+    """
+    Judge *series* at *now*, and take back what the moments before would not have said: a leak needs as many verdicts
+    :attr:`Verdict.LEAK` in a row, a suspicion as many of either. This is what the evaluation in bench/leaks measures.
+    """
+    found = judge(series, limit_bytes, now)
+    step = (now - series.times[0]) / STEPS if len(series) else 0.0
+    sure = found.is_leak
+    for i in range(1, IN_A_ROW if found.may_leak else 0):
+        earlier = judge(series, limit_bytes, now - i * step)
+        if not earlier.may_leak:
+            return replace(found, verdict=Verdict.UNKNOWN, more_memory_helps=None,
+                           evidence=(*found.evidence, "but that is too new to be called a leak"))  # fmt: skip
+        sure = sure and earlier.is_leak
+    return found if sure is found.is_leak else replace(found, verdict=Verdict.SUSPECTED, more_memory_helps=None)

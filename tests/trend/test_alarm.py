@@ -1,0 +1,44 @@
+"""What is told: a verdict that the moments before would have given as well."""
+
+from __future__ import annotations
+
+import pytest
+
+from oomsight.trend import alarm
+from oomsight.trend.leak import YOUNG_DAYS, YOUNG_ODDS, Finding, Verdict, caution
+from oomsight.trend.series import Series
+from oomsight.trend.shape import shape
+
+DAY = 86400.0
+TIMES = Series([0.0, 144.0], [1.0, 2.0])  # a step is a second
+LEAK, MAYBE, NOT = Verdict.LEAK, Verdict.SUSPECTED, Verdict.SAWTOOTH
+
+
+@pytest.mark.parametrize(("latest_first", "told"), [
+    ((LEAK, LEAK, LEAK, LEAK), LEAK),
+    ((LEAK, LEAK, MAYBE, LEAK), MAYBE),
+    ((LEAK, MAYBE, MAYBE, NOT), Verdict.UNKNOWN),
+    ((MAYBE, LEAK, LEAK, LEAK), MAYBE),
+    ((MAYBE, LEAK, NOT, LEAK), Verdict.UNKNOWN),
+    ((NOT, LEAK, LEAK, LEAK), NOT),
+])  # fmt: skip
+def test_a_verdict_holds_only_as_far_as_those_before(monkeypatch, latest_first, told) -> None:
+    verdicts = {144.0 - i: verdict for i, verdict in enumerate(latest_first)}
+    monkeypatch.setattr(alarm, "judge", lambda _series, _limit, now: Finding(verdicts[now], 0.95, None, False, ("so",)))
+    found = alarm.settled(TIMES, None, 144.0)
+    assert found.verdict is told
+    assert found.may_leak is (told in {LEAK, MAYBE})
+    assert (found.more_memory_helps is False) is (told is latest_first[0])
+    assert ("too new" in found.evidence[-1]) is (told is Verdict.UNKNOWN)
+
+
+def test_nothing_on_record_is_nothing_told() -> None:
+    assert alarm.settled(Series([], []), None, 1.0).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(("days", "taken_off"), [(YOUNG_DAYS - 0.2, YOUNG_ODDS), (YOUNG_DAYS + 0.2, 0.0)])
+def test_of_the_young_more_is_asked(days, taken_off) -> None:
+    times = [600.0 * i for i in range(int(days * DAY / 600))]
+    found = shape(Series(times, [1e8 + t for t in times]), 1e9, times[-1])
+    assert found is not None
+    assert caution(found) == taken_off
