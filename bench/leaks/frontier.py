@@ -4,8 +4,8 @@ Delay against precision, cross-validated on the training split: where the verdic
     bench/leaks/frontier.py [--plot FILE.svg]
 
 Four folds by trace; each is judged by trees that have not seen it, at the moments of the evaluation (every third of
-them to be fitted on). A verdict has to hold about as long as that of ``oomsight leaks`` (trend/alarm.py). The test split
-is not read. Needs scikit-learn.
+them to be fitted on). A verdict has to hold about as long as that of ``oomsight leaks`` (trend/alarm.py). The test
+split is not read. Needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from math import exp
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -82,8 +83,9 @@ def confidences(traces: list[Trace], seen: list[list[Look]]) -> list[dict[float,
         model.fit(x, y, sample_weight=[one * len(w) / sum(w) for one in w])
         for number, (part, where) in enumerate(zip(seen, folds, strict=True)):
             if where == fold and part:
-                sure = model.predict_proba([look.numbers for look in part])[:, 1]
-                result[number] = {look.now: float(p) for look, p in zip(part, sure, strict=True) if look.grows}
+                odds = model.decision_function([look.numbers for look in part])
+                result[number] = {look.now: 1 / (1 + exp(look.caution - float(z)))
+                                  for look, z in zip(part, odds, strict=True) if look.grows}  # fmt: skip
     return result
 
 

@@ -106,8 +106,9 @@ def _suspected(suspects: Sequence[Leak]) -> Table:
         grows = one.finding.growth
         assert grows is not None
         full = span(one.left.seconds) if one.left is not None else ""
-        rows.append(Row((subject_words(one.subject), rate_words(grows.bytes_per_second), span(grows.until - grows.since),
-                         share(one.finding.confidence), full)))  # fmt: skip
+        cells = (subject_words(one.subject), rate_words(grows.bytes_per_second), span(grows.until - grows.since),
+                 share(one.finding.confidence), full)  # fmt: skip
+        rows.append(Row(cells))
     return Table(columns, tuple(rows))
 
 
