@@ -78,7 +78,7 @@ def test_decode_journal_with_absurd_stamps(stamp: str) -> None:
 
 
 def test_decode_quoted_printable_joins_soft_breaks_and_keeps_numbers() -> None:
-    assert decode(b"gfp_mask=3D0xcc0=\n(GFP_KERNEL)\npid=3D12") == [(1, "gfp_mask=0xcc0(GFP_KERNEL)"), (2, ""), (3, "pid=12")]
+    assert decode(b"gfp_mask=3D0xcc0=\n(GFP_KERNEL)\npid=3D12") == [(1, "gfp_mask=0xcc0(GFP_KERNEL)"), (3, "pid=12")]
 
 
 def test_decode_wrapped_assignment_is_not_quoted_printable() -> None:

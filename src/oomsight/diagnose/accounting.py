@@ -106,13 +106,19 @@ def in_memcg(report: OomReport) -> bool:
     )
 
 
+_IN_USE_OR_FREE: Final = (
+    "free", "active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable", "slab_reclaimable",
+    "slab_unreclaimable", "pagetables",
+)  # fmt: skip
+
+
 def managed_kib(info: MemInfo | None, page_kib: int) -> tuple[int, str] | None:
     """
     RAM the page allocator manages (totalram_pages) in KiB and how it was found; ``None`` when nothing tells.
 
     ``pages reserved`` of 3.13–3.16 is only the last zone's, so the zones are believed where all of them are listed
     (their present pages make up ``pages RAM``); else RAM − reserved, since zones and nodes may be left out (2.6.39+,
-    6.1+); else whatever zones there are.
+    6.1+); else whatever zones there are, and where the counters hold more than those, zones were cut out.
     """
     if info is None:
         return None
@@ -127,11 +133,13 @@ def managed_kib(info: MemInfo | None, page_kib: int) -> tuple[int, str] | None:
             return managed, "managed memory of all zones"
         if reserved is not None and 0 <= reserved < ram:
             return (ram - reserved) * page_kib, "pages RAM − pages reserved"
-    if managed > 0:
-        return managed, "managed memory of the zones listed"
-    if ram is not None and ram > 0:
+    if ram is not None and ram > 0 and not managed:
         return ram * page_kib, "pages RAM (the reserved part is not known)"
-    return (present, "present memory of the zones listed") if present > 0 else None
+    word, listed = ("managed", managed) if managed > 0 else ("present", present)
+    counted = sum(info.pages.get(name, 0) for name in _IN_USE_OR_FREE) * page_kib
+    if listed > 0 and counted > max(listed, present):
+        return counted, "what the counters hold; zones are missing in this text"
+    return (listed, f"{word} memory of the zones listed") if listed > 0 else None
 
 
 def allowed_nodes(report: OomReport) -> frozenset[int] | None:

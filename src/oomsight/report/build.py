@@ -47,7 +47,7 @@ _KINDS = {
 
 def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomReport | None:
     """Return the report of *draft*, or ``None`` when its lines are no event (a Mem-Info somebody asked for)."""
-    if not _is_event(draft):
+    if not _is_event(draft, lines):
         return None
     texts, nos = lines.texts, lines.nos
     parts: dict[str, list[Numbered]]
@@ -99,7 +99,7 @@ def _year(report: OomReport, lines: Lines) -> None:
     report.notes.append(Note("year_derived", None, f"the log prints no year; {year or time[:4]} is taken: {how}"))
 
 
-def _is_event(draft: Draft) -> bool:
+def _is_event(draft: Draft, lines: Lines) -> bool:
     if draft.kills or draft.head is not None or draft.alloc is not None or draft.reaper_only is not None:
         return True
     if draft.panic is not None or draft.no_killable is not None or draft.ignored:
@@ -108,6 +108,8 @@ def _is_event(draft: Draft) -> bool:
         return True
     # A lone "oom-kill:" line is a kill whose kill line was filtered out; cgroup blocks and tables exist only for OOM.
     parts = draft.parts
+    if any(" killed as a result of limit of /" in lines.texts[i] for i in parts.get("task_in", ())):
+        return True  # the kernel's own sentence about one kill, whatever was cut off around it
     if "oom_kill" in parts or ("task_in" in parts and not parts.keys().isdisjoint(("usage", "memcg_stats"))):
         return True
     return "header" in parts and (len(parts.get("row", ())) > 1 or not parts.keys().isdisjoint(_BLOCKS))

@@ -23,6 +23,7 @@ _CONTROL_ESCAPES = lazy(rb"\\x(0[0-9a-f]|1[0-9a-f]|7f|[89a-f][0-9a-f])")
 # read, so that it is undone once only.
 _LITERAL = lazy(r"\\x5c(?=x(?:0[0-9a-f]|1[0-9a-f]|7f|[89a-f][0-9a-f]))")
 _BACKSLASH = "\ue05c"
+_SOFT = "\ue05d"  # what is left of a line that a mail program had only wrapped
 _OCTAL_ESCAPES = lazy(r"#(0[0-3][0-7])")
 # Only syslog daemons write control characters in octal; elsewhere "#012" is a name.
 _SYSLOG_LINE = lazy(r"[ \t>|]*(?:<\d+>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}-\d\d-\d\dT)")
@@ -99,7 +100,9 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
         if lines:
             return lines, nos
     lines = text.split("\n")
-    nos = range(first_no, first_no + len(lines))
+    nos: Sequence[int] = range(first_no, first_no + len(lines))
+    if _SOFT in text:
+        lines, nos = _apart((no, line) for no, line in zip(nos, lines, strict=True) if line != _SOFT)
     if _stands_before("#", "0", text) or ("\\" in text and re.search(r"\\(?:n|x0a|x5c)", text)):
         lines, nos = _apart(_split_escaped(zip(nos, lines, strict=True)))
     if "`" in text:
@@ -143,7 +146,7 @@ def _is_quoted_printable(text: str) -> bool:
 
 
 def _quoted_printable(text: str) -> str:
-    """Undo quoted-printable line by line, keeping line numbers: a soft break leaves an empty line behind."""
+    """Undo quoted-printable line by line, keeping line numbers: a soft break leaves a line :data:`_SOFT` behind."""
     out: list[str] = []
     carry, joined = "", 0
     for line in text.split("\n"):
@@ -152,7 +155,7 @@ def _quoted_printable(text: str) -> str:
             joined += 1
             continue
         out.append(_qp_line(carry + line))
-        out.extend([""] * joined)
+        out.extend([_SOFT] * joined)
         carry, joined = "", 0
     if carry:
         out.append(_qp_line(carry))

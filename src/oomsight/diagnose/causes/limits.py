@@ -163,8 +163,12 @@ def _room(case: Case) -> list[Advice]:
 def _more_of_both(case: Case, limit: int, how: str) -> Advice:
     """Raise the v1 limit of memory and swap together: the memory limit was not the one that was hit."""
     text = f"to give it room, set its limit of memory and swap together to {size(limit)} ({how}): "
-    if case.oom_owner is not None and case.oom_owner.runtime == "docker" and case.oom_owner.container_id is not None:
-        command = ("docker", "update", f"--memory-swap={limit >> 10}m", case.oom_owner.container_id)
+    owner = case.oom_owner
+    if owner is not None and owner.orchestrator == "kubernetes":
+        text += "the runtime sets both limits when the container starts (limits.memory, and how the node swaps)"
+        return Advice(text)
+    if owner is not None and owner.runtime == "docker" and owner.container_id is not None:
+        command = ("docker", "update", f"--memory-swap={limit >> 10}m", owner.container_id)
         return Advice(text + "--memory-swap of the container, or memswap_limit of compose", command)
     path = case.report.oom_memcg
     where = f" of the cgroup {mark(path, Kind.CGROUP)}" if path else ""
