@@ -100,7 +100,7 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
         if lines:
             return lines, nos
     lines = text.split("\n")
-    nos: Sequence[int] = range(first_no, first_no + len(lines))
+    nos = range(first_no, first_no + len(lines))
     if _SOFT in text:
         lines, nos = _apart((no, line) for no, line in zip(nos, lines, strict=True) if line != _SOFT)
     if _stands_before("#", "0", text) or ("\\" in text and re.search(r"\\(?:n|x0a|x5c)", text)):
