@@ -230,7 +230,7 @@ def _list(  # noqa: PLR0917
     drawn: dict[str, Series] = {}
     if plot is not None and entities:
         found = question.series(entities, fields)
-        draw(plot, f"{kind}s by {field}", question.seen(), found)
+        draw(plot, f"{'processes' if kind == 'process' else f'{kind}s'} by {field}", question.seen(), found)
         drawn = {entity.key: series for entity, name, series in found if name == field}
     if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
         show.series(question.since, question.until, question.series(entities, fields))
