@@ -130,7 +130,15 @@ def test_unknown_zone_name_is_marked_and_not_eligible():
     assert "\x02o\x1fFancy\x03" in check.words
 
 
-@pytest.mark.parametrize("order", [None, -1, 10**6])
+def test_a_zone_that_cannot_give_one_page_fails_whatever_the_order_was():
+    # 2.6.11 printed no order, and there the low memory of 32-bit machines ran out.
+    full = Zone(None, "Normal", {"free": 900, "min": 936})
+    check, other = zone_checks(report([full, Zone(None, "DMA", {"free": 12540, "min": 16})], order=None, mask=0xD0))
+    assert (check.passes, check.blocks) == (False, None)
+    assert (other.passes, other.blocks) == (None, None)
+
+
+@pytest.mark.parametrize("order", [-1, 10**6])
 def test_no_request_gives_no_checks(order):
     assert zone_checks(report([DMA], order=order)) == []
 

@@ -70,12 +70,13 @@ def zone_checks(report: OomReport) -> list[ZoneCheck]:
     Watermark arithmetic of every zone listed in *report*, lowest first as printed; empty without zones or request.
 
     The mark is ``min``, the least a request that may wait must leave; the kernel's last attempt before a kill even
-    wants ``high``. ``passes`` is ``None`` when order > 0 depends on a buddy line that is not there.
+    wants ``high``. ``passes`` is ``None`` when order > 0 depends on a buddy line that is not there, and when the order
+    is not in the text (2.6.11 printed none): a zone that cannot give one page cannot give more; one that can may not.
     """
     info, trigger = report.meminfo, report.trigger
     if info is None or not info.zones or trigger is None:
         return []
-    if trigger.order is None or not 0 <= trigger.order <= _MAX_ORDER:
+    if not 0 <= (trigger.order or 0) <= _MAX_ORDER:
         return []
     flags = gfp_flags(trigger)
     if flags is None:
@@ -83,7 +84,8 @@ def zone_checks(report: OomReport) -> list[ZoneCheck]:
     have, rank = _expanded(tuple(flags))
     names = {zone.name for zone in info.zones}
     asked = _Asked(
-        trigger.order,
+        trigger.order or 0,
+        trigger.order is not None,
         rank,
         _reserve_index(names, info.zones, rank),
         allowed_nodes(report),
@@ -100,6 +102,7 @@ class _Asked(NamedTuple):
     """What the failed request means for every zone."""
 
     order: int
+    order_known: bool  #: else 0 stands for it
     rank: int  #: of the highest zone it may use, in :data:`_ZONE_ORDER`
     reserve_index: int  #: its column in ``lowmem_reserve[]``
     nodes: frozenset[int] | None  #: ``None`` = any
@@ -143,7 +146,7 @@ def _check(zone: Zone, asked: _Asked) -> ZoneCheck:
         order_rule=asked.order_rule,
     )
     blocks = None
-    if zone.buddy is not None:
+    if zone.buddy is not None and asked.order_known:
         blocks = free_blocks(zone.buddy, order, page_size, may_use_cma=asked.movable, may_use_reserves=asked.high)
     usable = max(0, done.usable_kib)
     barred = None
@@ -162,4 +165,5 @@ def _check(zone: Zone, asked: _Asked) -> ZoneCheck:
         words = f"{where}: {done.words}; the last attempt before a kill wants more than {kib['high'] + reserve} KiB"
     else:
         words = f"{where}: {done.words}"
-    return ZoneCheck(zone.node, zone.name, barred is None, free, usable, low, reserve, done.passes, blocks, words)
+    passes = done.passes if asked.order_known or not done.passes else None
+    return ZoneCheck(zone.node, zone.name, barred is None, free, usable, low, reserve, passes, blocks, words)
