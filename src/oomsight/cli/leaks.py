@@ -86,14 +86,14 @@ def _subjects(place: Place, kinds: tuple[str, ...], limit_text: str | None) -> I
         yield from (one for one in place.subjects if one.kind != "host" and (not kinds or one.kind in kinds))
         return
     from oomsight.cli.foresee import limit_of
-    from oomsight.pipeline.foresight import cgroups, programs
+    from oomsight.pipeline.foresight import VERDICT_POINTS, cgroups, programs
 
     limit = limit_of(limit_text)
     for kind in kinds or ("cgroup", "name"):
         found = (
-            cgroups(place.history, place.since, place.until)
+            cgroups(place.history, place.since, place.until, most=VERDICT_POINTS)
             if kind == "cgroup"
-            else programs(place.history, kind, place.since, place.until)
+            else programs(place.history, kind, place.since, place.until, most=VERDICT_POINTS)
         )
         yield from (replace(one, limit_bytes=one.limit_bytes or limit) for one in found)
 

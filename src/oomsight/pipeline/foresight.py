@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from oomsight.sources.history import History
     from oomsight.trend.exhaust import Exhaustion
 
-MOST_POINTS: Final = 2000  #: of one curve
+MOST_POINTS: Final = (2000, 2000, 2000)  #: of a curve: before the last six hours, before the last ten minutes, and then
+VERDICT_POINTS: Final = (800, 360, 600)  #: the same where only its shape is asked for, which some sixty stretches show
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
 QUICK_POINTS: Final = 18  #: of each part, to see who is worth all of them: a sample per 20 minutes of six hours
@@ -29,7 +30,7 @@ ENDED_SECONDS: Final = 90.0  #: who was last seen so long before the end had end
 GONE_SECONDS: Final = 15.0  #: … or three samples, if that is not less than this
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
 NEED_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes")
-CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "swap_bytes", "limit_bytes", "events_oom_kill")
+CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "limit_bytes", "events_oom_kill")
 HOST_FIELDS: Final = ("mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes", "oom_kill")
 
 
@@ -48,11 +49,12 @@ def host(history: History, since: float, until: float) -> Subject | None:
 
 
 def cgroups(
-    history: History, since: float, until: float, *, limited: bool = False, swap: float | None = None
+    history: History, since: float, until: float, *, limited: bool = False, swap: float | None = None,
+    most: Sequence[int] = MOST_POINTS,
 ) -> Iterator[Subject]:
     """
     Cgroups on record, the ones that grew most first; with *limited* only those that have a limit. *swap*: bytes of it
-    that are free on the host.
+    that are free on the host. *most*: points of a curve, as for :func:`fine`.
     """
     grown = [e for e in history.entities("cgroup", since, until) if e.cgroup not in {None, "/"}]
     grown.sort(key=lambda e: -_change(e))
@@ -69,7 +71,7 @@ def cgroups(
         if quick is not None and limit is not None and not _may_fill(quick, limit):
             yield Subject("cgroup", entity.name, entity.cgroup, None, quick, limit, swap)
             continue
-        figures = fine(history, entity, CGROUP_FIELDS, since, until)
+        figures = fine(history, entity, CGROUP_FIELDS, since, until, most=most)
         need = _need(figures)
         if need is None:
             continue
@@ -117,12 +119,14 @@ def _may_fill(need: Series, limit_bytes: float) -> bool:
     return peak - min(need.values) >= LEAST_SHARE * (limit_bytes - peak)
 
 
-def programs(history: History, kind: str, since: float, until: float) -> Iterator[Subject]:
+def programs(
+    history: History, kind: str, since: float, until: float, *, most: Sequence[int] = MOST_POINTS
+) -> Iterator[Subject]:
     """Names or processes on record that grew, most first."""
     grown = [e for e in history.entities(kind, since, until) if _change(e) >= LEAST_BYTES]
     grown.sort(key=lambda e: -_change(e))
     for entity in grown[:MOST_SUBJECTS]:
-        need = fine(history, entity, ("need_bytes",), since, until)["need_bytes"]
+        need = fine(history, entity, ("need_bytes",), since, until, most=most)["need_bytes"]
         if len(need):
             yield Subject(kind, entity.name, entity.cgroup, entity.pid, need, None)
 
@@ -206,13 +210,18 @@ def nearest(
 
 
 def fine(
-    history: History, entity: Entity, fields: Sequence[str], since: float, until: float, *, most: int = MOST_POINTS
+    history: History, entity: Entity, fields: Sequence[str], since: float, until: float, *,
+    most: Sequence[int] = MOST_POINTS,
 ) -> dict[str, Series]:
     """
     Figures of *entity*, the last ten minutes of them as dense as they are, the last six hours denser than what is
     before: what fills within minutes has to show, and a week has to fit. *most*: points of each of the three.
     """
-    pieces = [history.several(entity, fields, a, b, most) for a, b in pairwise(_edges(since, until))]
+    parts = list(pairwise(_edges(since, until)))
+    pieces = [
+        history.several(entity, fields, a, b, points)
+        for (a, b), points in zip(parts, most[-len(parts) :], strict=True)
+    ]
     return {field: _joined([piece[field] for piece in pieces]) for field in fields}
 
 

@@ -138,14 +138,16 @@ def thinned(
     """At most *most* of the points: of each equal part of the time the highest, lowest or last, by *rule*."""
     if most is None or len(times) <= most:
         return times, values
-    first, width = times[0], (times[-1] - times[0]) / most or 1.0
-    found: dict[int, Point] = {}
-    for point in zip(times, values, strict=True):
-        bucket = min(int((point[0] - first) / width), most - 1)
-        before = found.get(bucket)
-        if (
-            before is None or rule == "last" or (rule == "max" and point[1] >= before[1])
-            or (rule == "min" and point[1] <= before[1])
-        ):  # fmt: skip
-            found[bucket] = point
-    return [point[0] for point in found.values()], [point[1] for point in found.values()]
+    first, width, last = times[0], (times[-1] - times[0]) / most or 1.0, most - 1
+    kept: tuple[list[float], list[float]] = [], []
+    moments, figures = kept
+    bucket = -1
+    for moment, value in zip(times, values, strict=True):
+        now = min(int((moment - first) / width), last)
+        if now != bucket:
+            bucket = now
+            moments.append(moment)
+            figures.append(value)
+        elif rule == "last" or (value >= figures[-1] if rule == "max" else value <= figures[-1]):
+            moments[-1], figures[-1] = moment, value
+    return kept

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest, nsmallest
-from typing import Final
+from typing import Final, cast
 
 from oomsight.record.answers import (
     ascending,
@@ -134,7 +134,8 @@ class History:
             if field not in known:
                 raise ValueError(f"{entity.kind} has no {field}; there are: {', '.join(known)}")
         parts = [parts_of(entity.kind, field) for field in fields]
-        columns: list[tuple[list[float], list[float]]] = [([], []) for _ in fields]
+        when: list[float] = []
+        columns: list[list[float | None]] = [[] for _ in fields]
         restarts: list[float] = []
         went, step = False, 0.0
         for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
@@ -150,21 +151,25 @@ class History:
                     if shown_now is None:
                         went = True
                         continue
-                    if went and columns[0][0]:
+                    if went and when:
                         restarts.append(moments[row])
                     went = False
                     first, last = max(row, begin), min(stop, end)
                     if first >= last:
                         continue
-                    for (when, what), value in zip(columns, shown_now, strict=True):
-                        if value is not None:
-                            when.extend(moments[first:last])
-                            what.extend([value] * (last - first))
+                    if last == first + 1:  # most stretches
+                        when.append(moments[first])
+                        for what, value in zip(columns, shown_now, strict=True):
+                            what.append(value)
+                        continue
+                    when.extend(moments[first:last])
+                    for what, value in zip(columns, shown_now, strict=True):
+                        what.extend([value] * (last - first))
         self._shelf.close()
         kept = tuple(moment for moment in restarts if since <= moment <= until)
         answer = {}
         for field, part, column in zip(fields, parts, columns, strict=True):
-            times, values = thinned(*ascending(*column), max_points, FIELDS[stored][part[0]].rule)
+            times, values = thinned(*ascending(*_known(when, column)), max_points, FIELDS[stored][part[0]].rule)
             answer[field] = Series(times, values, kept, step or None)
         return answer
 
@@ -370,10 +375,25 @@ def _figures(
                 (value - 1) * scale if value > 0 else shown(plain(value), scale)
             ]  # fmt: skip
         return
+    if all(len(part) == 1 for part in parts):  # some figures at once
+        pairs = [(part[0], scale) for part, scale in zip(parts, scales, strict=True)]
+        for row, values in events(stream, kind):
+            yield row, None if values is None else [
+                (value - 1) * scale if (value := values[i]) > 0 else shown(plain(value), scale) for i, scale in pairs
+            ]  # fmt: skip
+        return
     for row, values in events(stream, kind):
         yield row, None if values is None else [
             shown(summed([values[i] for i in part]), scale) for part, scale in zip(parts, scales, strict=True)
         ]
+
+
+def _known(times: list[float], values: list[float | None]) -> tuple[list[float], list[float]]:
+    """The points that have a value."""
+    if None not in values:
+        return times, cast("list[float]", values)
+    found = [(moment, value) for moment, value in zip(times, values, strict=True) if value is not None]
+    return [moment for moment, _ in found], [value for _, value in found]
 
 
 def within(chunk: Chunk, place: int, low: float, high: float) -> bool:
