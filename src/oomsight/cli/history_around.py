@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.cli.exits import Exit
-from oomsight.cli.history import GROWN_BYTES, Question
+from oomsight.cli.history_question import GROWN_BYTES, Question
 from oomsight.cli.history_show import draw
 from oomsight.cli.stored import one_incident, open_store
 

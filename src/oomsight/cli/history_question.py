@@ -1,0 +1,90 @@
+"""What ``oomsight history`` is asked: a period of a record, and whom a name means in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from oomsight.cli.exits import CommandError, Exit, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.record.model import Entity
+    from oomsight.sources.history import History
+    from oomsight.trend.series import Series
+
+GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
+HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
+                      "swap_free_bytes", "psi_some_pct")  # fmt: skip
+
+
+class Question:
+    """A history and the period asked about."""
+
+    def __init__(self, history: History, since: float, until: float, points: int | None) -> None:
+        self.history, self.since, self.until, self.points = history, since, until, points
+
+    def seen(self) -> tuple[float, float]:
+        """The part of the period that is on record at all, for pictures."""
+        first, last = self.history.span() or (self.since, self.until)
+        return max(self.since, first), min(self.until, max(last, first + 1))
+
+    def host(self) -> list[Entity]:
+        """The host, as a list of one."""
+        found = self.history.host(self.since, self.until)
+        if found is None:
+            span = self.history.span()
+            from oomsight.sinks.history_words import moment_words
+
+            words = f"; there is {moment_words(span[0])} to {moment_words(span[1])}" if span else ""
+            raise CommandError(f"{self.history.path}: nothing was recorded in this period{words}", Exit.INPUT)
+        return [found]
+
+    def find(self, who: str, kind: str | None) -> list[Entity]:
+        """
+        Whom *who* means: a pid or an exact name before a part of one, names before units, containers and cgroups. All
+        processes are part of a name, and to list them takes longest: they come last.
+        """
+        kinds = [kind] if kind else ["name", "unit", "container", "cgroup"]
+        if who.isdecimal() and kind in {None, "process"} and (same := self._listed("process", pid=int(who))):
+            return same
+        every: dict[str, list[Entity]] = {}  # listed as far as the search gets
+        for matches, among in ((_exact, kinds), (_part, kinds if kind else [*kinds, "process"])):
+            for one in among:
+                if one not in every:
+                    every[one] = self._listed(one, who)
+                if found := [entity for entity in every[one] if matches(entity, who)]:
+                    return found if one != "name" else found[:1]
+        words = f"nothing recorded in this period is called '{who}'"
+        raise CommandError(words, Exit.INPUT, "oomsight history --by name")
+
+    def _listed(self, kind: str, who: str = "", pid: int | None = None) -> list[Entity]:
+        """All of a kind; of processes only those that *who* or *pid* may mean."""
+        if kind != "process":
+            return self.history.entities(kind, self.since, self.until)
+        from oomsight.record.layout import needle_of
+
+        return self.history.entities(kind, self.since, self.until, like=needle_of(who, pid))
+
+    def series(self, entities: Sequence[Entity], fields: Sequence[str]) -> list[tuple[Entity, str, Series]]:
+        """The figures of *entities*."""
+        from oomsight.record.fields import MAIN, stored_kind
+
+        found = []
+        for entity in entities:
+            usual = HOST_FIELDS if entity.kind == "host" else (MAIN[stored_kind(entity.kind)],)
+            try:
+                several = self.history.several(entity, fields or usual, self.since, self.until, self.points)
+            except ValueError as error:
+                raise UsageError(f"--field: {error}") from None
+            found += [(entity, field, series) for field, series in several.items()]
+        return found
+
+
+def _exact(entity: Entity, who: str) -> bool:
+    names = {entity.name, entity.name.removesuffix(".service"), entity.name.removesuffix(".scope")}
+    return who in names or (entity.cgroup == who and entity.kind != "process")
+
+
+def _part(entity: Entity, who: str) -> bool:
+    return who in entity.name or (entity.kind in {"unit", "container"} and who in (entity.cgroup or ""))
