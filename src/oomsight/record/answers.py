@@ -14,9 +14,6 @@ from oomsight.record.fields import DERIVED, FIELDS, INDEX, MAIN, STORED_KIND, sh
 from oomsight.record.model import Entity
 from oomsight.record.tiers import TIERS
 
-Point = tuple[float, float]
-"""(unix seconds, value)."""
-
 
 class Stretch(Protocol):
     """A piece of the history of one density."""

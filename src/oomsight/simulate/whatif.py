@@ -7,7 +7,7 @@ kernel's rules kill until enough is free: who dies instead, how much that frees,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -131,28 +131,28 @@ def problems(moment: Moment, changes: Changes) -> list[str]:
 
 def _nearest(moment: Moment, selector: str) -> str:
     """A hint at a name much like *selector*, else at the biggest processes."""
-    from difflib import get_close_matches
-
     names = {task.comm for task in moment.tasks} | {task.memcg for task in moment.tasks if task.memcg}
-    near = get_close_matches(selector, sorted(names), 1)
-    if near:
-        return f"; did you mean {near[0]}?"
     biggest = dict.fromkeys(task.comm for task in sorted(moment.tasks, key=held_pages, reverse=True))
-    return f"; the biggest are {', '.join(list(biggest)[:3])}" if biggest else ""
+    return _hint(selector, names, "the biggest are", list(biggest))
 
 
 def _nearest_cgroup(moment: Moment, path: str) -> str:
     """A hint at a cgroup much like *path*, else at those that hold most."""
-    from difflib import get_close_matches
-
     held: dict[str, int] = {}
     for task in moment.tasks:
         if task.memcg and task.memcg != "/":
             held[task.memcg] = held.get(task.memcg, 0) + held_pages(task)
-    if near := get_close_matches(path, sorted(held), 1):
+    biggest = sorted(held, key=held.__getitem__, reverse=True)
+    return _hint(path, held, "those that hold most are", biggest) or f": {moment.source} names no cgroup"
+
+
+def _hint(wanted: str, names: Iterable[str], words: str, biggest: Sequence[str]) -> str:
+    """The one of *names* most like *wanted*, else the first of the *biggest* behind *words*; empty without any."""
+    from difflib import get_close_matches
+
+    if near := get_close_matches(wanted, sorted(names), 1):
         return f"; did you mean {near[0]}?"
-    biggest = sorted(held, key=held.__getitem__, reverse=True)[:3]
-    return f"; those that hold most are {', '.join(biggest)}" if biggest else f": {moment.source} names no cgroup"
+    return f"; {words} {', '.join(biggest[:3])}" if biggest else ""
 
 
 def era(text: str) -> tuple[Rule, Release] | None:

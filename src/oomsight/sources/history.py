@@ -211,9 +211,7 @@ class History:
                             for i, value in enumerate(coded):
                                 if value:
                                     columns[2 * i].append(moments[row])
-                                    columns[2 * i + 1].append(
-                                        (value - 1) * scales[i] if value > 0 else shown(plain(value), scales[i]) or 0.0
-                                    )
+                                    columns[2 * i + 1].append(shown(plain(value), scales[i]) or 0.0)
                     except DamagedError:
                         self._shelf.damaged += 1
         self._shelf.close()

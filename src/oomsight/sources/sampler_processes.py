@@ -85,7 +85,6 @@ class ProcessSampler:
         self.proc, self.page_kib, self.hertz = proc, page_kib, hertz
         self.count = 0
         self.unseen_kib = 0
-        self.seen_forks = 0
         self._next_id, self._free = next_id, descriptors
         self._known: dict[int, _Process] = {}
         self._names_seen: set[str] = set()  # entries of the directory that need no look: known, kernel threads, no pids
@@ -216,7 +215,6 @@ class ProcessSampler:
             process.fd = fd
             self._free -= 1
         self._known[pid] = process
-        self.seen_forks += 1
         self._join(process, now)
         try:
             process.raw = os.pread(fd, 80, 0) if fd >= 0 else self._statm(process)

@@ -24,11 +24,6 @@ class Growth:
     level_bytes: float  #: of the line at ``until``
     p: float  #: Mann-Kendall: probability of such a trend in values that have none
 
-    @property
-    def significant(self) -> bool:
-        """Whether it is more than chance (one in a hundred) and its interval has one sign."""
-        return self.p < 0.01 and self.low_bytes_per_second * self.high_bytes_per_second > 0
-
 
 def growth(series: Series, now: float) -> Growth | None:
     """Return the rate at which *series* grows at *now*, since its last restart; ``None`` with too few samples."""
