@@ -144,13 +144,13 @@ def test_plot_writes_svg_and_says_so(here, capsys) -> None:
     assert Path("leak.svg").read_text().startswith("<svg ")
 
 
-def test_plot_png_without_matplotlib_degrades_with_one_line(here, capsys, monkeypatch) -> None:
+def test_plot_png_without_pillow_degrades_with_one_line(here, capsys, monkeypatch) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     assert run(["simulate", "leak", "--plot", "leak.png"]) == Exit.UNSUPPORTED
     assert capsys.readouterr().err == (
-        "oomsight: PNG pictures need matplotlib; pip install 'oomsight[plot]', or --plot FILE.svg\n"
+        "oomsight: PNG pictures need Pillow; pip install 'oomsight[plot]', or --plot FILE.svg\n"
     )
 
 

@@ -64,7 +64,7 @@ DEPENDENCIES = {
     # top-level module: rooms that may import it
     "click": {"cli"},
     "isal": {"sources"},
-    "matplotlib": {"sinks"},
+    "PIL": {"sinks"},
     "prometheus_client": {"sinks"},
     "pyarrow": {"sinks"},
     "yaml": {"sources"},

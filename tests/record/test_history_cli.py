@@ -116,7 +116,7 @@ def test_the_machine_as_it_was(place) -> None:
 @pytest.mark.parametrize("arguments", [(), ("web",), ("--by", "cgroup")])
 def test_pictures(place, tmp_path, ending, arguments) -> None:
     if ending == "png":
-        pytest.importorskip("matplotlib", reason="PNG needs matplotlib (extra plot)")
+        pytest.importorskip("PIL", reason="PNG needs Pillow (extra plot)")
     path = tmp_path / f"p.{ending}"
     result = ask(place, *arguments, "--plot", str(path))
     assert result.exit_code == 0, result.output

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from oomsight.simulate.engine import simulate
 from oomsight.simulate.sweep import BASE, Played, play_variants
-from oomsight.sinks.plot_png import MissingPlotterError, timeline_png
 from oomsight.sinks.plot_svg import escape, stack, ticks, timeline_svg
 from oomsight.sinks.safe import display_width
 from oomsight.sinks.timeline_chart import chart_lines, resample, sparkline
@@ -123,22 +122,6 @@ def test_ticks_are_round_and_few(whole, most) -> None:
     assert found[0] == 0
     assert 2 <= len(found) <= most + 1
     assert all(tick % (1 << 20) == 0 for tick in found)
-
-
-def test_png_without_matplotlib_says_so(monkeypatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
-    with pytest.raises(MissingPlotterError, match="PNG pictures need matplotlib"):
-        timeline_png(played(*LEAK))
-
-
-def test_png_is_a_png() -> None:
-    pytest.importorskip("matplotlib")
-    data = timeline_png(played(*LEAK, '[[variant]]\nname = "v"\ntitle = "$x$"\nset = { "cgroup./a.max" = "200MiB" }'))
-    assert data.startswith(b"\x89PNG\r\n")
 
 
 # -- json -------------------------------------------------------------------------------------------------------------

@@ -113,10 +113,9 @@ def draw(path: str, curves: Sequence[Curve]) -> None:
     if not curves:
         remark(f"{path}: nothing to draw")
         return
-    from oomsight.sinks.curve_png import curves_png
     from oomsight.sinks.curve_svg import curves_svg
 
-    write_picture(path, lambda: curves_svg(curves), lambda: curves_png(curves))
+    write_picture(path, curves_svg(curves))
 
 
 def plain_name(subject: Subject) -> str:

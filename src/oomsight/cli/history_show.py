@@ -87,7 +87,7 @@ def draw(
     Write a picture of *found* to *path*: a panel for each figure; of the host one for all sizes. *limit*: of a cgroup;
     what is found of one alone brings its own.
     """
-    from oomsight.sinks.plot_history import HOST_SIZES, Panel, Picture, history_png, history_svg
+    from oomsight.sinks.plot_history import HOST_SIZES, Panel, Picture, history_svg
 
     panels: dict[str, list[tuple[str, Series]]] = {}
     for entity, field, series in found:
@@ -101,7 +101,7 @@ def draw(
         Panel(field, lines, limit if field in {"usage_bytes", "working_set_bytes"} else None)
         for field, lines in panels.items() if field != "limit_bytes"
     ], marks)  # fmt: skip
-    write_picture(path, lambda: history_svg(picture), lambda: history_png(picture))
+    write_picture(path, history_svg(picture))
 
 
 def blocks_of_series(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit, UsageError
@@ -28,19 +27,20 @@ plot_option = declare.option(
 """``--plot``, as parameter ``plot``: a path that ends in .svg or .png, or ``None``."""
 
 
-def write_picture(path: str, svg: Callable[[], str], png: Callable[[], bytes]) -> None:
+def write_picture(path: str, svg: str) -> None:
     """
-    Draw by *svg* or *png*, whichever the ending of *path* asks for, and write it there. Raises :class:`CommandError`
-    where matplotlib is missing (:attr:`Exit.UNSUPPORTED`) or *path* cannot be written (:attr:`Exit.INPUT`).
+    Write *svg* to *path*, as it is or as PNG, whichever the ending asks for. Raises :class:`CommandError` where Pillow
+    is missing (:attr:`Exit.UNSUPPORTED`) or *path* cannot be written (:attr:`Exit.INPUT`).
     """
-    from oomsight.sinks.plot_png import MissingPlotterError
+    data = svg.encode("utf-8", "replace")  # names of processes may hold halves of characters
+    if _ending(path) == ".png":
+        from oomsight.sinks.svg_png import MissingPlotterError, png_of
 
-    try:
-        # "replace": names of processes may hold halves of characters.
-        data = png() if _ending(path) == ".png" else svg().encode("utf-8", "replace")
-    except MissingPlotterError as error:
-        hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
-        raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
+        try:
+            data = png_of(svg)
+        except MissingPlotterError as error:
+            hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
+            raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
     try:
         with open(path, "wb") as file:
             file.write(data)

@@ -202,10 +202,9 @@ def _timeline(scenario: Scenario, names: Sequence[str], plot: str | None, show: 
 
         show.blocks(scenario_blocks(shown, width=show.width, unicode=show.unicode))
     if plot is not None:
-        from oomsight.sinks.plot_png import timeline_png
         from oomsight.sinks.plot_svg import timeline_svg
 
-        write_picture(plot, lambda: timeline_svg(shown), lambda: timeline_png(shown))
+        write_picture(plot, timeline_svg(shown))
     return Exit.FOUND if exit_code and not shown[0].run.survived else Exit.OK
 
 

@@ -94,7 +94,8 @@ def _panel(curve: Curve, top: float) -> list[str]:
         out.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), "#e3e6ea"))
         out.append(_text(LEFT - 8, y(value) + 4, size_words(value) if value else "0", 11, anchor="end", colour=FAINT))
     for moment, words in _moments(first, last):
-        out.append(_text(x(moment), top + PANEL + 18, words, 11, anchor="middle", colour=FAINT))
+        anchor = "end" if moment > last - 1 else "middle"  # there is no room to the right of the last one
+        out.append(_text(x(moment), top + PANEL + 18, words, 11, anchor=anchor, colour=FAINT))
     out += _samples(curve, x, y)
     out += _evidence(curve, x, y, last)
     if curve.limit_bytes is not None and curve.limit_bytes <= most:

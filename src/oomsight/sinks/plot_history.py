@@ -1,8 +1,7 @@
 """
 Recorded figures as a picture: a panel for each figure, a line for each entity, gaps left open, moments marked.
 
-Plain SVG without a library; PNG is drawn by matplotlib (extra ``plot``). Colours are those of
-:mod:`oomsight.sinks.plot_svg`.
+Plain SVG without a library. Colours are those of :mod:`oomsight.sinks.plot_svg`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from oomsight.record.fields import FIELDS
 from oomsight.sinks.history_words import figure_words
-from oomsight.sinks.plot_png import MissingPlotterError
 from oomsight.sinks.plot_svg import escape, short
 
 if TYPE_CHECKING:
@@ -199,54 +196,3 @@ def _words(
 ) -> str:
     return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}" '
             f'fill="{colour}">{escape(text)}</text>')  # fmt: skip
-
-
-def history_png(picture: Picture) -> bytes:
-    """The picture as PNG. Raises :class:`~oomsight.sinks.plot_png.MissingPlotterError`."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPlotterError("PNG pictures need matplotlib") from None
-    figure = Figure(figsize=(9.6, 0.6 + 3.0 * len(picture.panels)), layout="constrained")
-    figure.suptitle(_literal(short(picture.title, 70)), x=0.01, ha="left", fontsize=12)
-    figure.text(0.99, 0.99, _literal(days(picture)), ha="right", va="top", fontsize=8, color=_FAINT)
-    for number, panel in enumerate(picture.panels):
-        _axes(figure.add_subplot(len(picture.panels), 1, number + 1), picture, panel)
-    data = BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)  # its methods carry no types
-    canvas.print_png(data)
-    return data.getvalue()
-
-
-def _axes(axes: Any, picture: Picture, panel: Panel) -> None:
-    top = top_of(panel)
-    for number, (name, series) in enumerate(panel.lines[:MOST_LINES]):
-        for i, piece in enumerate(pieces(series)):
-            label = _literal(short(name, 28)) if i == 0 else "_nolegend_"
-            axes.plot([t for t, _ in piece], [v for _, v in piece], color=_PALETTE[number % len(_PALETTE)],
-                      linewidth=1.4, label=label, marker="." if len(piece) == 1 else "")  # fmt: skip
-    if panel.limit is not None and panel.limit <= top:
-        axes.axhline(panel.limit, color=_LIMIT, linestyle="--", linewidth=1)
-        words = f"limit {figure_words(panel.limit, panel.field)}"
-        axes.annotate(words, (picture.since, panel.limit), xytext=(4, 3), textcoords="offset points",
-                      fontsize=8, color=_LIMIT)  # fmt: skip
-    for moment, words in picture.marks:
-        axes.axvline(moment, color=_MARK, linewidth=1.2)
-        axes.annotate(_literal(short(words, 40)), (moment, top), xytext=(-4, -10), textcoords="offset points",
-                      ha="right", fontsize=8, color=_MARK)  # fmt: skip
-    axes.set_title(panel.title, fontsize=10, loc="left")
-    axes.set_xlim(picture.since, picture.until)
-    axes.set_ylim(0, top)
-    ticks = steps(top, panel.field)
-    axes.set_yticks(ticks, [figure_words(value, panel.field) for value in ticks], fontsize=8)
-    marks = moments(picture.since, picture.until)
-    axes.set_xticks([at for at, _ in marks], [words for _, words in marks], fontsize=8)
-    axes.grid(axis="y", color=_GRID)
-    if len(panel.lines) > 1 or any(name != picture.title for name, _ in panel.lines):
-        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=4, frameon=False)  # hides no line
-
-
-def _literal(text: str) -> str:
-    """Names as they are: matplotlib reads dollar signs as mathematics."""
-    return "".join(char if char.isprintable() else "?" for char in text).replace("$", r"\$")
