@@ -129,6 +129,31 @@ def test_a_small_move_is_usage_alone_until_stat_is_due(tmp_path, look) -> None:
     assert seen.of("cgroup", "/a")["anon_bytes"] == 9 * MIB + 12288
 
 
+def test_no_peak_is_below_what_is_used(tmp_path, look) -> None:
+    machine = Machine(tmp_path)
+    for name in "abcdefghij":
+        machine.cgroup(f"/{name}", usage=20 * MIB)
+    seen = look(machine)
+    seen.at(1000)
+    for name in "abcdefghij":
+        machine.cgroup(f"/{name}", usage=50 * MIB)  # the peak is read in turn, usage each time
+    seen.at(1001)
+    assert {seen.of("cgroup", f"/{name}")["peak_bytes"] for name in "abcdefghij"} == {50 * MIB}
+
+
+def test_the_root_of_version_2_has_no_usage_and_is_read_all_the_same(tmp_path, look) -> None:
+    machine = Machine(tmp_path)
+    stat = machine.cgroups / "memory.stat"
+    stat.write_text("anon 1048576\nfile 0\nkernel 0\nshmem 0\ninactive_file 0\n")
+    for name in "abcdefghij":
+        machine.cgroup(f"/{name}", usage=MIB)
+    seen = look(machine)
+    seen.at(1000)
+    stat.write_text("anon 9437184\nfile 0\nkernel 0\nshmem 0\ninactive_file 0\n")
+    seen.at(1005)
+    assert seen.of("cgroup", "/")["anon_bytes"] == 9 * MIB
+
+
 def test_cgroups_that_come_and_go(tmp_path, look) -> None:
     machine = Machine(tmp_path)
     seen = look(machine)

@@ -146,4 +146,7 @@ def cgroup_values(found: Mapping[str, int | None]) -> Values:
     usage, inactive = found.get("usage_bytes"), found.get("inactive_file_bytes")
     working = None if usage is None or inactive is None else usage - inactive if usage > inactive else 0
     whole = {**found, "working_set_bytes": working, "floor_working_set_bytes": working}
+    peak = found.get("peak_bytes")
+    if peak is not None and usage is not None and usage > peak:  # read in turn only, and outgrown since
+        whole["peak_bytes"] = usage
     return tuple(map(whole.get, _ORDER))

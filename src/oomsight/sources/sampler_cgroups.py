@@ -96,6 +96,8 @@ class CgroupSampler:
                 self._gone(cgroup, change)
                 continue
             moved, whole = raw != cgroup.raw, cgroup.path in due
+            if not raw and now - cgroup.looked >= STAT_SECONDS:  # nothing tells whether the root of version 2 moved
+                moved = True
             if moved:
                 cgroup.raw = raw
                 cgroup.figures.update(first.read(raw))
