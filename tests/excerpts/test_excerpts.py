@@ -1,7 +1,8 @@
 """
 What people paste: cut, grepped, quoted pieces of real reports from public threads, hosts renamed, with the facts a
-careful reader takes from them. ``facts.json`` has one entry per file: every key is compared, the texts must be in
-(``says``) or must not be in (``never``) what the terminal shows.
+careful reader takes from them. ``facts.json`` has one entry per file: every key of ``events`` is compared, the texts
+must be in (``says``) or must not be in (``never``) what the terminal shows. ``source`` is the public address, where it
+is known; ``sizes`` are what the kill line prints: total_vm, anon, file, shmem (KiB), uid, oom_score_adj.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def _facts(incident: Incident) -> dict[str, Any]:
     return {
         "kind": report.kind.value,
         "victims": [[v.pid, v.comm, v.role] for v in report.victims],
+        "sizes": [
+            [v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib, v.shmem_rss_kib, v.uid, v.oom_score_adj] for v in report.victims
+        ],
         "killed": [[k.pid, k.comm] for k in report.killed],
         "killer": report.killer,
         "chosen": None if selected is None else [selected.pid, selected.comm],
@@ -64,6 +68,12 @@ def test_an_excerpt_is_read_as_a_careful_person_would(name: str) -> None:
     shown = " ".join(render_text(stories(told[::-1], level="normal"), width=100).split())
     assert [text for text in wanted.get("says", []) if text not in shown] == []
     assert [text for text in wanted.get("never", []) if text in shown] == []
+
+
+def test_addresses_are_public_and_few_are_missing() -> None:
+    addresses = [entry["source"] for entry in FACTS.values() if "source" in entry]
+    assert [address for address in addresses if not address.startswith(("https://", "http://"))] == []
+    assert len(FACTS) - len(addresses) <= 46  # excerpts of the first days
 
 
 def test_every_file_has_facts_and_every_fact_a_file() -> None:

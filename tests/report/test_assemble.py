@@ -178,3 +178,26 @@ def test_kill_behind_a_later_whole_report_takes_no_earlier_head() -> None:
     assert (a.victims, a.trigger and a.trigger.comm) == ([], "worker")
     assert ([v.pid for v in b.victims], b.trigger and b.trigger.comm) == ([5], "second")
     assert ([v.pid for v in c.victims], c.trigger) == ([77], None)
+
+
+@pytest.mark.parametrize("stamps", [("Dec  9 04:42:16", "Dec  9 19:18:26"), ("Dec  9 23:10:16", "Dec 10 01:18:26"),
+                                    ("2024-12-09T04:42:16", "2024-12-10T04:42:20")])  # fmt: skip
+def test_wall_clocks_keep_a_kill_from_the_head_of_hours_before(stamps: tuple[str, str]) -> None:
+    head, kill = (f"{stamp} host1 kernel: " for stamp in stamps)
+    lines = [
+        head + "python3 invoked oom-killer: gfp_mask=0x1100cca(GFP_HIGHUSER_MOVABLE), order=0, oom_score_adj=0",
+        kill + "Out of memory: Killed process 558816 (postgres) total-vm:103014104kB, anon-rss:3796kB, file-rss:1272kB",
+    ]
+    for text in ("\n".join(lines), "\n".join(lines[::-1])):
+        told = [(r.trigger and r.trigger.comm, [v.comm for v in r.victims]) for r in parse_text(text)]
+        assert sorted(told, key=str) == [("python3", []), (None, ["postgres"])]
+
+
+def test_a_kill_two_seconds_and_a_midnight_behind_its_head_is_its_end() -> None:
+    text = (
+        "Dec  9 23:59:59 host1 kernel: python3 invoked oom-killer: gfp_mask=0x1100cca(GFP_HIGHUSER_MOVABLE), order=0\n"
+        "Dec 10 00:00:01 host1 kernel: Out of memory: Killed process 9 (postgres) total-vm:10kB, anon-rss:3kB, file-rss:1kB\n"
+    )
+    (report,) = parse_text(text)
+    assert report.trigger is not None
+    assert [v.comm for v in report.victims] == ["postgres"]

@@ -18,7 +18,7 @@ from oomsight.report.draft import SECTION, Draft
 from oomsight.report.grammar import classify
 from oomsight.report.killers import find_killers, is_killer_line
 from oomsight.report.model import EventKind, Note, OomReport
-from oomsight.report.moments import stamp
+from oomsight.report.moments import Moments, stamp
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import NO_CLOCK, Clock
 from oomsight.report.unwrap import decode_lines, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
@@ -30,6 +30,7 @@ __all__ = ["Clock", "OomReport", "parse_text"]
 
 _PASTE_BYTES = 512 * 1024  # larger texts are logs, not pastes: nobody wraps or reverses those by hand
 _NEAR_LINES = 60
+_DAY_S = 86_400
 _DAMAGE_NOTES = frozenset({"table_rows_damaged", "table_unreadable", "table_no_header", "kill_line_repeated"})
 _CLOCK_SLACK_S = 0.01  # carriers keep at least two decimals of the printk clock
 _ANY = lazy(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '")
@@ -195,7 +196,7 @@ def _score(reading: _Reading) -> tuple[int, int, int]:
                 continue
             seen.add((v.pid, v.comm))
             sizes = (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib, v.shmem_rss_kib, v.pgtables_kib)
-            facts += 20 + 3 * sum(x is not None for x in (*sizes, v.uid, v.oom_score_adj))
+            facts += 20 + 3 * sum(x is not None for x in (*sizes, v.uid, v.oom_score_adj)) + (v.prefix is not None)
         facts += 8 * len(r.killed)
         facts -= 5 * sum(n.code in _DAMAGE_NOTES for n in r.notes)
     orphans = sum(1 for r in reports if not r.victims and r.kind not in {EventKind.USERSPACE_KILLER})
@@ -240,6 +241,10 @@ def _reversed(numbered: list[tuple[int, str]]) -> bool:
     pairs = list(pairwise(stamps))
     if len(pairs) > 3:
         return sum(b < a for a, b in pairs) > sum(b > a for a, b in pairs)
+    moments = Moments(probe)
+    walls = [w for i in range(1, len(probe.raws)) if (w := moments.wall_seconds(i - 1, i))]
+    if any(0 < w < _DAY_S // 2 for w in walls) and not any(w < 0 for w in walls):
+        return False
     sections = [x for t in probe.texts if (x := SECTION.get(classify(t) or "")) is not None]
     pairs_int = list(pairwise(sections))
     return sum(b < a for a, b in pairs_int) > sum(b > a for a, b in pairs_int)

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
-from oomsight.report.draft import SECTION, Draft
+from oomsight.report.draft import REPORTING, SECTION, Draft
 from oomsight.report.fit import OOM_KILL_PID, SAME_EVENT_S, fit
 from oomsight.report.grammar import KILL, ROW, RUNS, classify, end_of_run
 from oomsight.report.kills import Kill, merge, parse_kill
@@ -126,7 +126,7 @@ class Assembler:
         if self._callers or draft is None or draft.closed or section < draft.section or kind in _ONCE:
             draft = self._fitting(kind, i, section)  # else it goes on as it should: most lines by far
         if draft is None:
-            if kind not in _STARTS_HEADLESS:
+            if kind not in _STARTS_HEADLESS and not (kind == "frame" and REPORTING in text):
                 return
             draft = self._new(i)
         if kind == "stat":

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, mark
+from oomsight.report.draft import REPORTING
+from oomsight.report.kills import OF_BEANCOUNTER
 from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
 from oomsight.report.model import (
     EventKind,
@@ -18,10 +20,10 @@ from oomsight.report.model import (
 )
 from oomsight.report.page_size import infer_page_size
 from oomsight.report.summary import read_summary
-from oomsight.report.table import build_tasks, guess_columns, header_columns, row_pattern
+from oomsight.report.table import build_tasks, guess_columns, header_columns, looks_like_table, row_pattern
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import Clock, when, year_in
-from oomsight.report.trigger import read_trigger
+from oomsight.report.trigger import read_trigger, stack
 from oomsight.report.unwrap import unescape_name
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     _memcg_paths(report, parts)
     _victims(report, draft, lines, clock)
     _extras(report, draft, lines)
-    _kind(report, draft)
+    _kind(report, draft, lines)
     infer_page_size(report)
     _landmarks(report, draft, nos)
     if report.when.year_derived:
@@ -112,7 +114,16 @@ def _is_event(draft: Draft, lines: Lines) -> bool:
         return True  # the kernel's own sentence about one kill, whatever was cut off around it
     if "oom_kill" in parts or ("task_in" in parts and not parts.keys().isdisjoint(("usage", "memcg_stats"))):
         return True
-    return "header" in parts and (len(parts.get("row", ())) > 1 or not parts.keys().isdisjoint(_BLOCKS))
+    if "memcg_stats" in parts and not parts.keys().isdisjoint(("stat", "header", "usage")):
+        return True
+    if any(": cache:" in lines.texts[i] for i in parts.get("memcg_stats", ())):  # up to 5.2 all on its line
+        return True
+    if any(REPORTING in lines.texts[i] for i in parts.get("frame", ())):
+        return True
+    rows = [lines.texts[i] for i in parts.get("row", ())]
+    if "header" in parts:
+        return len(rows) > 1 or not parts.keys().isdisjoint(_BLOCKS)
+    return looks_like_table(rows)
 
 
 def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
@@ -284,6 +295,9 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
             victim.task_memcg = report.task_memcg
             victim.score = announce.score if announce is not None else kill.score
         report.victims.append(victim)
+        if kill.undivided:
+            undivided = "resident memory is one number in the kill line; it is told as anonymous, file pages are in it"
+            report.notes.append(Note("resident_undivided", kill.line, undivided))
         if kill.damaged:
             report.notes.append(
                 Note("number_damaged", kill.line,
@@ -343,14 +357,15 @@ def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:
         report.notes.append(Note("kill_line_repeated", None, again))
 
 
-def _kind(report: OomReport, draft: Draft) -> None:
+def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
     kills = [*draft.kills, *filter(None, [draft.announce])]  # up to 5.0 the announcement alone says whose memory it was
     prefix = next((k.prefix for k in kills if k.prefix), None) or ""
-    frames = report.trigger.frames if report.trigger else ()
+    frames = report.trigger.frames if report.trigger else stack(draft, lines.texts)
     in_memcg = (
         report.memcg is not None
         or report.constraint == "CONSTRAINT_MEMCG"
         or prefix.lower().startswith("memory cgroup")
+        or _of_beancounter(report, prefix)
         or "mem_cgroup_out_of_memory" in frames or "mem_cgroup_oom_synchronize" in frames
         or (report.oom_memcg is not None and report.meminfo is None)
     )
@@ -381,6 +396,14 @@ def _kind(report: OomReport, draft: Draft) -> None:
         report.kind = EventKind.MEMCG
     else:
         report.kind = _KINDS.get(report.constraint or "", EventKind.GLOBAL)
+
+
+def _of_beancounter(report: OomReport, prefix: str) -> bool:
+    """Whether the kill line is one of OpenVZ and names the container, whose number its cgroup has as name."""
+    m = OF_BEANCOUNTER.search(prefix)
+    if m is not None and m[1] != "0" and report.oom_memcg is None:  # 0 is the host itself
+        report.oom_memcg = f"/{m[1]}"
+    return m is not None and m[1] != "0"
 
 
 def _landmarks(report: OomReport, draft: Draft, nos: list[int]) -> None:

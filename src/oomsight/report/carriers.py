@@ -80,6 +80,21 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer("level", r"(?P<fac>[a-z0-9]+)[ \t]*:(?P<lev>[a-z]+)[ \t]*:[ \t]?", "kern  :warn  : ", "dmesg -x", "a0"),
     Layer(
+        "vmware",
+        r"(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?) In\(\d\d\) [\w\-]+ - Guest: (?:<\d>)?",
+        "2023-12-04T10:49:30.103Z In(05) vcpu-5 - Guest: <4>",
+        "vmware.log, what a guest's console says",
+        "0",
+    ),
+    Layer(
+        "logread",
+        r"(?P<logread>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}) "
+        r"(?:[a-z0-9]+\.[a-z]+ )?(?P<tagl>[\w./@()\-]{1,48})(?:\[\d+\])?:(?:[ \t]|$)",
+        "Tue Jul 29 06:26:59 2025 kern.info kernel: ",
+        "OpenWrt logread, ubox log/logread.c",
+        "a",
+    ),
+    Layer(
         "rfc5424",
         r"(?P<iso5>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+\-]\d\d:?\d\d)?) (?P<host5>\S+) (?P<tag5>\S+)"
         r" (?P<tagpid5>\S+) \S+ (?:-|\[.*?\]) ?",
@@ -140,6 +155,13 @@ LAYERS: tuple[Layer, ...] = (
         "[",
     ),
     Layer(
+        "cut_printk",
+        r"\d{1,12}\.\d{6}\](?:[ \t]?\[[ \t]*[TC]\d+\])?[ \t]",
+        "41066.536886] ",
+        "printk, its first character lost when it was copied",
+        "0",
+    ),
+    Layer(
         "monotonic",
         r"(?P<hostm>[\w.\-]+) (?P<tagm>kernel|[\w\-]+\[\d+\]): ",
         "oomrig kernel: ",
@@ -157,6 +179,7 @@ _CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\
 _COULD = lazy(
     r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])"
     r"|(?u:[^\W\d_])(?u:[^\W\d_]){2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
+    r"|[A-Z][a-z][a-z] [A-Z][a-z][a-z] [ \d]\d \d\d:"
     r"|\d\d*+(?:[\-,.:月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|(?u:[^\W\d])(?u:[^\W\d]){1,3}+\.? \d{4}-"
     r"|\w\w*+[ \t]*+:[ ]*+[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
     r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")",
@@ -407,10 +430,13 @@ def _find_untrusted(out: Lines, carried: Sequence[str]) -> None:
                 out.untrusted.add(i)
         else:
             lev = _LEVEL.match(raw)
-            if lev and lev[1] != "kern" and lev[1] in _FACILITIES:
+            if lev and (facility := lev[1] or lev[2]) != "kern" and facility in _FACILITIES:
                 out.untrusted.add(i)
 
 
-_LEVEL = lazy(r"[\s>|]*([a-z0-9]+)[ \t]*:[a-z]+[ \t]*: ")
+_LEVEL = lazy(
+    r"[\s>|]*(?:([a-z0-9]+)[ \t]*:[a-z]+[ \t]*: "
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4} ([a-z0-9]+)\.[a-z]+ )"
+)
 # A relay may rewrite the priority but keeps the tag (imuxsock never writes tag "kernel" for user programs by itself).
 _SYSLOG_KERNEL = lazy(r"[\s>|]*<\d+>(?:1 )?\S.* kernel(?:: | - )")

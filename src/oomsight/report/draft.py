@@ -18,6 +18,9 @@ SECTION = {
     "oom_kill": 7,
 }
 
+REPORTING = "dump_header"
+"""The function that prints the report (mm/oom_kill.c): a stack with it in is one of the OOM killer's."""
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Draft:

@@ -97,7 +97,7 @@ LINE_RULES: tuple[LineRule, ...] = (
              "Task in /lxc/a killed as a result of limit of /lxc/a"),
     LineRule("limit_of", r"killed as a result of limit of ", "3.15", "mm/memcontrol.c mem_cgroup_print_oom_info()",
              "killed as a result of limit of /lxc/a"),
-    LineRule("oom_kill", r"oom-kill:\s*constraint=CONSTRAINT_", "5.0", "mm/oom_kill.c dump_oom_summary()",
+    LineRule("oom_kill", r"oom-kill:\s*constraint=CONST", "5.0", "mm/oom_kill.c dump_oom_summary()",
              "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=a,pid=7,uid=0"),
     LineRule("group", r"Tasks in .* are going to be killed", "4.19",
              "mm/memcontrol.c mem_cgroup_print_oom_group()",
@@ -175,7 +175,11 @@ def end_of_run(shape: re.Pattern[str], texts: list[str], first: int) -> int:
 HEAD = lazy(r"^(?:(?:(?P<comm>.*?) )?invoked )?oom-killer(?=: ?gfp_mask=0x[0-9a-f]|[:,.]?\s*$|: ?order=)")
 """2.6.11 ``oom-killer: gfp_mask=``, later ``<comm> invoked oom-killer: gfp_mask=``; also cut right after the word."""
 
-KILL = lazy(r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d{1,10})\)?(?:, UID:? (?P<uid>\d{1,10}),?)? ?,? ?\(", re.ASCII)
+KILL = lazy(
+    r"\b[Kk]ill(?P<ed>ed)? process \(?(?P<pid>\d{1,10})\)?"
+    r"(?:(?:, UID:? (?P<uid>\d{1,10}),?)? ?,? ?\(|, UID:? (?P<uid_of_bare>\d{1,10}),? (?=[\w.\-]{1,15}\.?$))",
+    re.ASCII,
+)
 """``Killed process N (…`` and the announcement ``Kill process N (…) score S or sacrifice child``."""
 
 ALLOC = lazy(

@@ -79,11 +79,12 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
     _rule(
         "lmkd",
-        r"(?:lowmemorykiller: )?Kill(?:ing)? '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\)(?:, uid (?P<uid>\d{1,10}))?,?"
+        r"(?:lowmemorykiller: )?(?:Kill(?:ing)?|Reclaim) '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\)"
+        r"(?:, uid (?P<uid>\d{1,10}))?,?"
         r" (?:oom_score_)?adj (?P<adj>-?\d+),?(?: .*? ?to free (?P<rss_kib>\d{1,18})kB)?(?:.*?reason: (?P<reason>.*))?",
         "lowmemorykiller: Kill 'com.example.app' (17933), uid 10446, oom_score_adj 905 to free 140528kB rss, 37404kB"
         " swap; reason: low watermark is breached and swap is low",
-        "drivers/staging/android/lowmemorykiller.c, AOSP lmkd",
+        "drivers/staging/android/lowmemorykiller.c, AOSP lmkd; Samsung's says Reclaim",
     ),
     _rule(
         "lmkd",
@@ -136,8 +137,8 @@ KILLER_RULES: tuple[KillerRule, ...] = (
 REPORTERS = frozenset({"kubelet", "slurm", "flux", "htcondor"})
 """Those that say what the kernel did."""
 
-_HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "System OOM",
-          "Detected ", "end sigkill", "memory: killed ", "memory limit of ", "simple_lmk: ",
+_HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "Reclaim '",
+          "System OOM", "Detected ", "end sigkill", "memory: killed ", "memory limit of ", "simple_lmk: ",
           "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
 _CODE = lazy(r"%[sdu]|\\d|\.\*|\br\"|printf|grep |\bdef |\breturn\b")

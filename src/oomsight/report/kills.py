@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oomsight.report.moments import Moments
 
 _SIZES = lazy(
-    r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables):[ ]?(\d{1,18}) ?[kK]B"
+    r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|pgtables):[ ]?(\d{1,18}) ?[kK]B"
     r"|(UID|oom_score_adj):[ ]?(-?\d{1,10})(?!\d)"
 )
 _SIZED = lazy(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-vm|vsz|anon-rss)[:.].*)$", re.S)
@@ -27,9 +27,11 @@ _UNCLOSED = lazy(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):
 _UID_AFTER = lazy(r",? ?UID:? ?(\d{1,10})(?!\d)")
 _TOO_LONG = lazy(r"\d{19}")
 _MESSAGE = lazy(
-    r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\))?"
+    r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\)| in UB \S{1,64}: OOM)?"
     r"|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
 )
+OF_BEANCOUNTER = lazy(r"in UB (\S{1,64}):")
+"""In a message of OpenVZ: the user beancounter, whose number is that of the container."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -50,6 +52,7 @@ class Kill:
     reaped: bool | None = None
     reaped_left_kib: int | None = None
     repeats: int = 0
+    undivided: bool = False  #: resident memory is one number, filed as anonymous
     damaged: bool = False  #: a number longer than any the kernel prints stands in it
 
 
@@ -59,7 +62,8 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
     m = KILL.search(text)
     if m is None:
         return None
-    tail = text[m.end() - 1 :]
+    # Knowledge bases print the name of 2.6.18 without the brackets it had: "Killed process 7919, UID 504 oracle".
+    tail = text[m.end() - 1 :] if m["uid_of_bare"] is None else f"({text[m.end() :].rstrip('.')})"
     for offset in (1, 2):
         # A line cut in two behind the name (wrapped, or a name with a newline): the sizes stand on the next lines.
         nxt = i + offset
@@ -91,7 +95,7 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
         kill.prefix = None
     kill.announced_only = announced
     rest = body.groupdict().get("rest") or ""
-    uid = m["uid"] or next(iter(_UID_AFTER.findall(rest)), None)
+    uid = m["uid"] or m["uid_of_bare"] or next(iter(_UID_AFTER.findall(rest)), None)
     kill.uid = int(uid) if uid else None
     for name, size, name2, value in _SIZES.findall(rest):
         if name:
@@ -100,6 +104,11 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
             kill.uid = int(value)
         else:
             kill.oom_score_adj = int(value)
+    if "rss" in kill.kib:  # of OpenVZ, whose line has other names for the sizes
+        kill.undivided = "anon-rss" not in kill.kib
+        kill.kib.setdefault("anon-rss", kill.kib.pop("rss"))
+        if "vm" in kill.kib:
+            kill.kib.setdefault("total-vm", kill.kib.pop("vm"))
     kill.damaged = _TOO_LONG.search(rest) is not None
     if pattern is _SCORED:
         kill.score = int(body["score"])

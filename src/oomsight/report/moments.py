@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from oomsight.report.carriers import Lines
 
 _UPTIME = lazy(r"\[[ \t]*(\d{1,12}\.\d{3,9})\]|(?:^|\s)\d{1,4},\d{1,18},(\d{1,18}),[^;]*;")
+_WALL = lazy(
+    r"(?:(\d{4}-\d\d-\d\d)[T ]|\b([^\W\d]{3,9}\.? +\d{1,2}) +(?:\d{4} +)?)(\d\d):(\d\d):(\d\d)(?!\d)"
+)
+_WALL_REACH = 64
+_RELAYED_S = 100.0  # by which wall clocks of one event may differ more: daemons stamp a line when they read it
+_DAY_S = 86_400
 _REACH = 160  # characters of a line in which its carrier's clock stands
 
 
@@ -22,17 +28,41 @@ def stamp(raw: str) -> re.Match[str] | None:
 
 
 class Moments:
-    """printk clocks of the lines of one window, by index into :class:`~oomsight.report.carriers.Lines`."""
+    """Clocks of the lines of one window, by index into :class:`~oomsight.report.carriers.Lines`."""
 
     def __init__(self, lines: Lines) -> None:
         """Look at *lines*, when asked."""
         self.lines = lines
         self._uptimes: dict[int, float | None] = {}
+        self._walls: dict[int, tuple[str, int] | None] = {}
 
     def near(self, a: int, b: int, seconds: float) -> bool:
-        """Whether two lines were printed within *seconds*; lines without a clock are near to everything."""
+        """
+        Whether two lines were printed within *seconds*, by printk's clock or else, less strictly, by the wall clock;
+        lines without a clock are near to everything.
+        """
         ta, tb = self.uptime(a), self.uptime(b)
-        return ta is None or tb is None or abs(tb - ta) <= seconds
+        if ta is not None and tb is not None:
+            return abs(tb - ta) <= seconds
+        apart = self.wall_seconds(a, b)
+        return apart is None or abs(apart) <= seconds + _RELAYED_S
+
+    def wall_seconds(self, a: int, b: int) -> float | None:
+        """
+        Seconds from line *a* to line *b* by the wall clock of their carriers; ``None`` = one of them shows none. Days
+        are only compared: what is not of the same day is one day apart, in the order of the text.
+        """
+        one, other = self._wall(a), self._wall(b)
+        if one is None or other is None:
+            return None
+        return other[1] - one[1] + (0 if one[0] == other[0] else _DAY_S)
+
+    def _wall(self, i: int) -> tuple[str, int] | None:
+        if i not in self._walls:
+            m = _WALL.search(self.lines.raws[i][:_WALL_REACH])
+            of_day = int(m[3]) * 3600 + int(m[4]) * 60 + int(m[5]) if m else 0
+            self._walls[i] = (m[1] or m[2], of_day) if m else None
+        return self._walls[i]
 
     def uptime(self, i: int) -> float | None:
         """Seconds since boot at which line *i* was printed."""

@@ -107,6 +107,19 @@ def guess_columns(texts: Sequence[str]) -> tuple[str, ...] | None:
     return fits[0].columns
 
 
+def looks_like_table(texts: Sequence[str]) -> bool:
+    """
+    Whether rows without their header can be nothing but a task table's: enough columns for one of its layouts, and a
+    process's pid again as its tgid in most.
+    """
+    columns = guess_columns(texts) if len(texts) > 2 else None
+    if columns is None:
+        return False
+    found = [m for m in map(row_pattern(len(columns)).match, texts) if m]
+    twins = sum(m[1] == m[columns.index("tgid") + 2] and bool(m[len(columns) + 2]) for m in found)
+    return bool(twins * 2 > len(texts))
+
+
 _LEADING = lazy(r"(?:[ \t]*-?\d+(?=[ \t]|$))*")
 
 

@@ -104,6 +104,9 @@ def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
             if out.time is None:
                 out.time = _syslog(value, clock.reference)
                 out.year_derived = out.time is not None and not _SYSLOG_YEAR.search(value)
+        elif key == "logread":
+            texts.append(value)
+            out.time = out.time or _ctime(value)
         elif key == "ctime":
             texts.append(f"[{value}]")
             out.time = out.time or _ctime(value)

@@ -83,8 +83,13 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
         trigger.hardware = t[15:].strip()
     for _no, t in parts.get("workqueue", ())[:1]:
         trigger.workqueue = t[11:].strip()
-    trigger.frames = tuple(_frames([texts[i] for i in draft.parts.get("frame", ())]))
+    trigger.frames = stack(draft, texts)
     report.trigger = trigger
+
+
+def stack(draft: Draft, texts: list[str]) -> tuple[str, ...]:
+    """Functions on the stack of *draft*, innermost first, also where its head line is missing."""
+    return tuple(_frames([texts[i] for i in draft.parts.get("frame", ())]))
 
 
 def _frames(lines: Iterable[str]) -> Iterator[str]:

@@ -451,7 +451,7 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
     longest = max((len(s) for _, s in numbered), default=0)
     out: list[_NUMBERED] = []
     for (no, line), own in zip(numbered, carried, strict=True):
-        if own or not out or not line.strip() or _OWN_LINE.fullmatch(line):
+        if own or not out or not line.strip() or not out[-1][1].strip() or _OWN_LINE.fullmatch(line):
             out.append((no, line))
             continue
         before_no, before = out[-1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 
 
@@ -60,7 +61,7 @@ request ignored because killer is disabled" (drivers/tty/sysrq.c 4.0-4.18) and "
 # Shapes whose words alone would be too common.
 _SHAPES: Final = (
     b"oom-kill", b"Killed /", b"Killed .", "Killed …".encode(), b"Marked /", b"Marked .", "Marked …".encode(),
-    b"Kill '", b"Killing '",
+    b"Kill '", b"Killing '", b"Reclaim '",
     b"\x1b",  # colours may stand in the middle of a word
 )  # fmt: skip
 # By what all of a row have in common, which most texts have not.
@@ -69,10 +70,12 @@ _TRACES: Final = (
     (b"oom", b"systemoom taskoom tasksoom"),
     (b"kill", b"killedprocess killprocess killingprocess nokillable sendsigkill lowmemorykiller simplelmkkill"),
     (b"alloc", b"allocationfailure allocationstalls vmallocerror vmapallocation"),
+    (b"header", b"dumpheader"),
     (b"memory", b"memorycgroup duetomemory memoryvaluesinpages overmemorylimit overcgroupmemorylimit"),
-    (b"t", b"panicnotsyncing asaresultoflimit tgidtotalvm taskmemcg"),
+    (b"t", b"panicnotsyncing asaresultoflimit uidtgid taskmemcg"),
     (b"ending", b"endingsig"),
 )
+_ROWS: Final = lazy(rb"\] +-?\d+ +\d+ +\d+ +\d+ +\d+ +-?\d+ ")
 _WORDS: Final = tuple((common, tuple(words.split())) for common, words in _TRACES)
 _LOWER: Final = bytes(range(256)).lower()
 _NO_LETTERS: Final = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalpha())
@@ -85,6 +88,8 @@ def could_matter(text: bytes) -> bool:
     Reads letters only, so that a text wrapped in the middle of a word, quoted or escaped still shows its words.
     """
     if any(shape in text for shape in _SHAPES):
+        return True
+    if _ROWS.search(text):  # of a task table whose header is not there: few letters, and those are names
         return True
     if b'"MESSAGE"' in text and b"[" in text:  # the journal writes what is no clean UTF-8 as a list of numbers
         return True
