@@ -60,6 +60,11 @@ KILLERS: Final[dict[str, Killer]] = {
         "an OOMConfig document (triggerExpression, cgroupRankingExpression)",
         ("talosctl", "get", "oomconfig"),
     ),
+    "docker": Killer(
+        "its events tell that the kernel's OOM killer acted in a container's cgroup",
+        "--memory of docker run, mem_limit of Compose",
+        ("docker", "stats", "--no-stream"),
+    ),
     "kubelet": Killer(
         "it evicts pods below its eviction thresholds, or reports a kill that the kernel did",
         "evictionHard and evictionSoft of the kubelet, requests and priorities of the pods",
@@ -204,7 +209,7 @@ def _set_in(report: OomReport) -> list[Advice]:
     known = KILLERS.get(report.killer or "")
     if known is None or report.killer == "kubelet":
         return []
-    return [Advice(f"what the job may use is set by {known.setting}", known.command)]
+    return [Advice(f"what it may use is set by {known.setting}", known.command)]
 
 
 def _in_vmalloc(report: OomReport) -> bool:

@@ -57,7 +57,7 @@ def parse_text(
     for variant in _variants(list(zip(nos, texts, strict=True))):
         candidate = _parse([s for _, s in variant], [no for no, _ in variant], name, clock)
         score = _score(candidate)
-        if score > best_score:
+        if score > best_score and (candidate.reports or not best.reports):
             best, best_score = candidate, score
     return _without_copies(best.reports)
 

@@ -37,6 +37,8 @@ _GROUP = lazy(r"Tasks in (.*) are going to be killed")
 _NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
 _EXITING = lazy(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
 _SHARING = lazy(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
+# Whoever writes about the line leaves its numbers out: "oom-kill:constraint=CONSTRAINT_MEMCG,...,pid=N,...".
+_OF_ONE_KILL = lazy(r"nodemask=|[,\s]pid=\d|constraint=[A-Z_]*\s*$")
 _BLOCKS = ("zone", "counters", "usage")  #: memory of the machine or of a cgroup
 _NOT_NUMBERED = frozenset({"row", "frame", "regs", "trace"})
 """Lines that are many and are read in bulk, or not at all."""
@@ -112,11 +114,15 @@ def _is_event(draft: Draft, lines: Lines) -> bool:
     parts = draft.parts
     if any(" killed as a result of limit of /" in lines.texts[i] for i in parts.get("task_in", ())):
         return True  # the kernel's own sentence about one kill, whatever was cut off around it
-    if "oom_kill" in parts or ("task_in" in parts and not parts.keys().isdisjoint(("usage", "memcg_stats"))):
+    if any(_OF_ONE_KILL.search(lines.texts[i]) for i in parts.get("oom_kill", ())):
+        return True
+    if "task_in" in parts and not parts.keys().isdisjoint(("usage", "memcg_stats")):
         return True
     if "memcg_stats" in parts and not parts.keys().isdisjoint(("stat", "header", "usage")):
         return True
     if any(": cache:" in lines.texts[i] for i in parts.get("memcg_stats", ())):  # up to 5.2 all on its line
+        return True
+    if "table" in parts:  # its title
         return True
     if any(REPORTING in lines.texts[i] for i in parts.get("frame", ())):
         return True

@@ -34,6 +34,12 @@ _CLOCK = r"\d\d:\d\d:\d\d"
 # Programs whose tag is believed without a host before it; anything else there may be the message itself ("memory: ").
 _TAGS = r"kernel|systemd(?:-[a-z]+)?|earlyoom|nohang|oomd|kubelet|lmkd|lowmemorykiller|slurmstepd|dockerd|containerd"
 _TAKEN_OUT = r"[*#]+|\.\.\.|…|<[\w.\- ]+>|\[[A-Za-z][\w.\- ]+\]"  # a host name, before posting
+# What a line of a log begins with: behind it whoever searched or numbered the lines put something of their own.
+_BEGIN = (
+    r"(?=[A-Z][a-z]{2} [ \d]\d \d\d:\d\d|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}-\d\d-\d\d[T ]\d\d:"
+    r"|\[[ \t]*\d+\.\d{3,6}\]|\[[A-Z][a-z]{2} [A-Z]|<\d{1,3}>|\d{1,4},\d+,\d+,)"
+)
+_FOUND = r"(?:[/.~\w][\w./~+@\-]{0,200}?[:\-])?(?:\d{1,9}[:\-])?" + _BEGIN
 _OLD = (
     r"(?:DMA|Normal|HighMem) (?:per-cpu:|free:|: )|cpu \d+ (?:hot|cold): |Free (?:pages|swap): |Active:\d"
     r"|protections\[\]: "
@@ -55,6 +61,24 @@ LAYERS: tuple[Layer, ...] = (
         " >|&#/*;",
     ),
     Layer("indent", r"[ \t]+", "    ", "pasted code blocks", " "),
+    Layer("found", _FOUND, "/var/log/syslog.2.gz:4711:", "grep -n, grep -r, zgrep, grep -C", "a0/.~"),
+    Layer("numbered", r"\d{1,7}[ \t]+" + _BEGIN, "1\t", "cat -n, nl, less -N", "0"),
+    Layer(
+        "splunk",
+        r"\d{1,2}/\d{1,2}/\d{2,4} \d{1,2}:\d\d:\d\d(?:\.\d{1,6})?(?: [AP]M)?[ \t]+" + _BEGIN,
+        "11/22/24 10:10:10.000 AM ",
+        "Splunk, events copied from its list",
+        "0",
+    ),
+    Layer(
+        "kibana",
+        r"(?P<logread>[A-Z][a-z]{2} \d{1,2}, \d{4} @ \d\d:\d\d:\d\d(?:\.\d{1,6})?)[ \t]+"
+        + r"(?:" + _HOSTTAG.format(n="k") + r")?",
+        "Nov 22, 2024 @ 10:10:10.123 oomrig kernel: ",
+        "Kibana Discover, columns copied",
+        "a",
+    ),
+    Layer("clock", r"\[?\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\]?[ \t]+" + _BEGIN, "10:10:10  ", "Jenkins Timestamper", "0["),
     Layer("compose", r"[\w.\-]+[ \t]+\|[ \t]", "web-1  | ", "docker compose logs", "a0.-"),
     Layer(
         "cri",
@@ -78,6 +102,7 @@ LAYERS: tuple[Layer, ...] = (
         "talosctl dmesg",
         "a0",
     ),
+    Layer("letter", r"\[[DIWEC]\][ \t]", "[W] ", "Keenetic routers", "["),
     Layer("level", r"(?P<fac>[a-z0-9]+)[ \t]*:(?P<lev>[a-z]+)[ \t]*:[ \t]?", "kern  :warn  : ", "dmesg -x", "a0"),
     Layer(
         "vmware",
@@ -104,12 +129,14 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "iso",
-        r"\[?(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|[+\-]\d\d:?\d\d))?)\]?[ \t]+"
+        r"\[?(?P<iso>\d{4}[/\-]\d\d[/\-]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|[+\-]\d\d:?\d\d))?)\]?[ \t]+"
         + r"(?:" + _HOSTTAG.format(n="i") + r")?",
         "2026-11-23T09:58:14.750231+0000 oomrig kernel: ",
         "journalctl -o short-iso, rsyslog, dmesg --time-format=iso",
         "0[",
     ),
+    Layer("annotation", r"##\[\w+\]", "##[error]", "GitHub Actions, Azure Pipelines", "#"),
+    Layer("stream", r"[\w.\-/]+[ \t]+(?=\[[ \t]*\d+\.\d{6}\])", "ip-10-0-0-1/dmesg ", "aws logs tail", "a0/."),
     Layer(
         "full",
         r"[^\W\d]{2,4}\.? (?P<full>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [\w+\-:]+) " + _HOSTTAG.format(n="f"),
@@ -149,7 +176,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "printk",
-        r"\[[ \t]*(?P<uptime>\d{1,12}\.\d{1,9})\](?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
+        r"\[[ \t]*(?:\d{1,3}-)?(?P<uptime>\d{1,12}\.\d{1,9})\](?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
         "[   17.316920][  T123] ",
         "printk, CONFIG_PRINTK_TIME and CONFIG_PRINTK_CALLER",
         "[",
@@ -163,7 +190,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "monotonic",
-        r"(?P<hostm>[\w.\-]+) (?P<tagm>kernel|[\w\-]+\[\d+\]): ",
+        r"(?:(?P<hostm>[\w.\-]+) (?P<tagm>kernel|[\w\-]+\[\d+\])|kernel): ",
         "oomrig kernel: ",
         "journalctl -o short-monotonic, behind the printk clock",
         "a0.-",
@@ -179,8 +206,10 @@ _CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\
 _COULD = lazy(
     r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])"
     r"|(?u:[^\W\d_])(?u:[^\W\d_]){2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
-    r"|[A-Z][a-z][a-z] [A-Z][a-z][a-z] [ \d]\d \d\d:"
-    r"|\d\d*+(?:[\-,.:月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|(?u:[^\W\d])(?u:[^\W\d]){1,3}+\.? \d{4}-"
+    r"|[A-Z][a-z][a-z] (?:[A-Z][a-z][a-z] [ \d]\d \d\d:|\d{1,2}, \d{4} @)"
+    r"|" + _FOUND + r"|\d{1,7}[ \t]+" + _BEGIN +
+    r"|[\w.\-/]+[ \t]+\[[ \t]*\d+\.\d{6}\]"
+    r"|\d\d*+(?:[\-,.:/月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|(?u:[^\W\d])(?u:[^\W\d]){1,3}+\.? \d{4}-"
     r"|\w\w*+[ \t]*+:[ ]*+[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
     r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")",
     re.ASCII,

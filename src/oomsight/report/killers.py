@@ -106,6 +106,13 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "kubelet oom_watcher_linux.go",
     ),
     _rule(
+        "docker",
+        r"container (?P<reason>oom) (?P<docker_id>[0-9a-f]{64}) \(",
+        "container oom 29d72966e0beb17d9b0b9fbcbfc734e2df2eb5428690115f9b24430357de08e5"
+        " (image=web:1, name=web)",
+        "docker events",
+    ),
+    _rule(
         "slurm",
         r"(?P<reason>Detected \d+ oom[-_]kill event\(?s?\)? in (?P<cgroup>[\w=.]+))",
         "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=10238881.0. Some of your processes may have been"
@@ -134,12 +141,12 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
 )
 
-REPORTERS = frozenset({"kubelet", "slurm", "flux", "htcondor"})
+REPORTERS = frozenset({"docker", "kubelet", "slurm", "flux", "htcondor"})
 """Those that say what the kernel did."""
 
 _HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "Reclaim '",
-          "System OOM", "Detected ", "end sigkill", "memory: killed ", "memory limit of ", "simple_lmk: ",
-          "Killed /", "Killed ...", "Marked /", "Marked ...")
+          "System OOM", "Detected ", "container oom ", "end sigkill", "memory: killed ",
+          "memory limit of ", "simple_lmk: ", "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
 _CODE = lazy(r"%[sdu]|\\d|\.\*|\br\"|printf|grep |\bdef |\breturn\b")
 
@@ -226,7 +233,8 @@ def _report(  # noqa: PLR0917
     rss = int(g["rss_kib"]) if g.get("rss_kib") else rss
     signal = g.get("signal") or _SIGNALS.get(g.get("signo") or "")
     killed = Killed(
-        pid=int(g["pid"]) if g.get("pid") else None, comm=g.get("comm") or None, cgroup=g.get("cgroup"),
+        pid=int(g["pid"]) if g.get("pid") else None, comm=g.get("comm") or None,
+        cgroup=f"/docker/{g['docker_id']}" if g.get("docker_id") else g.get("cgroup"),
         signal=f"SIG{signal}" if signal else None, uid=int(g["uid"]) if g.get("uid") else None,
         rss_kib=rss, reason=(g.get("reason") or (f"adj {g['adj']}" if g.get("adj") else "")).strip() or None, line=no,
     )

@@ -278,6 +278,8 @@ def _make(cells: list[list[Any]], nos: Sequence[int], columns: tuple[str, ...], 
     if puds is not None and "nr_pmds" in by_field:
         by_field["nr_pmds"] = list(map(add, by_field["nr_pmds"], puds))
     names = cells[-1]
+    if len(names) > 2 and all(name.endswith(" ") and name.strip() for name in names):
+        names = [name.rstrip(" ") for name in names]  # a relay puts a blank behind each line
     if may_be_escaped("".join(names)):
         names = [unescape_name(n) for n in names]
     for index, no in enumerate(nos) if tails else ():

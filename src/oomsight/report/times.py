@@ -118,7 +118,7 @@ def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
 
 
 def _iso(text: str) -> str | None:
-    text = text.replace(",", ".").replace(" UTC", "+00:00").replace("Z", "+00:00")
+    text = text.replace("/", "-").replace(",", ".").replace(" UTC", "+00:00").replace("Z", "+00:00")
     text = re.sub(r" (?=[+\-]\d)", "", text).replace(" ", "T", 1)
     text = re.sub(r"([+\-]\d\d)(\d\d)$", r"\1:\2", text)
     m = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?([+\-]\d\d:\d\d)?", text)

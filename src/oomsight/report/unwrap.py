@@ -17,6 +17,11 @@ from typing import Any
 from oomsight._lazy import lazy
 
 ANSI = lazy(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+# A whole line in one colour, with the carrier in it: of a name that comes with escapes the carrier stands in front.
+_COLOURED = lazy(
+    r"^(?:\x1b\[[0-9;?]*[A-Za-z])+(?=\[ *\d|[A-Z][a-z]{2} [ \d]|\d{4}-\d\d)([^\n]*?)(?:\x1b\[[0-9;?]*[A-Za-z])*\r?$",
+    re.M,
+)
 _ESCAPED = lazy(rb"\\x([0-9a-f]{2})")
 _CONTROL_ESCAPES = lazy(rb"\\x(0[0-9a-f]|1[0-9a-f]|7f|[89a-f][0-9a-f])")
 # The backslash of a name that itself looks like such an escape, as /dev/kmsg writes it; kept apart until the name is
@@ -86,6 +91,8 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
     if "\x1b" in text and text.count("\x1b") * 3 > text.count("\n"):
         # Colours of dmesg -L or journalctl; a rare escape may be a process name on a serial console and stays.
         text = ANSI.sub("", text)
+    elif "\x1b" in text:
+        text = _COLOURED.sub(r"\1", text)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text[:1] == "\ufeff":

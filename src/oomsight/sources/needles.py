@@ -67,7 +67,7 @@ _SHAPES: Final = (
 # By what all of a row have in common, which most texts have not.
 _TRACES: Final = (
     (b"oom", b"oomkill oomreaper oomvictim oomscoreadj oommemcg oomexecution oomrequest oomdkill"),
-    (b"oom", b"systemoom taskoom tasksoom"),
+    (b"oom", b"systemoom taskoom tasksoom containeroom"),
     (b"kill", b"killedprocess killprocess killingprocess nokillable sendsigkill lowmemorykiller simplelmkkill"),
     (b"alloc", b"allocationfailure allocationstalls vmallocerror vmapallocation"),
     (b"header", b"dumpheader"),
