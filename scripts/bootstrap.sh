@@ -17,8 +17,8 @@ die() {
 }
 
 case $profile in
-run) want=. ;;
-dev) want='.[test,lint]' ;;
+run) want=. anyway="; with nothing installed this works: PYTHONPATH=src $python -m oomsight explain" ;;
+dev) want='.[test,lint]' anyway= ;;
 *) die "usage: scripts/bootstrap.sh run|dev" ;;
 esac
 
@@ -34,8 +34,13 @@ apt_install() {
         apt-get update -qq >"$apt_log" 2>&1 || return 1
         apt_updated=yes
     fi
-    apt-get install -y -qq --no-install-recommends "$@" >"$apt_log" 2>&1
+    apt-get install -y -qq --no-install-recommends "$@" >>"$apt_log" 2>&1
 }
+
+# The line of a log that says that the network was not there, if one does; why: else its last line.
+unreached='temporary failure|name resolution|could not resolve|connection|unreachable|timed out|proxy|no matching distribution'
+reason() { grep -iE "$unreached" "$1" | tail -n 1 | sed 's/^ *//' | cut -c -200; }
+why() { reason "$1" | grep . || tail -n 1 "$1"; }
 trap 'rm -f ${apt_log:-} ${pip_log:-}' EXIT
 
 # -- Python ---------------------------------------------------------------------------------------------------------
@@ -56,10 +61,10 @@ if [ ! -d "$venv" ]; then
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         # Debian splits venv off; its package for one version is called after that version.
         package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-        can_apt || die "$python has no venv module: install it first (Debian, Ubuntu: sudo apt-get install $package)"
+        can_apt || die "$python has no venv module: install it first (Debian, Ubuntu: sudo apt-get install $package)$anyway"
         say "installing $package"
         apt_install "$package" || apt_install python3-venv ||
-            die "apt-get could not install $package (no network?): $(tail -n 1 "$apt_log")"
+            die "apt-get could not install $package (no network?): $(why "$apt_log")$anyway"
     fi
     "$python" -m venv "$venv" || die "$python -m venv $venv failed"
 fi
@@ -75,10 +80,9 @@ if ! installed "$profile" && ! installed dev; then
     pip_log=$(mktemp)
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --quiet --editable "$want" \
         >"$pip_log" 2>&1; then
-        network='temporary failure|name resolution|connection|unreachable|timed out|proxy|no matching distribution'
-        if line=$(grep -iE "$network" "$pip_log" | tail -n 1 | sed 's/^ *//' | cut -c -200) && [ -n "$line" ]; then
-            die "pip cannot reach the package index (no network? a proxy or PIP_INDEX_URL may be needed): $line"
-        fi
+        line=$(reason "$pip_log")
+        [ -z "$line" ] ||
+            die "pip cannot reach the package index (no network? a proxy or PIP_INDEX_URL may be needed): $line$anyway"
         cat "$pip_log" >&2
         die "pip could not install $want"
     fi

@@ -234,7 +234,10 @@ def _stub_python(folder: Path, body: str) -> Path:
     ("body", "words"),
     [
         ('[ "$1" = --version ] && echo "Python 3.9.2"; exit 1', "Python 3.9.2 is too old: oomsight needs Python 3.11"),
-        ('case "$2" in *ensurepip*) exit 1;; *version_info*) echo python3.11-venv;; esac', "has no venv module"),
+        (
+            'case "$2" in *ensurepip*) exit 1;; *version_info*) echo python3.11-venv;; esac',
+            "sudo apt-get install python3.11-venv); with nothing installed this works: PYTHONPATH=src",
+        ),
     ],
 )
 def test_bootstrap_refuses_in_one_clear_line(body, words, project, tmp_path) -> None:
@@ -249,6 +252,19 @@ def test_bootstrap_refuses_in_one_clear_line(body, words, project, tmp_path) -> 
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (project / "none").exists()
+
+
+def test_a_checkout_explains_with_nothing_installed(tmp_path) -> None:
+    # -S: no site-packages, so no click.
+    (tmp_path / "pod.log").write_text(read_capture("pod"))
+    python = (sys.executable, "-S", "-m", "oomsight")
+    done = _run(*python, "explain", "--brief", tmp_path / "pod.log", PYTHONPATH=str(ROOT / "src"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("node (pid 165, 48.3 MiB) was killed")
+    done = _run(*python, "--help", PYTHONPATH=str(ROOT / "src"))
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "click: pip install click (Debian: python3-click)" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_bootstrap_keeps_its_hands_off_a_directory_that_is_no_environment(project) -> None:

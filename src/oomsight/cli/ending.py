@@ -38,6 +38,11 @@ def explain_error(error: BaseException) -> tuple[str, Exit]:
             return error.message + (f"; {error.hint}" if error.hint else ""), error.status
         case SourceError():
             return str(error), Exit.INPUT
+        case ModuleNotFoundError() if error.name == "click":
+            return (
+                "this command line needs click: pip install click (Debian: python3-click), or install oomsight",
+                Exit.UNSUPPORTED,
+            )
         case OSError() if error.filename is not None:
             return f"{error.filename}: {(error.strerror or str(error)).lower()}", Exit.INPUT
         case OSError():  # a full disk or a closed output, not a source

@@ -43,8 +43,10 @@ def run(args: list[str]) -> int:
     except BaseException as error:
         return _ended(error)
     gc.enable()
-    from oomsight.cli.main import run as whole
-
+    try:
+        from oomsight.cli.main import run as whole
+    except ImportError as error:  # a checkout that was not installed
+        return _ended(error)
     return whole(args)
 
 
