@@ -35,6 +35,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 4 << 20
+FIRST_PID_NAMESPACE = 0xEFFFFFFC  #: inode of the one the kernel's log counts in (PROC_PID_INIT_INO, include/linux/proc_ns.h)
 SCRAPE_SECONDS = 15.0
 
 
@@ -42,6 +43,8 @@ def why_not() -> str | None:
     """Return what is missing for real kills here; ``None`` = nothing."""
     if os.geteuid() != 0:
         return "making cgroups needs root"
+    if os.stat("/proc/self/ns/pid").st_ino != FIRST_PID_NAMESPACE:
+        return "a pid namespace of its own: the kernel's log calls its processes by other numbers"
     if _memory_root() is None:
         return "no memory controller in which one may make cgroups"
     try:

@@ -21,7 +21,7 @@ MACHINES = [(32, 4096), (64, 4096), (64, 16384), (64, 65536)]  # bits of a long,
 def yardsticks(tmp_path_factory):
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        pytest.skip("there is no C compiler")
+        pytest.skip("there is no C compiler (Debian: gcc, libc6-dev)")
     programs = {bits: tmp_path_factory.mktemp("yardstick") / f"badness{bits}" for bits in (32, 64)}
     for bits, program in programs.items():
         options = ["-std=c11", "-O1", "-Wall", "-fwrapv", f"-DLONG={bits}"]

@@ -17,6 +17,11 @@ import pytest
 APPLETS = ("sh", "sleep", "tail", "cat", "true")
 LIMIT = "32m"
 LIMIT_BYTES = 32 << 20
+PACKAGES = {
+    "dockerd": "docker.io", "docker": "docker.io", "ctr": "containerd", "systemctl": "systemd", "unshare": "util-linux",
+    "nsenter": "util-linux", "busybox": "busybox-static",
+}  # fmt: skip
+"""Debian's package of a program, where it is called differently."""
 
 
 def need(*programs: str) -> dict[str, str]:
@@ -27,7 +32,8 @@ def need(*programs: str) -> dict[str, str]:
     found = {program: shutil.which(program, path=places) for program in programs}
     missing = [program for program, path in found.items() if path is None]
     if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (Debian: docker.io, containerd, busybox-static)")
+        packages = dict.fromkeys(PACKAGES.get(program, program) for program in missing)
+        pytest.skip(f"not installed: {', '.join(missing)} (Debian: {', '.join(packages)})")
     return {program: path for program, path in found.items() if path is not None}
 
 
