@@ -35,7 +35,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 4 << 20
-FIRST_PID_NAMESPACE = 0xEFFFFFFC  #: inode of the one the kernel's log counts in (PROC_PID_INIT_INO, include/linux/proc_ns.h)
+FIRST_PID_NAMESPACE = 0xEFFFFFFC  #: inode of the one the kernel's log counts in (linux/proc_ns.h)
 SCRAPE_SECONDS = 15.0
 
 
