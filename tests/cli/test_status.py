@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from oomsight.proc.machine import parse_meminfo
 from oomsight.sinks.alarm_file import FRESH_SECONDS, load_alerts, path_beside, save
 from oomsight.sinks.safe import display_width
 from oomsight.sinks.status_document import status_schema
+from oomsight.status.growth import Grower
+from oomsight.status.model import Alert, Forecast, Last
 
 from ..sources.proc_files import add_process, make_host, write
 
@@ -114,6 +117,29 @@ def test_status_is_shortened_to_fit_a_screen_the_most_important_last(host, monke
     assert ["Settings that will hurt" in text for text in texts.values()] == [False, False, True]
     assert "Will hurt" in texts[32]
     assert "RAM        1.0 GiB: " in texts[24]
+
+
+def test_a_status_with_everything_in_it_fits_a_small_terminal(host) -> None:
+    place = Place(str(host), str(host / "proc"), str(host / "sys"), None, None, None)
+    state = _Looks(place, 0.0, None).next()
+    now = state.look.at
+    growers = [Grower("process", f"worker-number-{i}", 100 + i, 1, "/a", 9 << 20, 1 << 20, 3000.0 / (i + 1)) for i in range(9)]
+    container = "/docker/" + "4f2c0e9b1a7d" * 5 + "4f2c"
+    state = replace(
+        state,
+        growers=growers, grown=growers[:2], grown_seconds=900.0, seconds=60.0, droppable_kib=500_000, dirty_kib=90_000,
+        forecasts=[Forecast(f"{container}{i}", 2040.0, 1620.0, 2520.0, "slowleak", 4242, "x") for i in range(3)],
+        alerts=[Alert(f"/pod/{i}", "warning", f"{mark('/pod', Kind.CGROUP)}: out of memory in about 49 s, limit 256.0 MiB; "
+                      f"{mark('chain')} (pid 28146) grew 26.1 MiB in 13 s", now - 30 * i, ("cgroup_growth",)) for i in range(3)],
+        last=Last("oom-5civbvzqwhef", now - 60, "python was killed: " + "a cgroup reached its limit " * 4, 1),
+    )  # fmt: skip
+    small, large = _fitting(state, 5, 80, "never", 23), _fitting(state, 5, 80, "never", 60)
+    assert small.count("\n") <= 23
+    for word in ("49 s", "Alerts", "worker-number-0 (100) 2.9 MiB/s", "Would die", "in 34 min", "2 more", "oom-5civbvzqwhef",
+                 "Will hurt", "java", "Limits", "big.service"):  # fmt: skip
+        assert word in small, word
+    assert "worker-number-2" not in small
+    assert "worker-number-2" in large
 
 
 def test_status_count_without_watch_is_usage(status) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from oomsight.alarms.event import place_words, size, span
 from oomsight.naming.cgroup_path import describe
-from oomsight.naming.marked import Kind, mark
+from oomsight.naming.marked import mark
 from oomsight.sinks.blocks import (
     Bar,
     Block,
@@ -25,17 +24,18 @@ from oomsight.sinks.blocks import (
     human_pct,
 )
 from oomsight.sinks.memory_bar import MEMORY_KINDS
+from oomsight.sinks.status_facts import ONE_LINE, alerts_words, facts_of, rate_words
 
 if TYPE_CHECKING:
-    from oomsight.proc.pressure import Stall
     from oomsight.sinks.blocks import Tone
-    from oomsight.status.growth import Grower
     from oomsight.status.memory import Accounting
     from oomsight.status.model import Holder, Limited, Status
 
 ROWS: Final = 5
 """Of each table, unless asked for more."""
-MOST_BRIEF: Final = 7
+FEWER_ROWS: Final = (0, 0, 0, 0, 0, 1, 2, 2, 3, 4, 4)
+"""Rows less of each table, by how brief a status is."""
+MOST_BRIEF: Final = len(FEWER_ROWS) - 1
 """How far a status can be shortened to fit a screen."""
 _KIND_OF: Final = {key: index for index, kind in enumerate(MEMORY_KINDS) for key in kind.keys}
 _OTHER: Final = next(index for index, kind in enumerate(MEMORY_KINDS) if not kind.keys)
@@ -45,11 +45,12 @@ _TONES: Final[dict[str, Tone]] = {"critical": "bad", "warning": "warn", "bad": "
 def status_blocks(status: Status, rows: int = ROWS, brief: int = 0) -> list[Block]:
     """
     Return *status* as blocks; *rows* of each table. *brief*: 1 settings that hurt in one line, 2 RAM too, 3 nothing of
-    what there is not, up to :data:`MOST_BRIEF` a row less of each table.
+    what there is not, 4 few words, then fewer rows, 7 a line for each fact, then fewer rows again.
     """
-    rows = max(rows - max(brief - 3, 0), 1)
+    rows, more = max(rows - FEWER_ROWS[brief], 1), brief < MOST_BRIEF
+    briefest = brief >= ONE_LINE
     blocks: list[Block] = [Heading(verdict(status), 1)]
-    facts = list(_facts(status, brief=brief > 2))
+    facts = list(facts_of(status, brief))
     if status.accounting is not None:
         bar = memory_bar_of(status.accounting)
         if brief < 2:
@@ -58,12 +59,14 @@ def status_blocks(status: Status, rows: int = ROWS, brief: int = 0) -> list[Bloc
             facts.insert(0, ("RAM", _bar_words(bar)))
     if status.hurts and brief:
         facts.append(("Will hurt", _hurts_words(status)))
+    if status.alerts and briefest:  # the first is told in full by the verdict
+        facts.insert(0, ("Alerts", alerts_words(status)))
     blocks.append(KeyValues(tuple(facts)))
-    if status.alerts:
+    if status.alerts and not briefest:
         blocks += [Heading("Alerts"), Bullets(tuple(_alert_items(status)))]
-    blocks += [Heading("Who holds most (memory only their end would free)"), _holders(status, rows)]
+    blocks += [Heading("Who holds most (memory only their end would free)"), _holders(status, rows, more=more)]
     if status.limited:
-        blocks += [Heading("Limits, the fullest first"), _limited(status, rows)]
+        blocks += [Heading("Limits, the fullest first"), _limited(status, rows, more=more)]
     if status.hurts and not brief:
         blocks += [Heading("Settings that will hurt"), Bullets(tuple(_hurt_items(status)))]
     for unseen in status.unseen:
@@ -125,126 +128,6 @@ def memory_bar_of(accounting: Accounting) -> Bar:
     return Bar(f"RAM: {human_kib(accounting.total_kib)}{about}", accounting.total_kib, tuple(segments))
 
 
-# -- facts ------------------------------------------------------------------------------------------------------------
-
-
-def _facts(status: Status, *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    memory = status.look.memory
-    available = memory.mem_available_kib
-    if available is not None:
-        words = f"{human_kib(available)} without swapping"
-        if status.droppable_kib:
-            words += f", {human_kib(min(status.droppable_kib, available))} of it held by files in the page cache"
-        if status.dirty_kib and status.dirty_kib > 1024:
-            words += f" ({human_kib(status.dirty_kib)} to be written first)"
-        yield "Available", words
-    yield "Swap", _swap_words(status)
-    yield "Pressure", _pressure_words(status)
-    yield "Growing", _growing_words(status)
-    yield "Would die", _victim_words(status)
-    for forecast in status.forecasts:
-        where = "RAM and swap" if forecast.subject == "host" else place_words(forecast.subject)
-        high = "no end" if forecast.high_seconds is None else span(forecast.high_seconds)
-        around = f"{span(forecast.low_seconds)} to {high}"
-        pid = f" (pid {forecast.cause_pid})" if forecast.cause_pid is not None else ""
-        cause = f", by {mark(forecast.cause)}{pid}" if forecast.cause is not None else ""
-        yield "Forecast", f"{where} full in about {span(forecast.seconds)} (80 %: {around}){cause}"
-    if not status.forecasts and status.forecast_missing and not brief:
-        yield "Forecast", status.forecast_missing
-    yield "OOM kills", _kills_words(status, brief=brief)
-
-
-def _swap_words(status: Status) -> str:
-    memory = status.look.memory
-    total, free = memory.swap_total_kib, memory.swap_free_kib
-    if total is None or free is None:
-        return "not known"
-    if not total:
-        return "none"
-    used = total - free
-    return f"{human_kib(used)} of {human_kib(total)} in use ({human_pct(used, total) or '0 %'})"
-
-
-def _pressure_words(status: Status) -> str:
-    found = status.look.pressure
-    if not found:
-        return "not known: this kernel has no PSI, or it is switched off"
-    parts = [f"{name} {_stalls(lines)}" for name, lines in found.items()]
-    return ", ".join(parts) + " (some/all tasks waited, 10 s)"
-
-
-def _stalls(lines: dict[str, Stall] | object) -> str:
-    shares = [f"{lines[kind].avg10_pct:.0f}" for kind in ("some", "full") if kind in lines]  # type: ignore[index,operator]
-    return "/".join(shares) + " %"
-
-
-def _rate(kib_per_second: float) -> str:
-    per_minute = kib_per_second * 60
-    if per_minute >= 60 * 1024:
-        return f"{size(int(kib_per_second * 1024))}/s"
-    return f"{size(int(per_minute * 1024))}/min"
-
-
-def _growing_words(status: Status) -> str:
-    """Who grows now and how fast, with what is on record of the minutes before; then who only grew before."""
-    before = {_same(one): one for one in status.grown} if status.grown_seconds is not None else {}
-    in_all = f" in {span(status.grown_seconds or 0)}"
-    parts, now = [], {_same(grower) for grower in status.growers}
-    for grower in status.growers[:3]:
-        longer = before.get(_same(grower))
-        whole = f", +{human_kib(longer.grown_kib)}{in_all}" if longer is not None else ""
-        parts.append(f"{_grower(grower)} {_rate(grower.kib_per_second)}{whole}")
-    words = ", ".join(parts) if len(parts) == 1 or not before else "; ".join(parts)
-    if len(status.growers) > 3:
-        words += f" and {len(status.growers) - 3} more"
-    earlier = ", ".join(f"{_grower(one)} +{human_kib(one.grown_kib)}" for key, one in before.items() if key not in now)
-    tail = f"; not now, but{in_all}: {earlier}" if earlier else ""
-    if status.seconds is None:
-        return f"not known from one look{f'; {in_all.strip()}: {earlier}' if earlier else ''}"
-    within = f"within {status.seconds:.1f} s" if status.seconds < 10 else f"within {span(status.seconds)}"
-    if not status.growers:
-        error = status.counter_error_kib
-        blind = f" (what grew less than {human_kib(error)} is not seen)" if error else ""
-        return f"nobody {within}{blind}{tail}"
-    return f"{words} ({'rates ' if before else ''}{within}){tail}"
-
-
-def _same(grower: Grower) -> tuple[str, int | None]:
-    return grower.name, grower.pid
-
-
-def _grower(grower: Grower) -> str:
-    name = mark(grower.name)
-    return f"{name} ({grower.pid})" if grower.pid is not None else f"{grower.processes} × {name}"
-
-
-def _victim_words(status: Status) -> str:
-    ranking = status.ranking
-    first = ranking.victim
-    if first is None:
-        return "nobody: every process is exempt"
-    page_kib = status.look.snapshot.machine.page_size >> 10
-    kib = (first.rss_pages + first.swap_pages + first.pgtables_pages) * page_kib
-    words = f"{mark(first.process.comm)} (pid {first.process.pid}, {human_kib(kib)})"
-    if first.process.oom_score_adj:
-        words += f", oom_score_adj {first.process.oom_score_adj}"
-    if len(ranking.rows) > 1:
-        second = ranking.rows[1]
-        margin = human_kib((ranking.margin_pages or 0) * page_kib)
-        words += f", {margin} ahead of {mark(second.process.comm)} ({second.process.pid})"
-    return words
-
-
-def _kills_words(status: Status, *, brief: bool) -> str:
-    count = status.look.oom_kills
-    words = "not counted by this kernel" if count is None else f"{count:,} since boot"
-    if status.last is not None:
-        when = datetime.fromtimestamp(status.last.at).astimezone().strftime("%Y-%m-%d %H:%M")
-        show = f"oomsight incidents show {mark(status.last.id, Kind.ID)}"
-        return f"{words}; last stored {when}: {status.last.headline} ({show})"
-    return f"{words}; {status.last_missing}" if status.last_missing and not brief else words
-
-
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
@@ -268,17 +151,17 @@ def _where(cgroup: str | None) -> str:
     return owner.short
 
 
-def _holders(status: Status, rows: int) -> Table:
+def _holders(status: Status, rows: int, *, more: bool) -> Table:
     columns = (
         Column("who", flexible=True), Column("pid", right=True, drop=2), Column("memory", right=True),
         Column("swap", right=True, drop=3), Column("grows", right=True, drop=1), Column("where", flexible=True, drop=4),
     )  # fmt: skip
     shown = [Row(_holder_cells(holder)) for holder in status.holders[:rows]]
     rest = status.holders[rows:]
-    more = None
-    if rest:
-        more = f"{len(rest):,} more with {human_kib(sum(holder.need_kib for holder in rest))} together"
-    return Table(columns, tuple(shown), more)
+    words = None
+    if rest and more:
+        words = f"{len(rest):,} more with {human_kib(sum(holder.need_kib for holder in rest))} together"
+    return Table(columns, tuple(shown), words)
 
 
 def _holder_cells(holder: Holder) -> tuple[str, ...]:
@@ -286,11 +169,11 @@ def _holder_cells(holder: Holder) -> tuple[str, ...]:
     return (
         name, "" if holder.pid is None else str(holder.pid), human_kib(holder.need_kib),
         human_kib(holder.swap_kib) if holder.swap_kib else "",
-        _rate(holder.kib_per_second) if holder.kib_per_second else "", _where(holder.cgroup),
+        rate_words(holder.kib_per_second) if holder.kib_per_second else "", _where(holder.cgroup),
     )  # fmt: skip
 
 
-def _limited(status: Status, rows: int) -> Table:
+def _limited(status: Status, rows: int, *, more: bool) -> Table:
     columns = (
         Column("cgroup", flexible=True), Column("limit", right=True), Column("needs", right=True, drop=4),
         Column("full", right=True), Column("headroom", right=True), Column("cache", right=True, drop=5),
@@ -298,8 +181,8 @@ def _limited(status: Status, rows: int) -> Table:
         Column("would die", flexible=True, drop=3),
     )  # fmt: skip
     shown = [Row(_limited_cells(one), _fullness(one)) for one in status.limited[:rows]]
-    more = status.limited_all - len(shown)
-    words = f"{more:,} more with more room, or with nobody inside" if more > 0 else None
+    others = status.limited_all - len(shown)
+    words = f"{others:,} more with more room, or with nobody inside" if others > 0 and more else None
     return Table(columns, tuple(shown), words)
 
 
@@ -312,7 +195,7 @@ def _limited_cells(one: Limited) -> tuple[str, ...]:
     elif victim is not None and memcg.oom_group:
         dies = f"all {cgroup.processes}"
     left = one.time_left_seconds
-    grows = _rate(one.bytes_per_second / 1024) if left is not None and one.bytes_per_second else ""
+    grows = rate_words(one.bytes_per_second / 1024) if left is not None and one.bytes_per_second else ""
     return (
         place_words(memcg.path), size(memcg.limit_bytes if isinstance(memcg.limit_bytes, int) else None),
         size(memcg.need_bytes), "" if cgroup.full_pct is None else f"{cgroup.full_pct:.0f} %",
