@@ -84,8 +84,17 @@ def test_host_without_swap_or_psi_raises_neither() -> None:
 
 def test_pressure_of_ten_seconds() -> None:
     clock = Clock()
-    clock.feed(host(full=12), 60)
+    clock.feed(host(full=12, available_pct=45), 60)
     assert clock.told == [(10.0, "raised", HOST, "warning", ("memory_pressure",))]
+
+
+def test_stalls_of_a_host_with_room_are_those_of_page_cache_or_of_a_cgroup() -> None:
+    """Seen in a guest: a file read through a cgroup smaller than it stalls all tasks a fifth of the time."""
+    clock = Clock()
+    clock.feed(host(full=22, available_pct=69), 60)
+    assert clock.told == []
+    clock.next().feed(host(full=22, available_pct=69, swap_used_pct=50), 60)
+    assert ("memory_pressure",) in [codes[-1:] for *_, codes in clock.told]
 
 
 def test_page_cache_never_raises_an_alarm() -> None:

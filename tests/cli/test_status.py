@@ -123,14 +123,16 @@ def test_a_status_with_everything_in_it_fits_a_small_terminal(host) -> None:
     place = Place(str(host), str(host / "proc"), str(host / "sys"), None, None, None)
     state = _Looks(place, 0.0, None).next()
     now = state.look.at
-    growers = [Grower("process", f"worker-number-{i}", 100 + i, 1, "/a", 9 << 20, 1 << 20, 3000.0 / (i + 1)) for i in range(9)]
+    growers = [Grower("process", f"worker-number-{i}", 100 + i, 1, "/a", 9 << 20, 1 << 20, 3000.0 / (i + 1))
+               for i in range(9)]  # fmt: skip
     container = "/docker/" + "4f2c0e9b1a7d" * 5 + "4f2c"
     state = replace(
         state,
         growers=growers, grown=growers[:2], grown_seconds=900.0, seconds=60.0, droppable_kib=500_000, dirty_kib=90_000,
         forecasts=[Forecast(f"{container}{i}", 2040.0, 1620.0, 2520.0, "slowleak", 4242, "x") for i in range(3)],
         alerts=[Alert(f"/pod/{i}", "warning", f"{mark('/pod', Kind.CGROUP)}: out of memory in about 49 s, limit 256.0 MiB; "
-                      f"{mark('chain')} (pid 28146) grew 26.1 MiB in 13 s", now - 30 * i, ("cgroup_growth",)) for i in range(3)],
+                      f"{mark('chain')} (pid 28146) grew 26.1 MiB in 13 s", now - 30 * i, ("cgroup_growth",))
+                for i in range(3)],
         last=Last("oom-5civbvzqwhef", now - 60, "python was killed: " + "a cgroup reached its limit " * 4, 1),
     )  # fmt: skip
     small, large = _fitting(state, 5, 80, "never", 23), _fitting(state, 5, 80, "never", 60)

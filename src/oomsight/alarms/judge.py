@@ -156,7 +156,12 @@ def _host_values(
     swap, free = memory.swap_total_kib, memory.swap_free_kib
     yield "swap_high", 100 * (1 - free / swap) if swap and free is not None else 0.0 if swap == 0 else None
     yield "memory_growth", _left(subject)
-    yield "memory_pressure", pressure["full"].avg10_pct if "full" in pressure else None
+    if "full" not in pressure:
+        yield "memory_pressure", None
+        return
+    held = None if need is None else need + (swap or 0) - (free or 0)
+    pressed = held is None or not total or held >= PRESSED_SHARE * total
+    yield "memory_pressure", pressure["full"].avg10_pct if pressed else 0.0
 
 
 def _cgroup_values(

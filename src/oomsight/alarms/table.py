@@ -47,7 +47,8 @@ ALARMS: Final[tuple[Alarm, ...]] = (
     Alarm("memory_growth", "host", "RAM and swap will be used up soon", "seconds", 1800, 3600, 300, 30, 60,
           "time until MemAvailable and free swap are gone, at the rate of the last minutes", "/proc/meminfo, sampled"),
     Alarm("memory_pressure", "host", "tasks stand still for want of memory", "pct", 10, 2, 40, 10, 30,
-          "share of the last 10 s in which all tasks waited for memory", "/proc/pressure/memory full avg10 (4.20+)"),
+          "share of the last 10 s in which all tasks waited for memory, with need and used swap above half of RAM",
+          "/proc/pressure/memory full avg10 (4.20+)"),
     Alarm("cgroup_near_limit", "cgroup", "nearly at its limit", "pct", 90, 85, None, 30, 30,
           "need (usage without page cache) as a share of the limit", "memory.current, .stat, .max; v1 alike"),
     Alarm("cgroup_growth", "cgroup", "will reach its limit soon", "seconds", 1800, 3600, None, 30, 60,
@@ -66,7 +67,8 @@ ALARMS: Final[tuple[Alarm, ...]] = (
 BY_CODE: Final = {alarm.code: alarm for alarm in ALARMS}
 LONG_SECONDS: Final = 1e9  #: time left of what does not grow
 FULL_SHARE: Final = 0.8  #: events at the limit count from this share of it on: below it is page cache being dropped
-PRESSED_SHARE: Final = 0.5  #: stalls of a cgroup count from this share of its limit on
+PRESSED_SHARE: Final = 0.5
+"""Stalls count from this share of the limit (of RAM) on: below it tasks wait for page cache or a cgroup's limit."""
 
 
 class Limit(NamedTuple):
