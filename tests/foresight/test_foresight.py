@@ -24,12 +24,13 @@ from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
 from oomsight.record.model import Change
 from oomsight.sinks.curve_svg import Curve, curves_svg
 from oomsight.sinks.foresight_document import forecast_schema, leaks_schema
+from oomsight.sinks.foresight_words import DO, LEAKS
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.errors import SourceError
 from oomsight.sources.history import History
 from oomsight.sources.series_file import read_subjects
 from oomsight.trend.backtest import Came, backtest
-from oomsight.trend.leak import Verdict, judge
+from oomsight.trend.leak import MORE_MEMORY_HELPS, Verdict, judge
 from oomsight.trend.series import Series
 from oomsight.trend.windows import soonest
 
@@ -174,6 +175,25 @@ def test_a_suspicion_is_told_where_no_leak_says_more() -> None:
     found = [leak, maybe("/a", leak), maybe("/c", leak), maybe("/c/d", leak)]
     assert [one.subject.name for one in told(found)] == ["/a/b"]
     assert [one.subject.name for one in suspected(found)] == ["/c/d"]
+
+
+def test_every_verdict_says_what_to_do_and_none_contradicts_its_answer_on_more_memory() -> None:
+    assert set(DO) == set(MORE_MEMORY_HELPS) == set(Verdict)
+    for verdict, helps in MORE_MEMORY_HELPS.items():
+        assert (helps is True) is DO[verdict].startswith("More memory helps"), verdict
+        assert (helps is False) is ("does not help" in DO[verdict]), verdict
+
+
+def test_leaks_all_says_what_to_do_at_each_verdict_that_is_there(tmp_path) -> None:
+    for name, need in (("a.csv", LEAK), ("b.csv", LEVEL)):
+        rows = "".join(f"{t},{v}\n" for t, v in zip(need.times, need.values, strict=True))
+        (tmp_path / name).write_text("time,value\n" + rows)
+    files = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+    text = " ".join(_run("leaks", "--all", *files, "--limit", "1000MiB")[1].split())
+    assert LEAKS in text
+    assert DO[Verdict.LEAK] in text
+    assert DO[Verdict.LEVEL] in text
+    assert DO[Verdict.CACHE] not in text
 
 
 def test_a_leak_that_was_killed_is_one_until_the_next_life_can_be_judged() -> None:

@@ -72,7 +72,8 @@ FINDING: Final = Record(
     "finding", "What a curve is.",
     field("verdict", choice(*(verdict.value for verdict in Verdict)), "In one word."),
     field("confidence", NUMBER, "0 … 1."),
-    field("more_memory_helps", optional(BOOL), "Whether a higher limit would end the trouble; null = it needs none."),
+    field("more_memory_helps", optional(BOOL),
+          "Whether a higher limit would end the trouble; null = it needs none (level), or it cannot be said yet."),
     field("growth", optional(GROWTH.type), "Its rate; null = not measured."),
     field("evidence", array(TEXT), "What it rests on, one sentence each."),
 )  # fmt: skip

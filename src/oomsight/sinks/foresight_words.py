@@ -11,6 +11,7 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import Block, Bullets, Column, Heading, Item, KeyValues, Paragraph, Row, Table
 from oomsight.sinks.history_words import moment_words, sparkline
 from oomsight.trend.backtest import Backtest, Came
+from oomsight.trend.leak import Verdict
 from oomsight.trend.words import share, span
 
 if TYPE_CHECKING:
@@ -20,10 +21,29 @@ if TYPE_CHECKING:
 IN_FULL: Final = 3  #: forecasts told in full; a row each for the rest
 FULL: Final = 0.95  #: of the limit: what does not grow any more may be full all the same
 SUSPECTED: Final = (
-    "They grow as leaks do, but not for long enough to be sure: a cache that fills does so too. Look again later."
+    "They grow as leaks do, but not for long enough to be sure: a cache that fills does so too. Change nothing yet."
+    " Look again well before they are full; what does not slow down by then leaks. Whether more memory helps shows"
+    " only then: it does if the growth ends."
 )
+LEAKS: Final = (
+    "restart it before it is full, which buys as long again; then find what it keeps (a heap dump, a profiler)"
+)
+DO: Final[dict[Verdict, str]] = {
+    Verdict.LEAK: "More memory does not help, it only comes later. Restart it in time, and find what it keeps.",
+    Verdict.SUSPECTED: "Whether more memory helps cannot be said yet. Look again well before it is full.",
+    Verdict.STEP: "More memory helps. If it may not jump again, see what happened at that time.",
+    Verdict.WARM_UP: "More memory helps, if it has too little once it is warm.",
+    Verdict.CACHE: "More memory helps, and so does a smaller cache.",
+    Verdict.SAWTOOTH: "More memory helps, and so does a smaller heap: it collects when that is full.",
+    Verdict.DAILY: "More memory helps, for the peak of the day.",
+    Verdict.BATCH: "More memory helps, for the biggest job; or fewer jobs at a time.",
+    Verdict.LEVEL: "It needs no more memory.",
+    Verdict.RESTART: "Nothing can be said yet: it began anew a moment ago.",
+    Verdict.UNKNOWN: "Nothing can be said yet. Look again later.",
+}
+"""What to do about a curve, and whether more memory helps, by verdict."""
 BARS: Final = 60  #: columns of a line that shows a curve
-HELPS: Final = {True: "yes", False: "no, it only comes later", None: "it needs none, as far as one can tell"}
+HELPS: Final = {True: "yes", False: "no, it only comes later", None: "cannot be said yet"}
 
 
 def subject_words(subject: Subject) -> str:
@@ -66,7 +86,7 @@ def leaks_blocks(
     if suspects:
         blocks += [Heading("Suspected"), _suspected(suspects), Paragraph(SUSPECTED, "dim")]
     if everything and judged:
-        blocks += [Heading("All that was judged"), _all(judged)]
+        blocks += [Heading("All that was judged"), _all(judged), _to_do(judged)]
     elif not count and not suspects and judged:
         unsure = [one for one in judged if one.finding.verdict.value == "unknown"]
         if unsure:
@@ -91,6 +111,7 @@ def _leak_blocks(leak: Leak, now: float, columns: int, *, unicode: bool) -> Iter
         rows.append(("full", f"{interval_words(leak.left)}; the limit is {size_words(leak.left.limit_bytes)}"))
     if leak.causes:
         rows.append(("by", "; ".join(f"{source_words(one)} +{size_words(one.grown_bytes)}" for one in leak.causes[:3])))
+    rows.append(("what to do", LEAKS))
     yield KeyValues(tuple(rows))
     yield Paragraph(_curve(subject, columns, unicode=unicode))
     yield Bullets(tuple(Item(f"{words[:1].upper()}{words[1:]}.") for words in finding.evidence))
@@ -123,10 +144,20 @@ def _all(judged: Sequence[Leak]) -> Table:
         level = one.subject.need.values[-1] if len(one.subject.need) else 0.0
         grows = rate_words(finding.growth.bytes_per_second) if finding.growth is not None else ""
         why = finding.evidence[0] if finding.evidence else ""
-        cells = (subject_words(one.subject), finding.verdict.value.replace("_", "-"), share(finding.confidence),
-                 size_words(level), grows, why)  # fmt: skip
+        sure = "" if finding.verdict is Verdict.UNKNOWN else share(finding.confidence)
+        cells = (subject_words(one.subject), _shown(finding.verdict), sure, size_words(level), grows, why)  # fmt: skip
         rows.append(Row(cells, "bad" if finding.is_leak else "plain"))
     return Table(columns, tuple(rows))
+
+
+def _to_do(judged: Sequence[Leak]) -> KeyValues:
+    """What each of the verdicts above asks for."""
+    present = {one.finding.verdict for one in judged}
+    return KeyValues(tuple((_shown(verdict), DO[verdict]) for verdict in Verdict if verdict in present))
+
+
+def _shown(verdict: Verdict) -> str:
+    return verdict.value.replace("_", "-")
 
 
 def _curve(subject: Subject, columns: int, *, unicode: bool) -> str:

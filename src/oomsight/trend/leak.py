@@ -39,6 +39,8 @@ YOUNG_ODDS: Final = 1.0
 """What has run for less than so many days still warms up and fills its caches and its heap: of it more is asked, by so
 much of the log odds. Nearly all that was taken for a leak wrongly on the training split was that young."""
 
+LEAST_SWING: Final = 0.08  #: of its peak; what swings by less is level, whatever its rhythm
+EVEN_ODDS: Final = 0.5  #: confidence from which what is small yet is not called level
 DIP: Final = 0.1  #: share of the growth by which low points may fall and nothing was given back
 SUREST: Final = 0.99  #: a corpus of some hundreds of traces cannot make anybody surer
 
@@ -114,6 +116,8 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
         return Finding(verdict, leaking, growth, MORE_MEMORY_HELPS[verdict], _why_leak(found), line)
     beat = rhythm(found.parts)
     verdict = _otherwise(found, beat)
+    if verdict is Verdict.LEVEL and found.rises and leaking >= EVEN_ODDS:
+        verdict = Verdict.UNKNOWN  # too small yet, but no curve without a trend
     return Finding(
         verdict,
         1 - probability(found) if found.rises else 1.0,
@@ -143,9 +147,10 @@ def _leaf(node: Node, numbers: Sequence[float]) -> float:
 
 
 def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
-    if found.life_days > 1.4 and beat.daily >= 0.5 and beat.teeth >= 1:
+    swings = beat.swing >= LEAST_SWING
+    if swings and found.life_days > 1.4 and beat.daily >= 0.5 and beat.teeth >= 1:
         return Verdict.DAILY
-    if beat.teeth >= 2 and beat.swing >= 0.08:
+    if swings and beat.teeth >= 2:
         return Verdict.BATCH if beat.idle >= 0.5 else Verdict.SAWTOOTH
     lows = [part.low for part in found.parts]
     now = median(lows[-max(3, len(lows) // 6) :])
