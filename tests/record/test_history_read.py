@@ -107,6 +107,8 @@ def test_a_journal_answers_as_the_chunk_it_becomes(tmp_path) -> None:
             for column in ("firsts", "peaks", "lasts"):
                 assert getattr(index.marks, column)[own] == getattr(whole.marks, column)[place]
             assert journal.stream(index.entities[own]) == builder.stream(index.entities[own])
+            assert journal.streams(kind)[index.entities[own]] == builder.stream(index.entities[own])
+        assert len(journal.streams(kind)) == len(places)
     for row in (0, 35, 99):
         states = {entity: list(values) for entity, _, values in journal.states(row)}
         for place, entity in enumerate(whole.entities):

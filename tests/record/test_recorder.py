@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomsight.cli.main import cli
-from oomsight.record import chunk, codec
+from oomsight.record import chunk, codec, dense
 from oomsight.record.cmdline import masked
 from oomsight.record.fields import FIELDS, UNLIMITED
 from oomsight.record.gather import Gatherer
@@ -80,8 +80,8 @@ def test_what_is_packed_comes_back(rows) -> None:
     assert seen == rows
     for figure in range(PROCESS):
         alone: list = [None] * len(rows)
-        for at, value in codec.figure(stream, figure):
-            alone[at:] = [codec.plain(value)] * (len(rows) - at)
+        for life in dense.lives(stream, [figure], len(rows)):
+            alone[life.first : life.end] = map(codec.plain, life.columns[0])
         assert alone == [row[figure] for row in rows]
     assert times == [i * 1000 for i in range(len(rows))]
 
@@ -89,7 +89,7 @@ def test_what_is_packed_comes_back(rows) -> None:
 @given(st.binary(max_size=200))
 def test_damaged_bytes_raise_one_error_only(data) -> None:
     for read_it in (chunk.chunk_head, lambda d: add_row(chunk.ChunkBuilder(), d), lambda d: list(codec.events(d, "process")),
-                    lambda d: list(codec.figure(d, 3))):  # fmt: skip
+                    lambda d: dense.lives(d, [3, 0], 100)):  # fmt: skip
         try:
             read_it(data)
         except codec.DamagedError:

@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.foresight.model import Source, Subject, Task
 from oomsight.foresight.victim import inside
+from oomsight.pipeline.curves import Known, cgroup_curves, edges, program_curves
 from oomsight.sources.series_file import combined, host_of, need_of
 from oomsight.trend.series import Series
 from oomsight.trend.windows import soonest
@@ -50,48 +51,48 @@ def host(history: History, since: float, until: float) -> Subject | None:
 
 def cgroups(
     history: History, since: float, until: float, *, limited: bool = False, swap: float | None = None,
-    most: Sequence[int] = MOST_POINTS,
+    most: Sequence[int] = MOST_POINTS, among: int = MOST_SUBJECTS,
 ) -> Iterator[Subject]:
     """
-    Cgroups on record, the ones that grew most first; with *limited* only those that have a limit. *swap*: bytes of it
-    that are free on the host. *most*: points of a curve, as for :func:`fine`.
+    Cgroups on record, the ones that grew most first; with *limited* only *among* so many that have a limit. *swap*:
+    bytes of it that are free on the host. *most*: points of a curve, as for :func:`fine`.
     """
     grown = [e for e in history.entities("cgroup", since, until) if e.cgroup not in {None, "/"}]
-    grown.sort(key=lambda e: -_change(e))
-    glanced = _glanced(history, grown[:MOST_SUBJECTS], since, until) if limited else {}
-    for entity in grown[:MOST_SUBJECTS]:
-        if not limited and _change(entity) < LEAST_BYTES:
-            break
-        glance = glanced.get(entity.key, {})
-        limits = glance.get("limit_bytes") or history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
-        limit = limits.values[-1] if len(limits) and math.isfinite(limits.values[-1]) else None
-        if limited and limit is None:
-            continue
-        quick = need_of(glance) if limited else None
-        if quick is not None and limit is not None and not _may_fill(quick, limit):
-            yield Subject("cgroup", entity.name, entity.cgroup, None, quick, limit, swap)
-            continue
-        figures = fine(history, entity, CGROUP_FIELDS, since, until, most=most)
-        need = _need(figures)
+    grown = sorted(grown, key=lambda e: -_change(e))[:MOST_SUBJECTS]
+    if not limited:
+        grown = [e for e in grown if _change(e) >= LEAST_BYTES]
+    glanced = list(_glanced(history, grown, since, until))[:among] if limited else []
+    level = {
+        one.entity.key: one for one in glanced
+        if one.need is not None and one.limit_bytes is not None and not _may_fill(one.need, one.limit_bytes)
+    }  # fmt: skip
+    if limited:
+        grown = [one.entity for one in glanced]
+    closer = cgroup_curves(history, [e for e in grown if e.key not in level], since, until, most)
+    for entity in grown:
+        found = level.get(entity.key) or next(closer)
+        need, limit = found.need, found.limit_bytes
         if need is None:
+            need = _need(fine(history, entity, CGROUP_FIELDS, since, until, most=most))
+        if need is None or not len(need):
             continue
-        if limit is None and len(limits := figures["limit_bytes"]) and math.isfinite(limits.values[-1]):
-            limit = limits.values[-1]
-        kills = _kills(figures.get("events_oom_kill"))
-        if kills:  # who is killed begins anew
-            need = replace(need, restarts=tuple(sorted({*need.restarts, *kills})))
-        yield Subject("cgroup", entity.name, entity.cgroup, None, need, limit, swap, kills)
+        if found.kills:  # who is killed begins anew
+            need = replace(need, restarts=tuple(sorted({*need.restarts, *found.kills})))
+        limit = limit if limit is not None and math.isfinite(limit) else None
+        yield Subject("cgroup", entity.name, entity.cgroup, None, need, limit, swap, found.kills)
 
 
-def _glanced(
-    history: History, entities: Sequence[Entity], since: float, until: float
-) -> dict[str, dict[str, Series]]:
-    """What cgroups held in a few moments of each part of a period, to see who is worth all of them."""
+def _glanced(history: History, entities: Sequence[Entity], since: float, until: float) -> Iterator[Known]:
+    """What limited cgroups held in a few moments of each part of a period, to see who is worth all of them."""
     fields = (*NEED_FIELDS, "limit_bytes")
-    pieces = [history.glimpses(entities, fields, a, b, QUICK_POINTS) for a, b in pairwise(_edges(since, until))]
-    return {
-        one.key: {field: _joined([piece[one.key][field] for piece in pieces]) for field in fields} for one in entities
-    }
+    pieces = [history.glimpses(entities, fields, a, b, QUICK_POINTS) for a, b in pairwise(edges(since, until))]
+    for entity in entities:
+        figures = {field: _joined([piece[entity.key][field] for piece in pieces]) for field in fields}
+        limits = figures["limit_bytes"] if len(figures["limit_bytes"]) else (
+            history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
+        )  # fmt: skip
+        if len(limits) and math.isfinite(limits.values[-1]):
+            yield Known(entity, need_of(figures), limits.values[-1])
 
 
 def ended(subject: Subject, until: float) -> bool:
@@ -125,9 +126,9 @@ def programs(
     """Names or processes on record that grew, most first."""
     grown = [e for e in history.entities(kind, since, until) if _change(e) >= LEAST_BYTES]
     grown.sort(key=lambda e: -_change(e))
-    for entity in grown[:MOST_SUBJECTS]:
-        need = fine(history, entity, ("need_bytes",), since, until, most=most)["need_bytes"]
-        if len(need):
+    for known in program_curves(history, grown[:MOST_SUBJECTS], since, until, most):
+        entity, need = known.entity, known.need
+        if need is not None and len(need):
             yield Subject(kind, entity.name, entity.cgroup, entity.pid, need, None)
 
 
@@ -199,7 +200,7 @@ def nearest(
     found = []
     machine = host(history, since, until)
     swap = machine.swap_free_bytes if machine is not None else None
-    limited = islice(cgroups(history, since, until, limited=True, swap=swap), among)
+    limited = cgroups(history, since, until, limited=True, swap=swap, among=among)
     for subject in (*([machine] if machine is not None else []), *limited):
         left = soonest(subject.need, subject.limit_bytes, until) if not ended(subject, until) else None
         if left is not None:
@@ -217,16 +218,12 @@ def fine(
     Figures of *entity*, the last ten minutes of them as dense as they are, the last six hours denser than what is
     before: what fills within minutes has to show, and a week has to fit. *most*: points of each of the three.
     """
-    parts = list(pairwise(_edges(since, until)))
+    parts = list(pairwise(edges(since, until)))
     pieces = [
         history.several(entity, fields, a, b, points)
         for (a, b), points in zip(parts, most[-len(parts) :], strict=True)
     ]
     return {field: _joined([piece[field] for piece in pieces]) for field in fields}
-
-
-def _edges(since: float, until: float) -> list[float]:
-    return [since, *(edge for edge in (until - 6 * 3600, until - 600) if edge > since), until]
 
 
 def _joined(pieces: Sequence[Series]) -> Series:

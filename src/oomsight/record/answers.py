@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter, lt
@@ -109,14 +110,6 @@ def main_figure(kind: str, coded: int) -> float | None:
     return shown(plain(coded), FIELDS[kind][INDEX[kind][MAIN[kind]]].scale)
 
 
-def summed(coded: Sequence[int]) -> int | None:
-    """The sum of coded values, as stored; ``None`` = none of them is known."""
-    if len(coded) == 1:
-        return plain(coded[0])
-    known = [value for one in coded if (value := plain(one)) is not None]
-    return sum(known) if known else None
-
-
 def ascending(times: list[float], values: list[float]) -> tuple[list[float], list[float]]:
     """Points ascending in time, one per moment: the first."""
     if all(map(lt, times, times[1:])):
@@ -135,16 +128,16 @@ def thinned(
     """At most *most* of the points: of each equal part of the time the highest, lowest or last, by *rule*."""
     if most is None or len(times) <= most:
         return times, values
-    first, width, last = times[0], (times[-1] - times[0]) / most or 1.0, most - 1
+    first, width, pick = times[0], (times[-1] - times[0]) / most or 1.0, min if rule == "min" else max
     kept: tuple[list[float], list[float]] = [], []
-    moments, figures = kept
-    bucket = -1
-    for moment, value in zip(times, values, strict=True):
-        now = min(int((moment - first) / width), last)
-        if now != bucket:
-            bucket = now
-            moments.append(moment)
-            figures.append(value)
-        elif rule == "last" or (value >= figures[-1] if rule == "max" else value <= figures[-1]):
-            moments[-1], figures[-1] = moment, value
+    low = 0
+    for bucket in range(1, most + 1):
+        high = bisect_left(times, first + bucket * width, low) if bucket < most else len(times)
+        if high > low:
+            part = values[low:high]
+            value = part[-1] if rule == "last" else pick(part)
+            part.reverse()
+            kept[0].append(times[high - 1 - part.index(value)])  # of equal ones the last
+            kept[1].append(value)
+            low = high
     return kept

@@ -15,11 +15,10 @@ where a crash or a fault was; nothing after a short record counts, a wrong one c
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import compress
 from operator import ne
@@ -40,7 +39,8 @@ MAX_ROWS: Final = 4096  #: in one chunk; no writer makes that many
 KINDS: Final = tuple(FIELDS)
 _CODE: Final = {kind: number for number, kind in enumerate(KINDS)}
 _PLACES: Final = range(max(map(len, FIELDS.values())))
-_LITTLE: Final = array("H", [1]).tobytes() == b"\x01\x00"
+LITTLE: Final = array("H", [1]).tobytes() == b"\x01\x00"
+"""Whether numbers are kept here as they are stored: least byte first."""
 
 
 class DamagedError(ValueError):
@@ -167,75 +167,6 @@ def events(
         yield row, values if there else None
 
 
-def at_rows(
-    stream: bytes, kind: str, rows: Sequence[int], places: Sequence[int]
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """
-    (row, coded values at *places*) of a stream in each of *rows*, which ascend; where it is not there, nothing.
-
-    Raises :class:`DamagedError`.
-    """
-    now: tuple[int, ...] | None = None
-    at, end = 0, len(rows)
-    for row, values in events(stream, kind, rows[-1] if rows else 0):
-        while at < end and rows[at] < row:
-            if now is not None:
-                yield rows[at], now
-            at += 1
-        now = None if values is None else tuple([values[place] for place in places])
-    if now is not None:
-        for row in rows[at:]:
-            yield row, now
-
-
-def figure(stream: bytes, place: int) -> Iterator[tuple[int, int | None]]:
-    """
-    (row, coded value) at each change of one figure of a stream, ``None`` = gone; the others are stepped over at once.
-
-    Raises :class:`DamagedError`.
-    """
-    value, there, bit = 0, False, 1 << place
-    at, row, end = 0, 0, len(stream)
-    try:
-        while at < end:  # all in one piece, as in events()
-            number = stream[at]
-            at += 1
-            if number & 128:
-                number, at = take(stream, at - 1)
-            row += number
-            mask = stream[at]
-            at += 1
-            if mask & 128:
-                mask, at = take(stream, at - 1)
-            if not mask:
-                value, there = 0, False
-                yield row, None
-                continue
-            others, changed = mask.bit_count(), mask & bit
-            if changed:
-                if before := (mask & bit - 1).bit_count():
-                    at = _numbers(before)(stream, at).end()  # type: ignore[union-attr]
-                number = stream[at]
-                at += 1
-                if number & 128:
-                    number, at = take(stream, at - 1)
-                value += -(number >> 1) if number & 1 else number >> 1
-                others -= before + 1
-            if others:
-                at = _numbers(others)(stream, at).end()  # type: ignore[union-attr]
-            if changed or not there:
-                there = True
-                yield row, value
-    except (AttributeError, IndexError):  # no match: it ends before that
-        raise DamagedError("event of another shape") from None
-
-
-@lru_cache(64)
-def _numbers(count: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
-    """What matches so many numbers from a place on."""
-    return re.compile(rb"(?:[\x80-\xff]*[\x00-\x7f]){%d}" % count).match
-
-
 @lru_cache(4096)
 def _places(mask: int) -> tuple[int, ...]:
     """The figures that a mask names. Masks of the host hardly ever come twice, their eighths do."""
@@ -299,7 +230,7 @@ def kind_code(kind: str) -> int:
 def column(code: str, numbers: Sequence[int]) -> bytes:
     """Numbers of one size (``H`` 2, ``I`` 4, ``q`` 8 bytes), least byte first."""
     found = array(code, numbers)
-    if not _LITTLE:
+    if not LITTLE:
         found.byteswap()
     return found.tobytes()
 
@@ -311,6 +242,6 @@ def column_of(code: str, data: bytes) -> array[int]:
         found.frombytes(data)
     except ValueError:
         raise DamagedError("column of another length") from None
-    if not _LITTLE:
+    if not LITTLE:
         found.byteswap()
     return found

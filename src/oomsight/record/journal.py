@@ -163,6 +163,23 @@ class Journal(NamedTuple):
             before = at
         return bytes(out)
 
+    def streams(self, kind: str) -> dict[int, bytes]:
+        """The streams of all entities of a kind in that chunk. Raises :class:`DamagedError`."""
+        wanted, found = only(KINDS.index(kind)), dict[int, tuple[bytearray, list[int]]]()
+        for at, body in enumerate(self.rows):
+            row = parse_row(body)
+            for entity, _, length, start in compress(_parts(row), row.kinds.translate(wanted)):
+                one = found.get(entity)
+                if one is None:
+                    if not body[start]:
+                        continue
+                    one = found[entity] = bytearray(), [0]
+                out, before = one
+                put(out, at - before[0])
+                out += body[start : start + length]
+                before[0] = at
+        return {entity: bytes(out) for entity, (out, _) in found.items()}
+
     def states(self, until: int) -> Iterator[tuple[int, int, list[int]]]:
         """(entity, code of the kind, coded values) of what is there in row *until*. Raises :class:`DamagedError`."""
         streams: dict[int, tuple[int, bytearray]] = {}

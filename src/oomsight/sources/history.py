@@ -9,11 +9,10 @@ down, machine suspended) is a gap in the times.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest, nsmallest
-from typing import Final, cast
+from typing import Final
 
 from oomsight.record.answers import (
     ascending,
@@ -23,13 +22,14 @@ from oomsight.record.answers import (
     key_of,
     looked_at_as,
     main_figure,
-    summed,
     thinned,
 )
-from oomsight.record.codec import KINDS, DamagedError, at_rows, events, figure, plain
+from oomsight.record.codec import KINDS, DamagedError, plain
+from oomsight.record.dense import added, at_rows
 from oomsight.record.fields import FIELDS, INDEX, field_names, parts_of, shown, stored_kind
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
+from oomsight.sources.history_columns import Columns, gathered, streams_of
 from oomsight.sources.history_files import Chunk, File, HistoryError, Shelf
 from oomsight.trend.series import Series
 
@@ -134,44 +134,31 @@ class History:
             if field not in known:
                 raise ValueError(f"{entity.kind} has no {field}; there are: {', '.join(known)}")
         parts = [parts_of(entity.kind, field) for field in fields]
-        when: list[float] = []
-        columns: list[list[float | None]] = [[] for _ in fields]
-        restarts: list[float] = []
-        went, step = False, 0.0
-        for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
-            numbers = self._known_as(chunk.file, stored, entity.key)
-            if not numbers or not self._shelf.load(chunk, stored):
-                continue
-            step = max(step, TIERS[chunk.tier].step_seconds)
-            shift = chunk.shift_ms
-            moments = [(ms + shift) / 1000 for ms in chunk.times]
-            begin, end = bisect_left(moments, low), bisect_right(moments, high)
-            for number in numbers:
-                for row, stop, shown_now in self._stretches(chunk, number, stored, parts):
-                    if shown_now is None:
-                        went = True
-                        continue
-                    if went and when:
-                        restarts.append(moments[row])
-                    went = False
-                    first, last = max(row, begin), min(stop, end)
-                    if first >= last:
-                        continue
-                    if last == first + 1:  # most stretches
-                        when.append(moments[first])
-                        for what, value in zip(columns, shown_now, strict=True):
-                            what.append(value)
-                        continue
-                    when.extend(moments[first:last])
-                    for what, value in zip(columns, shown_now, strict=True):
-                        what.extend([value] * (last - first))
-        self._shelf.close()
-        kept = tuple(moment for moment in restarts if since <= moment <= until)
+        places = sorted({place for part in parts for place in part})
+        found = self.columns([entity], places, since, until, max_points)[entity.key]
+        kept = tuple(moment for moment in found.came if since <= moment <= until)
+        column_of = dict(zip(places, found.columns, strict=True))
         answer = {}
-        for field, part, column in zip(fields, parts, columns, strict=True):
-            times, values = thinned(*ascending(*_known(when, column)), max_points, FIELDS[stored][part[0]].rule)
-            answer[field] = Series(times, values, kept, step or None)
+        for field, part in zip(fields, parts, strict=True):
+            one = FIELDS[stored][part[0]]
+            column = added([column_of[place] for place in part])
+            times, values = thinned(*ascending(*_known(found.times, column, one.scale)), max_points, one.rule)
+            answer[field] = Series(times, values, kept, found.step_seconds or None)
         return answer
+
+    def columns(
+        self, entities: Sequence[Entity], places: Sequence[int], since: float, until: float,
+        max_points: int | None = None,
+    ) -> dict[str, Columns]:  # fmt: skip
+        """
+        Stored figures of *entities*, all of one kind, by key: every row of the tier that is fine enough for
+        *max_points*, not thinned.
+        """
+        kind = stored_kind(entities[0].kind) if entities else ""
+        pieces = choose(self._shelf.chunks, since, until, max_points)
+        found = gathered(self._shelf, pieces, kind, [one.key for one in entities], places, self._known_as)
+        self._shelf.close()
+        return found
 
     def glimpses(
         self, entities: Sequence[Entity], fields: Sequence[str], since: float, until: float, points: int
@@ -196,24 +183,20 @@ class History:
         by_chunk: dict[int, tuple[Chunk, list[int]]] = {}
         for chunk, row in wanted.values():
             by_chunk.setdefault(id(chunk), (chunk, []))[1].append(row)
+        keys = [entity.key for entity in entities]
         for chunk, rows in by_chunk.values():
-            assert chunk.index is not None
             rows.sort()
             moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
-            for entity in entities:
-                columns = found[entity.key]
-                for number in self._known_as(chunk.file, stored, entity.key):
-                    place = chunk.index.place(number)
-                    if place is None:
-                        continue
-                    try:
-                        for row, coded in at_rows(self._shelf.stream(chunk, place), stored, rows, places):
-                            for i, value in enumerate(coded):
-                                if value:
-                                    columns[2 * i].append(moments[row])
-                                    columns[2 * i + 1].append(shown(plain(value), scales[i]) or 0.0)
-                    except DamagedError:
-                        self._shelf.damaged += 1
+            for key, stream in streams_of(self._shelf, chunk, stored, keys, self._known_as):
+                columns = found[key]
+                try:
+                    for row, coded in at_rows(stream, places, rows, len(moments)):
+                        for i, value in enumerate(coded):
+                            if value:
+                                columns[2 * i].append(moments[row])
+                                columns[2 * i + 1].append(shown(plain(value), scales[i]) or 0.0)
+                except DamagedError:
+                    self._shelf.damaged += 1
         self._shelf.close()
         return {
             key: {field: Series(*ascending(columns[2 * i], columns[2 * i + 1])) for i, field in enumerate(fields)}
@@ -316,32 +299,6 @@ class History:
                 return []
         return self._shelf.numbers(file, kind, ident)
 
-    def _stretches(
-        self, chunk: Chunk, number: int, kind: str, parts: Sequence[tuple[int, ...]]
-    ) -> Iterator[tuple[int, int, list[float | None] | None]]:
-        """(first row, end, figures) of each stretch of equal values; ``None`` in place of the figures: it went."""
-        assert chunk.index is not None
-        place = chunk.index.place(number)
-        if place is None:
-            return
-        scales = [FIELDS[kind][part[0]].scale for part in parts]
-        row: int | None = None
-        shown_now: list[float | None] = []
-        try:
-            stream = self._shelf.stream(chunk, place)
-            for now, values in _figures(stream, kind, parts, scales):
-                if row is not None:
-                    yield row, now, shown_now
-                if values is None:
-                    yield now, now, None
-                    row = None
-                    continue
-                row, shown_now = now, values
-        except DamagedError:
-            self._shelf.damaged += 1
-        if row is not None:
-            yield row, chunk.head.rows, shown_now
-
     def _picture(self, chunk: Chunk, moment: float) -> Picture:
         row = sum((ms + chunk.shift_ms) / 1000 <= moment for ms in chunk.times) - 1
         found: dict[str, list[tuple[Entity, dict[str, float]]]] = {}
@@ -362,35 +319,12 @@ class History:
         )  # fmt: skip
 
 
-def _figures(
-    stream: bytes, kind: str, parts: Sequence[tuple[int, ...]], scales: Sequence[int]
-) -> Iterator[tuple[int, list[float | None] | None]]:
-    """(row, sums of *parts* in their units) at each change, ``None`` = gone. Raises :class:`DamagedError`."""
-    if len(parts) == 1 and len(parts[0]) == 1:  # the usual question
-        scale = scales[0]
-        for row, value in figure(stream, parts[0][0]):
-            yield row, None if value is None else [
-                (value - 1) * scale if value > 0 else shown(plain(value), scale)
-            ]  # fmt: skip
-        return
-    if all(len(part) == 1 for part in parts):  # some figures at once
-        pairs = [(part[0], scale) for part, scale in zip(parts, scales, strict=True)]
-        for row, values in events(stream, kind):
-            yield row, None if values is None else [
-                (value - 1) * scale if (value := values[i]) > 0 else shown(plain(value), scale) for i, scale in pairs
-            ]  # fmt: skip
-        return
-    for row, values in events(stream, kind):
-        yield row, None if values is None else [
-            shown(summed([values[i] for i in part]), scale) for part, scale in zip(parts, scales, strict=True)
-        ]
-
-
-def _known(times: list[float], values: list[float | None]) -> tuple[list[float], list[float]]:
-    """The points that have a value."""
-    if None not in values:
-        return times, cast("list[float]", values)
-    found = [(moment, value) for moment, value in zip(times, values, strict=True) if value is not None]
+def _known(times: list[float], column: list[int], scale: int) -> tuple[list[float], list[float]]:
+    """The points of a coded column that have a value, in the unit of its name."""
+    if min(column, default=1) > 0:
+        return times, [(coded - 1) * scale for coded in column]
+    found = [(moment, value) for moment, coded in zip(times, column, strict=True)
+             if (value := shown(plain(coded), scale)) is not None]  # fmt: skip
     return [moment for moment, _ in found], [value for _, value in found]
 
 

@@ -162,6 +162,24 @@ class Shelf:
             self.damaged += 1
             return b""
 
+    def picked(self, chunk: Chunk, kind: str, places: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """(place, stream) at many *places* of a loaded chunk, of a journal those of *kind*; what is damaged is not."""
+        index = chunk.index
+        assert index is not None
+        if chunk.file.journal is None:
+            wanted = bytearray(len(index.entities))
+            for place in places:
+                wanted[place] = 1
+            yield from self.streams(chunk, wanted)
+            return
+        try:
+            streams = chunk.file.journal.streams(kind)
+        except DamagedError:
+            self.damaged += 1
+            return
+        for place in places:
+            yield place, streams.get(index.entities[place], b"")
+
     def states(self, chunk: Chunk, row: int) -> Iterator[tuple[int, int, Sequence[int]]]:
         """(entity, code of the kind, coded values) of everything that is there in *row* of a chunk."""
         if chunk.file.journal is not None:
@@ -184,7 +202,7 @@ class Shelf:
             except DamagedError:
                 self.damaged += 1
 
-    def streams(self, chunk: Chunk, wanted: Sequence[bool] | None = None) -> Iterator[tuple[int, bytes]]:
+    def streams(self, chunk: Chunk, wanted: Sequence[int] | None = None) -> Iterator[tuple[int, bytes]]:
         """(place, stream) of everything in a loaded chunk of a file, or of what is *wanted* by place."""
         index = chunk.index
         assert index is not None

@@ -108,7 +108,9 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
             words = f"started anew {span(now - started[-1])} ago; too few samples since then"
             return Finding(Verdict.RESTART, 1.0, None, None, (words,))
         return Finding(Verdict.UNKNOWN, 1.0, None, None, ("too few samples",))
-    leaking = probability(found, caution(found))
+    # What does not stand above its own past needs no trees (RESIN's first stage); all others are weighed once.
+    odds = log_odds(found) if found.rises else None
+    leaking = 0.0 if odds is None else probability(odds - caution(found))
     growth = growth_of(found)
     line = tuple((part.time, part.low) for part in found.parts[found.bend :])
     if leaking >= SUSPECT and found.grows:
@@ -120,7 +122,7 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
         verdict = Verdict.UNKNOWN  # too small yet, but no curve without a trend
     return Finding(
         verdict,
-        1 - probability(found) if found.rises else 1.0,
+        1.0 if odds is None else 1 - probability(odds),
         growth,
         MORE_MEMORY_HELPS[verdict],
         _why_not(found, beat, verdict),
@@ -128,11 +130,15 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     )
 
 
-def probability(found: Shape, less: float = 0.0) -> float:
-    """Return how likely such a curve is a leak, by the corpus, with so much *less* of the log odds; 0 … 1."""
+def log_odds(found: Shape) -> float:
+    """Return what the corpus says for such a curve being a leak: the logarithm of its odds."""
     numbers = features(found)
-    z = BIAS + sum(_leaf(tree, numbers) for tree in TREES) - less
-    return max(1 - SUREST, min(SUREST, 1 / (1 + exp(-max(-30.0, min(30.0, z))))))
+    return BIAS + sum(_leaf(tree, numbers) for tree in TREES)
+
+
+def probability(odds: float) -> float:
+    """Return how likely something of such log odds is; 0 … 1, and never quite either."""
+    return max(1 - SUREST, min(SUREST, 1 / (1 + exp(-max(-30.0, min(30.0, odds))))))
 
 
 def caution(found: Shape) -> float:

@@ -1,0 +1,120 @@
+"""
+What many cgroups or programs needed over time, read together for `leaks` and `forecast`.
+
+A verdict looks at some hundred points of a curve. They are taken from columns that are read for a batch of entities at
+once and added up before anything is left out, which is a fraction of the work of asking for each figure of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oomsight.record.answers import ascending, thinned
+from oomsight.record.codec import plain
+from oomsight.record.dense import added
+from oomsight.record.fields import INDEX, parts_of, shown
+from oomsight.trend.series import Series
+
+if TYPE_CHECKING:
+    from oomsight.record.model import Entity
+    from oomsight.sources.history import History
+    from oomsight.sources.history_columns import Columns
+
+BATCH: Final = 40  #: entities that are in memory at once
+KIB: Final = 1024
+_USAGE, _FILE, _SHMEM, _LIMIT, _KILLS = (
+    INDEX["cgroup"][name] for name in ("usage_bytes", "file_bytes", "shmem_bytes", "limit_bytes", "events_oom_kill")
+)
+
+
+class Known(NamedTuple):
+    """What is on record of one cgroup or program."""
+
+    entity: Entity
+    need: Series | None  #: ``None`` = it cannot be made of what was recorded
+    limit_bytes: float | None = None  #: the last one known; infinite = it does not limit
+    kills: tuple[float, ...] = ()  #: unix seconds
+
+
+def edges(since: float, until: float) -> list[float]:
+    """Where a period is cut: what fills within minutes has to show, and a week has to fit."""
+    return [since, *(edge for edge in (until - 6 * 3600, until - 600) if edge > since), until]
+
+
+def cgroup_curves(
+    history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
+) -> Iterator[Known]:
+    """Charged memory without page cache, with tmpfs; *most*: points of each of the parts that :func:`edges` makes."""
+    for entity, parts in _read(history, entities, (_USAGE, _FILE, _SHMEM, _LIMIT, _KILLS), since, until, most):
+        needs = [_charged(one.columns) for one in parts]
+        whole = None if None in needs else _series(parts, [need for need in needs if need is not None], most)
+        limits = [column for one in parts if max(column := one.columns[3], default=0) or min(column, default=0)]
+        limit = shown(plain(next(filter(None, reversed(limits[-1])))), KIB) if limits else None
+        yield Known(entity, whole, limit, _kills(parts))
+
+
+def program_curves(
+    history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
+) -> Iterator[Known]:
+    """Memory that would have to be given back, of processes or of all of a name."""
+    places = parts_of(entities[0].kind, "need_bytes") if entities else ()
+    for entity, parts in _read(history, entities, places, since, until, most):
+        needs = []
+        for one in parts:
+            column = added(one.columns)
+            if min(column, default=1) <= 0:  # rows in which nothing is known
+                one.times = [moment for moment, coded in zip(one.times, column, strict=True) if coded > 0]
+                column = [coded for coded in column if coded > 0]
+            needs.append([(coded - 1) * KIB for coded in column])
+        yield Known(entity, _series(parts, needs, most))
+
+
+def _read(  # noqa: PLR0917
+    history: History, entities: Sequence[Entity], places: Sequence[int], since: float, until: float, most: Sequence[int]
+) -> Iterator[tuple[Entity, list[Columns]]]:
+    cuts = list(pairwise(edges(since, until)))
+    for at in range(0, len(entities), BATCH):
+        batch = entities[at : at + BATCH]
+        pieces = []
+        for (low, high), points in zip(cuts, most[-len(cuts) :], strict=True):
+            piece = history.columns(batch, places, low, high, points)
+            for one in piece.values():
+                one.came = [moment for moment in one.came if low <= moment <= high]
+            pieces.append(piece)
+        for entity in batch:
+            yield entity, [piece.pop(entity.key) for piece in pieces]
+
+
+def _charged(columns: Sequence[Sequence[int]]) -> list[float] | None:
+    """Bytes in each row; ``None`` = some row lacks a figure."""
+    usage, files, shmem = columns[:3]
+    if min(usage, default=1) <= 0 or min(files, default=1) <= 0:
+        return None
+    if not any(shmem):
+        return [(a - b) * KIB if a > b else 0.0 for a, b in zip(usage, files, strict=True)]
+    if min(shmem) <= 0:
+        return None
+    return [(a - b + c - 1) * KIB if a + c > b else 0.0 for a, b, c in zip(usage, files, shmem, strict=True)]
+
+
+def _series(parts: Sequence[Columns], needs: Sequence[Sequence[float]], most: Sequence[int]) -> Series:
+    times: list[float] = []
+    values: list[float] = []
+    for one, need, points in zip(parts, needs, most[-len(parts) :], strict=True):
+        moments, bytes_ = thinned(*ascending(one.times, list(need)), points, "max")
+        skip = next((i for i, moment in enumerate(moments) if not times or moment > times[-1]), len(moments))
+        times += moments[skip:]
+        values += bytes_[skip:]
+    restarts = sorted({moment for one in parts for moment in one.came})
+    return Series(times, values, tuple(restarts), max(one.step_seconds for one in parts) or None)
+
+
+def _kills(parts: Sequence[Columns]) -> tuple[float, ...]:
+    counts = [one.columns[4] for one in parts if one.columns[4]]
+    if len({pick(column) for column in counts for pick in (min, max)}) < 2:
+        return ()
+    known = sorted((moment, coded) for one in parts for moment, coded in zip(one.times, one.columns[4], strict=True)
+                   if coded > 0)  # fmt: skip
+    return tuple(moment for (_, before), (moment, after) in pairwise(known) if after > before)

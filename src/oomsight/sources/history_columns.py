@@ -1,0 +1,80 @@
+"""Figures of many entities of one kind over a period, read together: each chunk is opened once, not once for each."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from oomsight.record.codec import DamagedError
+from oomsight.record.dense import lives
+from oomsight.record.tiers import TIERS
+
+if TYPE_CHECKING:
+    from oomsight.sources.history_files import Chunk, File, Shelf
+
+MANY: Final = 8  #: entities of a chunk from which on all its streams are read at once
+
+
+class Columns:
+    """Some figures of one entity, as they are stored: a value for each of its moments."""
+
+    __slots__ = ("came", "columns", "step_seconds", "times", "went")
+
+    def __init__(self, figures: int) -> None:
+        self.times: list[float] = []  #: unix seconds, as the chunks came
+        self.columns: list[list[int]] = [[] for _ in range(figures)]  #: coded, each as long as the times
+        self.came: list[float] = []  #: moments at which it came again after it had gone
+        self.went = False  #: it had gone in the end
+        self.step_seconds = 0.0  #: of the coarsest tier it is made of
+
+    def add(self, stream: bytes, places: Sequence[int], moments: Sequence[float], begin: int, end: int) -> None:
+        """What a stream says of the rows from *begin* to *end*. Raises :class:`DamagedError`."""
+        for life in lives(stream, places, len(moments)):
+            whole = life.end
+            if whole > life.first and self.went:
+                if self.times:
+                    self.came.append(moments[life.first])
+                self.went = False
+            first, last = max(life.first, begin), min(whole, end)
+            if first < last:
+                self.times += moments[first:last]
+                for column, values in zip(self.columns, life.columns, strict=True):
+                    column.extend(values[first - life.first : last - life.first])
+            self.went = life.ended
+
+
+def gathered(  # noqa: PLR0917
+    shelf: Shelf, pieces: Iterable[tuple[Chunk, float, float]], kind: str, keys: Sequence[str], places: Sequence[int],
+    known_as: Callable[[File, str, str], list[int]],
+) -> dict[str, Columns]:  # fmt: skip
+    """
+    The figures at *places* of every entity of *kind* called one of *keys*, from *pieces*: chunks, and the time each
+    answers for. *known_as*: the numbers that an entity has in a file.
+    """
+    found = {key: Columns(len(places)) for key in keys}
+    for chunk, low, high in pieces:
+        if not shelf.load(chunk, kind):
+            continue
+        moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
+        begin, end = bisect_left(moments, low), bisect_right(moments, high)
+        for key, stream in streams_of(shelf, chunk, kind, keys, known_as):
+            columns = found[key]
+            columns.step_seconds = max(columns.step_seconds, TIERS[chunk.tier].step_seconds)
+            try:
+                columns.add(stream, places, moments, begin, end)
+            except DamagedError:
+                shelf.damaged += 1
+    return found
+
+
+def streams_of(
+    shelf: Shelf, chunk: Chunk, kind: str, keys: Iterable[str], known_as: Callable[[File, str, str], list[int]]
+) -> Iterator[tuple[str, bytes]]:
+    """(key, stream) of each entity called one of *keys* that is in a loaded chunk, by its numbers there in turn."""
+    assert chunk.index is not None
+    spots = [(place, key) for key in keys for number in known_as(chunk.file, kind, key)
+             if (place := chunk.index.place(number)) is not None]  # fmt: skip
+    whole = dict(shelf.picked(chunk, kind, [place for place, _ in spots])) if len(spots) > MANY else None
+    for place, key in spots:
+        yield key, shelf.stream(chunk, place) if whole is None else whole.get(place, b"")
