@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.main import cli
-from oomsight.record.fields import INDEX
+from oomsight.record.fields import INDEX, UNLIMITED
 from oomsight.record.model import Change
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sinks.plot_history import moments, pieces, steps
@@ -69,6 +70,54 @@ def test_asked_by_host_pid_unit_container(place, arguments, holds) -> None:
     result = ask(place, *arguments)
     assert result.exit_code == 0, result.output
     assert holds in result.output
+
+
+def test_a_list_is_by_the_figure_asked_for(place) -> None:
+    """The biggest by working set is not the biggest by what was asked for; a limit that does not limit comes last."""
+    result = ask(place, "--by", "process", "--field", "pgtables_bytes")
+    assert "Processes by pgtables_bytes" in result.output
+    assert re.search(r"pid 42\) +5 KiB", result.output)
+    both = ask(place, "--by", "cgroup", "--field", "usage_bytes", "--field", "limit_bytes").output
+    assert both.index("── usage_bytes") < both.index("9.5 MiB") < both.index("── limit_bytes") < both.index("19.5 MiB")
+    assert "No unit was recorded" not in both
+    rows = ask(place, "--by", "cgroup", "--field", "kernel_bytes", "--top", "1", "--format", "csv").output.splitlines()
+    assert len(rows) == 151
+
+
+def test_the_biggest_by_another_figure(tmp_path) -> None:
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    names = ["big", "tmpfs", "free"]
+    new = [(i, {"kind": "cgroup", "name": f"/{name}"}) for i, name in enumerate(names, 1)]
+    for i in range(3):
+        rows = [
+            (1, "cgroup", cgroup(working_set_bytes=9000, shmem_bytes=1, limit_bytes=5)),
+            (2, "cgroup", cgroup(working_set_bytes=900, shmem_bytes=800, limit_bytes=7)),
+            (3, "cgroup", cgroup(working_set_bytes=90, shmem_bytes=0, limit_bytes=UNLIMITED)),
+        ]
+        store.write(i * 1000 + 1000, WALL + i * 1000 + 1000, Change(new if i == 0 else [], rows))
+    store.close()
+
+    def order(*arguments: str) -> list[str]:
+        return re.findall(r"^/(\w+) ", ask(str(tmp_path), "--by", "cgroup", *arguments).output, re.MULTILINE)
+
+    assert order() == names
+    assert order("--field", "shmem_bytes") == ["tmpfs", "big", "free"]
+    assert order("--field", "limit_bytes") == ["tmpfs", "big", "free"]
+
+
+def test_a_figure_only_processes_have_asks_for_the_process(place) -> None:
+    assert "pid 42" in ask(place, "evil", "--field", "floor_anon_bytes").output
+    assert "pid 42" not in ask(place, "evil").output
+    assert "unit has no oom_score_adj" in str(ask(place, "web", "--field", "oom_score_adj").exception)
+
+
+def test_what_is_to_come_is_no_gap(tmp_path) -> None:
+    """A period that ends in the future is shown as far as it has gone."""
+    place, run = str(tmp_path / "h"), CliRunner()
+    assert run.invoke(cli, ["record", "--store", place, "--interval", "0.1", "--count", "5"]).exit_code == 0
+    shown = run.invoke(cli, ["history", "--store", place, "--until", "2099-01-01"]).output
+    line = next(line for line in shown.splitlines() if line.startswith("mem_available_bytes"))
+    assert line.endswith("█" * 10)
 
 
 def test_gap_is_named_and_left_blank(place) -> None:

@@ -191,6 +191,9 @@ def test_private_memory_is_read_for_few_only(tmp_path, look) -> None:
     seen.at(1121)
     known = [pid for pid in range(100, 120) if "private_bytes" in seen.of("process", f"p{pid}")]
     assert known == [117, 118, 119]
+    machine.process(119, "p119", anon_mib=150)
+    seen.at(1182)  # of those that grow no more it would be a figure of the past
+    assert [pid for pid in range(100, 120) if "private_bytes" in seen.of("process", f"p{pid}")] == [119]
 
 
 def test_young_processes_are_summed_by_name_and_missing_from_no_total(tmp_path) -> None:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.history_question import GROWN_BYTES, Question
-from oomsight.cli.history_show import Show, blocks_of_fields, blocks_of_host, blocks_of_series, draw, plain_name
+from oomsight.cli.history_show import (
+    Show,
+    blocks_of_fields,
+    blocks_of_figures,
+    blocks_of_host,
+    blocks_of_series,
+    draw,
+    plain_name,
+)
 from oomsight.cli.options import answer, color_option, format_option, remark, width_option
 from oomsight.cli.picture import plot_option
 
@@ -81,11 +89,12 @@ def command(
         return show_around(history, around, incidents, top, show, plot)
     from oomsight.record.fields import stored_kind
 
+    high = max(min(high, now.timestamp()), low + 1)  # nothing is on record of what is to come
     question = Question(history, low, high, points or (SEEN_POINTS if show.for_people or plot else None))
     if who is None and kind not in {None, "host"}:
         assert kind is not None
         return _list(question, kind, fields, top, show, plot)
-    entities = question.find(who, kind) if who is not None else question.host()
+    entities = question.find(who, kind, fields) if who is not None else question.host()
     found = question.series(entities[:top], fields)
     if plot is not None:
         limited = question.series(entities[:1], ["limit_bytes"]) if stored_kind(entities[0].kind) == "cgroup" else []
@@ -151,12 +160,14 @@ def _list(  # noqa: PLR0917
     from oomsight.sinks.blocks import Heading, Paragraph
     from oomsight.sinks.history_words import table_of
 
-    entities, field = question.history.entities(kind, question.since, question.until, top), MAIN[stored_kind(kind)]
+    main = MAIN[stored_kind(kind)]
+    field = fields[0] if fields else main
+    entities = question.biggest(kind, field, top)
     drawn: dict[str, Series] = {}
     if plot is not None and entities:
         found = question.series(entities, fields)
         draw(plot, f"{'processes' if kind == 'process' else f'{kind}s'} by {field}", question.seen(), found)
-        drawn = {entity.key: series for entity, name, series in found if name == field}
+        drawn = {entity.key: series for entity, name, series in found if name == main}
     if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
         show.series(question.since, question.until, question.series(entities, fields))
         return Exit.OK
@@ -171,6 +182,10 @@ def _list(  # noqa: PLR0917
         return Exit.OK
     span = question.history.span()
     since = max(question.since, span[0] if span else 0)
+    if fields and fields != (main,):
+        tables = blocks_of_figures(question.series(entities, fields), since, question.until, show)
+        show.blocks([Heading(title, 1), *tables])
+        return Exit.OK
     lines = [_line(question, e, since, show, drawn.get(e.key)) for e in entities]
     show.blocks([Heading(title, 1), *table_of(entities, lines, field)])
     return Exit.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from oomsight.cli.exits import CommandError, Exit, UsageError
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
 
 GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
+RANKED_POINTS: Final = 200  #: of each series, peaks kept: to tell which is the biggest
+KINDS: Final = ("name", "unit", "container", "cgroup", "process")
+"""What a name may mean, in the order in which it is looked for."""
 HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
                       "swap_free_bytes", "psi_some_pct")  # fmt: skip
 
@@ -40,23 +44,39 @@ class Question:
             raise CommandError(f"{self.history.path}: nothing was recorded in this period{words}", Exit.INPUT)
         return [found]
 
-    def find(self, who: str, kind: str | None) -> list[Entity]:
+    def find(self, who: str, kind: str | None, fields: Sequence[str] = ()) -> list[Entity]:
         """
         Whom *who* means: a pid or an exact name before a part of one, names before units, containers and cgroups. All
-        processes are part of a name, and to list them takes longest: they come last.
+        processes are part of a name, and to list them takes longest: they come last. A kind that does not have the
+        *fields* asked for is not meant.
         """
-        kinds = [kind] if kind else ["name", "unit", "container", "cgroup"]
+        from oomsight.record.fields import field_names
+
+        able = [one for one in KINDS if set(fields) <= set(field_names(one))]
+        kinds = [kind] if kind else [one for one in able if one != "process" or fields]
         if who.isdecimal() and kind in {None, "process"} and (same := self._listed("process", pid=int(who))):
             return same
         every: dict[str, list[Entity]] = {}  # listed as far as the search gets
-        for matches, among in ((_exact, kinds), (_part, kinds if kind else [*kinds, "process"])):
+        for matches, among in ((_exact, kinds), (_part, kinds if kind else able)):
             for one in among:
                 if one not in every:
                     every[one] = self._listed(one, who)
                 if found := [entity for entity in every[one] if matches(entity, who)]:
                     return found if one != "name" else found[:1]
+        if kind is None and len(able) < len(KINDS):
+            return self.find(who, None)  # it is there, and has no such figure
         words = f"nothing recorded in this period is called '{who}'"
         raise CommandError(words, Exit.INPUT, "oomsight history --by name")
+
+    def biggest(self, kind: str, field: str, top: int) -> list[Entity]:
+        """The *top* of *kind* by the peak of *field*; what it limits (``unlimited``) and what has none come last."""
+        from oomsight.record.fields import MAIN, stored_kind
+
+        if field == MAIN[stored_kind(kind)]:  # known of all without their samples
+            return self.history.entities(kind, self.since, self.until, top)
+        every = self.history.entities(kind, self.since, self.until)
+        peaks = {entity.key: _peak(series) for entity, _, series in self.series(every, [field], RANKED_POINTS)}
+        return sorted(every, key=lambda entity: -peaks[entity.key])[:top]
 
     def _listed(self, kind: str, who: str = "", pid: int | None = None) -> list[Entity]:
         """All of a kind; of processes only those that *who* or *pid* may mean."""
@@ -66,19 +86,25 @@ class Question:
 
         return self.history.entities(kind, self.since, self.until, like=needle_of(who, pid))
 
-    def series(self, entities: Sequence[Entity], fields: Sequence[str]) -> list[tuple[Entity, str, Series]]:
-        """The figures of *entities*."""
+    def series(
+        self, entities: Sequence[Entity], fields: Sequence[str], points: int | None = None
+    ) -> list[tuple[Entity, str, Series]]:
+        """The figures of *entities*; *points*: fewer than was asked for."""
         from oomsight.record.fields import MAIN, stored_kind
 
         found = []
         for entity in entities:
             usual = HOST_FIELDS if entity.kind == "host" else (MAIN[stored_kind(entity.kind)],)
             try:
-                several = self.history.several(entity, fields or usual, self.since, self.until, self.points)
+                several = self.history.several(entity, fields or usual, self.since, self.until, points or self.points)
             except ValueError as error:
                 raise UsageError(f"--field: {error}") from None
             found += [(entity, field, series) for field, series in several.items()]
         return found
+
+
+def _peak(series: Series) -> float:
+    return max((value for value in series.values if value != inf), default=-1.0)
 
 
 def _exact(entity: Entity, who: str) -> bool:

@@ -121,20 +121,38 @@ def blocks_of_series(
     return blocks
 
 
+def blocks_of_figures(found: Found, low: float, high: float, show: Show) -> list[Block]:
+    """Every figure of several entities: a table for each."""
+    from oomsight.sinks.blocks import Heading, Paragraph
+    from oomsight.sinks.history_words import entity_words, figures_table, sparkline
+
+    tables: dict[str, list[tuple[str, str, Series, str]]] = {}
+    for entity, field, series in found:
+        rows = tables.setdefault(field, [])
+        if len(series):
+            line = sparkline(series, 20, low, high, unicode=show.surface.unicode)
+            rows.append((entity_words(entity), field, series, line))
+    blocks: list[Block] = []
+    for field, rows in tables.items():
+        blocks += [Heading(field)] if len(tables) > 1 else []
+        blocks += [figures_table(rows, "who") if rows else Paragraph("Nothing was recorded in this period.", "dim")]
+    return blocks
+
+
 def blocks_of_host(found: Found, low: float, high: float, show: Show) -> list[Block]:
     """The figures of the host, one row each."""
     from oomsight.naming.marked import Kind, mark
     from oomsight.sinks.blocks import Heading, Paragraph
     from oomsight.sinks.history_words import figures_table, gaps_words, moment_words, sparkline
 
-    rows = [(field, series, sparkline(series, 20, low, high, unicode=show.surface.unicode))
+    rows = [(field, field, series, sparkline(series, 20, low, high, unicode=show.surface.unicode))
             for _, field, series in found if len(series)]  # fmt: skip
     if not rows:
         return [Paragraph("Nothing was recorded in this period.", "dim")]
-    now, first, last = time.time(), rows[0][1].times[0], rows[0][1].times[-1]
+    now, first, last = time.time(), rows[0][2].times[0], rows[0][2].times[-1]
     title = f"{mark(found[0][0].name, Kind.HOST)}, {moment_words(first, now)} to {moment_words(last, now)}"
-    blocks: list[Block] = [Heading(title, 1), figures_table([(field, series, line) for field, series, line in rows])]
-    if words := gaps_words(rows[0][1], now):
+    blocks: list[Block] = [Heading(title, 1), figures_table(rows)]
+    if words := gaps_words(rows[0][2], now):
         blocks.append(Paragraph(f"Nothing was recorded from {words}.", "warn"))
     if high > now - SILENT_SECONDS and now - last > SILENT_SECONDS:
         ago = f"Nothing has been recorded since {moment_words(last, now)}"

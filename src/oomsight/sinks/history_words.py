@@ -127,17 +127,17 @@ def series_blocks(
     return [*blocks, KeyValues(tuple(facts)), Paragraph(line)]
 
 
-def figures_table(rows: Sequence[tuple[str, Series, str]]) -> Table:
-    """Several figures of one entity at a glance: (field, series with samples, line of bars)."""
+def figures_table(rows: Sequence[tuple[str, str, Series, str]], of: str = "figure") -> Table:
+    """Several series at a glance, each (what it is called, field, series with samples, line of bars)."""
     columns = (
-        Column("figure", flexible=True), Column("first", right=True, drop=4), Column("lowest", right=True, drop=3),
+        Column(of, flexible=True), Column("first", right=True, drop=4), Column("lowest", right=True, drop=3),
         Column("highest", right=True), Column("last", right=True), Column("change", right=True, drop=2),
         Column("over time", drop=1),
     )  # fmt: skip
     return Table(columns, tuple(
-        Row((field, figure_words(s.values[0], field), figure_words(min(s.values), field),
+        Row((name, figure_words(s.values[0], field), figure_words(min(s.values), field),
              figure_words(max(s.values), field), figure_words(s.values[-1], field),
-             change_words(s.values[0], s.values[-1], field), line)) for field, s, line in rows
+             change_words(s.values[0], s.values[-1], field), line)) for name, field, s, line in rows
     ))  # fmt: skip
 
 

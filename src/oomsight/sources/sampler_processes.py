@@ -298,6 +298,9 @@ class ProcessSampler:
             growth, process.then = process.anon - process.then, process.anon
             if process.eid and growth >= SUSPECT_KIB:
                 grown.append((growth, process))
+            if process.private is not None:  # a figure of a minute ago is not one of now
+                process.private = None
+                touched[process.pid] = process
         for _, process in sorted(grown, key=lambda one: -one[0])[:SUSPECTS]:
             raw = _read(f"{self.proc}/{process.pid}/smaps_rollup", 4096)
             process.private = rollup_private_kib(raw) if raw else None
