@@ -372,6 +372,7 @@ def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
         or report.constraint == "CONSTRAINT_MEMCG"
         or prefix.lower().startswith("memory cgroup")
         or _of_beancounter(report, prefix)
+        or ("__mem_cgroup_try_charge" in frames and "out_of_memory" not in frames)  # 3.10: inlined into it
         or "mem_cgroup_out_of_memory" in frames or "mem_cgroup_oom_synchronize" in frames
         or (report.oom_memcg is not None and report.meminfo is None)
     )

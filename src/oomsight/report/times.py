@@ -104,6 +104,11 @@ def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
             if out.time is None:
                 out.time = _syslog(value, clock.reference)
                 out.year_derived = out.time is not None and not _SYSLOG_YEAR.search(value)
+        elif key == "logcat":
+            texts.append(value)
+            if out.time is None:
+                out.time = _syslog(f"{_MONTH_NAMES[int(value[:2]) % 13 - 1]} {value[3:]}", clock.reference)
+                out.year_derived = out.time is not None
         elif key == "logread":
             texts.append(value)
             out.time = out.time or _ctime(value)

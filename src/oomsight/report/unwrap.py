@@ -12,7 +12,6 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from oomsight._lazy import lazy
 
@@ -52,27 +51,13 @@ _STARTS = lazy(
     r"|\[ *pid *\] +uid"
     r"|\[ *\d{1,7}\] +\d+ +\d+ +\d+ +\d+ +\d+ )"
 )
-_KILLISH = lazy(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
-_MESSAGE_KEYS = ("MESSAGE", "message", "msg", "log", "textPayload", "Message", "short_message", "line", "text", "body",
-                 "event", "_raw", "@message", "content")
-
-
 _JSON_START = lazy(r"\s*(?:\{\s*\"|\[\s*\{)")
-
-
-def _loads(text: str) -> Any:
-    """``json.loads``; the module is imported only where there is JSON."""
-    import json
-
-    return json.loads(text)
-
-
-def _dumps(text: str, ascii_only: bool) -> str:
-    import json
-
-    return json.dumps(text, ensure_ascii=ascii_only)
-
-
+# A first line of at least two names, one of them that of the logged line in some export.
+_CSV_HEADER = lazy(
+    r"(?=[^\n\[]*\b(?:message|_raw|Line|line|body|log|msg|textPayload|SyslogMessage|Message|content)\b)"
+    r"\"?[@\w. ]{1,40}\"?(?:[,;\t]\"?[@\w. ]{1,40}\"?)+\r?\n"
+)
+_KILLISH = lazy(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
 def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
     """
     Return the numbered lines of one window.
@@ -101,9 +86,19 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
         text = _quoted_printable(text)
     head = text[:_HEAD]
     if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or "\nMESSAGE=" in text[:16384]:
-        return _apart(_journal_export(text.encode("utf-8", "surrogateescape"), first_no))
+        from oomsight.report.exports import journal_export  # exports are rare, and pastes are many
+
+        return _apart(journal_export(text.encode("utf-8", "surrogateescape"), first_no))
     if "{" in text and ('"msg":' in text or '{"' in text or _JSON_START.match(text)):
-        lines, nos = _apart(_json_lines(text, first_no))
+        from oomsight.report.exports import json_lines
+
+        lines, nos = _apart(json_lines(text, first_no))
+        if lines:
+            return lines, nos
+    if _CSV_HEADER.match(text):
+        from oomsight.report.exports import csv_lines
+
+        lines, nos = _apart(csv_lines(text, first_no))
         if lines:
             return lines, nos
     lines = text.split("\n")
@@ -191,192 +186,6 @@ def _split_escaped(numbered: Iterable[_NUMBERED]) -> Iterator[_NUMBERED]:
         yield no, pieces[0]
         for piece in pieces[1:]:
             yield no, " " + piece
-
-
-def _journal_export(data: bytes, first_no: int) -> Iterator[_NUMBERED]:
-    """journalctl -o export: KEY=value lines or KEY, length, value; a blank line ends an entry. Numbers: of MESSAGE."""
-    pos, no, size = 0, first_no, len(data)
-    entry: dict[bytes, bytes] = {}
-    message_no = no
-    while pos < size:
-        end = data.find(b"\n", pos)
-        end = size if end < 0 else end
-        line = data[pos:end]
-        if not line:
-            yield from _entry_lines(entry, message_no)
-            entry, message_no = {}, no + 1
-        elif b"=" in line:
-            key, _, value = line.partition(b"=")
-            entry[key] = value
-            message_no = no if key == b"MESSAGE" else message_no
-        elif end + 9 <= size and line.isascii() and line.replace(b"_", b"").isalnum():
-            length = int.from_bytes(data[end + 1 : end + 9], "little")
-            if length <= size - end - 9:
-                value = data[end + 9 : end + 9 + length]
-                entry[line] = value
-                begin_no = no + data[end + 1 : end + 9].count(b"\n") + 1
-                message_no = begin_no if line == b"MESSAGE" else message_no
-                no = begin_no + value.count(b"\n")
-                end = end + 9 + length
-        pos = end + 1
-        no += 1
-    yield from _entry_lines(entry, message_no)
-
-
-def _entry_lines(entry: dict[bytes, bytes], no: int) -> Iterator[_NUMBERED]:
-    if b"MESSAGE" not in entry:
-        return
-    fields = {
-        k.decode("ascii", "replace"): v.decode("utf-8", "surrogateescape") for k, v in entry.items()
-    }
-    yield from _structured(fields, no)
-
-
-def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
-    """Write one journal-like record back as plain lines: ISO time, host, tag, printk clock, message."""
-    message = fields.get("MESSAGE", "")
-    if isinstance(message, list):  # journalctl -o json: bytes, when not clean UTF-8
-        message = bytes(b & 0xFF for b in message if isinstance(b, int)).decode("utf-8", "surrogateescape")
-    if not isinstance(message, str):
-        return
-    stamp = str(fields.get("__REALTIME_TIMESTAMP", ""))
-    prefix = f"{stamp[:-6]}.{stamp[-6:]} " if re.fullmatch(r"\d{7,18}", stamp, re.A) else ""
-    tag = str(fields.get("SYSLOG_IDENTIFIER") or fields.get("_COMM") or "")
-    transport = fields.get("_TRANSPORT")
-    if transport == "kernel":
-        tag = "kernel"
-    elif tag == "kernel" and transport not in (None, "syslog"):
-        tag = "not-kernel"
-    host = str(fields.get("_HOSTNAME") or "localhost").replace(" ", "_")
-    if prefix:
-        pid = fields.get("SYSLOG_PID") or fields.get("_PID")
-        prefix += f"{host} {tag.replace(' ', '_') or 'journal'}{f'[{pid}]' if pid and transport != 'kernel' else ''}: "
-    mono = str(fields.get("_SOURCE_MONOTONIC_TIMESTAMP", ""))
-    if transport == "kernel" and re.fullmatch(r"\d{1,18}", mono, re.A):
-        prefix += f"[{int(mono) / 1e6:12.6f}] "
-    first, *more = message.split("\n")
-    yield no, prefix + first
-    for piece in more:
-        yield no, " " + piece
-
-
-def _json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
-    """JSON logs: one object a line, ``dmesg -J``, an array, a pretty-printed object. Other lines stay as they are."""
-    stripped = text.lstrip()
-    if '"dmesg"' in text[:_HEAD] or re.search(r'^\s*"msg":', text, re.M):
-        yield from _dmesg_json(text, first_no)
-        return
-    if stripped[:1] in "[{" and "\n" in stripped.strip() and not stripped.split("\n", 1)[0].rstrip().endswith("}"):
-        try:
-            whole = _loads(stripped)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            no, at = first_no, 0
-            for record in _records(whole):
-                found = _place(text, record, at)
-                if found >= 0:
-                    no += text.count("\n", at, found)
-                at = found if found >= 0 else len(text)  # to look once more through all of it is not worth it
-                yield from _json_record(record, no)
-            return
-    any_json = False
-    rest: list[_NUMBERED] = []
-    for no, line in enumerate(text.split("\n"), first_no):
-        s = line.strip()
-        brace = s.find('{"') if s[:1] != "{" else 0
-        if brace >= 0 and s.endswith(("}", "},")):
-            try:
-                record = _loads(s[brace:].rstrip(","))
-            except (ValueError, RecursionError):
-                rest.append((no, line))
-                continue
-            if isinstance(record, dict):
-                got = list(_json_record(record, no))
-                if got:
-                    any_json = True
-                    rest.extend(got)
-                    continue
-        rest.append((no, line))
-    if any_json:
-        yield from rest
-
-
-def _records(value: object) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON document that carries a log message, in order."""
-    if isinstance(value, dict):
-        if any(isinstance(value.get(k), (str, list)) for k in _MESSAGE_KEYS):
-            yield value
-            return
-        for v in value.values():
-            yield from _records(v)
-    elif isinstance(value, list):
-        for v in value:
-            yield from _records(v)
-
-
-def _place(text: str, record: dict[str, Any], start: int) -> int:
-    """Where in the document *text* the message of *record* stands, from *start* on; -1 = it was not found."""
-    payload = record.get("jsonPayload")
-    told = {**record, **payload} if isinstance(payload, dict) else record
-    message = next((value for key in _MESSAGE_KEYS if isinstance(value := told.get(key), str)), "")
-    ways = (_dumps(message[:60], ascii_only)[:-1] for ascii_only in (False, True))  # the document may write its begin
-    return next((found for way in ways if (found := text.find(way, start)) >= 0), -1)
-
-
-def _json_record(record: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
-    if "MESSAGE" in record:
-        yield from _structured(record, no)
-        return
-    payload = record.get("jsonPayload")
-    if isinstance(payload, dict):
-        record = {**record, **payload}
-    for key in _MESSAGE_KEYS:
-        value = record.get(key)
-        if isinstance(value, dict):
-            yield from _json_record(value, no)
-            return
-        if isinstance(value, str):
-            stamp = ""
-            for tkey in ("time", "timestamp", "@timestamp", "ts", "eventTime"):
-                t = record.get(tkey)
-                if isinstance(t, str) and re.match(r"\d{4}-\d\d-\d\dT", t) and not re.match(r"\d{4}-\d\d-\d\dT", value):
-                    stamp = t + " "
-                    break
-            for i, piece in enumerate(value.rstrip("\n").split("\n")):
-                # A forwarded message may hold a whole log: its lines are lines, not continuations.
-                yield no, (stamp if i == 0 else "") + piece
-            return
-
-
-_DMESG_JSON = lazy(r'\s*"(pri|time|caller|msg)":\s*(.*?),?\s*$')
-
-
-def _dmesg_json(text: str, first_no: int) -> Iterator[_NUMBERED]:
-    """``dmesg -J`` prints one member a line; reading lines instead of the document survives a cut anywhere."""
-    time, pri = "", ""
-    for no, line in enumerate(text.split("\n"), first_no):
-        m = _DMESG_JSON.match(line)
-        if m is None:
-            continue
-        if m[1] == "time":
-            time = m[2].strip()
-        elif m[1] == "pri":
-            pri = m[2].strip()
-        elif m[1] == "msg":
-            try:
-                message = _loads(m[2])
-            except (ValueError, RecursionError):
-                message = m[2].strip('"')
-            if not isinstance(message, str):
-                continue
-            prefix = f"<{pri}>" if pri.isdigit() else ""
-            if re.fullmatch(r"\d{1,12}\.\d{1,9}", time):
-                prefix += f"[{float(time):12.6f}] "
-            first, *more = message.split("\n")
-            yield no, prefix + first
-            for piece in more:
-                yield no, " " + piece
 
 
 def unescape_name(name: str) -> str:
