@@ -23,7 +23,7 @@ EXCERPTS = sorted((Path(__file__).parent.parent / "excerpts" / "logs").glob("*")
 _WRAPPED_LINES = 5  # of a paste over which one line of the kernel's may go
 # What the line of a landmark says, whatever the kernel.
 _LANDMARKS = {
-    "head": r"oom-killer|allocation|vmalloc", "oom_kill": r"oom-kill", "kill": r"[Kk]ill|Detected|SIG",
+    "head": r"oom-killer|allocation|vmalloc", "oom_kill": r"oom-kill", "kill": r"[Kk]ill|Detected|SIG|Reclaim|container oom",
     "meminfo": r"Mem-[Ii]nfo|free:|active_anon:|Active:",
     "reaper": "oom_reaper", "table_header": r"\bpid\b", "cpu": r"CPU|Pid",
 }  # fmt: skip

@@ -195,3 +195,13 @@ def test_plain_not_text_one_clear_line(data, says, tmp_path):
         read(path)
     assert str(caught.value).startswith(f"{path}: {says}")
     assert "\n" not in str(caught.value)
+
+
+@kinds
+@pytest.mark.parametrize("behind", [b"rubbish\n", b"r", b"\xff" * 5000])
+def test_what_is_no_stream_behind_one_is_left_out_and_told(kind, behind, tmp_path):
+    path = tmp_path / "log.packed"
+    path.write_bytes(COMPRESS[kind](TEXT) * 2 + behind)
+    notes: list[str] = []
+    assert read(path, notes) == TEXT * 2
+    assert notes == [f"{path}: behind 4.3 MB of text stands something that is no {kind} stream; it is left out"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
+import socket
 import sys
 import threading
 
@@ -89,17 +91,28 @@ def test_expand_pattern(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
-    [("gone", "no such file or directory"), ("*.none", "no file matches this pattern"), (".", "no log files in this directory")],
-)
-def test_expand_nothing_there_says_so(name, what, tmp_path):
-    with pytest.raises(SourceError) as caught:
-        expand([f"{tmp_path}/{name}"])
-    assert str(caught.value) == f"{tmp_path}/{name}: {what}"
+    ("name", "what", "hint"),
+    [
+        ("gone", "no such file or directory", "ls {}"), ("*.none", "no file matches this pattern", "ls {}"),
+        (".", "no log files in this directory", "the file itself, whatever it is called"),
+        ("lost", "is a link to /nowhere/kern.log, which is not there", "the log itself"),
+        ("round", "is one of links that lead back to each other", "the log itself"),
+        ("talk", "is a socket, not a log", "the file that the program behind it writes"),
+    ],
+)  # fmt: skip
+def test_expand_nothing_there_says_so_and_what_to_try(name, what, hint, tmp_path):
+    (tmp_path / "lost").symlink_to("/nowhere/kern.log")
+    (tmp_path / "round").symlink_to("and-round")
+    (tmp_path / "and-round").symlink_to("round")
+    with socket.socket(socket.AF_UNIX) as talk, contextlib.chdir(tmp_path):
+        talk.bind("talk")  # a short name: there is little room for it
+        with pytest.raises(SourceError) as caught:
+            expand([f"{tmp_path}/{name}"])
+    assert str(caught.value) == f"{tmp_path}/{name}: {what}; try: {hint.format(tmp_path)}"
 
 
 def test_a_device_without_end_is_no_log():
-    with pytest.raises(SourceError, match=r"^/dev/zero: is a device, not a log$"):
+    with pytest.raises(SourceError, match=r"^/dev/zero: is a device, not a log; try: oomsight explain, "):
         expand(["/dev/zero"])
 
 

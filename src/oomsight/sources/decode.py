@@ -184,7 +184,7 @@ def plain(
         return
     factory, program = codec.load(), codec.program and find(codec.program)
     if factory:
-        text = _decompress(name, codec.name, factory, chain([head], blocks), notes=notes, again=again)
+        text = _decompress(name, codec, factory, chain([head], blocks), notes=notes, again=again)
     elif program and path:
         text = _by_program(name, codec.name, [program, "-dcq", "--", path], notes)
     else:
@@ -215,9 +215,11 @@ def _text(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
 class _Members:
     """Decompression of a file that may hold several streams one behind the other (logrotate appends)."""
 
-    def __init__(self, factory: Callable[[], Decompressor]) -> None:
-        self._factory = factory
+    def __init__(self, factory: Callable[[], Decompressor], magic: bytes) -> None:
+        self._factory, self._magic = factory, magic
         self._stream: Decompressor | None = None  # None between two streams
+        self._streams = 0
+        self.trailing = False  #: something that is no stream stands behind the last one, and is left out
 
     @property
     def unfinished(self) -> bool:
@@ -229,9 +231,11 @@ class _Members:
         while True:
             if self._stream is None:
                 data = data.lstrip(b"\0")  # padding between streams
-                if not data:
+                self.trailing = self.trailing or (self._streams > 0 and not self._begins(data))
+                if not data or self.trailing:
                     return
                 self._stream = self._factory()
+                self._streams += 1
             output = self._stream.decompress(data, OUTPUT_BYTES)
             data = b""
             if output:
@@ -242,10 +246,15 @@ class _Members:
             elif self._stream.needs_input or not output:
                 return
 
+    def _begins(self, data: bytes) -> bool:
+        """Whether *data* could be the begin of one more stream; the frames zstd lets one skip count as such."""
+        magic = self._magic
+        return data[: len(magic)] == magic[: len(data)] or data[1:4] == b"\x2a\x4d\x18"
+
 
 def _decompress(
     name: str,
-    codec: str,
+    codec: Codec,
     factory: Callable[[], Decompressor],
     blocks: Iterator[bytes],
     *,
@@ -253,7 +262,7 @@ def _decompress(
     again: Again | None,
 ) -> Iterator[bytes]:
     """Yield what the archive in *blocks* holds: every member or frame, and up to the damage when it is damaged."""
-    members, fault = _Members(factory), ""
+    members, fault = _Members(factory, codec.magic), ""
     read_bytes = text_bytes = 0
     for block in blocks:
         try:
@@ -267,7 +276,7 @@ def _decompress(
     if fault and again:
         # The call that failed kept its output to itself: go there once more and take the last steps byte by byte.
         known = text_bytes
-        for output in _carefully(_Members(factory), again(), read_bytes):
+        for output in _carefully(_Members(factory, codec.magic), again(), read_bytes):
             if len(output) > known:
                 text_bytes += len(output) - known
                 yield output[known:]
@@ -275,7 +284,10 @@ def _decompress(
     if not fault and members.unfinished:
         fault = "is cut"
     if fault:
-        _told(name, codec, fault, text_bytes, notes)
+        _told(name, codec.name, fault, text_bytes, notes)
+    elif members.trailing:
+        left_out = f"{_size(text_bytes)} of text stands something that is no {codec.name} stream; it is left out"
+        notes.append(f"{name}: behind {left_out}")
 
 
 def _carefully(members: _Members, blocks: Iterator[bytes], good_bytes: int) -> Iterator[bytes]:

@@ -106,7 +106,7 @@ def _meant(path: str, looked: Looked | None) -> list[FileRef]:
         before = looked.files if looked else 0
         logs = sorted(logs_below(path, looked), key=lambda log: log.path)
         if not logs and (looked is None or looked.files == before):
-            raise SourceError(path, "no log files in this directory")
+            raise SourceError(path, "no log files in this directory", "the file itself, whatever it is called")
         return [FileRef(log.path, log.kind, (log.path,), log.size_bytes) for log in logs]
     if os.path.lexists(path) or not set("*?[") & set(path):
         return [_ref(path)]
@@ -114,7 +114,7 @@ def _meant(path: str, looked: Looked | None) -> list[FileRef]:
 
     matches = sorted(match for match in glob(path, recursive=True) if not os.path.isdir(match))
     if not matches:
-        raise SourceError(path, "no file matches this pattern")
+        raise SourceError(path, "no file matches this pattern", f"ls {os.path.dirname(path) or '.'}")
     return [_ref(match) for match in matches]
 
 
@@ -125,14 +125,28 @@ def _ref(path: str) -> FileRef:
     except OSError as error:
         if error.errno == errno.EACCES:
             return FileRef(path, "file", (path,))  # opening it will say so, with the hint
-        raise from_os_error(path, error) from None
+        raise _no_file(path, error) from None
+    if stat.S_ISSOCK(status.st_mode):
+        raise SourceError(path, "is a socket, not a log", "the file that the program behind it writes")
     if stat.S_ISCHR(status.st_mode) and status.st_rdev == _KMSG_DEVICE:
         return FileRef(path, "kmsg", (path,))
     if stat.S_ISBLK(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev in _NO_LOGS):
-        raise SourceError(path, "is a device, not a log")
+        raise SourceError(path, "is a device, not a log", "oomsight explain, which reads this host's own log")
     if stat.S_ISREG(status.st_mode):
         return FileRef(path, "journal" if _head(path).startswith(JOURNAL_MAGIC) else "file", (path,), status.st_size)
     return FileRef(path, "file", (path,))
+
+
+def _no_file(path: str, error: OSError) -> SourceError:
+    """What is wrong with a *path* that leads to no file."""
+    if os.path.islink(path):
+        to = os.readlink(path)
+        around = error.errno == errno.ELOOP
+        wrong = "links that lead back to each other" if around else f"a link to {to}, which is not there"
+        return SourceError(path, f"is {'one of ' if around else ''}{wrong}", "the log itself")
+    if error.errno == errno.ENOENT:
+        return SourceError(path, "no such file or directory", f"ls {os.path.dirname(path) or '.'}")
+    return from_os_error(path, error)
 
 
 def _head(path: str) -> bytes:
