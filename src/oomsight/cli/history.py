@@ -38,6 +38,7 @@ EXAMPLES: Final = (
 )
 KINDS: Final = ("host", "process", "name", "unit", "container", "cgroup")
 SEEN_POINTS: Final = 1000  #: more is not seen in a line, a table or a picture
+LISTED_POINTS: Final = 200  #: … and these in a row of a list
 
 
 @declare.command("history", examples=EXAMPLES)
@@ -45,7 +46,7 @@ SEEN_POINTS: Final = 1000  #: more is not seen in a line, a table or a picture
 @declare.option("--by", "kind", type=declare.Choice(KINDS),
                 help="List the biggest of a kind; with WHO: look only there.")
 @declare.option("--field", "fields", multiple=True, metavar="NAME",
-                help="Which figure (--list-fields); may be repeated.")
+                help="Which figure (--list-fields); may be repeated. A list is by the first, of the 100 biggest.")
 @declare.option("--list-fields", is_flag=True, help="Every figure of every kind, with its meaning and source.")
 @declare.option("--since", metavar="WHEN", default="-1h", show_default=True, help="From then on: a date, 14:30, -2d.")
 @declare.option("--until", metavar="WHEN", default="now", show_default=True, help="Up to then.")
@@ -183,7 +184,7 @@ def _list(  # noqa: PLR0917
     span = question.history.span()
     since = max(question.since, span[0] if span else 0)
     if fields and fields != (main,):
-        tables = blocks_of_figures(question.series(entities, fields), since, question.until, show)
+        tables = blocks_of_figures(question.series(entities, fields, LISTED_POINTS), since, question.until, show)
         show.blocks([Heading(title, 1), *tables])
         return Exit.OK
     lines = [_line(question, e, since, show, drawn.get(e.key)) for e in entities]
@@ -211,5 +212,5 @@ def _line(question: Question, entity: Entity, since: float, show: Show, known: S
     from oomsight.sinks.history_words import sparkline
 
     field = MAIN[stored_kind(entity.kind)]
-    series = known or question.history.series(entity, field, since, question.until, 200)
+    series = known or question.history.series(entity, field, since, question.until, LISTED_POINTS)
     return sparkline(series, 20, since, question.until, unicode=show.surface.unicode)

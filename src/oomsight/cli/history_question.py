@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from oomsight.cli.exits import CommandError, Exit, UsageError
@@ -15,7 +14,9 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
 
 GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
-RANKED_POINTS: Final = 200  #: of each series, peaks kept: to tell which is the biggest
+RANKED_POINTS: Final = 200  #: of each, peaks kept: to tell which is the biggest
+RANKED_MOST: Final = 100
+"""So many of the biggest are asked for another figure: a week has tens of thousands of processes."""
 KINDS: Final = ("name", "unit", "container", "cgroup", "process")
 """What a name may mean, in the order in which it is looked for."""
 HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
@@ -69,14 +70,29 @@ class Question:
         raise CommandError(words, Exit.INPUT, "oomsight history --by name")
 
     def biggest(self, kind: str, field: str, top: int) -> list[Entity]:
-        """The *top* of *kind* by the peak of *field*; what it limits (``unlimited``) and what has none come last."""
+        """
+        The *top* of *kind* by the peak of *field*, of the :data:`RANKED_MOST` biggest; what has none, or no limit, is
+        last.
+        """
         from oomsight.record.fields import MAIN, stored_kind
 
         if field == MAIN[stored_kind(kind)]:  # known of all without their samples
             return self.history.entities(kind, self.since, self.until, top)
-        every = self.history.entities(kind, self.since, self.until)
-        peaks = {entity.key: _peak(series) for entity, _, series in self.series(every, [field], RANKED_POINTS)}
+        places = self._places(kind, field)
+        every = self.history.entities(kind, self.since, self.until, max(top, RANKED_MOST))
+        found = self.history.columns(every, places, self.since, self.until, RANKED_POINTS)
+        peaks = {key: peak_of(one.columns) for key, one in found.items()}
         return sorted(every, key=lambda entity: -peaks[entity.key])[:top]
+
+    @staticmethod
+    def _places(kind: str, field: str) -> tuple[int, ...]:
+        from oomsight.record.fields import field_names, parts_of
+
+        try:
+            return parts_of(kind, field)
+        except KeyError:
+            known = ", ".join(field_names(kind))
+            raise UsageError(f"--field: {kind} has no {field}; there are: {known}") from None
 
     def _listed(self, kind: str, who: str = "", pid: int | None = None) -> list[Entity]:
         """All of a kind; of processes only those that *who* or *pid* may mean."""
@@ -89,7 +105,7 @@ class Question:
     def series(
         self, entities: Sequence[Entity], fields: Sequence[str], points: int | None = None
     ) -> list[tuple[Entity, str, Series]]:
-        """The figures of *entities*; *points*: fewer than was asked for."""
+        """The figures of *entities*; *points*: not so many as were asked for."""
         from oomsight.record.fields import MAIN, stored_kind
 
         found = []
@@ -103,8 +119,17 @@ class Question:
         return found
 
 
-def _peak(series: Series) -> float:
-    return max((value for value in series.values if value != inf), default=-1.0)
+def peak_of(columns: Sequence[Sequence[int]]) -> float:
+    """The highest sum of coded figures that are known and finite; -1 = there is none."""
+    from oomsight.record.codec import plain
+    from oomsight.record.fields import UNLIMITED
+
+    best = -1.0
+    for row in set(zip(*columns, strict=True)):
+        known = [value for coded in row if (value := plain(coded)) is not None]
+        if known and UNLIMITED not in known:
+            best = max(best, sum(known))
+    return best
 
 
 def _exact(entity: Entity, who: str) -> bool:
