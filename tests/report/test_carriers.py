@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from oomsight.report import carriers
 from oomsight.report.carriers import _COULD, LAYERS, Layer, find_layers, strip_lines
-from oomsight.report.grammar import BARE, LINE_RULES, classify
+from oomsight.report.grammar import BARE, LINE_RULES, ROW, classify, end_of_run
 
 CLOCK = "[    1.000001] "
 # Those that are believed only in front of what a line of a log begins with, or behind another.
@@ -110,3 +113,17 @@ def test_no_line_in_the_kernels_own_words_could_be_carried() -> None:
 def test_a_carried_line_is_of_no_bare_shape(carrier: str) -> None:
     for rule in LINE_RULES:
         assert classify((carrier + rule.sample).lstrip()) not in BARE, rule
+
+
+_ROWISH = st.sampled_from(["[    1] a", "[ 12]", "[12] [3] b", "[x] c", "[  pid  ] uid", "x", "[ 1.5] d", " [ 1] e", "\u0661", "[\u0661] f", "["])
+
+
+@given(st.lists(_ROWISH, max_size=12))
+def test_runs_of_rows_are_found_as_if_each_line_were_looked_at(rows: list[str]) -> None:
+    runs, at = {}, 0
+    while at < len(rows):
+        end = end_of_run(ROW, rows, at)
+        if end > at:
+            runs[at] = end
+        at = max(end, at + 1)
+    assert carriers._tables(rows) == runs

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oomsight.report import grammar
 from oomsight.report.grammar import (
@@ -32,6 +35,26 @@ def test_every_alternative_of_a_rule_begins_with_a_character_or_a_set(rule: Line
     assert "|".join(found) == rule.start
     # What begins otherwise is tried on every line (see the comment at the table's end): the one exception is rare.
     assert [a for a in found if a[0] in "(.^" or re.match(r"(?:\[[^]]+\]|\\.|[^\\\[])[*+?{]", a)] in ([], [r".*: OOM victim \d+ \("])
+
+
+_WHOLE = grammar._shapes(tuple((rule.name, start) for rule in LINE_RULES for start in alternatives(rule.start)))
+_SAMPLES = [rule.sample for rule in LINE_RULES]
+_LOGS = sorted(path for path in (Path(__file__).parents[1] / "excerpts" / "logs").rglob("*") if path.is_file())
+_LINES = sorted({line.lstrip() for path in _LOGS for line in path.read_text("utf-8", "surrogateescape").split("\n")})
+
+
+def _by_the_whole_table(line: str) -> str | None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grammar, "_OWN", {})
+        patch.setattr(grammar, "_WIDE", _WHOLE)
+        return classify(line)
+
+
+@given(st.sampled_from(_SAMPLES + _LINES), st.sampled_from(_SAMPLES), st.data())
+def test_shapes_by_first_character_are_those_of_the_whole_table(one: str, other: str, data: st.DataObject) -> None:
+    mixed = one[: data.draw(st.integers(0, len(one)))] + other[data.draw(st.integers(0, len(other))) :]
+    for line in (one, other, mixed, mixed.lstrip()):
+        assert classify(line) == _by_the_whole_table(line)
 
 
 def test_rules_have_unique_names_and_sources() -> None:

@@ -281,10 +281,10 @@ def _values(
     for row in ROWS:
         key = row.key
         value = found.get(key)
-        if value is None:
+        if value is None and row.node_kib:
             value = _summed(row.node_kib, nodes)
-            if value is None:
-                value = _summed(row.zone_kib, zones)
+        if value is None and row.zone_kib:
+            value = _summed(row.zone_kib, zones)
         if value is not None:
             out[key] = value if value > 0 else 0
     return out

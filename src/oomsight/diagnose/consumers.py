@@ -7,7 +7,6 @@ definition: it is whatever held the biggest part of the memory that ran out.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -151,7 +150,8 @@ def _scope(report: OomReport, accountings: Sequence[Accounting]) -> Accounting |
 
 def _pct(kib: int, base: int | None) -> float | None:
     # A process may map pages that are charged elsewhere, so more than all is possible.
-    return (100.0 if kib >= base else round(kib * 100 / base, 1)) if base else None
+    # Ten times as much made a whole number: to round to one decimal is three times as dear.
+    return (100.0 if kib >= base else round(kib * 1000 / base) / 10) if base else None
 
 
 def _held_by_processes_kib(report: OomReport, scope: Accounting | None) -> int | None:
@@ -182,8 +182,6 @@ def _victim_ids(report: OomReport) -> set[int]:
 
 def _stem(comm: str) -> str:
     """Name of the pool *comm* belongs to: ``worker-12`` and ``worker-3`` are ``worker-*``, ``python3`` is itself."""
-    if not comm[-1:].isdigit():
-        return comm
     stem = comm.rstrip("0123456789")
     return f"{stem}*" if stem != comm and len(stem) > 1 and stem[-1] in "-_/:#. " else comm
 
@@ -241,8 +239,9 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
         if kib > 0:
             share = _pct(kib, base)
             out.append(Consumer("process", table.names[row], kib, share, 1, (tgid,), tgid in victims, note))
-    stem_of = {name: _stem(name) for name in set(table.names)}
-    pools = _grouped([stem_of[name] for name in table.names], rows)
+    names = table.names
+    stem_of = {name: stem for name in set(names) if name[-1:].isdigit() and (stem := _stem(name)) != name}
+    pools = _grouped([stem_of.get(name, name) for name in names] if stem_of else names, rows)
     out += _groups("name", [pool for pool in pools if len(pool[1]) > 1], everything, bounds)
     if table.distinct("uid") > 1:
         users = _grouped(table.numbers("uid"), rows)
@@ -253,7 +252,7 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
 
 def _grouped(keys: Sequence[_Key], rows: Sequence[int]) -> Collection[tuple[_Key, list[int]]]:
     """Those of *rows* that have the same key, together, by key; *keys* has one for each row of the table."""
-    groups: defaultdict[_Key, list[int]] = defaultdict(list)
+    groups: dict[_Key, list[int]] = {key: [] for key in dict.fromkeys(keys)}
     for row in rows:
         groups[keys[row]].append(row)
     return groups.items()

@@ -188,12 +188,13 @@ def _score(
     skipped = _exempt(tasks, legacy)
     if modern and rule.root == "none":
         thousandth, floor = scale // 1000, rule.floor
-        points: list[int | None] = list(base)
+        scored = base
         if not tasks.is_zero("oom_score_adj"):
             adj = tasks.numbers("oom_score_adj")
-            points = [held + by * thousandth if by else held for held, by in zip(base, adj, strict=True)]
-        if floor is not None:
-            points = [floor if value is None or value < floor else value for value in points]
+            scored = [held + by * thousandth if by else held for held, by in zip(base, adj, strict=True)]
+        if floor is not None and min(scored, default=floor) < floor:
+            scored = [max(floor, value) for value in scored]
+        points: list[int | None] = [*scored]
         for index in skipped:
             points[index] = None
         return base, points, skipped
@@ -411,8 +412,8 @@ def _why(scene: _Scene, chosen: int, view: Selection) -> str:
         spared = f"{scene.name(top)} is bigger ({scene.held(top)}) but exempt by {scene.skipped[top]}; "
     adj, total = scene.adj(chosen), scene.total.pages
     key = "oom_score_adj" if scene.rule.unit != "points" else "oom_adj"
-    top = max(order, key=base.__getitem__, default=chosen)
-    if base[top] > base[chosen]:
+    if max(base if len(order) == len(base) else map(base.__getitem__, order), default=0) > base[chosen]:
+        top = max(order, key=base.__getitem__)
         other = scene.adj(top)
         text = f"{spared}{scene.name(top)} is bigger ({scene.held(top)}) than {name} ({held})"
         # Whichever adjustment is not zero made the difference; of two, the victim's own is the one to tell.

@@ -133,7 +133,7 @@ def _torn(draft: Draft, lines: Lines) -> bool:
         if raws[i].endswith(texts[i]) and len(raws[i]) > len(texts[i]) + 2:
             if raws[i + 1].lstrip() == texts[i + 1]:
                 return True
-        elif classify(texts[i + 1]) is None:
+        elif not (lines.kinds and lines.kinds[i + 1]) and classify(texts[i + 1]) is None:
             return True
     return False
 
@@ -162,7 +162,7 @@ def _damaged(reports: list[OomReport], texts: list[str]) -> bool:
     """Whether another reading could say more: something is missing, or nothing was found in OOM-like text."""
     if any(not r.complete or any(n.code.startswith("table_") for n in r.notes) for r in reports):
         return True
-    if any("" in TaskRows.of(r.tasks).names for r in reports if r.tasks):
+    if not all(all(TaskRows.of(r.tasks).names) for r in reports if r.tasks):
         return True
     victims = [v for r in reports for v in r.victims]
     if any(None in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for v in victims):

@@ -60,7 +60,7 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     report = OomReport(EventKind.GLOBAL, Span(name, *sorted((nos[draft.start], nos[draft.last]))))
     anchor = draft.head if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
     report.when = when(lines.raws[anchor], clock)
-    if report.when.time_text is None and report.when.time is None:
+    if report.when.time_text is None and report.when.time is None and anchor != draft.start:
         report.when = when(lines.raws[draft.start], clock)  # wrapped by hand: only its first line has the stamp
     read_trigger(report, draft, lines, parts)
     _tasks(report, draft, lines)

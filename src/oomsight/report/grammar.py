@@ -1,7 +1,7 @@
 """
 The line grammar of OOM reports: one row per shape of line, for every kernel from 2.6 on.
 
-:data:`LINE_RULES` is the table; :func:`classify` walks it as one compiled alternation. A shape is recognised by its
+:data:`LINE_RULES` is the table; :func:`classify` walks it as compiled alternations. A shape is recognised by its
 own words, never by a kernel version. Lines whose telling words stand behind a free process name (heads, kill lines)
 are found by :data:`INNER_RULES`.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice, takewhile
+from string import ascii_letters, ascii_lowercase, digits
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
@@ -27,8 +28,8 @@ class LineRule(NamedTuple):
 
 def _words(words: str) -> str:
     """
-    Regex of one of *words*, beginning with the set of their first characters (see :data:`_START`). It also matches one
-    word's first character before another's rest, which no line of a kernel begins with.
+    Regex of one of *words*, beginning with the set of their first characters (see :func:`_by_first`). It also matches
+    one word's first character before another's rest, which no line of a kernel begins with.
     """
     firsts, rests = "".join({word[0]: "" for word in words.split()}), "|".join(word[1:] for word in words.split())
     return f"[{firsts}](?:{rests})"
@@ -154,11 +155,52 @@ def alternatives(start: str) -> list[str]:
     return _BAR.findall(start)
 
 
-# One group for each regex, empty and behind it: an alternative that begins with a character or a set, not with a group
-# or a repetition, is passed over at once where the line begins with another character.
-_STARTS = tuple((rule.name, start) for rule in LINE_RULES for start in alternatives(rule.start))
-_NAME_OF = ("", *(name for name, _ in _STARTS))
-_START = lazy("|".join(f"{start}()" for _, start in _STARTS), re.ASCII)
+_SPANS = {"a-z": ascii_lowercase, r"\w": ascii_letters + digits + "_", r"\d": digits}
+
+
+def _firsts(start: str) -> str:
+    """The characters that a text can begin with that one of :func:`alternatives` matches; ``""`` = with any."""
+    if start[0] == ".":
+        return ""
+    first = start[1 : start.index("]", 2)] if start[0] == "[" else start[: 2 if start[0] == "\\" else 1]
+    for span, characters in _SPANS.items():
+        first = first.replace(span, characters)
+    return first.replace("\\", "")
+
+
+class _Shapes(NamedTuple):
+    """Some of the table's alternatives as one regex: an empty group behind each tells which of them matched."""
+
+    pattern: re.Pattern[str]
+    names: tuple[str, ...]  #: of the rules, by group
+
+
+def _shapes(rows: tuple[tuple[str, str], ...]) -> _Shapes:
+    return _Shapes(lazy("|".join([f"{start}()" for _, start in rows]), re.ASCII), ("", *[name for name, _ in rows]))
+
+
+def _by_first() -> tuple[dict[str, _Shapes], _Shapes]:
+    """
+    The table by the first character of a line, and those shapes that begin with any letter: a line is matched with few
+    of them, and a log whose lines begin with few letters has few compiled. No shape of one letter's own has a line in
+    common with one of any letter, so it makes no difference that those come second (a test looks for one).
+    """
+    wide: list[tuple[str, str]] = []
+    own: dict[str, list[tuple[str, str]]] = {}
+    for rule in LINE_RULES:
+        for start in alternatives(rule.start):
+            firsts = _firsts(start)
+            if not firsts or "q" in firsts:
+                wide.append((rule.name, start))
+            else:
+                for first in firsts:
+                    own.setdefault(first, []).append((rule.name, start))
+    # Characters with the same alternatives share one regex.
+    shared = {rows: _shapes(rows) for rows in map(tuple, own.values())}
+    return {first: shared[tuple(rows)] for first, rows in own.items()}, _shapes(tuple(wide))
+
+
+_OWN, _WIDE = _by_first()
 
 _START_OF = {rule.name: rule.start for rule in LINE_RULES}
 RUNS = {name: lazy(_START_OF[name], re.ASCII) for name in ("frame", "stat")}
@@ -221,21 +263,22 @@ FIXED = {
 }  # fmt: skip
 
 
-def _is_number(text: str) -> bool:
-    """Whether *text* is a number, with a blank and something else behind it or nothing."""
-    number = text.partition("\t" if "\t" in text else " ")[0]
-    return number.isdigit() and number.isascii()
+_NUMBER = lazy(r"\d+(?=[ \t]|$)", re.ASCII)
 
 
 def classify(text: str) -> str | None:
     """Name the shape of one line (carriers removed, left-stripped); ``None`` for anything that is not a report line."""
-    at = text.find(":")
-    kind = FIXED.get(text[:at]) if at > 0 else None
-    if kind is not None and (_is_number(text[at + 1 :]) if kind == "counters" else "invoked oom-killer" not in text):
+    word, colon, rest = text.partition(":")
+    kind = FIXED.get(word) if colon else None
+    if kind is not None and (_NUMBER.match(rest) if kind == "counters" else "invoked oom-killer" not in rest):
         return kind
-    m = _START.match(text)
+    pattern, names = _OWN.get(text[:1], _WIDE)
+    m = pattern.match(text)
+    if m is None and names is not _WIDE.names:
+        pattern, names = _WIDE
+        m = pattern.match(text)
     if m is not None:
-        name = _NAME_OF[m.lastindex or 0]
+        name = names[m.lastindex or 0]
         if name not in _NAMED or "invoked oom-killer" not in text or not _starts_with_name(text):
             return name
     if "oom-killer" in text and HEAD.search(text):

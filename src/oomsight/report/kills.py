@@ -24,8 +24,8 @@ _SIZED = lazy(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-v
 _SCORED = lazy(r"\((?P<comm>.*)\),? score (?P<score>-?\d{1,18})(?P<rest> .*)?$", re.S)
 _PLAIN = lazy(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
 _UNCLOSED = lazy(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):.*|)$", re.S)
-_UID_AFTER = lazy(r",? ?UID:? ?(\d{1,10})(?!\d)")
-_TOO_LONG = lazy(r"\d{19}")
+_UID_AFTER = lazy(r"UID:? ?(\d{1,10})(?!\d)")
+_TOO_LONG = lazy(r"[0-9]{19}")
 _MESSAGE = lazy(
     r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\)| in UB \S{1,64}: OOM)?"
     r"|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
@@ -64,10 +64,11 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
         return None
     # Knowledge bases print the name of 2.6.18 without the brackets it had: "Killed process 7919, UID 504 oracle".
     tail = text[m.end() - 1 :] if m["uid_of_bare"] is None else f"({text[m.end() :].rstrip('.')})"
+    sized, scored = _SIZED.match(tail), None
     for offset in (1, 2):
         # A line cut in two behind the name (wrapped, or a name with a newline): the sizes stand on the next lines.
         nxt = i + offset
-        if nxt >= len(lines.texts) or _SIZED.match(tail) or _SCORED.match(tail):
+        if sized or nxt >= len(lines.texts) or _SCORED.match(tail):
             break
         following = lines.texts[nxt]
         if offset == 1 and not _PLAIN.match(tail) and moments.continues(nxt):
@@ -76,26 +77,26 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
             tail = tail.rstrip() + " " + following.lstrip("#>| \t")
         else:
             break
-    for pattern in (_SIZED, _SCORED, _PLAIN, _UNCLOSED):
-        body = pattern.match(tail)
-        if body is not None:
-            break
-    else:
+        sized = _SIZED.match(tail)
+    if not sized:
+        scored = _SCORED.match(tail)
+    body = sized or scored or _PLAIN.match(tail) or _UNCLOSED.match(tail)
+    if body is None:
         return None
     comm = unescape_name(body["comm"])
     if len(comm.encode("utf-8", "surrogateescape")) > 64:
         return None
     before = text[: m.start()]
     message = _MESSAGE.search(before)
-    announced = m["ed"] is None and (pattern is _SCORED or "or sacrifice child" in tail or "or a child" in tail)
+    announced = m["ed"] is None and (scored is not None or "or sacrifice child" in tail or "or a child" in tail)
     if m["ed"] is None and not announced:
         return None
     kill = Kill(int(m["pid"]), comm, lines.nos[i], i, message[1] if message else None)
     if message is None and not m["ed"]:
         kill.prefix = None
     kill.announced_only = announced
-    rest = body.groupdict().get("rest") or ""
-    uid = m["uid"] or m["uid_of_bare"] or next(iter(_UID_AFTER.findall(rest)), None)
+    rest = body["rest"] or ""
+    uid = m["uid"] or m["uid_of_bare"] or ((after := _UID_AFTER.search(rest)) and after[1])
     kill.uid = int(uid) if uid else None
     for name, size, name2, value in _SIZES.findall(rest):
         if name:
@@ -110,8 +111,8 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
         if "vm" in kill.kib:
             kill.kib.setdefault("total-vm", kill.kib.pop("vm"))
     kill.damaged = _TOO_LONG.search(rest) is not None
-    if pattern is _SCORED:
-        kill.score = int(body["score"])
+    if scored is not None:
+        kill.score = int(scored["score"])
     return kill
 
 

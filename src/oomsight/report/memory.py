@@ -73,7 +73,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
     if not any(parts.get(k) for k in _BLOCK):
         return None
     info = MemInfo()
-    _read_counters(" ".join([text for _no, text in parts.get("counters", ())]), info.pages)
+    info.pages = _counters(" ".join([text for _no, text in parts.get("counters", ())]))
     for no, text in parts.get("node", ()):
         node = int(text[5 : text.index(" ", 5)])
         info.nodes.append(NodeMem(node, _kib_fields(text), _unreclaimable(text), no))
@@ -105,7 +105,9 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         if zone is None:
             zone = zones[key] = Zone(key[0], key[1], {}, line=no)
         if zone.buddy is None:
-            zone.buddy = tuple((int(n), int(kib), letters) for n, kib, letters in _BUDDY.findall(text))
+            blocks = _BUDDY.findall(text)
+            numbers, sizes, letters = zip(*blocks, strict=True) if blocks else ((), (), ())
+            zone.buddy = tuple(zip(map(int, numbers), map(int, sizes), letters, strict=True))
             total = _EQUALS.search(text)
             zone.buddy_total_kib = int(total[1]) if total else None
     info.zones = list(zones.values())
@@ -139,16 +141,22 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
     return info
 
 
-def _read_counters(text: str, into: dict[str, int]) -> None:
-    """Add the counters in *text*, the first of a name. As the kernel prints them they need no regex: pairs, a blank."""
+def _counters(text: str) -> dict[str, int]:
+    """The counters in *text*, the first of a name. As the kernel prints them they need no regex: pairs, a blank."""
     words = text.replace(":", " ").split()
-    found = list(zip(words[::2], words[1::2], strict=False))
-    names, values = "".join(words[::2]), words[1::2]
-    paired = " ".join(map(":".join, found)) == text and names.replace("_", "").isalpha() and text.isascii()
-    if not paired or not "".join(values).isdigit() or max(map(len, values)) > _MAX_DIGITS:
-        found = _PAGES.findall(text)
-    for name, value in found:
-        into.setdefault(name, int(value))
+    names, values = words[::2], words[1::2]
+    pairs = len(values)
+    if (
+        text.isascii() and "".join(names).replace("_", "").isalpha() and "".join(values).isdigit()
+        and len(names) == pairs == text.count(":") == text.count(" ") + 1 and max(map(len, values)) <= _MAX_DIGITS
+    ):  # fmt: skip
+        found = dict(zip(names, map(int, values), strict=True))
+        if len(found) == pairs:
+            return found
+    found = {}
+    for name, value in _PAGES.findall(text):
+        found.setdefault(name, int(value))
+    return found
 
 
 def _kib_fields(text: str) -> dict[str, int]:
@@ -166,6 +174,10 @@ def _kib_fields(text: str) -> dict[str, int]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     """The numbers behind the colon of a ``lowmem_reserve[]:`` line."""
+    words = text.partition(":")[2].split()
+    joined = "".join(words)
+    if joined.isdigit() and joined.isascii() and max(map(len, words)) <= _MAX_DIGITS:
+        return tuple(map(int, words))
     return tuple(map(int, _NUMBER.findall(text)))
 
 

@@ -197,10 +197,13 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
     usual = like.string[:begin].encode()
     others: set[int] = set()
     for place, wanted in places:
-        if found := matrix[place::begin].translate(None, wanted):
-            for row in [row for row, byte in enumerate(matrix[place::begin]) if byte in found]:
+        characters = matrix[place::begin]
+        for byte in {*characters.translate(None, wanted)}:
+            row = characters.find(byte)
+            while row >= 0:
                 matrix[row * begin : (row + 1) * begin] = usual
                 others.add(row)
+                row = characters.find(byte, row + 1)
     matrix[::begin] = blanks
     cells: list[list[Any]] = []
     asked = []

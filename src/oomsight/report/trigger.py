@@ -95,9 +95,12 @@ def stack(draft: Draft, texts: list[str]) -> tuple[str, ...]:
 def _frames(lines: Iterable[str]) -> Iterator[str]:
     """Names of the stack frames, without those the unwinder doubts."""
     for text in lines:
-        if text[0] != "[":  # 4.9 on; before, the address stands in front
-            if text[0] != "?":
-                yield text.partition("+0x")[0].partition(" ")[0]  # 32-bit ARM: "show_stack from dump_stack+0x18/0x1c"
+        first = text[0]
+        if first == "?":
+            continue
+        if first != "[":  # 4.9 on; before, the address stands in front
+            name = text.partition("+0x")[0]
+            yield name.partition(" ")[0] if " " in name else name  # 32-bit ARM: "show_stack from dump_stack+0x18/0x1c"
         elif "] ? " not in text[:24] and (m := _FRAME.match(text)):
             yield m[1]
 

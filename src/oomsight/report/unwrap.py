@@ -130,12 +130,7 @@ def _stands_before(one: str, other: str, text: str) -> bool:
 
 def _may_be_quoted_printable(text: str) -> bool:
     """Whether an equal sign is encoded near the begin, or one stands at the end of any line."""
-    at = text.find("=")
-    while at >= 0:
-        if text.startswith("\n", at + 1) or (at < _HEAD and text.startswith("3D", at + 1)):
-            return True
-        at = text.find("=", at + 1)
-    return False
+    return "=\n" in text or "=3D" in text[:_HEAD]
 
 
 def _is_quoted_printable(text: str) -> bool:
