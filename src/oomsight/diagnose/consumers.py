@@ -252,7 +252,8 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
 
 def _grouped(keys: Sequence[_Key], rows: Sequence[int]) -> Collection[tuple[_Key, list[int]]]:
     """Those of *rows* that have the same key, together, by key; *keys* has one for each row of the table."""
-    groups: dict[_Key, list[int]] = {key: [] for key in dict.fromkeys(keys)}
+    used = keys if len(rows) == len(keys) else map(keys.__getitem__, rows)
+    groups: dict[_Key, list[int]] = {key: [] for key in dict.fromkeys(used)}
     for row in rows:
         groups[keys[row]].append(row)
     return groups.items()
