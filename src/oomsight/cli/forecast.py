@@ -102,13 +102,17 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
     else:
         from dataclasses import replace
 
-        from oomsight.pipeline.foresight import cgroups, ended, host
+        from oomsight.pipeline.foresight import cgroups, ended, grown, host, limited
 
         machine = host(place.history, place.since, place.until)
         found = [machine] if machine is not None else []
         swap = machine.swap_free_bytes if machine is not None else None
-        every = cgroups(place.history, place.since, place.until, limited=limit is None, swap=swap)
-        found += [replace(one, limit_bytes=one.limit_bytes or limit) for one in every]
+        if limit is None:
+            found += limited(place.history, place.since, place.until, swap=swap)
+        else:
+            every = grown(place.history, "cgroup", place.since, place.until)
+            found += [replace(one, limit_bytes=one.limit_bytes or limit, swap_free_bytes=swap)
+                      for one in cgroups(place.history, every, place.since, place.until)]  # fmt: skip
         gone = [] if gone_too else [one for one in found if ended(one, place.until)]
         found = [one for one in found if gone_too or not ended(one, place.until)]
     if who is None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from oomsight.cli import declare
 from oomsight.cli.exits import Exit
-from oomsight.cli.foresee import draw, period_options, place_of, plain_name
+from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -19,10 +18,8 @@ from oomsight.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from oomsight.cli.foresee import Place
-    from oomsight.foresight.model import Leak, Subject
+    from oomsight.foresight.model import Leak
     from oomsight.sinks.curve_svg import Curve
 
 KINDS: Final = ("cgroup", "name", "process")
@@ -59,9 +56,9 @@ def command(
     --exit-code: status 3 if something leaks.
     """
     place = place_of(files, store, since, until, limit_text)
-    from oomsight.foresight.leaks import judged, suspected, told
+    from oomsight.foresight.leaks import suspected, told
 
-    every = [_blamed(judged(subject, place.until), place) for subject in _subjects(place, kinds, limit_text)]
+    every = _judged(place, kinds, limit_text)
     leaks, suspects = told(every), suspected(every)
     if output_format == "json":
         import json
@@ -81,31 +78,16 @@ def command(
     return Exit.FOUND if exit_code and leaks else Exit.OK
 
 
-def _subjects(place: Place, kinds: tuple[str, ...], limit_text: str | None) -> Iterator[Subject]:
+def _judged(place: Place, kinds: tuple[str, ...], limit_text: str | None) -> list[Leak]:
     if place.history is None:
-        yield from (one for one in place.subjects if one.kind != "host" and (not kinds or one.kind in kinds))
-        return
-    from oomsight.cli.foresee import limit_of
-    from oomsight.pipeline.foresight import VERDICT_POINTS, cgroups, programs
+        from oomsight.foresight.leaks import judged
+
+        return [judged(one, place.until) for one in place.subjects
+                if one.kind != "host" and (not kinds or one.kind in kinds)]  # fmt: skip
+    from oomsight.pipeline.leaks import leaks_on_record
 
     limit = limit_of(limit_text)
-    for kind in kinds or ("cgroup", "name"):
-        found = (
-            cgroups(place.history, place.since, place.until, most=VERDICT_POINTS)
-            if kind == "cgroup"
-            else programs(place.history, kind, place.since, place.until, most=VERDICT_POINTS)
-        )
-        yield from (replace(one, limit_bytes=one.limit_bytes or limit) for one in found)
-
-
-def _blamed(leak: Leak, place: Place) -> Leak:
-    """*leak* with who grew in it, where it is a cgroup that leaks, or may."""
-    growth = leak.finding.growth
-    if place.history is None or leak.subject.kind != "cgroup" or not leak.finding.may_leak or growth is None:
-        return leak
-    from oomsight.pipeline.foresight import causes
-
-    return replace(leak, causes=causes(place.history, leak.subject.cgroup, growth.since, growth.until)[:5])
+    return leaks_on_record(place.history, kinds or ("cgroup", "name"), place.since, place.until, limit)
 
 
 def _curve(leak: Leak) -> Curve:

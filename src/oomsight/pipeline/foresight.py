@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.foresight.model import Source, Subject, Task
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from oomsight.trend.exhaust import Exhaustion
 
 MOST_POINTS: Final = (2000, 2000, 2000)  #: of a curve: before the last six hours, before the last ten minutes, and then
-VERDICT_POINTS: Final = (800, 360, 600)  #: the same where only its shape is asked for, which some sixty stretches show
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
 QUICK_POINTS: Final = 18  #: of each part, to see who is worth all of them: a sample per 20 minutes of six hours
@@ -49,37 +48,55 @@ def host(history: History, since: float, until: float) -> Subject | None:
     return Subject("host", "", None, None, found[0], found[1], swap, kills=_kills(figures.get("oom_kill")))
 
 
-def cgroups(
-    history: History, since: float, until: float, *, limited: bool = False, swap: float | None = None,
-    most: Sequence[int] = MOST_POINTS, among: int = MOST_SUBJECTS,
+def grown(history: History, kind: str, since: float, until: float) -> list[Entity]:
+    """Cgroups, names or processes on record that grew by an amount that may be a leak, most first."""
+    return [entity for entity in _by_growth(history, kind, since, until) if _change(entity) >= LEAST_BYTES]
+
+
+def _by_growth(history: History, kind: str, since: float, until: float) -> list[Entity]:
+    found = [one for one in history.entities(kind, since, until) if kind != "cgroup" or one.cgroup not in {None, "/"}]
+    return sorted(found, key=lambda entity: -_change(entity))[:MOST_SUBJECTS]
+
+
+def limited(
+    history: History, since: float, until: float, *, swap: float | None = None, among: int = MOST_SUBJECTS
 ) -> Iterator[Subject]:
     """
-    Cgroups on record, the ones that grew most first; with *limited* only *among* so many that have a limit. *swap*:
-    bytes of it that are free on the host. *most*: points of a curve, as for :func:`fine`.
+    Cgroups that have a limit, *among* so many that grew most. *swap*: bytes of it that are free on the host. Of those
+    that stay far from their limit only a few points are read.
     """
-    grown = [e for e in history.entities("cgroup", since, until) if e.cgroup not in {None, "/"}]
-    grown = sorted(grown, key=lambda e: -_change(e))[:MOST_SUBJECTS]
-    if not limited:
-        grown = [e for e in grown if _change(e) >= LEAST_BYTES]
-    glanced = list(_glanced(history, grown, since, until))[:among] if limited else []
+    glanced = list(_glanced(history, _by_growth(history, "cgroup", since, until), since, until))[:among]
     level = {
         one.entity.key: one for one in glanced
         if one.need is not None and one.limit_bytes is not None and not _may_fill(one.need, one.limit_bytes)
     }  # fmt: skip
-    if limited:
-        grown = [one.entity for one in glanced]
-    closer = cgroup_curves(history, [e for e in grown if e.key not in level], since, until, most)
-    for entity in grown:
-        found = level.get(entity.key) or next(closer)
-        need, limit = found.need, found.limit_bytes
+    closer = cgroups(history, [one.entity for one in glanced if one.entity.key not in level], since, until)
+    by_name = {one.name: one for one in closer}  # by path: no two have the same
+    for one in glanced:
+        if one.entity.key in level and one.need is not None:
+            yield _subject(one, one.need, swap)
+        elif (found := by_name.get(one.entity.name)) is not None:
+            yield replace(found, limit_bytes=found.limit_bytes or one.limit_bytes, swap_free_bytes=swap)
+
+
+def cgroups(
+    history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int] = MOST_POINTS
+) -> Iterator[Subject]:
+    """The curves of cgroups. *most*: points of a curve, as for :func:`fine`."""
+    for known in cgroup_curves(history, entities, since, until, most):
+        need = known.need
         if need is None:
-            need = _need(fine(history, entity, CGROUP_FIELDS, since, until, most=most))
+            need = _need(fine(history, known.entity, CGROUP_FIELDS, since, until, most=most))
         if need is None or not len(need):
             continue
-        if found.kills:  # who is killed begins anew
-            need = replace(need, restarts=tuple(sorted({*need.restarts, *found.kills})))
-        limit = limit if limit is not None and math.isfinite(limit) else None
-        yield Subject("cgroup", entity.name, entity.cgroup, None, need, limit, swap, found.kills)
+        if known.kills:  # who is killed begins anew
+            need = replace(need, restarts=tuple(sorted({*need.restarts, *known.kills})))
+        yield _subject(known, need, None)
+
+
+def _subject(known: Known, need: Series, swap: float | None) -> Subject:
+    limit = known.limit_bytes if known.limit_bytes is not None and math.isfinite(known.limit_bytes) else None
+    return Subject("cgroup", known.entity.name, known.entity.cgroup, None, need, limit, swap, known.kills)
 
 
 def _glanced(history: History, entities: Sequence[Entity], since: float, until: float) -> Iterator[Known]:
@@ -121,15 +138,13 @@ def _may_fill(need: Series, limit_bytes: float) -> bool:
 
 
 def programs(
-    history: History, kind: str, since: float, until: float, *, most: Sequence[int] = MOST_POINTS
+    history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int] = MOST_POINTS
 ) -> Iterator[Subject]:
-    """Names or processes on record that grew, most first."""
-    grown = [e for e in history.entities(kind, since, until) if _change(e) >= LEAST_BYTES]
-    grown.sort(key=lambda e: -_change(e))
-    for known in program_curves(history, grown[:MOST_SUBJECTS], since, until, most):
+    """The curves of names or processes, all of one kind. *most*: points of a curve, as for :func:`fine`."""
+    for known in program_curves(history, entities, since, until, most):
         entity, need = known.entity, known.need
         if need is not None and len(need):
-            yield Subject(kind, entity.name, entity.cgroup, entity.pid, need, None)
+            yield Subject(entity.kind, entity.name, entity.cgroup, entity.pid, need, None)
 
 
 def causes(history: History, cgroup: str | None, since: float, until: float) -> list[Source]:
@@ -200,8 +215,8 @@ def nearest(
     found = []
     machine = host(history, since, until)
     swap = machine.swap_free_bytes if machine is not None else None
-    limited = cgroups(history, since, until, limited=True, swap=swap, among=among)
-    for subject in (*([machine] if machine is not None else []), *limited):
+    filling = limited(history, since, until, swap=swap, among=among)
+    for subject in chain([machine] if machine is not None else [], filling):
         left = soonest(subject.need, subject.limit_bytes, until) if not ended(subject, until) else None
         if left is not None:
             found.append((subject, left))

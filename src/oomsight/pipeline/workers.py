@@ -97,10 +97,10 @@ def start(count: int) -> ProcessPoolExecutor:
     from multiprocessing import get_context
 
     # fork: the workers need the modules this process has already imported; no threads run here yet.
-    return ProcessPoolExecutor(count, mp_context=get_context("fork"), initializer=_begin)
+    return ProcessPoolExecutor(count, mp_context=get_context("fork"), initializer=begin)
 
 
-def _begin() -> None:
+def begin() -> None:
     """A worker's first steps: no traceback at Ctrl-C, no life after the parent's, no copies of pages for collection."""
     import ctypes
     import gc

@@ -133,7 +133,11 @@ def thinned(
     low = 0
     for bucket in range(1, most + 1):
         high = bisect_left(times, first + bucket * width, low) if bucket < most else len(times)
-        if high > low:
+        if high == low + 1:
+            kept[0].append(times[low])
+            kept[1].append(values[low])
+            low = high
+        elif high > low:
             part = values[low:high]
             value = part[-1] if rule == "last" else pick(part)
             part.reverse()

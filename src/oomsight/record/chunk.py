@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left
-from itertools import compress
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import KINDS, LITTLE, DamagedError, coded, column, column_of, kind_code, put, take
@@ -24,6 +24,7 @@ MAX_ENTITIES: Final = 1 << 24
 HEAD_BYTES: Final = 90  #: no head is longer
 _FIRST_COLUMNS: Final = 14  # bytes of an index for each entity, without the marks, …
 _LATER_COLUMNS: Final = 25  # … and the marks
+_HALF: Final = (1).__rrshift__
 _PACKED: Final = bytes([0, 1]) * 128  # which lengths are of packed streams, by their lowest byte, …
 _LOWEST: Final = 0 if LITTLE else array("I").itemsize - 1  # … and where that is
 _PACK_FROM: Final = 48  # shorter streams do not get smaller
@@ -46,7 +47,7 @@ class Marks(NamedTuple):
 class Index:
     """The entities of a chunk, column by column, ascending by number."""
 
-    __slots__ = ("_marks", "entities", "first_rows", "gone_rows", "lengths", "sums")
+    __slots__ = ("_marks", "_starts", "entities", "first_rows", "gone_rows", "lengths", "sums")
 
     def __init__(  # noqa: PLR0917 - a column each
         self, entities: array[int], lengths: array[int], sums: array[int], first_rows: array[int],
@@ -58,6 +59,7 @@ class Index:
         self.first_rows = first_rows
         self.gone_rows = gone_rows  #: first row in which it is not there any more
         self._marks = marks
+        self._starts: array[int] | None = None
 
     @property
     def marks(self) -> Marks:
@@ -78,6 +80,13 @@ class Index:
         """Where the entities of a kind are, by its code."""
         kinds = self.marks.kinds
         return list(compress(range(len(kinds)), kinds.translate(only(kind))))
+
+    @property
+    def starts(self) -> array[int]:
+        """Where every stream begins, from the first on; at last where all end."""
+        if self._starts is None:
+            self._starts = array("I", accumulate(map(_HALF, self.lengths), initial=0))
+        return self._starts
 
     def start(self, place: int) -> int:
         """Where a stream begins, from the first on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, compress
+from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 from oomsight.record.chunk import HEAD_BYTES, ChunkHead, Index, Marks, chunk_front, chunk_head, stream_of
@@ -206,7 +206,7 @@ class Shelf:
         """(place, stream) of everything in a loaded chunk of a file, or of what is *wanted* by place."""
         index = chunk.index
         assert index is not None
-        starts = tuple(accumulate((length >> 1 for length in index.lengths), initial=0))
+        starts = index.starts
         try:
             data = self._piece(chunk.file.path, chunk.start + chunk.head.streams_at, starts[-1])
         except OSError:

@@ -1,0 +1,50 @@
+"""Every curve on record judged, on as many cores as there are, and who grew in what leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from oomsight.foresight.leaks import judged
+from oomsight.pipeline.foresight import causes, cgroups, grown, programs
+from oomsight.pipeline.shares import in_shares
+
+if TYPE_CHECKING:
+    from oomsight.foresight.model import Leak, Subject
+    from oomsight.sources.history import History
+
+POINTS: Final = (800, 360, 60)  #: of a curve of which only the shape is asked for, which some sixty stretches show
+SHORT_POINTS: Final = (360, 600)  #: the same of a record of six hours or less: its last minutes are much of it
+LEAST_CURVES: Final = 40  #: for which another process is worth starting
+MOST_CAUSES: Final = 5
+
+
+def leaks_on_record(
+    history: History, kinds: Sequence[str], since: float, until: float, limit_bytes: float | None
+) -> list[Leak]:
+    """
+    The verdict on every curve of these *kinds*: cgroup, name, process. *limit_bytes*: of what brings none of its own.
+    """
+    most = POINTS if until - since > 6 * 3600 else SHORT_POINTS
+    curves = {kind: grown(history, kind, since, until) for kind in kinds}
+
+    def share(number: int, count: int) -> list[Leak]:
+        def subjects() -> Iterator[Subject]:
+            for kind, entities in curves.items():
+                read = cgroups if kind == "cgroup" else programs
+                yield from read(history, entities[number::count], since, until, most)
+
+        return [judged(replace(one, limit_bytes=one.limit_bytes or limit_bytes), until) for one in subjects()]
+
+    found = in_shares(share, sum(map(len, curves.values())), LEAST_CURVES)
+    order = {kind: place for place, kind in enumerate(curves)}
+    return [_blamed(leak, history) for leak in sorted(found, key=lambda leak: order[leak.subject.kind])]
+
+
+def _blamed(leak: Leak, history: History) -> Leak:
+    """*leak* with who grew in it, where it is a cgroup that leaks, or may."""
+    growth = leak.finding.growth
+    if leak.subject.kind != "cgroup" or not leak.finding.may_leak or growth is None:
+        return leak
+    return replace(leak, causes=causes(history, leak.subject.cgroup, growth.since, growth.until)[:MOST_CAUSES])
