@@ -72,6 +72,27 @@ def test_what_fills_within_minutes_shows_in_a_weeks_record() -> None:
     assert left.growth.since >= week.times[-1] - 60
 
 
+def test_what_fills_within_half_a_minute_is_followed_from_its_first_samples() -> None:
+    """12 MiB a second towards 384 MiB, seen every second: six samples are all there is when a third is used."""
+    times = [1.7e9 + i for i in range(30)]
+    values = [(60.0 + 12 * i + (0.3 if i % 2 else -0.3)) * MIB for i in range(30)]
+    for known in (6, 9, 10, 20):
+        left = soonest(Series(times[:known], values[:known]), 384 * MIB, times[known - 1])
+        assert left is not None, known
+        assert left.seconds == pytest.approx((384 - 60) / 12 - (known - 1), rel=0.1), known
+        assert left.low_seconds < left.seconds < left.high_seconds
+    assert soonest(Series(times[:5], values[:5]), 384 * MIB, times[4]) is None
+    uneven = [*values[:3], values[2] - 1, *values[4:8]]
+    assert soonest(Series(times[:8], uneven), 384 * MIB, times[7]) is None
+
+
+def test_few_samples_of_a_long_life_are_not_followed() -> None:
+    """Ten minutes of a sparse record are no young curve."""
+    times = [1.7e9 + 100 * i for i in range(60)]
+    values = [300.0 * MIB] * 53 + [(300.0 + 4 * i) * MIB for i in range(7)]
+    assert soonest(Series(times, values), 330 * MIB, times[-1]) is None
+
+
 def test_what_rises_again_and_again_is_no_forecast() -> None:
     sawtooth = curve(lambda d: 300 + 400 * (d * 5 % 1), step=300)
     for hour in range(60, 140, 7):

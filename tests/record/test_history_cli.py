@@ -206,3 +206,13 @@ def test_axes_are_round_numbers() -> None:
     assert steps(730, "count") == [0, 200, 400, 600]
     assert 2 <= len(moments(0, 3600)) <= 8
     assert 2 <= len(moments(0, 7 * 86400)) <= 9
+
+
+def test_a_history_this_user_may_not_read_says_so(monkeypatch) -> None:
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("oomsight.sources.history_files.os.listdir", refused)
+    error = CliRunner().invoke(cli, ["history", "--store", "/x"]).exception
+    assert isinstance(error, CommandError)
+    assert (str(error), error.hint) == ("/x: permission denied", "this user may not read it; sudo would")

@@ -427,6 +427,10 @@ def test_pace_is_dense_for_a_reason_and_a_while_after() -> None:
     assert dense.wait_seconds == 1.0
     assert decide(dense, Reading(30, 0.9, 0.0)).wait_seconds == 1.0
     assert decide(dense, Reading(100, 0.9, 0.0)).wait_seconds == 5.0
+    new = decide(calm, Reading(10, 0.9, 0.0, new_limits=True))
+    assert (new.wait_seconds, new.reason) == (1.0, "a cgroup with a limit is new")
+    assert [decide(new, Reading(moment, 0.9, 0.0)).wait_seconds for moment in (29, 31)] == [1.0, 5.0]
+    assert decide(dense, Reading(11, 0.9, 0.0, new_limits=True)).dense_until == 70  # a longer reason lasts
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,15 @@ def test_cgroups_that_come_and_go(tmp_path, look) -> None:
     seen = look(machine)
     seen.at(1000)
     machine.cgroup("/late", usage=MIB)
+    seen.sampler.headroom(1000)
     (machine.cgroups / "cgroup.stat").write_text("nr_descendants 3\n")
     seen.at(1001)
     assert seen.of("cgroup", "/late")["usage_bytes"] == MIB
+    assert seen.sampler.headroom(1001)[2] is False  # nothing limits it
+    machine.cgroup("/limited", usage=MIB, limit=str(64 * MIB))
+    (machine.cgroups / "cgroup.stat").write_text("nr_descendants 4\n")
+    seen.at(1002)
+    assert [seen.sampler.headroom(moment)[2] for moment in (1002, 1003)] == [True, False]
 
 
 def test_processes_with_everything_and_secrets_masked(tmp_path, look) -> None:

@@ -116,10 +116,12 @@ def command(
 
 def open_history(store: str | None) -> History:
     """The history in *store* (default: this host's), or the error that says how to begin one."""
-    from oomsight.sources.history import History, HistoryError
+    from oomsight.sources.history import History, HistoryDenied, HistoryError
 
     try:
         return History(store)
+    except HistoryDenied as error:
+        raise CommandError(str(error), Exit.INPUT, "this user may not read it; sudo would") from None
     except HistoryError as error:
         raise CommandError(str(error), Exit.INPUT, "start `oomsight record`, or give --store") from None
 

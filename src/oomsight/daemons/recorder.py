@@ -110,8 +110,8 @@ class Recorder:
         growth = self._filling.feed(now, free) if free is not None else None
         psi = value("psi_some_pct")
         share = free / total if free is not None and total else None
-        tightest, soonest = self.sampler.headroom(now)
-        return Reading(now, share, psi, growth, tightest, soonest, value("oom_kill"))
+        tightest, soonest, fresh = self.sampler.headroom(now)
+        return Reading(now, share, psi, growth, tightest, soonest, value("oom_kill"), fresh)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds

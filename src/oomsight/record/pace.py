@@ -8,7 +8,12 @@ from typing import Final, NamedTuple
 CALM_SECONDS: Final = 5.0
 DENSE_SECONDS: Final = 1.0
 LINGER_SECONDS: Final = 60.0
-"""Dense sampling goes on for this long after its last reason: what follows an alarm belongs to the story."""
+NEW_SECONDS: Final = 20.0
+"""
+Dense sampling goes on for this long after its last reason: what follows an alarm belongs to the story. A cgroup that
+is new is looked at for a shorter time: what it starts may fill its limit within half a minute, and two samples show no
+rate.
+"""
 
 
 class Reading(NamedTuple):
@@ -21,6 +26,7 @@ class Reading(NamedTuple):
     tightest_share: float | None = None  #: least free share of any limited cgroup, page cache not counted as used
     cgroup_seconds: float | None = None  #: until the first of them is full at the rate of the last samples
     oom_kills: int | None = None
+    new_limits: bool = False  #: a limited cgroup is there that was not when we last looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,11 @@ class Filling:
         self._left = 0
         self._rate: float | None = None
 
+    @property
+    def fed(self) -> bool:
+        """Whether anything is known yet."""
+        return self._at is not None
+
     def feed(self, now: float, left: int) -> float | None:
         """Seconds from *now* (a clock that does not step), when *left* is free; ``None`` = it does not fill."""
         if self._at is not None and now > self._at:
@@ -52,6 +63,7 @@ class Filling:
         return left / self._rate if self._rate is not None and self._rate > 0 else None
 
 
+NEW: Final = "a cgroup with a limit is new"
 LOW_SHARE: Final = 0.15
 STALLED_PCT: Final = 1.0
 SOON_SECONDS: Final = 600.0
@@ -63,7 +75,8 @@ CGROUP_SOON_SECONDS: Final = 120.0
 def decide(before: Pace, reading: Reading, calm: float = CALM_SECONDS, dense: float = DENSE_SECONDS) -> Pace:
     """The next pace. *calm* and *dense*: seconds between samples; equal = always the same."""
     reason = _reason(before, reading)
-    until = reading.now + LINGER_SECONDS if reason is not None else before.dense_until
+    linger = NEW_SECONDS if reason == NEW else LINGER_SECONDS
+    until = max(reading.now + linger, before.dense_until) if reason is not None else before.dense_until
     if reason is None and reading.now < until:
         reason = before.reason
     return Pace(calm if reason is None else min(dense, calm), reason, until, reading.oom_kills)
@@ -80,6 +93,8 @@ def _reason(before: Pace, r: Reading) -> str | None:
         return "available memory shrinks fast"
     if r.tightest_share is not None and r.tightest_share < TIGHT_SHARE:
         return "a cgroup is near its limit"
+    if r.new_limits:
+        return NEW
     if r.cgroup_seconds is not None and r.cgroup_seconds < CGROUP_SOON_SECONDS:
         return "a cgroup fills up fast"
     return None

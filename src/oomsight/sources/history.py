@@ -30,10 +30,10 @@ from oomsight.record.fields import FIELDS, INDEX, field_names, parts_of, shown, 
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_columns import Columns, gathered, streams_of
-from oomsight.sources.history_files import Chunk, File, HistoryError, Shelf
+from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, Shelf
 from oomsight.trend.series import Series
 
-__all__ = ["History", "HistoryError", "default_directory"]
+__all__ = ["History", "HistoryDenied", "HistoryError", "default_directory"]
 
 
 _LIST_POINTS: Final = 480  #: how fine the chunks are that a list is made of

@@ -47,6 +47,15 @@ class HistoryError(Exception):
     """There is no history to read; one line."""
 
 
+class HistoryDenied(HistoryError):  # noqa: N818 - it is an error as its base says
+    """There is one, which this user may not read."""
+
+
+def _failed(path: str, error: OSError) -> HistoryError:
+    kind = HistoryDenied if isinstance(error, PermissionError) else HistoryError
+    return kind(f"{path}: {(error.strerror or str(error)).lower()}")
+
+
 @dataclass(slots=True)
 class Names:
     """Who the entities of a file are: its processes, or all others."""
@@ -104,7 +113,7 @@ class Shelf:
         except FileNotFoundError:
             raise HistoryError(f"{self.path}: nothing has been recorded here") from None
         except OSError as error:
-            raise HistoryError(f"{self.path}: {(error.strerror or str(error)).lower()}") from None
+            raise _failed(self.path, error) from None
         # Journals first: what is packed in the meantime is then seen twice, and known by its number, never missed.
         journals = [found for tier in TIERS if (found := self._journal(journal_name(tier.number)))]
         self.chunks: list[Chunk] = []
@@ -303,7 +312,7 @@ class Shelf:
         except FileNotFoundError:
             return  # too old by now
         except OSError as error:
-            raise HistoryError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+            raise _failed(path, error) from None
         try:
             size = os.fstat(fd).st_size
             if not _ours(path, os.pread(fd, len(MAGIC), 0)):

@@ -104,9 +104,12 @@ class Sampler:
             self._zones_and_swaps(change)
         return change
 
-    def headroom(self, now: float) -> tuple[float | None, float | None]:
-        """The least free share of any limited cgroup, and seconds until the first is full; ``None`` = there is none."""
-        return self._cgroups.headroom(now) if self._cgroups is not None else (None, None)
+    def headroom(self, now: float) -> tuple[float | None, float | None, bool]:
+        """
+        The least free share of any limited cgroup, seconds until the first is full (``None`` = there is none), and
+        whether one of them is new.
+        """
+        return self._cgroups.headroom(now) if self._cgroups is not None else (None, None, False)
 
     def host_value(self, field: str) -> int | None:
         """A figure of the host as it is stored."""

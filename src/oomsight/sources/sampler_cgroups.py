@@ -109,12 +109,13 @@ class CgroupSampler:
                     change.rows.append((cgroup.eid, "cgroup", values))
         return change
 
-    def headroom(self, now: float) -> tuple[float | None, float | None]:
+    def headroom(self, now: float) -> tuple[float | None, float | None, bool]:
         """
-        The least share of its limit that is free in any limited cgroup, and how soon the first of them is full at the
-        rate of the last calls; page cache that can go counts as free.
+        The least share of its limit that is free in any limited cgroup, how soon the first of them is full at the rate
+        of the last calls, and whether one of them is new; page cache that can go counts as free.
         """
         share = seconds = None
+        fresh = False
         for cgroup in self._known.values():
             if not cgroup.values:
                 continue
@@ -123,10 +124,11 @@ class CgroupSampler:
                 continue
             free = 1 - used / limit
             share = free if share is None or free < share else share
+            fresh = fresh or not cgroup.filling.fed
             soon = cgroup.filling.feed(now, limit - used)
             if soon is not None and (seconds is None or soon < seconds):
                 seconds = soon
-        return share, seconds
+        return share, seconds, fresh
 
     # -----------------------------------------------------------------------------------------------------------------
 

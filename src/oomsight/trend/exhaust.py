@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import exp
 from typing import TYPE_CHECKING, Final
 
 from oomsight.trend.growth import Growth, growth_of
-from oomsight.trend.shape import DAY, shape
+from oomsight.trend.robust import mann_kendall, theil_sen
+from oomsight.trend.shape import DAY, FEWEST, shape
 from oomsight.trend.words import span
 
 if TYPE_CHECKING:
@@ -43,6 +45,34 @@ What the interval is widened by, as logarithms: so much in any case, and so many
 slope's interval (neighbouring samples are alike, so that Sen's interval is too narrow). Chosen on the training split of
 the corpus: the narrowest with 81 to 86 % of the truth inside.
 """
+
+
+YOUNG: Final = 6
+"""Samples from which a curve too young for a shape may be followed: fewer cannot rise by less than chance explains."""
+
+
+def time_left_young(series: Series, limit_bytes: float, now: float) -> Exhaustion | None:
+    """
+    As :func:`time_left`, of what is too young for a shape: where each of its few samples is above the one before.
+    Who fills a limit within half a minute is gone before there is more.
+    """
+    life = series.life(now)
+    values, times = life.values, life.times
+    if not YOUNG <= len(life) < FEWEST or any(b <= a for a, b in pairwise(values)):
+        return None
+    line = theil_sen(times, values)
+    if line is None or line.low_slope <= 0:
+        return None
+    free = max(0.0, limit_bytes - line.at(now))
+    margin = exp(MARGIN + SLOPE_MARGIN * (line.high_slope - line.low_slope) / 2 / line.slope)
+    grown = line.slope * (times[-1] - times[0])
+    rate = Growth(line.slope, line.low_slope, line.high_slope, since=times[0], until=times[-1], grown_bytes=grown,
+                  level_bytes=line.at(times[-1]), p=mann_kendall(values).p)  # fmt: skip
+    return Exhaustion(
+        seconds=free / line.slope, low_seconds=free / line.slope / margin, high_seconds=free / line.slope * margin,
+        now=now, limit_bytes=limit_bytes, headroom_bytes=free, growth=rate,
+        method=f"Theil-Sen line of the first {len(life)} samples",
+    )  # fmt: skip
 
 
 def time_left(series: Series, limit_bytes: float, now: float) -> Exhaustion | None:

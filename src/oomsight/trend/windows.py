@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from oomsight.trend.exhaust import Exhaustion, time_left
+from oomsight.trend.exhaust import Exhaustion, time_left, time_left_young
 from oomsight.trend.leak import Verdict, judge
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def soonest(series: Series, limit_bytes: float | None, now: float) -> Exhaustion
             continue
         whole = part.times[0] <= life.times[0]
         left = time_left(part, limit_bytes, now)
+        if left is None and whole:
+            left = time_left_young(life, limit_bytes, now)
         sooner = left is not None and (best is None or left.seconds < best.seconds)
         if left is not None and sooner and _counts(left, life, part, whole=whole):
             best = left
