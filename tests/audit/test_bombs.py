@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from oomsight.sources import yaml_documents
+
 MIB = 1 << 20
 GOOD = """\
 apiVersion: v1
@@ -56,6 +58,26 @@ def bomb() -> str:
     return "apiVersion: v1\nkind: List\nitems: []\n" + "\n".join(levels) + "\n"
 
 
+def test_depth_is_counted_where_libyaml_does_not(monkeypatch) -> None:
+    # Up to 0.2.5 (Debian 12) what is nested deeply ended the process with SIGSEGV.
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra audit)")
+    pytest.importorskip("yaml._yaml", reason="this PyYAML comes without libyaml")
+    monkeypatch.setattr(yaml._yaml, "get_version", lambda: (0, 2, 5))
+    monkeypatch.setattr(yaml_documents, "MAX_DEPTH", 50)
+    yaml_documents.loader.cache_clear()
+    try:
+        for text, deep in (
+            ("[" * 49 + "]" * 49, False), ("[" * 51 + "]" * 51, True), ("- " * 51, True), ("{a: " * 51 + "}" * 51, True),
+            ("[[], " * 30 + "]" * 30, False), ("[" * 60, True),
+        ):  # fmt: skip
+            found = yaml_documents.document(7, text.encode())
+            assert found.problem == ((7, None, "is nested too deeply", "broken") if deep else None), text[:9]
+        with pytest.raises(yaml_documents.YamlError, match="nested too deeply"):
+            yaml_documents.whole("[" * 51 + "]" * 51)
+    finally:
+        yaml_documents.loader.cache_clear()
+
+
 def test_a_bomb_and_broken_neighbours_do_not_take_the_rest_along(tmp_path: Path) -> None:
     (tmp_path / "bomb.yaml").write_text("# one\n---\n" + bomb() + "---\n" + GOOD.format(name="behind"))
     (tmp_path / "endless.yaml").write_text("apiVersion: v1\nkind: Pod\nspec: &s {containers: [*s]}\n")
@@ -63,7 +85,9 @@ def test_a_bomb_and_broken_neighbours_do_not_take_the_rest_along(tmp_path: Path)
     (tmp_path / "deep-block.yaml").write_text(
         "apiVersion: v1\nkind: Pod\nspec:\n" + "".join(f"{' ' * n}a:\n" for n in range(1, 1500))
     )
-    (tmp_path / "latin1.yaml").write_bytes(b"apiVersion: v1\nkind: Pod\nmetadata:\n  name: caf\xe9\n---\n" + GOOD.format(name="b").encode())
+    (tmp_path / "latin1.yaml").write_bytes(
+        b"apiVersion: v1\nkind: Pod\nmetadata:\n  name: caf\xe9\n---\n" + GOOD.format(name="b").encode()
+    )
     (tmp_path / "control.yaml").write_bytes(b"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\x07b\n")
     (tmp_path / "good.yaml").write_text(GOOD.format(name="good"))
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
@@ -94,7 +118,7 @@ def test_files_of_100_megabytes(tmp_path: Path) -> None:
     _write(tmp_path / "data.yaml", "words:\n", "- some text that is no manifest\n", 20 * MIB)
     _write(tmp_path / "documents.yaml", "services\n", "---\ntext: of no interest\n", 3 * MIB)
     _write(tmp_path / "big.service", "[Service]\nExecStart=/bin/x\nMemoryMax=512MB\n", "# padding\n")
-    _write(tmp_path / "Dockerfile", "FROM node:10\nCMD [\"node\", \"x.js\"]\n", "RUN true\n", 20 * MIB)
+    _write(tmp_path / "Dockerfile", 'FROM node:10\nCMD ["node", "x.js"]\n', "RUN true\n", 20 * MIB)
     _write(tmp_path / "redis.conf", "port 1\n", "# padding\n", 20 * MIB)
     (tmp_path / "good.yaml").write_text(GOOD.format(name="good"))
     document, rss_mib, said = audit(tmp_path)

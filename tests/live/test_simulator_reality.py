@@ -224,8 +224,10 @@ def _on_paper(case: Case, held: dict[str, int]) -> Scenario:
         if hog.rate_mib:
             at_once = hog.rate_mib >= AT_ONCE
             rate = hog.most_mib / STEP_SECONDS if at_once else hog.rate_mib
-            kind = (f'kind = "leak"\nsize = {held[hog.name]}\nrate = "{rate}MiB/s"\nstep_every = {STEP_SECONDS}\n'
-                    f'shape = "{"step" if at_once else "linear"}"\nceiling = {held[hog.name] + int(hog.most_mib * MIB)}')
+            kind = (
+                f'kind = "leak"\nsize = {held[hog.name]}\nrate = "{rate}MiB/s"\nstep_every = {STEP_SECONDS}\n'
+                f'shape = "{"step" if at_once else "linear"}"\nceiling = {held[hog.name] + int(hog.most_mib * MIB)}'
+            )
         if hog.kind == "file":
             kind = f'kind = "tmpfs"\nsize = {held[hog.name]}\nrate = "{hog.rate_mib}MiB/s"\nfiles = "{hog.most_mib}MiB"'
         text += f'[[process]]\nname = "{hog.name}"\ncgroup = "/s{hog.cgroup}"\nadj = {hog.adj}\n{kind}\n'

@@ -21,6 +21,10 @@ from oomsight.audit.tree import Node, is_bomb
 MAX_DOCUMENT_BYTES: Final = 8 << 20
 MAX_VALUES: Final = 400_000
 """Values of one document, counted by its line ends and commas: each takes some 450 bytes once it is composed."""
+MAX_DEPTH: Final = 1000
+"""Values within values, as in libyaml from 0.2.6 on (MAX_NESTING_LEVEL); a manifest has a dozen."""
+KNOWS_DEPTH: Final = (0, 2, 6)
+"""The first libyaml that ends by itself where it gets too deep. PyYAML brings it from 6.0.4 on; Debian 12 has 0.2.5."""
 ITEMS_BYTES: Final = 1 << 18
 """A list of objects bigger than this is read in pieces of about this size, some items each (``kubectl get``)."""
 SAMPLE_BYTES: Final = 1 << 16
@@ -71,6 +75,7 @@ def loader() -> Any:
     except ImportError:
         raise NoYaml from None
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
     # Nobody here asks for the tags that PyYAML derives from a scalar's look, and that takes a third of the time.
     def nothing(_self: object, _parent: object = None, _index: object = None) -> None:
         """Paths that decide tags: there are none."""
@@ -78,9 +83,26 @@ def loader() -> Any:
     def resolve(_self: object, _kind: object, _value: object, _implicit: object) -> str:
         return "tag:yaml.org,2002:str"
 
+    ways = (nothing, nothing)  # called on the way in and out of a value
+    if yaml.__with_libyaml__ and yaml._yaml.get_version() < KNOWS_DEPTH:
+        ways = _counting()
     return type(
-        "Composer", (base,), {"resolve": resolve, "descend_resolver": nothing, "ascend_resolver": nothing}
+        "Composer", (base,), {"resolve": resolve, "descend_resolver": ways[0], "ascend_resolver": ways[1]}
     )  # fmt: skip
+
+
+def _counting() -> tuple[Any, Any]:
+    """The two calls, counting how deep we are; a fifth slower to compose, where the stack would end, and we with it."""
+
+    def enter(self: Any, _parent: object, _index: object) -> None:
+        self.depth = depth = getattr(self, "depth", 0) + 1
+        if depth > MAX_DEPTH:
+            raise RecursionError
+
+    def leave(self: Any) -> None:
+        self.depth -= 1
+
+    return enter, leave
 
 
 def pieces(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes | int]]:
