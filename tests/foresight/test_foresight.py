@@ -86,6 +86,28 @@ def test_what_fills_within_half_a_minute_is_followed_from_its_first_samples() ->
     assert soonest(Series(times[:8], uneven), 384 * MIB, times[7]) is None
 
 
+def test_a_young_cgroup_is_looked_at_closely_however_few_glimpses_there_are(tmp_path) -> None:
+    """Ten minutes are glimpsed at eighteen moments: of a cgroup eleven seconds old at one, in which nothing moves."""
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    order = INDEX["cgroup"]
+
+    def cgroup(mib: int) -> tuple:
+        known = {"usage_bytes": mib << 10, "working_set_bytes": mib << 10, "limit_bytes": 384 << 10}
+        return tuple(known.get(name, 0) for name in order)
+
+    for i in range(600):
+        new = [(1, {"kind": "cgroup", "name": "/old"})] if i == 0 else []
+        new += [(2, {"kind": "cgroup", "name": "/young"})] if i == 589 else []
+        rows = [(1, "cgroup", cgroup(50 + i % 2)), *([(2, "cgroup", cgroup(30 + 12 * (i - 589)))] if i >= 589 else [])]
+        store.write(i * 1000 + 1000, 1_700_000_000_000 + i * 1000, Change(new, rows))
+    store.close()
+    history = History(str(tmp_path))
+    first, last = history.span()
+    ((subject, left),) = foresight.nearest(history, first, last, 5)
+    assert subject.cgroup == "/young"
+    assert left.seconds == pytest.approx((384 - 150) / 12, rel=0.1)
+
+
 def test_few_samples_of_a_long_life_are_not_followed() -> None:
     """Ten minutes of a sparse record are no young curve."""
     times = [1.7e9 + 100 * i for i in range(60)]

@@ -15,6 +15,7 @@ from oomsight.cli.main import cli
 from oomsight.record.fields import INDEX, UNLIMITED
 from oomsight.record.model import Change
 from oomsight.sinks.history_store import HistoryStore
+from oomsight.sinks.history_words import sparkline
 from oomsight.sinks.plot_history import moments, pieces, steps
 from oomsight.trend.series import Series
 
@@ -125,6 +126,17 @@ def test_gap_is_named_and_left_blank(place) -> None:
     assert "Nothing was recorded from" in result.output
     series = Series([0.0, 1, 2, 60, 61], [1.0, 1, 1, 2, 2], step_seconds=1)
     assert [len(piece) for piece in pieces(series)] == [3, 2]
+
+
+def test_bars_of_a_straight_line_never_fall() -> None:
+    """Few samples in a wide line: each part shows the newest sample before it, and a gap stays one."""
+    line = sparkline(Series([0.0, 1, 2, 3, 4], [1.0, 2, 3, 4, 5], step_seconds=1), 40, 0, 4)
+    assert list(line) == sorted(line)
+    assert len(set(line)) == 4  # the last two share the end
+    apart = sparkline(Series([0.0, 1, 9, 10], [4.0, 4, 2, 2], step_seconds=1), 20, 0, 10)
+    assert "█" * 3 in apart
+    assert " " * 8 in apart
+    assert sparkline(Series([0.0, 0.2, 0.4], [1.0, 9, 2], step_seconds=0.1), 2, 0, 2) == "█ "
 
 
 def test_json_holds_every_sample(place) -> None:

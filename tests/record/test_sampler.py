@@ -129,6 +129,16 @@ def test_a_small_move_is_usage_alone_until_stat_is_due(tmp_path, look) -> None:
     assert seen.of("cgroup", "/a")["anon_bytes"] == 9 * MIB + 12288
 
 
+def test_a_cgroup_in_the_place_of_another_is_found_within_one_calm_sample(tmp_path, look) -> None:
+    """The kernel's count stays as it was; version 1 counts removed ones that linger, so that nothing need seem gone."""
+    machine = Machine(tmp_path)
+    seen = look(machine)
+    seen.at(1000)
+    machine.cgroup("/other", usage=MIB)
+    seen.at(1005)
+    assert seen.of("cgroup", "/other")["usage_bytes"] == MIB
+
+
 def test_no_peak_is_below_what_is_used(tmp_path, look) -> None:
     machine = Machine(tmp_path)
     for name in "abcdefghij":

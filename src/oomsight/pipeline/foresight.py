@@ -13,6 +13,7 @@ from oomsight.foresight.model import Source, Subject, Task
 from oomsight.foresight.victim import inside
 from oomsight.pipeline.curves import Known, cgroup_curves, edges, program_curves
 from oomsight.sources.series_file import combined, host_of, need_of
+from oomsight.trend.exhaust import YOUNG
 from oomsight.trend.series import Series
 from oomsight.trend.windows import soonest
 
@@ -130,8 +131,9 @@ def _may_fill(need: Series, limit_bytes: float) -> bool:
     """
     Whether *need* moved over a share of its headroom, which is worth a closer look. A forecast reaches five times as
     far as the growth it rests on, so that growth has to be a sixth of the headroom; thinned points show a little less.
+    What is younger than a few glimpses has not shown yet whether it moves.
     """
-    if not len(need):
+    if len(need) < YOUNG:
         return True
     peak = max(need.values)
     return peak - min(need.values) >= LEAST_SHARE * (limit_bytes - peak)

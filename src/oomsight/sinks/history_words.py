@@ -59,6 +59,7 @@ def sparkline(series: Series, columns: int, since: float, until: float, *, unico
     """
     bars = _BARS if unicode else _ASCII_BARS
     cells: list[float | None] = [None] * columns
+    landed: int | None = None  # part of the last sample
     width = (until - since) / columns or 1.0
     # A part that is narrower than the samples are apart is no gap.
     reach = 2.5 * (series.step_seconds or 1.0)
@@ -68,9 +69,9 @@ def sparkline(series: Series, columns: int, since: float, until: float, *, unico
         low = int((moment - since) / width)
         end = max(low, int((moment + min(reach, until - moment) - since) / width))
         for cell in range(max(low, 0), min(end, columns - 1) + 1):
-            if cell == low or cells[cell] is None:
-                before = cells[cell]
-                cells[cell] = value if before is None or cell != low else max(before, value)
+            before = cells[cell]  # of a sample in the same part, or of an earlier one that reached so far
+            cells[cell] = max(before, value) if cell == low == landed and before is not None else value
+        landed = low
     top = max((cell for cell in cells if cell is not None), default=0) or 1
     return "".join(GAP if c is None else bars[min(int(c / top * (len(bars) - 1) + 0.5), len(bars) - 1)] for c in cells)
 

@@ -1,7 +1,8 @@
 """
 Every memory cgroup, sampled by its usage; the rest of its files when usage moved by much, and in turn.
 
-Cgroups are looked for when the kernel's own count of them changes, when one has gone, and now and then.
+Cgroups are looked for when the kernel's own count of them changes, when one has gone, and every few seconds: one that
+goes while another comes leaves the count as it was, and version 1 counts those that linger, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
 _BLOCK: Final = 16 << 10
 TURN_SECONDS: Final = 20.0  #: every file of every cgroup is read anew within this time
-SEARCH_SECONDS: Final = 30.0  #: cgroups are looked for at least this often
+SEARCH_SECONDS: Final = 4.5  #: cgroups are looked for at least this often: in each calm sample
 MOST_CGROUPS: Final = 5000  #: of more, only the first are recorded
 MUCH_KIB: Final = 256  #: a change of usage by this much is worth a look at memory.stat at once, …
 STAT_SECONDS: Final = 5.0  #: … a smaller one so long after the last look
