@@ -291,7 +291,7 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
          r"(?:@(?P<instance>.*)\.service|-(?:\d{1,10}|[0-9a-f]{32})\.scope)",
          "/user.slice/user-1000.slice/user@1000.service/app.slice/app-gnome-org.gnome.Maps-4711.scope", _DESK, "unit",
          "unit", "desktop application {name}"),
-    _row("terminal", r"(?:vte|tmux|kitty|ptyxis)-spawn-[0-9a-f-]{36}\.scope",
+    _row("terminal", r"(?:vte|tmux|kitty|ptyxis)-spawn-(?P<instance>[0-9a-f-]{36})\.scope",
          f"/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-{_U}.scope", "VTE, tmux", "unit", "unit",
          "a terminal window ({unit})"),
     _row("transient", r"run-(?:r[0-9a-f]{8,32}|p\d{1,20}-i\d{1,20}|u?\d{1,20})\.(?:scope|service)",

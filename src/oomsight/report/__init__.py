@@ -241,13 +241,13 @@ def _reversed(numbered: list[tuple[int, str]]) -> bool:
     pairs = list(pairwise(stamps))
     if len(pairs) > 3:
         return sum(b < a for a, b in pairs) > sum(b > a for a, b in pairs)
-    moments = Moments(probe)
-    walls = [w for i in range(1, len(probe.raws)) if (w := moments.wall_seconds(i - 1, i))]
-    if any(0 < w < _DAY_S // 2 for w in walls) and not any(w < 0 for w in walls):
-        return False
     sections = [x for t in probe.texts if (x := SECTION.get(classify(t) or "")) is not None]
     pairs_int = list(pairwise(sections))
-    return sum(b < a for a, b in pairs_int) > sum(b > a for a, b in pairs_int)
+    if sum(b < a for a, b in pairs_int) <= sum(b > a for a, b in pairs_int):
+        return False
+    moments = Moments(probe)
+    walls = [w for i in range(1, len(probe.raws)) if (w := moments.wall_seconds(i - 1, i))]
+    return any(w < 0 for w in walls) or not any(0 < w < _DAY_S // 2 for w in walls)
 
 
 def _has_carrier(line: str) -> bool:

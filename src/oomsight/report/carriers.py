@@ -62,7 +62,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer("indent", r"[ \t]+", "    ", "pasted code blocks", " "),
     Layer("found", _FOUND, "/var/log/syslog.2.gz:4711:", "grep -n, grep -r, zgrep, grep -C", "a0/.~"),
-    Layer("numbered", r"\d{1,19}[ \t]+" + _BEGIN, "1\t", "cat -n, nl, less -N; Grafana", "0"),
+    Layer("numbered", r"\d{1,19}\.?[ \t]+" + _BEGIN, "1\t", "cat -n, nl, less -N; Grafana", "0"),
     Layer(
         "splunk",
         r"\d{1,2}/\d{1,2}/\d{2,4} \d{1,2}:\d\d:\d\d(?:\.\d{1,6})?(?: [AP]M)?[ \t]+" + _BEGIN,
@@ -145,7 +145,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer("logcli", r"\{(?:\w+=\"[^\"\n]*\"(?:, ?)?)+\}[ \t]+", "{job=\"kernel\"} ", "Loki logcli", "{"),
     Layer("annotation", r"##\[\w+\]", "##[error]", "GitHub Actions, Azure Pipelines", "#"),
-    Layer("stream", r"(?:[\w.\-/]+[ \t]+){1,2}(?=\[[ \t]*\d+\.\d{6}\])", "i-1/dmesg ", "aws logs tail, stern", "a0/."),
+    Layer("stream", r"(?:[\w.\-/]++[ \t]++){1,2}(?=\[[ \t]*\d+\.\d{6}\])", "i-1/dmesg ", "aws logs tail, stern", "a0/."),
     Layer("pod", r"\[[\w.\-]+/[\w.\-/]+\][ \t]", "[pod/debug-1/shell] ", "kubectl logs --prefix", "["),
     Layer(
         "full",
@@ -217,8 +217,8 @@ _COULD = lazy(
     r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])"
     r"|(?u:[^\W\d_])(?u:[^\W\d_]){2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
     r"|[A-Z][a-z][a-z] (?:[A-Z][a-z][a-z] [ \d]\d \d\d:|\d{1,2}, \d{4} @)"
-    r"|" + _FOUND + r"|\d{1,19}[ \t]+" + _BEGIN +
-    r"|(?:[\w.\-/]+[ \t]+){1,2}\[[ \t]*\d+\.\d{6}\]|\{\w"
+    r"|" + _FOUND + r"|\d{1,19}\.?[ \t]+" + _BEGIN +
+    r"|(?:[\w.\-/]++[ \t]++){1,2}\[[ \t]*\d+\.\d{6}\]|\{\w"
     r"|\d\d*+(?:[\-,.:/月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|(?u:[^\W\d])(?u:[^\W\d]){1,3}+\.? \d{4}-"
     r"|\w\w*+[ \t]*+:[ ]*+[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
     r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")",

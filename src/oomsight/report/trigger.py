@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_COMM = 15  # TASK_COMM_LEN - 1, include/linux/sched.h
 _GFP = lazy(r"gfp_mask=(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
 _MODE = lazy(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
+_NO_COMMA = lazy(r"(?<=[\da-f)])(order=|oom_score_adj=|oom_adj=|nodemask=)")  # pages that lost their commas
 _NODEMASK = lazy(r"nodemask=(\(null\)|[\d,\-]+)")
 _CPU = lazy(
     r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: "
@@ -46,6 +47,7 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
         if "order=" in text or not re.match(r"[\w|(_]*\)?,|nodemask=|order=|gfp_mask=|oom_score_adj=", following):
             break
         text += " " + following
+    text = _NO_COMMA.sub(r", \1", text)
     trigger = Trigger(None, line=nos[index])
     if draft.head is not None:
         m = HEAD.search(text)
@@ -88,8 +90,12 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
 
 
 def stack(draft: Draft, texts: list[str]) -> tuple[str, ...]:
-    """Functions on the stack of *draft*, innermost first, also where its head line is missing."""
-    return tuple(_frames([texts[i] for i in draft.parts.get("frame", ())]))
+    """
+    Functions on the stack of *draft*, innermost first, also where its head line is missing; those the unwinder doubts
+    only where it doubts all of them, as it does without frame pointers.
+    """
+    lines = [texts[i] for i in draft.parts.get("frame", ())]
+    return tuple(_frames(lines)) or tuple(_frames(text.replace("? ", "", 1) for text in lines))
 
 
 def _frames(lines: Iterable[str]) -> Iterator[str]:
