@@ -202,3 +202,10 @@ def test_spoofed_kill_line_is_not_believed_where_the_carrier_says_who_wrote_it()
         assert b"Killed process 4242 (spoofed)" in log(golden)
         assert victims(reports(golden, "kmsg")) == []
         assert [r.kind for r in reports(golden, "kmsg")] == [EventKind.ALLOCATION_FAILURE]
+
+
+@pytest.mark.parametrize("golden", [name for name in NAMES if "weird" in name])
+def test_every_event_has_its_time_whatever_its_name_holds(golden: str) -> None:
+    clocks = [report.when.uptime_s for report in reports(golden, "dmesg")]
+    assert None not in clocks
+    assert clocks == sorted(clocks)

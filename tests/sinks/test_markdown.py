@@ -80,3 +80,11 @@ def test_render_markdown_any_name_stays_on_its_line(name: str) -> None:
     assert render_markdown(story(killer_incident(name))).count("\n") == render_markdown(
         story(killer_incident("x"))
     ).count("\n")
+
+
+def test_a_memory_table_has_no_column_that_is_empty() -> None:
+    for incident in (pod_incident(), host_incident()):
+        shown = render_markdown(story(incident, level="normal")).split("\n")
+        at = next(i for i, line in enumerate(shown) if line.startswith("| memory |"))
+        rows = [line.strip("|").split("|") for line in shown[at + 2 :][: next(i for i, x in enumerate(shown[at + 2 :]) if not x)]]
+        assert all(any(cell.strip() for cell in column) for column in zip(*rows, strict=True))

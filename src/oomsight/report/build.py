@@ -58,7 +58,9 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     parts = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k not in _NOT_NUMBERED}
     # Line numbers fall where the text stood newest line first.
     report = OomReport(EventKind.GLOBAL, Span(name, *sorted((nos[draft.start], nos[draft.last]))))
-    anchor = draft.head if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
+    # Of a head whose name has a newline in it, the line before has the stamp.
+    in_name = 1 if draft.comm_prefix else 0
+    anchor = draft.head - in_name if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
     report.when = when(lines.raws[anchor], clock)
     if report.when.time_text is None and report.when.time is None and anchor != draft.start:
         report.when = when(lines.raws[draft.start], clock)  # wrapped by hand: only its first line has the stamp

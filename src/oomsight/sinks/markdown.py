@@ -95,11 +95,11 @@ def _show(block: Block, indent: str) -> Iterator[str]:
         case Bar(title, total_kib, segments):
             yield f"{indent}**{markdown_text(title)}**"
             yield ""
+            wide = 4 if any(s.detail for s in segments) else 3
             addends = [
-                Row((s.label, human_kib(s.kib), human_pct(s.kib, total_kib), s.detail or ""))
-                for s in segments
-            ]  # fmt: skip
-            yield from _table(("memory", "size", "share", ""), (False, True, True, False), addends, indent)
+                Row((s.label, human_kib(s.kib), human_pct(s.kib, total_kib), s.detail or "")[:wide]) for s in segments
+            ]
+            yield from _table(("memory", "size", "share", "")[:wide], (False, True, True, False)[:wide], addends, indent)
         case Code(text, language):
             fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
             yield f"{indent}{fence}{language}"
