@@ -99,7 +99,8 @@ def _show(block: Block, indent: str) -> Iterator[str]:
             addends = [
                 Row((s.label, human_kib(s.kib), human_pct(s.kib, total_kib), s.detail or "")[:wide]) for s in segments
             ]
-            yield from _table(("memory", "size", "share", "")[:wide], (False, True, True, False)[:wide], addends, indent)
+            titles, right = ("memory", "size", "share", ""), (False, True, True, False)
+            yield from _table(titles[:wide], right[:wide], addends, indent)
         case Code(text, language):
             fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
             yield f"{indent}{fence}{language}"
