@@ -1,13 +1,12 @@
 """
-A week of a busy machine in the recorder's store: its size, bytes per sample, and how long questions take.
+A week of a busy machine in the recorder's store: its size, and bytes per sample. bench/queries.py asks it questions.
 
     python bench/record_week.py [--days 7] [--keep DIR]
 
 2,000 processes and 200 cgroups, driven by a clock instead of a week: 200 processes and all cgroups change at every
 sample, the others once a minute, one process ends and another begins every ten seconds. Samples are a minute apart
 first, ten seconds in the last two days, a second in the last two hours and a quarter: of denser ones before that, only
-the highest and lowest of each step would be left, which the samples bring with them. Questions are whole processes
-(``oomsight history …``), the best of five.
+the highest and lowest of each step would be left, which the samples bring with them.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import measure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -176,23 +173,6 @@ def counted(path: str) -> tuple[int, int, int, int]:
     return size, figures, rows, changed
 
 
-QUESTIONS = (
-    ("the host", ["--since", "-7d"]),
-    ("the host, with a picture", ["--since", "-7d", "--plot", "week.svg"]),
-    ("names by size", ["--since", "-7d", "--by", "name"]),
-    ("processes by size", ["--since", "-7d", "--by", "process"]),
-    ("cgroups by size", ["--since", "-7d", "--by", "cgroup"]),
-    ("units by size", ["--since", "-7d", "--by", "unit"]),
-    ("one name", ["--since", "-7d", "service-7"]),
-    ("one unit", ["--since", "-7d", "--by", "unit", "service-7.service"]),
-    ("one process by its pid", ["--since", "-7d", "1290"]),
-    ("the host, all samples, CSV", ["--since", "-7d", "--by", "host", "--field", "anon_bytes", "--format", "csv"]),
-    ("one cgroup, all samples, CSV", ["--since", "-7d", "--by", "cgroup", "service-7.service", "--format", "csv"]),
-    ("three days ago", ["--at", "-3d"]),
-    ("an hour ago", ["--at", "-1h"]),
-)
-
-
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,22 +189,10 @@ def main() -> int:
         size, figures, rows, changed = counted(path)
         print(f"size {size / (1 << 20):.1f} MiB; bytes per figure and moment {size / figures:.3f}, "
               f"per changed row {size / rows:.2f}, per changed figure {size / changed:.2f}")  # fmt: skip
-        env = measure.environment(Path(folder) / "pyc")
-        oomsight = str(Path(sys.executable).with_name("oomsight"))
-        slow = 0.0
-        for words, asked in QUESTIONS:
-            options = [os.path.join(folder, one) if one.endswith(".svg") else one for one in asked]
-            runs = [measure.run([oomsight, "history", "--store", path, *options], env) for _ in range(6)][1:]
-            best = min(run.wall_seconds for run in runs)
-            slow = max(slow, best)
-            cpu = min(run.cpu_seconds for run in runs)
-            bad = "" if all(run.status == 0 for run in runs) else "   FAILED"
-            peak = max(run.rss_kib for run in runs) >> 10
-            print(f"  {words:<30} {best * 1000:5.0f} ms, CPU {cpu * 1000:5.0f} ms, {peak} MiB{bad}")
     finally:
         if wanted.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    return int(slow > 0.5)
+    return 0
 
 
 if __name__ == "__main__":
