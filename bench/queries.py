@@ -4,8 +4,8 @@ Every question that can be put to a week of a busy machine's record, as whole pr
     python bench/queries.py [--keep DIR] [--dry] [--rounds N] [WORD]...
 
 The week is made by bench/record_week.py (some minutes); --keep leaves it in DIR, and takes it from there if it is
-there already. Each question is asked with the files dropped from the page cache (``posix_fadvise``, no others), then *N*
-times with them in it; the best of these counts. Beside it: the greatest resident set of any of its processes. --dry
+there already. Each question is asked with the files dropped from the page cache (``posix_fadvise``, no others), then
+*N* times with them in it; the best of these counts. Beside it: the greatest resident set of any of its processes. --dry
 writes no table; WORD: only questions that have it in their name.
 """
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.record import codec
+from oomsight.record import codec, dense
 from oomsight.record.answers import thinned
 from oomsight.record.chunk import ChunkBuilder
 from oomsight.record.codec import coded, plain
@@ -44,6 +44,9 @@ def test_columns_are_what_was_there_in_each_row(rows, places) -> None:
         assert life.ended == (life.end < len(rows)) or there[-1] is None
     expected = [[None] * len(places) if now is None else [now[place] for place in places] for now in there]
     assert seen == expected
+    for place in places:  # with the other figures stepped over
+        alone = dense._alone(dense._figure(stream, place), len(rows))
+        assert alone == lives(stream, [place], len(rows))
     some = list(range(0, len(rows), 3))
     picked = {row: [plain(value) for value in values] for row, values in at_rows(stream, places, some, len(rows))}
     assert all(picked.get(row, nothing[0]) == expected[row] for row in some)

@@ -107,10 +107,13 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
         machine = host(place.history, place.since, place.until)
         found = [machine] if machine is not None else []
         swap = machine.swap_free_bytes if machine is not None else None
+        if who == "host" and found:  # then nobody else need be looked at
+            return found
+        part = "" if who in {None, "cgroup"} else str(who)
         if limit is None:
-            found += limited(place.history, place.since, place.until, swap=swap)
+            found += limited(place.history, place.since, place.until, swap=swap, part=part)
         else:
-            every = grown(place.history, "cgroup", place.since, place.until)
+            every = grown(place.history, "cgroup", place.since, place.until, part)
             found += [replace(one, limit_bytes=one.limit_bytes or limit, swap_free_bytes=swap)
                       for one in cgroups(place.history, every, place.since, place.until)]  # fmt: skip
         gone = [] if gone_too else [one for one in found if ended(one, place.until)]

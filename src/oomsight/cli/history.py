@@ -146,9 +146,9 @@ def _at(history: History, moment: float, top: int, show: Show) -> int:
 
         answer(picture_document(picture))
     elif show.format in {"csv", "parquet"}:
-        from oomsight.sinks.history_rows import picture_rows
+        from oomsight.sinks.history_rows import picture_groups
 
-        show.rows(picture_rows(picture))
+        show.rows(picture_groups(picture))
     else:
         from oomsight.sinks.history_words import picture_blocks
 

@@ -11,10 +11,10 @@ from oomsight.cli.speak import answer, renderer, stdout_surface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
 
     from oomsight.record.model import Entity
     from oomsight.sinks.blocks import Block
+    from oomsight.sinks.history_rows import Group
     from oomsight.trend.series import Series
 
     Found = Sequence[tuple[Entity, str, Series]]
@@ -44,26 +44,27 @@ class Show:
 
     def series(self, since: float, until: float, found: Found) -> None:
         """Series for programs."""
-        from oomsight.sinks.history_rows import series_document, series_rows
+        from oomsight.sinks.history_rows import series_document, series_groups
 
         if self.format == "json":
             answer(series_document(since, until, found))
         else:
-            self.rows(series_rows(found))
+            self.rows(series_groups(found))
 
-    def rows(self, rows: Iterator[tuple[Any, ...]]) -> None:
+    def rows(self, groups: Iterator[Group]) -> None:
         """Rows for programs: CSV, or Parquet as bytes."""
         import sys
 
-        from oomsight.sinks.history_rows import MissingParquetError, csv_text, parquet_bytes
+        from oomsight.sinks.history_rows import MissingParquetError, csv_pieces, parquet_bytes
 
         if self.format == "csv":
-            answer(csv_text(rows))
+            for piece in csv_pieces(groups):
+                answer(piece)
             return
         if sys.stdout.isatty():
             raise UsageError("--format parquet is not for a terminal: send it to a file")
         try:
-            data = parquet_bytes(rows)
+            data = parquet_bytes(groups)
         except MissingParquetError as error:
             hint = "pip install 'oomsight[parquet]', or --format csv"
             raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None

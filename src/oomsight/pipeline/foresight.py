@@ -49,24 +49,29 @@ def host(history: History, since: float, until: float) -> Subject | None:
     return Subject("host", "", None, None, found[0], found[1], swap, kills=_kills(figures.get("oom_kill")))
 
 
-def grown(history: History, kind: str, since: float, until: float) -> list[Entity]:
-    """Cgroups, names or processes on record that grew by an amount that may be a leak, most first."""
-    return [entity for entity in _by_growth(history, kind, since, until) if _change(entity) >= LEAST_BYTES]
+def grown(history: History, kind: str, since: float, until: float, part: str = "") -> list[Entity]:
+    """
+    Cgroups, names or processes on record that grew by an amount that may be a leak, most first; of cgroups those with
+    *part* in their path.
+    """
+    return [entity for entity in _by_growth(history, kind, since, until, part) if _change(entity) >= LEAST_BYTES]
 
 
-def _by_growth(history: History, kind: str, since: float, until: float) -> list[Entity]:
-    found = [one for one in history.entities(kind, since, until) if kind != "cgroup" or one.cgroup not in {None, "/"}]
+def _by_growth(history: History, kind: str, since: float, until: float, part: str) -> list[Entity]:
+    found = [one for one in history.entities(kind, since, until)
+             if kind != "cgroup" or (one.cgroup not in {None, "/"} and part in (one.cgroup or ""))]  # fmt: skip
     return sorted(found, key=lambda entity: -_change(entity))[:MOST_SUBJECTS]
 
 
 def limited(
-    history: History, since: float, until: float, *, swap: float | None = None, among: int = MOST_SUBJECTS
-) -> Iterator[Subject]:
+    history: History, since: float, until: float, *, swap: float | None = None, among: int = MOST_SUBJECTS,
+    part: str = "",
+) -> Iterator[Subject]:  # fmt: skip
     """
-    Cgroups that have a limit, *among* so many that grew most. *swap*: bytes of it that are free on the host. Of those
-    that stay far from their limit only a few points are read.
+    Cgroups that have a limit, *among* so many that grew most, with *part* in their path. *swap*: bytes of it that are
+    free on the host. Of those that stay far from their limit only a few points are read.
     """
-    glanced = list(_glanced(history, _by_growth(history, "cgroup", since, until), since, until))[:among]
+    glanced = list(_glanced(history, _by_growth(history, "cgroup", since, until, part), since, until))[:among]
     level = {
         one.entity.key: one for one in glanced
         if one.need is not None and one.limit_bytes is not None and not _may_fill(one.need, one.limit_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from oomsight.audit.runtimes.table import RUNTIMES, recognise
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
+from oomsight.pipeline.shares import in_shares
 from oomsight.proc.process import parse_statm
-from oomsight.record.fields import field_names
+from oomsight.record.answers import thinned
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
@@ -26,7 +28,17 @@ Per = Literal["cgroup", "process"]
 """What gets a row: a cgroup (unit, container), or all processes of one name."""
 
 MOST_PIDS: Final = 1000  #: of one cgroup, looked at for the biggest
-MOST_POINTS: Final = 20_000  #: of one series
+MOST_POINTS: Final = 10_080  #: of one series: a minute over a week
+LEAST_ENTITIES: Final = 40  #: for which another process is worth starting
+FIELDS: Final = {
+    "cgroup": ("usage_bytes", "file_bytes", "shmem_bytes", "swap_bytes", "limit_bytes", "swap_limit_bytes",
+               "events_oom_kill"),
+    "name": ("rss_anon_bytes", "rss_shmem_bytes", "swap_bytes", "pgtables_bytes"),
+    "host": ("mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes"),
+}  # fmt: skip
+"""What is asked of each kind, …"""
+OTHER_FIELDS: Final = ("anon_bytes", "kernel_bytes", "inactive_file_bytes", "working_set_bytes")
+"""… and of a cgroup of which that is not all known."""
 _WORTH_BYTES: Final = 8 << 20  #: smaller ones are not worth a limit of their own, unless they have one
 
 
@@ -53,18 +65,28 @@ def from_history(
     hierarchy = find_hierarchy(ProcTree().mounts())
     cgroups = CgroupTree(hierarchy) if hierarchy is not None else None
     known = {usage.subject.name: usage for usage in kills}
-    found = []
-    for entity in history.entities("name" if per == "process" else "cgroup", since, until):
-        columns = _columns(history, entity, since, until)
-        usage = _of_name(entity, columns) if per == "process" else _of_cgroup(entity, columns, cgroups)
-        if usage is None:
-            continue
+    kind = "name" if per == "process" else "cgroup"
+    everyone = history.entities(kind, since, until)
+
+    def share(number: int, count: int) -> list[Usage]:
+        usages = []
+        for entity, series in history.together(everyone[number::count], FIELDS[kind], since, until, MOST_POINTS):
+            columns = {name: one for name, one in series.items() if len(one.times)}
+            if kind == "cgroup" and not {"usage_bytes", "file_bytes", "shmem_bytes"} <= columns.keys():
+                columns |= _columns(history, entity, OTHER_FIELDS, since, until)
+            usage = _of_name(entity, columns) if kind == "name" else _of_cgroup(entity, columns, cgroups)
+            if usage is not None:
+                usages.append(usage)
+        return usages
+
+    found = in_shares(share, len(everyone), LEAST_ENTITIES)
+    for place, usage in enumerate(found):
         if (stored := known.pop(usage.subject.name, None)) is not None:
-            usage = replace(usage, kills=stored.kills, kill_count=max(stored.kill_count, usage.kill_count))
-        found.append(usage)
+            kill_count = max(stored.kill_count, usage.kill_count)
+            found[place] = replace(usage, kills=stored.kills, kill_count=kill_count)
     found.sort(key=lambda usage: -max(max(series.values) for series in usage.needs))
     machine = history.host(since, until)
-    host = _of_host(_columns(history, machine, since, until)) if machine is not None else None
+    host = _of_host(_columns(history, machine, FIELDS["host"], since, until)) if machine is not None else None
     hosts = [host] if host is not None else []
     return [*found, *known.values(), *hosts], f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
 
@@ -73,8 +95,8 @@ Columns = dict[str, Series]
 """Figures over time by the recorder's names; those without a sample are left out."""
 
 
-def _columns(history: Any, entity: Any, since: float, until: float) -> Columns:
-    answers = history.several(entity, field_names(entity.kind), since, until, MOST_POINTS)
+def _columns(history: Any, entity: Any, fields: Sequence[str], since: float, until: float) -> Columns:
+    ((_, answers),) = history.together([entity], fields, since, until, MOST_POINTS)
     return {name: series for name, series in answers.items() if len(series.times)}
 
 
@@ -168,6 +190,10 @@ def _need(basis: Basis, known: Columns) -> Series | None:
         return None
     columns = {name: known[name] for name in (*basis.plus, *basis.minus, *basis.optional) if name in known}
     first = columns[basis.plus[0]]
+    if all(one.times is first.times for one in columns.values()):  # known in the same rows
+        signed = [(columns[name].values, -1.0 if name in basis.minus else 1.0) for name in columns]
+        values = [max(sum(row), 0.0) for row in zip(*(_signed(*one) for one in signed), strict=True)]
+        return _thinned(first, list(first.times), values)
     by_time = {name: dict(zip(one.times, one.values, strict=True)) for name, one in columns.items()}
     points = [
         (time, need)
@@ -176,7 +202,16 @@ def _need(basis: Basis, known: Columns) -> Series | None:
     ]
     if not points:
         return None
-    return Series([t for t, _ in points], [v for _, v in points], first.restarts, first.step_seconds)
+    return _thinned(first, [t for t, _ in points], [v for _, v in points])
+
+
+def _signed(values: Sequence[float], sign: float) -> Sequence[float]:
+    return values if sign > 0 else [-value for value in values]
+
+
+def _thinned(first: Series, times: list[float], values: list[float]) -> Series:
+    times, values = thinned(times, values, MOST_POINTS, "max")
+    return Series(array("d", times), array("d", values), first.restarts, first.step_seconds)  # a third of the memory
 
 
 def subject_of(path: str) -> Subject:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from oomsight.record.codec import DamagedError, take
 
 _EACH: Final = re.compile(rb"[\x80-\xff]*[\x00-\x7f]").findall
+WIDE_BYTES: Final = 12  #: an event of so many: to step over its other figures at once is less work than to see each
 _MOST_NUMBERS: Final = 1 << 16  #: that are remembered
 
 
@@ -54,6 +55,8 @@ def lives(stream: bytes, places: Sequence[int], rows: int) -> list[Life]:
     """
     if stream and stream[-1] & 128:
         raise DamagedError("ends within a number")
+    if len(places) == 1 and len(stream) > WIDE_BYTES * rows:
+        return _alone(_figure(stream, places[0]), rows)
     numbers = list(map(_NUMBERS.__getitem__, _EACH(stream)))
     plan_of = _plans(tuple(places))
     found: list[Life] = []
@@ -122,6 +125,76 @@ class _Plans(dict[int, tuple[int, tuple[tuple[int, int], ...]]]):
 @lru_cache(maxsize=16)
 def _plans(places: tuple[int, ...]) -> _Plans:
     return _Plans(places)
+
+
+def _alone(changes: Iterator[tuple[int, int | None]], rows: int) -> list[Life]:
+    """The lives of one figure, from its changes."""
+    found: list[Life] = []
+    column: list[int] = []
+    first, now = 0, 0
+    there = False
+    for row, value in changes:
+        if row >= rows:
+            raise DamagedError("a row that is not there")
+        if not there:
+            first, column = row, []
+        else:
+            column.extend([now] * (row - first - len(column)))
+        there, now = value is not None, value or 0
+        if not there:
+            found.append(Life(first, [column], ended=True))
+    if there:
+        column.extend([now] * (rows - first - len(column)))
+        found.append(Life(first, [column], ended=False))
+    return found
+
+
+def _figure(stream: bytes, place: int) -> Iterator[tuple[int, int | None]]:
+    """
+    (row, coded value) at each change of one figure of a stream, ``None`` = gone; the others are stepped over at once.
+
+    Raises :class:`DamagedError`.
+    """
+    value, there, bit = 0, False, 1 << place
+    at, row, end = 0, 0, len(stream)
+    try:
+        while at < end:  # all in one piece, as in events()
+            number = stream[at]
+            at += 1
+            if number & 128:
+                number, at = take(stream, at - 1)
+            row += number
+            mask = stream[at]
+            at += 1
+            if mask & 128:
+                mask, at = take(stream, at - 1)
+            if not mask:
+                value, there = 0, False
+                yield row, None
+                continue
+            others, changed = mask.bit_count(), mask & bit
+            if changed:
+                if before := (mask & bit - 1).bit_count():
+                    at = _numbers(before)(stream, at).end()  # type: ignore[union-attr]
+                number = stream[at]
+                at += 1
+                if number & 128:
+                    number, at = take(stream, at - 1)
+                value += -(number >> 1) if number & 1 else number >> 1
+                others -= before + 1
+            if others:
+                at = _numbers(others)(stream, at).end()  # type: ignore[union-attr]
+            if changed or not there:
+                there = True
+                yield row, value
+    except (AttributeError, IndexError):  # no match: it ends before that
+        raise DamagedError("event of another shape") from None
+
+
+@lru_cache(64)
+def _numbers(count: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
+    """What matches so many numbers from a place on."""
+    return re.compile(rb"(?:[\x80-\xff]*[\x00-\x7f]){%d}" % count).match
 
 
 def added(columns: Sequence[list[int]]) -> list[int]:

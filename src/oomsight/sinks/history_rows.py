@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight._named import NamedTuple
 from oomsight.sinks.score_csv import csv_cell
 
 if TYPE_CHECKING:
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "oomsight.history/1"
 COLUMNS: Final = ("time", "kind", "name", "pid", "cgroup", "field", "value")
+
+
+ROWS_AT_ONCE: Final = 20_000  #: in memory as text, or in one part of a Parquet file
+MOST_STAMPS: Final = 100_000  #: moments whose text is remembered
+
+
+class Group(NamedTuple):
+    """Samples of one figure of one entity: a row of :data:`COLUMNS` each."""
+
+    who: tuple[str, str, int | None, str | None, str]  #: the columns between time and value
+    times: Sequence[float]  #: unix seconds
+    values: Sequence[float]
 
 
 class MissingParquetError(Exception):
@@ -87,62 +100,81 @@ def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def series_rows(found: Sequence[tuple[Entity, str, Series]]) -> Iterator[tuple[Any, ...]]:
-    """One row of :data:`COLUMNS` per sample."""
+def series_groups(found: Sequence[tuple[Entity, str, Series]]) -> Iterator[Group]:
+    """A group for each series."""
     for entity, field, series in found:
-        for moment, value in zip(series.times, series.values, strict=True):
-            yield moment, entity.kind, entity.name, entity.pid, entity.cgroup, field, value
+        who = (entity.kind, entity.name, entity.pid, entity.cgroup, field)
+        yield Group(who, series.times, series.values)
 
 
-def picture_rows(picture: Picture) -> Iterator[tuple[Any, ...]]:
-    """One row of :data:`COLUMNS` per figure of a moment."""
+def picture_groups(picture: Picture) -> Iterator[Group]:
+    """A group of one for every figure of a moment."""
+    moment = (picture.time,)
     for name, value in picture.host.items():
-        yield picture.time, "host", "", None, None, name, value
+        yield Group(("host", "", None, None, name), moment, (value,))
     for pairs in (picture.processes, picture.names, picture.cgroups, picture.others):
         for entity, values in pairs:
             for name, value in values.items():
-                yield picture.time, entity.kind, entity.name, entity.pid, entity.cgroup, name, value
+                yield Group((entity.kind, entity.name, entity.pid, entity.cgroup, name), moment, (value,))
 
 
-def csv_text(rows: Iterator[tuple[Any, ...]]) -> str:
-    """Rows as CSV, safe to open in a spreadsheet."""
+def csv_pieces(groups: Iterable[Group]) -> Iterator[str]:
+    """Groups as CSV, safe to open in a spreadsheet, some thousands of rows at a time; each piece ends a line."""
     import csv
     import io
 
     lines = [",".join(COLUMNS)]
-    safe: dict[tuple[Any, ...], str] = {}  # who and what repeat from row to row
+    stamps: dict[float, str] = {}  # the samples of many series are of the same moments
     minutes: dict[int, str] = {}
-    for moment, *rest, value in rows:
-        who = tuple(rest)
-        cells = safe.get(who)
-        if cells is None:
-            out = io.StringIO()
-            csv.writer(out, lineterminator="").writerow([csv_cell(one) for one in rest])
-            cells = safe[who] = out.getvalue()
-        minute, left = divmod(round(moment * 1000), 60_000)
-        begin = minutes.get(minute)
-        if begin is None:
-            begin = minutes[minute] = datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
-        known = number(value)
-        lines.append(f"{begin}{left // 1000:02}.{left % 1000:03}Z,{cells},{'' if known is None else known}")
-    return "\n".join(lines) + "\n"
+    for group in groups:
+        out = io.StringIO()
+        csv.writer(out, lineterminator="").writerow([csv_cell(one) for one in group.who])
+        cells = out.getvalue()
+        for moment, value in zip(group.times, group.values, strict=True):
+            stamp = stamps.get(moment)
+            if stamp is None:
+                if len(stamps) >= MOST_STAMPS:
+                    stamps.clear()
+                minute, left = divmod(round(moment * 1000), 60_000)
+                begin = minutes.get(minute)
+                if begin is None:
+                    begin = minutes[minute] = datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
+                stamp = stamps[moment] = f"{begin}{left // 1000:02}.{left % 1000:03}Z"
+            lines.append(f"{stamp},{cells},{value if type(value) is int else number(value)}")
+            if len(lines) >= ROWS_AT_ONCE:
+                yield "\n".join(lines) + "\n"
+                lines.clear()
+    if lines:
+        yield "\n".join(lines) + "\n"
 
 
-def parquet_bytes(rows: Iterator[tuple[Any, ...]]) -> bytes:
-    """Rows as a Parquet file; a limit that does not limit is infinity. Raises :class:`MissingParquetError`."""
+def parquet_bytes(groups: Iterable[Group]) -> bytes:
+    """Groups as a Parquet file; a limit that does not limit is infinity. Raises :class:`MissingParquetError`."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise MissingParquetError("Parquet needs pyarrow") from None
-    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
     types = (pa.timestamp("ms", tz="UTC"), pa.string(), pa.string(), pa.int64(), pa.string(), pa.string(), pa.float64())
-    arrays = []
-    for name, kind, values in zip(COLUMNS, types, columns, strict=True):
-        plain = [int(value * 1000) for value in values] if name == "time" else [_utf8(value) for value in values]
-        arrays.append(pa.array(plain, type=kind))
-    out = BytesIO()
-    pq.write_table(pa.table(arrays, names=list(COLUMNS)), out, compression="zstd")
+    schema, out = pa.schema(list(zip(COLUMNS, types, strict=True))), BytesIO()
+    columns: list[list[Any]] = [[] for _ in COLUMNS]
+
+    def flush() -> None:
+        arrays = [pa.array(values, type=kind) for values, kind in zip(columns, types, strict=True)]
+        writer.write_table(pa.table(arrays, schema=schema))
+        for values in columns:
+            values.clear()
+
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for group in groups:
+            columns[0] += [int(moment * 1000) for moment in group.times]
+            for column, one in zip(columns[1:-1], group.who, strict=True):
+                column += [_utf8(one)] * len(group.times)  # noqa: PLW2901 - the list itself grows
+            columns[-1] += group.values
+            if len(columns[0]) >= ROWS_AT_ONCE:
+                flush()
+        if columns[0]:
+            flush()
     return out.getvalue()
 
 

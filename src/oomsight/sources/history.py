@@ -9,10 +9,10 @@ down, machine suspended) is a gap in the times.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest, nsmallest
-from typing import Final
+from typing import Final, cast
 
 from oomsight.record.answers import (
     ascending,
@@ -36,6 +36,7 @@ from oomsight.trend.series import Series
 __all__ = ["History", "HistoryDenied", "HistoryError", "default_directory"]
 
 
+POINTS_AT_ONCE: Final = 60_000  #: of each figure that are in memory
 _LIST_POINTS: Final = 480  #: how fine the chunks are that a list is made of
 
 
@@ -129,22 +130,45 @@ class History:
         self, entity: Entity, fields: Sequence[str], since: float, until: float, max_points: int | None = None
     ) -> dict[str, Series]:
         """As :meth:`series`, several figures at once: by field."""
-        stored, known = stored_kind(entity.kind), field_names(entity.kind)
+        ((_, found),) = self.together([entity], fields, since, until, max_points)
+        answer = {}
+        for field, one in found.items():
+            rule = FIELDS[stored_kind(entity.kind)][parts_of(entity.kind, field)[0]].rule
+            times, values = thinned(*_both(one), max_points, rule)
+            answer[field] = replace(one, times=times, values=values)
+        return answer
+
+    def together(
+        self, entities: Sequence[Entity], fields: Sequence[str], since: float, until: float,
+        max_points: int | None = None,
+    ) -> Iterator[tuple[Entity, dict[str, Series]]]:  # fmt: skip
+        """
+        As :meth:`several`, for many entities of one kind, and every row of the tier that is fine enough: what is to be
+        added up must not be thinned before. Figures that are known in every row share their list of times.
+        """
+        if not entities:
+            return
+        kind, known = entities[0].kind, field_names(entities[0].kind)
         for field in fields:
             if field not in known:
-                raise ValueError(f"{entity.kind} has no {field}; there are: {', '.join(known)}")
-        parts = [parts_of(entity.kind, field) for field in fields]
+                raise ValueError(f"{kind} has no {field}; there are: {', '.join(known)}")
+        parts = [parts_of(kind, field) for field in fields]
         places = sorted({place for part in parts for place in part})
-        found = self.columns([entity], places, since, until, max_points)[entity.key]
-        kept = tuple(moment for moment in found.came if since <= moment <= until)
-        column_of = dict(zip(places, found.columns, strict=True))
-        answer = {}
-        for field, part in zip(fields, parts, strict=True):
-            one = FIELDS[stored][part[0]]
-            column = added([column_of[place] for place in part])
-            times, values = thinned(*ascending(*_known(found.times, column, one.scale)), max_points, one.rule)
-            answer[field] = Series(times, values, kept, found.step_seconds or None)
-        return answer
+        size = max(POINTS_AT_ONCE // (max_points or POINTS_AT_ONCE), 1)
+        for at in range(0, len(entities), size):
+            batch = entities[at : at + size]
+            found = self.columns(batch, places, since, until, max_points)
+            for entity in batch:
+                one = found.pop(entity.key)
+                kept = tuple(moment for moment in one.came if since <= moment <= until)
+                column_of = dict(zip(places, one.columns, strict=True))
+                answer = {}
+                for field, part in zip(fields, parts, strict=True):
+                    column = added([column_of[place] for place in part])
+                    scale = FIELDS[stored_kind(kind)][part[0]].scale
+                    times, values = ascending(*_known(one.times, column, scale))
+                    answer[field] = Series(times, values, kept, one.step_seconds or None)
+                yield entity, answer
 
     def columns(
         self, entities: Sequence[Entity], places: Sequence[int], since: float, until: float,
@@ -319,10 +343,18 @@ class History:
         )  # fmt: skip
 
 
+def _both(series: Series) -> tuple[list[float], list[float]]:
+    return cast("list[float]", series.times), cast("list[float]", series.values)
+
+
 def _known(times: list[float], column: list[int], scale: int) -> tuple[list[float], list[float]]:
     """The points of a coded column that have a value, in the unit of its name."""
-    if min(column, default=1) > 0:
+    least = min(column, default=1)
+    if least > 0:
         return times, [(coded - 1) * scale for coded in column]
+    if least == max(column):
+        value = shown(plain(least), scale)
+        return ([], []) if value is None else (times, [value] * len(times))
     found = [(moment, value) for moment, coded in zip(times, column, strict=True)
              if (value := shown(plain(coded), scale)) is not None]  # fmt: skip
     return [moment for moment, _ in found], [value for _, value in found]
