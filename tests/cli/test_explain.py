@@ -245,3 +245,33 @@ def test_a_file_one_may_not_read_is_no_wrong_usage() -> None:
     from oomsight.cli.clicked import _type
 
     assert _type(declare.Path()).readable is False
+
+
+def test_a_memory_report_alone_says_what_to_paste_besides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "zones.log"
+    path.write_text("[ 1.5] Mem-Info:\n[ 1.5] Node 0 DMA32 free:612kB boost:0kB min:1948kB low:2432kB high:2916kB\n")
+    assert run(["explain", str(path)]) == 0
+    said = capsys.readouterr().out.split("\n")
+    assert said[0].startswith("No kernel OOM kill in ")
+    assert "Paste from the line 'invoked" in said[2]
+    path.write_text("an ordinary line\n")
+    assert run(["explain", str(path)]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_file_that_grows_or_shrinks_meanwhile_is_read_as_far_as_it_is_there(tmp_path: Path) -> None:
+    """A log is written while it is read, and copytruncate empties it: the kill before is told, and nothing is raised."""
+    path = tmp_path / "kern.log"
+    noise = b"[    0.100000] usb 1-1: new device\n" * 400_000
+    for change in ("ab", "wb"):
+        path.write_bytes(MEMCG + noise)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "oomsight", "explain", "--brief", "--format", "json", str(path)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with path.open(change) as log:
+            log.write(noise)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert b"Traceback" not in err
+        assert len(json.loads(out)["incidents"]) <= 1

@@ -428,6 +428,10 @@ def _nothing(run: Run, query: Query, given: _Given, *, quote: bool) -> Iterator[
             yield f"    {scrub(line[:HEARSAY_CHARS])}{'…' if len(line) > HEARSAY_CHARS else ''}"
         yield "They are in the kernel log of that host and time: journalctl -k, or oomsight explain there."
         yield "oomsight why NAME asks systemd and the container runtime what they know."
+    elif any(r.memory_report for r in read) and not run.left_out:
+        yield "The kernel's account of memory (Mem-Info) is there, but not the line that says"
+        yield "why it was printed; there are other reasons, too. Paste from the line 'invoked"
+        yield "oom-killer' or 'page allocation failure' on, down to 'Killed process'."
     for line in given.about:
         yield f"Not read: {scrub(line)}"
 

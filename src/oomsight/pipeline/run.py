@@ -53,6 +53,7 @@ class SourceResult(Record):
     last_time: str | None = None
     notes: list[str] = field(default_factory=list)
     hearsay: list[str] = field(default_factory=list)  #: lines in which others say that something was OOM-killed
+    memory_report: bool = False  #: lines of the kernel's account of memory (Mem-Info) are in it
     error: SourceError | None = None
 
 
@@ -169,6 +170,7 @@ def explain_sources(
                 result.lines, result.bytes = scanner.lines, scanner.bytes
                 result.first_time, result.last_time = edges.period(clock)
                 result.hearsay.extend(edges.hearsay())
+                result.memory_report = edges.memory_report()
                 result.notes.extend(source.notes)
                 if scanner.lines == 1 and scanner.bytes > _ONE_LINE_BYTES:
                     result.notes.append(f"{source.name}: {scanner.bytes:,} bytes without a line end: this is no log")
@@ -280,7 +282,12 @@ class _Edges:
                 found.update((line.decode("utf-8", "replace").strip(), None) for line in lines)
         return list(found)
 
+    def memory_report(self) -> bool:
+        """Whether lines of the kernel's account of memory stand at one of the ends."""
+        return any(words in data for data in (self._head, self._tail) for words in _MEMORY_REPORT)
 
+
+_MEMORY_REPORT: Final = (b"Mem-Info:", b"Mem-info:", b"kB min:", b"lowmem_reserve[]:")
 # What programs write that only learn of a kernel kill: systemd core/unit.c and service.c, kubelet, container runtimes.
 _HEARSAY: Final = (
     b"killed by the OOM killer", b"'oom-kill'", b"OOMKilled", b"OOM-killed", b"TaskOOM", b"/tasks/oom",

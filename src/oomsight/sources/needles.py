@@ -40,7 +40,7 @@ NEEDLES: Final = (
     Needle(b"illed process ", Role.KILL, "kill line, whatever is before it", "mm/oom_kill.c 2.6.11+"),
     Needle(b"oom_reaper: ", Role.AFTER, "memory of the victim taken, or not", "mm/oom_kill.c 4.6+", 2),
     Needle(b"allocation failure", Role.HEAD, "an allocation returned NULL; Mem-Info follows", "mm/page_alloc.c 2.6+"),
-    Needle(b"lowmemorykiller", Role.USER, "kill (Android)", "staging/android/lowmemorykiller.c 3.10-4.11, lmkd", 2),
+    Needle(b" to free ", Role.USER, "kill (Android)", "lowmemorykiller.c 3.10-4.11, lmkd, Simple LMK", 1),
     Needle(b"oomd kill", Role.USER, "kill, in /dev/kmsg; or seen by systemd", "Meta oomd, systemd core/unit.c", 2),
     Needle(b" due to memory ", Role.USER, "kill, with the reason", "systemd oom/oomd-manager.c", 1),
     Needle(b"ending SIG", Role.USER, "kill", "earlyoom kill.c, nohang"),
@@ -54,7 +54,8 @@ Every needle costs a pass over the log, so there is no row for lines that do not
 line), "killed as a result of limit of" and "System is deadlocked on memory" (in a report). Nor for systemd's "killed by
 the OOM killer", which repeats a kernel kill and names no process. Nor for two that are very rare in large logs: "OOM
 request ignored because killer is disabled" (drivers/tty/sysrq.c 4.0-4.18) and "send sigkill to" (lowmemorykiller before
-3.10); in input of at most 1 MiB the parser sees them anyway.
+3.10), nor for hearsay: "container oom" of docker events and "oom_kill event" of Slurm since 20.11. In input of at most
+1 MiB the parser sees them all, and rows, stacks and cgroup blocks that lack their report's head and end.
 """
 
 
