@@ -137,7 +137,7 @@ def test_a_status_with_everything_in_it_fits_a_small_terminal(host) -> None:
     )  # fmt: skip
     small, large = _fitting(state, 5, 80, "never", 23), _fitting(state, 5, 80, "never", 60)
     assert small.count("\n") <= 23
-    for word in ("49 s", "Alerts", "worker-number-0 (100) 2.9 MiB/s", "Would die", "in 34 min", "2 more", "oom-5civbvzqwhef",
+    for word in ("49 s", "Alerts", "worker-number-0 (100) 2.9 MiB/s", "Would die", "in 34 min", "2 more", "incidents show last",
                  "Will hurt", "java", "Limits", "big.service"):  # fmt: skip
         assert word in small, word
     assert "worker-number-2" not in small

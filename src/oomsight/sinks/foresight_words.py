@@ -136,7 +136,7 @@ def _suspected(suspects: Sequence[Leak]) -> Table:
 def _all(judged: Sequence[Leak]) -> Table:
     columns = (
         Column("who", flexible=True), Column("verdict"), Column("sure", right=True, drop=2),
-        Column("now", right=True), Column("grows", right=True, drop=1), Column("why", flexible=True, drop=3),
+        Column("last", right=True), Column("grows", right=True, drop=1), Column("why", flexible=True, drop=3),
     )  # fmt: skip
     rows = []
     for one in judged:

@@ -171,7 +171,7 @@ def _kills_words(status: Status, *, brief: int) -> str:
         when = then.strftime("%H:%M" if then.date() == now.date() and brief >= FEW_WORDS else "%Y-%m-%d %H:%M")
         show = f"oomsight incidents show {mark(status.last.id, Kind.ID)}"
         if brief >= FEW_WORDS:
-            return f"{words}; last {when}: {show}"
+            return f"{words}; last {when}: oomsight incidents show last"
         return f"{words}; last stored {when}: {status.last.headline} ({show})"
     return f"{words}; {status.last_missing}" if status.last_missing and brief < FEW_WORDS - 1 else words
 
