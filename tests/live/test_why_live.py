@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -117,7 +119,7 @@ def test_why_kill_from_outside_without_request_is_plain_sigkill(docker):
     docker.run("sniped", "/bin/sleep", "300")
     pid = docker.state("sniped")["Pid"]
     assert isinstance(pid, int)
-    subprocess.run(["kill", "-9", str(pid)], check=True)
+    os.kill(pid, signal.SIGKILL)
     docker.ended("sniped")
     verdict = _ask(docker, "sniped")
     assert verdict.ended_by is EndedBy.PLAIN_SIGKILL

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from oomsight.naming.marked import unmark
-from oomsight.sinks.status_blocks import _growing_words
+from oomsight.sinks.status_facts import _growing_words
 from oomsight.status.growth import Grower
 
 
