@@ -45,7 +45,7 @@ _OLD = (
     r"|protections\[\]: "
 )
 _HOSTTAG = (
-    r"(?:(?!oomd kill: )(?P<host{n}>[\w][\w.\-:@%]*|" + _TAKEN_OUT + r")(?<!:)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
+    r"(?:(?!oomd kill: )(?P<host{n}>[\w][\w.\-:@%*]*|" + _TAKEN_OUT + r")(?<!:)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
     r"(?P<tag{n}>(?!oom-killer:)[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$)"
     # 2.6 with syslog-ng or metalog: a host and no tag, believed before what only a kernel says.
     r"|(?P<host0{n}>[\w][\w.\-]*)[ \t]+(?=oom-killer: |Out of [Mm]emory: Kill|" + _OLD + r")"

@@ -159,6 +159,8 @@ def is_killer_line(text: str) -> bool:
 def _joined(lines: Lines, i: int) -> str:
     """The line with the one or two that continue it (wrapped by a ticket system): indented, no own carrier."""
     text = lines.texts[i]
+    if text.rstrip().endswith(",") and i + 1 < len(lines.texts) and lines.texts[i + 1].startswith("to free "):
+        return f"{text.rstrip()} {lines.texts[i + 1]}"  # Android's driver up to 4.11 prints four lines in one record
     if i + 1 < len(lines.texts) and ("due to" not in text or text.rstrip().endswith(("service", "scope", "slice"))):
         for j in (i + 1, i + 2):
             if j >= len(lines.texts) or lines.nos[j] != lines.nos[j - 1] + 1 or not lines.raws[j][:1].isspace():
