@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.report import carriers
-from oomsight.report.carriers import _COULD, LAYERS, Layer, find_layers, strip_lines
+from oomsight.report.carriers import _COULD, LAYERS, Layer, _joined, _stripped, find_layers, strip_lines
 from oomsight.report.grammar import BARE, LINE_RULES, ROW, classify, end_of_run
+from oomsight.report.prefixes import cut_off, matched, runs_of_rows
 
 CLOCK = "[    1.000001] "
 # Those that are believed only in front of what a line of a log begins with, or behind another.
@@ -126,4 +126,18 @@ def test_runs_of_rows_are_found_as_if_each_line_were_looked_at(rows: list[str]) 
         if end > at:
             runs[at] = end
         at = max(end, at + 1)
-    assert carriers._tables(rows) == runs
+    assert runs_of_rows(rows) == runs
+
+
+_STAMPS = ["Nov 23 09:58:14 db1 kernel: [   17.316920] ", "Nov 23 09:58:15 db1 kernel: [  117.316920] ", "Nov  3 09:58:14 db1 kernel: ",
+           "Nov 23 09:58:14 db2 app[12]: ", "Nov 23 09:58:14 kernel: ", "[   17.316920] ", "[   99.000001][  T123] ", "", "> "]  # fmt: skip
+_TEXTS = ["[    200]     0   200 x", "[  T123] y", "[ 1.5] z", " indented", "Mem-Info:", "", "caf\u00e9", "oom-killer: gfp_mask=0x1"]
+_STAMPED = st.tuples(st.sampled_from(_STAMPS), st.sampled_from(_TEXTS), st.integers(0, 60)).map(lambda t: (t[0] + t[1])[: t[2]] if t[2] > 50 else t[0] + t[1])
+
+
+@given(st.lists(_STAMPED, min_size=1, max_size=20), st.sampled_from([("syslog", "printk"), ("syslog",), ("printk",), ("quote", "syslog")]))
+def test_prefixes_are_cut_off_where_each_would_be_matched(lines: list[str], names: tuple[str, ...]) -> None:
+    rows, match = lines * 60, _joined(names).match
+    for text, wanted in zip(cut_off(rows, match), matched(rows, match), strict=True):
+        assert text == wanted or (text or "").startswith("[")
+    assert _stripped(rows, names)[0] == matched(rows, match)

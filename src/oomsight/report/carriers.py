@@ -16,6 +16,7 @@ from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight._record import Record, dataclass, field
 from oomsight.report.grammar import BARE, RUNS, classify, end_of_run
+from oomsight.report.prefixes import cut_off, matched, runs_of_rows
 
 
 class Layer(NamedTuple):
@@ -225,7 +226,6 @@ _COULD = lazy(
     re.ASCII,
 )
 _ROW = lazy(r"\[[ \t]*(?:\d+|pid)[ \t]*\]", re.ASCII)
-_NO_ROW = lazy(r"\n(?!\[ *[0-9]+\])")  # the begin of a line that is no :data:`~oomsight.report.grammar.ROW`
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -322,6 +322,8 @@ def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _CACHE: dict[tuple[str, ...], re.Pattern[str]] = {}
+_CLOSED = frozenset({"printk", "syslog"})
+"""Layers behind which, but for a bracket, nothing can be a part of them."""
 _NEVER = lazy(r"(?!)")
 _SAMPLE = 50  # lines looked at for the layers of a window
 _USER_PRIO = lazy(r"[\s>|]*(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
@@ -354,10 +356,9 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
     maybe: Sequence[str] = rows
     if names:
-        match = _joined(names).match
-        out.texts = [line[m.end() :] if (m := match(line)) else None for line in rows]  # type: ignore[misc]
+        out.texts, out.tables = _stripped(rows, names)  # type: ignore[assignment]
     else:
-        out.texts, out.tables = list(map(str.lstrip, rows)), _tables(rows)
+        out.texts, out.tables = list(map(str.lstrip, rows)), runs_of_rows(rows)
         out.kinds, maybe = kinds, list(looked_at)
         for first, end in (*out.tables.items(), (len(rows), len(rows))):
             for i in _maybe_carried(out.texts, kinds, first):
@@ -375,6 +376,22 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     return out
 
 
+def _stripped(rows: list[str], names: tuple[str, ...]) -> tuple[list[str | None], dict[int, int]]:
+    """*rows* without the layers *names* (``None`` = not in front of it), and runs of task rows as far as known."""
+    match = _joined(names).match
+    if names[-1] not in _CLOSED:
+        return matched(rows, match), {}
+    texts = cut_off(rows, match)
+    tables = runs_of_rows([text or "" for text in texts])
+    behind = 0
+    for begin, after in (*tables.items(), (len(rows), len(rows))):
+        for row in range(behind, begin):
+            if (texts[row] or "")[:1] == "[":  # it may be one more layer, or a part of the last
+                texts[row : row + 1] = matched([rows[row]], match)
+        behind = after
+    return texts, tables
+
+
 def _maybe_carried(texts: list[str], kinds: list[str | None], until: int) -> Iterator[int]:
     """
     Add the shapes of the lines up to *until* to *kinds*, those of the lines before them, and yield the index of each
@@ -390,27 +407,6 @@ def _maybe_carried(texts: list[str], kinds: list[str | None], until: int) -> Ite
         kinds.append(kind)
         if kind not in BARE:
             yield i
-
-
-def _tables(rows: list[str]) -> dict[int, int]:
-    """
-    Runs of bare rows of task tables: index of the first of each and index behind its last. The first line that is no
-    row is searched for in the whole text, which takes half of the time that matching each row takes.
-    """
-    found: dict[int, int] = {}
-    text = "\n".join(["", *rows, ""])
-    last = len(text) - 1
-    begin = text.find("\n[")
-    at = 0
-    while begin >= 0:
-        behind = _NO_ROW.search(text, begin)
-        end = behind.start() if behind else last
-        if end > begin:
-            first = rows.index(text[begin + 1 : text.index("\n", begin + 1)], at)
-            at = rows.index(text[end + 1 : text.index("\n", end + 1)], first) if end < last else len(rows)
-            found[first] = at
-        begin = text.find("\n[", max(end, begin + 1))
-    return found
 
 
 def _strip_rest(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from oomsight._lazy import lazy
+from oomsight._lazy import lazy, remembered
 from oomsight._named import NamedTuple
 from oomsight.report.carriers import LAYERS, kind_of, may_be_carried
 from oomsight.report.model import When
 
 _LAYER = {layer.name: lazy(layer.pattern) for layer in LAYERS}
-_ORDERED = tuple((layer.name, layer.starts, _LAYER[layer.name]) for layer in LAYERS)
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {m: i for i, m in enumerate(_MONTH_NAMES, 1)}
 _SYSLOG = lazy(
@@ -21,6 +20,12 @@ _SYSLOG = lazy(
 )
 _SYSLOG_YEAR = lazy(r"\d{1,2}\s+\d{4}\s+\d\d:")
 _CTIME_DATE = lazy(r"(\d\d):(\d\d):(\d\d)")
+
+
+@remembered(16)
+def _of_kind(kind: str) -> list[tuple[str, re.Pattern[str]]]:
+    """The layers that can begin with a character of *kind*, with their patterns."""
+    return [(layer.name, _LAYER[layer.name]) for layer in LAYERS if kind in layer.starts]
 
 
 class Clock(NamedTuple):
@@ -49,9 +54,7 @@ def when(raw: str, clock: Clock = NO_CLOCK) -> When:
     texts: list[str] = []
     for _ in range(8):
         kind = kind_of(raw[pos : pos + 1])
-        for name, starts, pattern in _ORDERED:
-            if kind not in starts:
-                continue
+        for name, pattern in _of_kind(kind):
             m = pattern.match(raw, pos)
             if m is None or m.end() == pos or (name == "monotonic" and out.uptime_s is None):
                 continue
@@ -72,12 +75,14 @@ def when(raw: str, clock: Clock = NO_CLOCK) -> When:
     return out
 
 
-def year_in(raws: Iterable[str], time: str) -> str | None:
+def year_in(raws: Sequence[str], time: str) -> str | None:
     """
     Year of *time*, whose own line prints none, as another line of the same text has it: one that gives the same day in
     full (``2022-03-09T…``, as the messages of container runtimes do). ``None`` = no line does, or several years fit.
     """
     day = time[4:11]
+    if day not in "\n".join(raws):
+        return None
     found = {raw[at - 4 : at] for raw in raws if (at := raw.find(day)) >= 4}
     years = {year for year in found if year.isdecimal() and year.isascii() and year <= time[:4]}
     return years.pop() if len(years) == 1 else None

@@ -54,8 +54,8 @@ _STARTS = lazy(
 _JSON_START = lazy(r"\s*(?:\{\s*\"|\[\s*\{)")
 # A first line of at least two names, one of them that of the logged line in some export.
 _CSV_HEADER = lazy(
-    r"(?=[^\n\[]*\b(?:message|_raw|Line|line|body|log|msg|textPayload|SyslogMessage|Message|content)\b)"
-    r"\"?[@\w. ]{1,40}\"?(?:[,;\t]\"?[@\w. ]{1,40}\"?)+\r?\n"
+    r"(?=\"?[@\w. ]{1,40}\"?(?:[,;\t]\"?[@\w. ]{1,40}\"?)+\r?\n)"
+    r"[^\n\[]*\b(?:message|_raw|Line|line|body|log|msg|textPayload|SyslogMessage|Message|content)\b"
 )
 _KILLISH = lazy(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
 def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
@@ -130,7 +130,12 @@ def _stands_before(one: str, other: str, text: str) -> bool:
 
 def _may_be_quoted_printable(text: str) -> bool:
     """Whether an equal sign is encoded near the begin, or one stands at the end of any line."""
-    return "=\n" in text or "=3D" in text[:_HEAD]
+    at = text.find("=")
+    while at >= 0:
+        if text.startswith("\n", at + 1) or (at < _HEAD and text.startswith("3D", at + 1)):
+            return True
+        at = text.find("=", at + 1)
+    return False
 
 
 def _is_quoted_printable(text: str) -> bool:
