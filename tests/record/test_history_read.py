@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from oomsight.record import codec
-from oomsight.record.answers import ascending, choose
+from oomsight.record.answers import ascending, choose, thinned
 from oomsight.record.chunk import ChunkBuilder, chunk_front, chunk_head
 from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES
 from oomsight.record.fields import FIELDS
@@ -150,6 +150,34 @@ def test_a_file_with_all_descriptions_together_is_read_too(tmp_path) -> None:
     assert [e.name for e in history.entities("process", *history.span())] == [e.name for e in expected]
     assert len(history.entities("cgroup", *history.span())) == 20
     assert history.damaged == 0
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["packed", "in the journals"])
+def test_read_together_or_alone_is_the_same(tmp_path, closed) -> None:
+    """Many entities are taken out of whole chunks, one out of its place in each."""
+    store = crowd(tmp_path)
+    if closed:
+        store.close()
+    history = History(str(tmp_path))
+    low, high = history.span()
+    for kind, fields in (("process", ["need_bytes", "rss_anon_bytes"]), ("cgroup", ["working_set_bytes", "limit_bytes"])):
+        every = history.entities(kind, low, high)
+        assert len(every) > 8
+        for since, until, points in ((low, high, None), (low + 50, low + 90, None), (low, high, 30)):
+            for entity, found in history.together(every, fields, since, until, points):
+                alone = History(str(tmp_path)).several(entity, fields, since, until, points)
+                for field, series in found.items():
+                    kept = thinned(list(series.times), list(series.values), points, "max")
+                    assert (kept, series.restarts) == ((alone[field].times, alone[field].values), alone[field].restarts)
+    assert history.damaged == 0
+
+
+def test_what_grew_most_comes_first_and_is_cut_there(tmp_path) -> None:
+    crowd(tmp_path).close()
+    history = History(str(tmp_path))
+    every = history.entities("process", *history.span())
+    grown = history.entities("process", *history.span(), 5, by_growth=True)
+    assert grown == sorted(every, key=lambda one: one.first_main - one.peak_main)[:5]
 
 
 class Piece:

@@ -28,6 +28,7 @@ class Question:
 
     def __init__(self, history: History, since: float, until: float, points: int | None) -> None:
         self.history, self.since, self.until, self.points = history, since, until, points
+        self._all: dict[str, list[Entity]] = {}  #: by kind under which they are stored, as far as anybody asked
 
     def seen(self) -> tuple[float, float]:
         """The part of the period that is on record at all, for pictures."""
@@ -96,8 +97,14 @@ class Question:
 
     def _listed(self, kind: str, who: str = "", pid: int | None = None) -> list[Entity]:
         """All of a kind; of processes only those that *who* or *pid* may mean."""
-        if kind != "process":
-            return self.history.entities(kind, self.since, self.until)
+        from oomsight.record.answers import looked_at_as
+        from oomsight.record.fields import stored_kind
+
+        if kind != "process":  # units and containers are cgroups, which are listed once
+            stored = stored_kind(kind)
+            if stored not in self._all:
+                self._all[stored] = self.history.entities(stored, self.since, self.until)
+            return [one for entity in self._all[stored] if (one := looked_at_as(entity, kind)) is not None]
         from oomsight.record.layout import needle_of
 
         return self.history.entities(kind, self.since, self.until, like=needle_of(who, pid))

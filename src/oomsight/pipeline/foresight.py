@@ -58,9 +58,10 @@ def grown(history: History, kind: str, since: float, until: float, part: str = "
 
 
 def _by_growth(history: History, kind: str, since: float, until: float, part: str) -> list[Entity]:
-    found = [one for one in history.entities(kind, since, until)
-             if kind != "cgroup" or (one.cgroup not in {None, "/"} and part in (one.cgroup or ""))]  # fmt: skip
-    return sorted(found, key=lambda entity: -_change(entity))[:MOST_SUBJECTS]
+    if kind != "cgroup":
+        return history.entities(kind, since, until, MOST_SUBJECTS, by_growth=True)
+    found = history.entities(kind, since, until, by_growth=True)
+    return [one for one in found if one.cgroup not in {None, "/"} and part in (one.cgroup or "")][:MOST_SUBJECTS]
 
 
 def limited(

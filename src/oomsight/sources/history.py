@@ -76,23 +76,25 @@ class History:
 
     def entities(
         self, kind: str, since: float, until: float, most: int | None = None,
-        like: str | None = None,
+        like: str | None = None, *, by_growth: bool = False,
     ) -> list[Entity]:  # fmt: skip
         """
-        Everything of *kind* on record in a period, biggest peak first, at most *most*: host, process, name, unit,
-        container, cgroup (and zone, swap); with *like* only in whose description that stands. First, peak and last
-        figures are those of the chunks that touch the period.
+        Everything of *kind* on record in a period, biggest peak first, or what grew most to its peak, at most *most*:
+        host, process, name, unit, container, cgroup (and zone, swap); with *like* only in whose description that
+        stands. First, peak and last figures are those of the chunks that touch the period.
         """
         stored = stored_kind(kind)
         pieces = [(chunk, low, high) for chunk, low, high in choose(self._shelf.chunks, since, until, _LIST_POINTS)
                   if self._shelf.load(chunk, stored) and self._shelf.marks(chunk) is not None]  # fmt: skip
         found: dict[str, _Sum] = {}
-        least = most if kind == stored else None  # which cgroups are units their names must tell
+        least = most if kind == stored and not by_growth else None  # which cgroups are units their names must tell
         wanted = None if least is None and like is None else self._wanted(pieces, stored, least, like)
         for chunk, low, high in pieces:
             self._sum_up(chunk, stored, low, high, found, wanted)
         sign = -1 if stored == "zone" else 1  # the scarcest zone first
         ordered = sorted(found.items(), key=lambda one: -sign * one[1].peak)
+        if by_growth:
+            ordered.sort(key=lambda one: one[1].first_main - one[1].peak)
         whole: list[Entity] = []
         for key, one in ordered:
             words = self._shelf.words(one.chunk.file, stored)[one.number].words
