@@ -31,7 +31,7 @@ from oomsight.trend.shape import features, shape  # noqa: E402
 
 FOLDS = 4
 FITTED = 3  #: a moment of so many is fitted on
-CONFIDENCES = (0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.84, 0.86, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97)
+CONFIDENCES = (0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.84, 0.85, 0.86, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97)
 
 
 class Look(NamedTuple):

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from oomsight.trend.weights import Node
 
 SURE: Final = 0.92
-"""Confidence from which growth is called a leak: that of a precision of 0.95, cross-validated on the training split."""
+"""Confidence from which growth is called a leak: that of a precision of 0.95 with a margin of half a percent,
+cross-validated on the training split."""
 
-SUSPECT: Final = 0.82
+SUSPECT: Final = 0.85
 """Confidence from which it is suspected: that of a delay of a quarter of the time to exhaustion, found alike."""
 
 YOUNG_DAYS: Final = 2.5

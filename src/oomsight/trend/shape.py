@@ -7,7 +7,6 @@ a service after its requests. RESIN (OSDI '22) takes the same view of a process'
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +17,7 @@ from oomsight.trend.hinge import hinge, thirds
 from oomsight.trend.robust import Line, mann_kendall, median, spread, theil_sen
 from oomsight.trend.series import Bucket, Series, buckets
 from oomsight.trend.texture import CURVATURE, STAIRS, curvature, stairs
+from oomsight.trend.yesterday import YESTERDAY, beyond, excess_at
 
 DAY: Final = 86400.0
 BUCKETS: Final = 60
@@ -161,17 +161,13 @@ def _since_yesterday(times: Sequence[float], lows: Sequence[float], slope: float
     What follows the day has none, however steep its morning is. ``None`` while there is no yesterday.
     """
     excess: list[float] = []
-    for t, v in zip(reversed(times), reversed(lows), strict=True):
-        if t < times[-1] - DAY / 4 and len(excess) >= 3:
+    for place in range(len(times) - 1, -1, -1):
+        if times[place] < times[-1] - DAY / 4 and len(excess) >= 3:
             break
-        then = t - DAY
-        if then < times[0]:
+        more = excess_at(times, lows, place)
+        if more is None:
             return None
-        i = max(1, bisect_left(times, then))
-        a, b = times[i - 1], times[i]
-        if b - a > DAY / 4:  # a gap
-            return None
-        excess.append(v - (lows[i - 1] + (lows[i] - lows[i - 1]) * (then - a) / (b - a)))
+        excess.append(more)
     expected = abs(slope) * DAY * min(1.0, days)
     return _clip(median(excess) / expected, -1, 2) if expected else 0.0
 
@@ -223,14 +219,15 @@ FEATURES: Final[tuple[tuple[str, str], ...]] = (
     *CURVATURE,
     *((f"life_{name}", f"{words}; of the whole curve") for name, words in CURVATURE),
     *((f"fine_{name}", f"{words}; in finer stretches") for name, words in (*STAIRS, *CURVATURE)),
+    *((f"yesterday_{name}", f"{words}; of today's low points less yesterday's") for name, words in YESTERDAY),
 )
 """Names and meanings of what :func:`features` returns, in its order."""
 
 
-
 def features(s: Shape) -> list[float]:
     """Return the numbers that the verdict weighs, in the order of :data:`FEATURES`."""
-    lows, life = [part.low for part in s.parts[s.bend :]], [part.low for part in s.parts]
+    times, life = [part.time for part in s.parts], [part.low for part in s.parts]
+    lows = life[s.bend :]
     free = max(s.limit_bytes - min(lows), 1.0) if s.limit_bytes else max(part.high for part in s.parts)
     fine = [part.low for part in buckets(s.life.between(s.since, s.life.times[-1]), FINE)]
     return [
@@ -242,6 +239,7 @@ def features(s: Shape) -> list[float]:
         *curvature(life),
         *stairs(fine, free),
         *curvature(fine),
+        *beyond(times, life, free),
     ]
 
 
