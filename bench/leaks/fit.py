@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import sys
 import textwrap
+from array import array
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.leaks.corpus import Trace, recorded, synthetic  # noqa: E402
 
-from oomsight.trend.shape import features, shape  # noqa: E402
+from oomsight.trend.shape import Shape, features, shape  # noqa: E402
 
 TARGET = HERE.parents[1] / "src/oomsight/trend/weights.py"
 SPLIT = "train"
@@ -58,6 +59,11 @@ def weight(trace: Trace, now: float) -> float:
     return EARLY_WEIGHS if now < trace.leak_start + EARLY * (trace.end - trace.leak_start) else LATE_WEIGHS
 
 
+def numbers(found: Shape) -> list[float]:
+    """Return what the trees are fitted on: the features in single precision; thresholds are written with less."""
+    return [*array("f", features(found))]
+
+
 def samples(trace: Trace) -> list[Row]:
     """Return (numbers, leaking or not, weight) for every moment of a trace."""
     rows = []
@@ -67,7 +73,7 @@ def samples(trace: Trace) -> list[Row]:
             continue
         found = shape(trace.series, trace.limit_bytes, now)
         if found is not None and found.line.slope > 0:
-            rows.append((features(found), int(leaking), weight(trace, now)))
+            rows.append((numbers(found), int(leaking), weight(trace, now)))
     return rows
 
 
@@ -76,11 +82,11 @@ def fit(rows: list[Row]) -> tuple[float, list[str], float]:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import log_loss
 
-    numbers, labels, weights = ([row[i] for row in rows] for i in range(3))
+    values, labels, weights = ([row[i] for row in rows] for i in range(3))
     scaled = [weight * len(rows) / sum(weights) for weight in weights]
     model = HistGradientBoostingClassifier(random_state=0, **BOOSTING)
-    model.fit(numbers, labels, sample_weight=scaled)
-    loss = log_loss(labels, model.predict_proba(numbers)[:, 1], sample_weight=scaled)
+    model.fit(values, labels, sample_weight=scaled)
+    loss = log_loss(labels, model.predict_proba(values)[:, 1], sample_weight=scaled)
     return float(model._baseline_prediction.item()), [text(tree[0].nodes, 0) for tree in model._predictors], loss
 
 

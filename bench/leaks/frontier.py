@@ -23,11 +23,11 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.leaks.corpus import Trace, recorded, synthetic  # noqa: E402
 from bench.leaks.evaluate import CHECKS  # noqa: E402
-from bench.leaks.fit import BOOSTING, SPLIT, moments, too_early, weight  # noqa: E402
+from bench.leaks.fit import BOOSTING, SPLIT, moments, numbers, too_early, weight  # noqa: E402
 
 from oomsight.trend.alarm import IN_A_ROW, STEPS  # noqa: E402
 from oomsight.trend.leak import caution  # noqa: E402
-from oomsight.trend.shape import features, shape  # noqa: E402
+from oomsight.trend.shape import shape  # noqa: E402
 
 FOLDS = 4
 FITTED = 3  #: a moment of so many is fitted on
@@ -59,7 +59,7 @@ def looks(trace: Trace) -> list[Look]:
     for number, now in enumerate(moments(trace, CHECKS), 1):
         s = shape(trace.series, trace.limit_bytes, now)
         if s is not None and s.line.slope > 0:
-            found.append(Look(now, number, features(s), s.grows, caution(s)))
+            found.append(Look(now, number, numbers(s), s.grows, caution(s)))
     return found
 
 
