@@ -20,6 +20,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,10 +162,11 @@ def rows_a_second(places: dict[str, str], env: dict[str, str], rounds: int) -> s
     begun = time.process_time()
     csv.writer(io.StringIO()).writerows(rows)
     alone = time.process_time() - begun
-    return (f"{WHOLE.name}: {len(rows):,} rows in {done.cpu_seconds:.2f} s of CPU, "
+    said = (f"{WHOLE.name[0].upper()}{WHOLE.name[1:]}: {len(rows):,} rows in {done.cpu_seconds:.2f} s of CPU, "
             f"{len(rows) / done.cpu_seconds / 1000:,.0f},000 rows a second, reading and dating them included; Python's "
             f"`csv` module alone writes the same rows, in memory already, at {len(rows) / alone / 1000:,.0f},000 a "
             f"second. Peak {done.rss_kib >> 10} MiB.")  # fmt: skip
+    return textwrap.fill(said, 120)
 
 
 def main() -> int:
