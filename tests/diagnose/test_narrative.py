@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from oomsight.diagnose.explain import explain_report
 from oomsight.diagnose.model import Consumer, Incident
 from oomsight.diagnose.wording import count, holder, listing, percent, sentence, size
 from oomsight.naming.marked import map_names, unmark
+from oomsight.report import parse_text
 from oomsight.report.model import UNLIMITED, EventKind, Killed, MemcgLine, Note, OomReport, Span, Trigger, Victim, When
 
 from .sample_reports import TASKS, host, memcg, task
@@ -31,6 +34,18 @@ def sentences(incident: Incident) -> list[str]:
 
 def plain(incident: Incident) -> str:
     return unmark("\n".join(sentences(incident)))
+
+
+def test_memory_that_a_moved_process_brought_along_is_not_the_cgroup_s() -> None:
+    """A real kill (Linux 6.18, version 1): a big process in a cgroup of 4 MiB, to which nearly none of it is charged."""
+    [report] = parse_text((Path(__file__).parent / "moved_process.log").read_bytes())
+    incident = explain_report(report)
+    summary = unmark(incident.summary)
+    assert "which held 359.3 MiB (351.6 MiB or more charged elsewhere), because cgroup" in summary
+    assert "351.6 MiB of that at least is not charged to this cgroup" in unmark(
+        "\n".join(incident.answers.what_used_too_much)
+    )
+    assert "elsewhere" not in unmark(explain_report(memcg()).summary)
 
 
 def test_a_machine_out_of_memory() -> None:

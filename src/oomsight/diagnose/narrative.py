@@ -182,7 +182,8 @@ def _what_happened(case: Case) -> list[str]:
             why = place(case, short=bool(of))
             return [f"The kernel{host} chose {chosen} to be killed, because {why}; its kill line is not in this text."]
         return [f"The OOM killer ran{host}; whom it killed is not in this text."]
-    held = f", which held {case.victim_held}," if case.victim_held is not None else ""
+    foreign = f" ({size(case.elsewhere_kib)} or more charged elsewhere)" if case.elsewhere_kib else ""
+    held = f", which held {case.victim_held}{foreign}," if case.victim_held is not None else ""
     others = _others(len(report.victims) - 1)
     of = f" of {case.owner_name}" if case.owner_name else ""
     text = f"The kernel{host} killed {process(victim.comm, victim.pid)}{of}{held}{others}"
