@@ -7,7 +7,8 @@ once and added up before anything is left out, which is a fraction of the work o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -100,15 +101,28 @@ def _charged(columns: Sequence[Sequence[int]]) -> list[float] | None:
 
 
 def _series(parts: Sequence[Columns], needs: Sequence[Sequence[float]], most: Sequence[int]) -> Series:
+    return joined([
+        Series(*thinned(*ascending(one.times, list(need)), points, "max"), tuple(one.came), one.step_seconds or None)
+        for one, need, points in zip(parts, needs, most[-len(parts) :], strict=True)
+    ])  # fmt: skip
+
+
+def joined(pieces: Sequence[Series]) -> Series:
+    """One series of those of the parts of a period, in turn; of moments that two of them have, the first."""
     times: list[float] = []
     values: list[float] = []
-    for one, need, points in zip(parts, needs, most[-len(parts) :], strict=True):
-        moments, bytes_ = thinned(*ascending(one.times, list(need)), points, "max")
-        skip = next((i for i, moment in enumerate(moments) if not times or moment > times[-1]), len(moments))
-        times += moments[skip:]
-        values += bytes_[skip:]
-    restarts = sorted({moment for one in parts for moment in one.came})
-    return Series(times, values, tuple(restarts), max(one.step_seconds for one in parts) or None)
+    for piece in pieces:
+        skip = bisect_right(piece.times, times[-1]) if times else 0
+        times += piece.times[skip:]
+        values += piece.values[skip:]
+    restarts = sorted({moment for piece in pieces for moment in piece.restarts})
+    steps = [piece.step_seconds for piece in pieces if piece.step_seconds is not None]
+    return Series(times, values, tuple(restarts), max(steps, default=None))
+
+
+def rises(points: Iterable[tuple[float, float]]) -> tuple[float, ...]:
+    """The moments at which a counter was higher than at the one before; *points*: moment and count, ascending."""
+    return tuple(moment for (_, before), (moment, after) in pairwise(points) if after > before)
 
 
 def _kills(parts: Sequence[Columns]) -> tuple[float, ...]:
@@ -117,4 +131,4 @@ def _kills(parts: Sequence[Columns]) -> tuple[float, ...]:
         return ()
     known = sorted((moment, coded) for one in parts for moment, coded in zip(one.times, one.columns[4], strict=True)
                    if coded > 0)  # fmt: skip
-    return tuple(moment for (_, before), (moment, after) in pairwise(known) if after > before)
+    return rises(known)

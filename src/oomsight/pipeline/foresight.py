@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.foresight.model import Source, Subject, Task
 from oomsight.foresight.victim import inside
-from oomsight.pipeline.curves import Known, cgroup_curves, edges, program_curves
+from oomsight.pipeline.curves import Known, cgroup_curves, edges, joined, program_curves, rises
 from oomsight.sources.series_file import combined, host_of, need_of
 from oomsight.trend.exhaust import YOUNG
-from oomsight.trend.series import Series
 from oomsight.trend.windows import soonest
 
 if TYPE_CHECKING:
     from oomsight.record.model import Entity, Picture
     from oomsight.sources.history import History
     from oomsight.trend.exhaust import Exhaustion
+    from oomsight.trend.series import Series
 
 MOST_POINTS: Final = (2000, 2000, 2000)  #: of a curve: before the last six hours, before the last ten minutes, and then
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
@@ -46,7 +46,8 @@ def host(history: History, since: float, until: float) -> Subject | None:
         return None
     free = figures["swap_free_bytes"]
     swap = free.values[-1] if len(free) and free.values[-1] > 0 else None
-    return Subject("host", "", None, None, found[0], found[1], swap, kills=_kills(figures.get("oom_kill")))
+    kills = rises(zip(figures["oom_kill"].times, figures["oom_kill"].values, strict=True))
+    return Subject("host", "", None, None, found[0], found[1], swap, kills=kills)
 
 
 def grown(history: History, kind: str, since: float, until: float, part: str = "") -> list[Entity]:
@@ -111,7 +112,7 @@ def _glanced(history: History, entities: Sequence[Entity], since: float, until: 
     fields = (*NEED_FIELDS, "limit_bytes")
     pieces = [history.glimpses(entities, fields, a, b, QUICK_POINTS) for a, b in pairwise(edges(since, until))]
     for entity in entities:
-        figures = {field: _joined([piece[entity.key][field] for piece in pieces]) for field in fields}
+        figures = {field: joined([piece[entity.key][field] for piece in pieces]) for field in fields}
         limits = figures["limit_bytes"] if len(figures["limit_bytes"]) else (
             history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
         )  # fmt: skip
@@ -246,29 +247,9 @@ def fine(
         history.several(entity, fields, a, b, points)
         for (a, b), points in zip(parts, most[-len(parts) :], strict=True)
     ]
-    return {field: _joined([piece[field] for piece in pieces]) for field in fields}
-
-
-def _joined(pieces: Sequence[Series]) -> Series:
-    times: list[float] = []
-    values: list[float] = []
-    for piece in pieces:
-        for moment, value in zip(piece.times, piece.values, strict=True):
-            if not times or moment > times[-1]:
-                times.append(moment)
-                values.append(value)
-    restarts = sorted({moment for piece in pieces for moment in piece.restarts})
-    steps = [piece.step_seconds for piece in pieces if piece.step_seconds is not None]
-    return Series(times, values, tuple(restarts), max(steps, default=None))
+    return {field: joined([piece[field] for piece in pieces]) for field in fields}
 
 
 def _change(entity: Entity) -> float:
     """By how much it grew at most: to its peak, as what was killed for it holds nothing at the end."""
     return (entity.peak_main or 0.0) - (entity.first_main or 0.0)
-
-
-def _kills(counter: Series | None) -> tuple[float, ...]:
-    if counter is None:
-        return ()
-    pairs = zip(counter.values, counter.values[1:], counter.times[1:], strict=False)
-    return tuple(moment for before, after, moment in pairs if after > before)

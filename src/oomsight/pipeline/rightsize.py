@@ -71,7 +71,7 @@ def from_history(
     def share(number: int, count: int) -> list[Usage]:
         usages = []
         for entity, series in history.together(everyone[number::count], FIELDS[kind], since, until, MOST_POINTS):
-            columns = {name: one for name, one in series.items() if len(one.times)}
+            columns = _sampled(series)
             if kind == "cgroup" and not {"usage_bytes", "file_bytes", "shmem_bytes"} <= columns.keys():
                 columns |= _columns(history, entity, OTHER_FIELDS, since, until)
             usage = _of_name(entity, columns) if kind == "name" else _of_cgroup(entity, columns, cgroups)
@@ -97,6 +97,10 @@ Columns = dict[str, Series]
 
 def _columns(history: Any, entity: Any, fields: Sequence[str], since: float, until: float) -> Columns:
     ((_, answers),) = history.together([entity], fields, since, until, MOST_POINTS)
+    return _sampled(answers)
+
+
+def _sampled(answers: Columns) -> Columns:
     return {name: series for name, series in answers.items() if len(series.times)}
 
 

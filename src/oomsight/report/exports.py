@@ -100,10 +100,14 @@ def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
     mono = str(fields.get("_SOURCE_MONOTONIC_TIMESTAMP", ""))
     if transport == "kernel" and re.fullmatch(r"\d{1,18}", mono, re.A):
         prefix += f"[{int(mono) / 1e6:12.6f}] "
+    yield from _continued(no, prefix + message)
+
+
+def _continued(no: int, message: str) -> Iterator[_NUMBERED]:
+    """A record of several lines as a log shows it: those after the first begin with a blank."""
     first, *more = message.split("\n")
-    yield no, prefix + first
-    for piece in more:
-        yield no, " " + piece
+    yield no, first
+    yield from ((no, f" {piece}") for piece in more)
 
 
 def json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
@@ -260,7 +264,4 @@ def _dmesg_json(text: str, first_no: int) -> Iterator[_NUMBERED]:
             prefix = f"<{pri}>" if pri.isdigit() else ""
             if re.fullmatch(r"\d{1,12}\.\d{1,9}", time):
                 prefix += f"[{float(time):12.6f}] "
-            first, *more = message.split("\n")
-            yield no, prefix + first
-            for piece in more:
-                yield no, " " + piece
+            yield from _continued(no, prefix + message)
