@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomsight.simulate.engine import MAX_KILLS, THROTTLED_PAGES_PER_SECOND, simulate
+from oomsight.simulate.engine import MAX_KILLS, simulate
 from oomsight.simulate.machine import min_free_bytes
+from oomsight.simulate.population import THROTTLED_PAGES_PER_SECOND
 from oomsight.simulate.scenario import changed, read_scenario
 
 from .samples import scenario

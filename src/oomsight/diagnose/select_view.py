@@ -14,9 +14,10 @@ from oomsight._rows import Rows
 from oomsight.diagnose.accounting import allowed_nodes, in_memcg, managed_kib, page_kib_of
 from oomsight.diagnose.model import RankedTask, Selection
 from oomsight.diagnose.wording import process, size
-from oomsight.kernel.badness import Rule, TaskFacts, badness, badness_modern, printed_score, rule_for_shape
+from oomsight.kernel.badness import Rule, TaskFacts, badness, badness_modern, printed_score
 from oomsight.kernel.constraint import memcg_era, t_global, t_memcg, t_nodes
 from oomsight.kernel.counters import counter_era, counter_error_pages
+from oomsight.kernel.era import rule_for_shape
 from oomsight.kernel.gfp import layout_of
 from oomsight.kernel.release import NEWEST, Release, parse_release
 from oomsight.kernel.selection import rank, scan_rule

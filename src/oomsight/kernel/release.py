@@ -2,7 +2,7 @@
 Kernel release numbers as ordered keys.
 
 Releases are only ever a tie-breaker here: distributions back-port, so the *shape* of a report decides first
-(:func:`oomsight.kernel.badness.rule_for_shape`). A key is a tuple of the leading numbers, ``"5.10.0-8-amd64"`` ->
+(:func:`oomsight.kernel.era.rule_for_shape`). A key is a tuple of the leading numbers, ``"5.10.0-8-amd64"`` ->
 ``(5, 10, 0)``; ranges in the tables name whole release lines, so ``until=(4, 14)`` contains 4.14.74.
 """
 
