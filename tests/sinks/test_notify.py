@@ -179,7 +179,7 @@ def test_webhook_silent_server_ends_within_the_time_limit() -> None:
         started = time.monotonic()
         with pytest.raises(SendError, match="timed out"):
             channel("webhook", url=f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_seconds=0.3).send(message())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
 
 
 # -- queue and retry --------------------------------------------------------------------------------------------------
