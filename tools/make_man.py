@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 import click
 
 from oomsight._version import __version__
+from oomsight.cli.commands import COMMANDS
 from oomsight.cli.exits import EXIT_HELP
 from oomsight.cli.main import EXAMPLES, PROGRAM, cli
+from oomsight.daemons.config import DEFAULT_FILE
+from oomsight.sinks.store_path import default_path, history_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,6 +49,49 @@ def options(command: click.Command, ctx: click.Context) -> Iterator[str]:
         yield ".TP"
         yield f"\\fB{roff(record[0])}\\fR"
         yield roff(" ".join(record[1].split()))
+
+
+def subcommands(command: click.Command, ctx: click.Context) -> Iterator[str]:
+    """Yield the commands of a group, such as ``incidents show``, each with all that its help says."""
+    if not isinstance(command, click.Group):
+        return
+    for name in command.list_commands(ctx):
+        sub = command.get_command(ctx, name)
+        assert sub is not None
+        below = click.Context(sub, info_name=name, parent=ctx, **sub.context_settings)
+        yield f".SS {roff(' '.join([name, *sub.collect_usage_pieces(below)]))}"
+        yield from paragraphs(sub.help or "")
+        yield from options(sub, below)
+
+
+def environment(command: click.Command) -> Iterator[str]:
+    """Yield the variables that stand for options of *command* or of its subcommands."""
+    found: dict[str, str] = {}
+    every = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    for parameter in (parameter for one in every for parameter in one.params):
+        names = [name for name in parameter.opts if name.startswith("--")]
+        if isinstance(parameter.envvar, str) and names:
+            found.setdefault(parameter.envvar, f"Stands for {names[0]} where that is not given.")
+        if "--color" in names:
+            found.setdefault("NO_COLOR", "If set and not empty, nothing is coloured that --color does not ask for.")
+    for name in sorted(found):
+        yield ".TP"
+        yield f"\\fB{roff(name)}\\fR"
+        yield roff(found[name])
+
+
+def files() -> Iterator[str]:
+    """Yield where the agent's configuration and what is kept are by default."""
+    store, own = default_path({}, uid=0), default_path({"HOME": "~"}, uid=1)
+    rows = (
+        (DEFAULT_FILE, "The agent's configuration (TOML)."),
+        (store, f"The agent's incident store; without root {own}."),
+        (history_beside(store), f"What the recorder keeps; without root {history_beside(own)}."),
+    )
+    for path, what in rows:
+        yield ".TP"
+        yield f"\\fI{roff(path)}\\fR"
+        yield roff(what)
 
 
 def examples(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -91,8 +137,9 @@ def pages() -> dict[str, str]:
         for name, command in commands.items():
             yield ".TP"
             yield f"\\fB{roff(f'{PROGRAM}-{name}')}\\fR(1)"
-            yield roff(command.get_short_help_str(200))
+            yield roff(" ".join((command.help or "").split("\n\n")[0].split()))
 
+    in_a_line = {row.name: row.help for row in COMMANDS}
     found = {
         f"{PROGRAM}.1": page(
             PROGRAM,
@@ -102,6 +149,7 @@ def pages() -> dict[str, str]:
                 ("DESCRIPTION", paragraphs(cli.help or "")),
                 ("COMMANDS", listing()),
                 ("OPTIONS", options(cli, top)),
+                ("FILES", files()),
                 ("EXIT STATUS", exit_statuses()),
                 ("EXAMPLES", examples(EXAMPLES)),
             ],
@@ -112,11 +160,13 @@ def pages() -> dict[str, str]:
         usage = " ".join(command.collect_usage_pieces(ctx))
         found[f"{PROGRAM}-{name}.1"] = page(
             f"{PROGRAM}-{name}",
-            command.get_short_help_str(200),
+            in_a_line[name],
             [
                 ("SYNOPSIS", [f"\\fB{PROGRAM} {roff(name)}\\fR {roff(usage)}"]),
                 ("DESCRIPTION", paragraphs(command.help or "")),
                 ("OPTIONS", options(command, ctx)),
+                ("COMMANDS", subcommands(command, ctx)),
+                ("ENVIRONMENT", environment(command)),
                 ("EXIT STATUS", exit_statuses()),
                 ("EXAMPLES", examples(getattr(command, "examples", ()))),
                 ("SEE ALSO", [f"\\fB{PROGRAM}\\fR(1)"]),

@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "sinks"))
 from test_store import NOW_US, batch, events
 
 from oomsight.cli.exits import Exit
+from oomsight.cli.incidents_show import places_of, table
 from oomsight.cli.main import run
+from oomsight.cli.stored import open_store
 from oomsight.live.counters import Finding
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.store import Store
@@ -43,6 +45,15 @@ def test_incidents_alone_lists_newest_first(store, capsys) -> None:
     lines = _run(capsys, store).out.splitlines()
     assert lines[0] == "4 incidents, newest first"
     assert [line.split()[-1] for line in lines[4:]] == [e.incident.id for e in reversed(store[1])]
+
+
+def test_a_terminal_shows_the_newest_that_fit_and_says_how_to_see_the_others(store) -> None:
+    with open_store(store[0]) as reader:
+        rows = reader.rows()
+    shown = table(rows, places_of(rows), 1)[-1]
+    assert len(shown.rows) == 1
+    assert shown.more == "3 older: oomsight incidents --last 4, or --group"
+    assert table(rows, places_of(rows))[-1].more is None
 
 
 def test_incidents_without_a_subcommand_takes_the_options_of_list(store, capsys) -> None:

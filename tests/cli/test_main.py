@@ -217,6 +217,15 @@ def test_completion_of_bash_answers_with_commands() -> None:
     assert done.stdout == "plain,schema\n"
 
 
+def test_completion_says_the_one_line_of_each_command() -> None:
+    done = _process(env={"_OOMSIGHT_COMPLETE": "fish_complete", "COMP_WORDS": "oomsight ", "COMP_CWORD": ""})
+    assert done.stdout.splitlines() == [f"plain,{row.name}\t{row.help}" for row in COMMANDS]
+
+
+def test_completion_of_fish_keeps_commas() -> None:
+    assert "string split --max 1 " in _process("completion", "fish").stdout
+
+
 def test_stdout_surface_width_option_wins() -> None:
     assert stdout_surface(132, "never").width == 132
 
@@ -235,9 +244,33 @@ def test_man_pages_of_every_command_with_every_status(man_pages) -> None:
     assert "oomsight\\-schema" in man_pages["oomsight.1"]
 
 
+def test_man_pages_are_found_by_the_line_of_the_overview(man_pages) -> None:
+    for row in COMMANDS:
+        name = man_pages[f"oomsight-{row.name}.1"].split(".SH NAME\n")[1].splitlines()[0]
+        assert name.endswith(row.help.rstrip(".").replace("-", "\\-").replace("`", "\\(ga").replace("…", "\\[u2026]"))
+
+
+def test_no_man_page_leaves_a_sentence_cut(man_pages) -> None:
+    assert "..." not in "".join(line for line in man_pages["oomsight.1"].splitlines() if "ARGS" not in line)
+
+
+def test_man_page_of_a_group_has_its_commands_with_their_options(man_pages) -> None:
+    text = man_pages["oomsight-incidents.1"].replace("\\-", "-")
+    for name in ("list", "show", "stats", "compare", "export"):
+        part = text.split(f".SS {name} ")[1].split(".SS")[0]
+        assert "\\fB-f, --format" in part
+    assert "--raw" in text.split(".SS show ")[1].split(".SS")[0]
+
+
+def test_man_pages_name_files_and_variables(man_pages) -> None:
+    assert "/var/lib/oomsight/history" in man_pages["oomsight.1"]
+    assert "\\fBOOMSIGHT_HISTORY\\fR" in man_pages["oomsight-history.1"]
+    assert "\\fBOOMSIGHT_STORE\\fR" in man_pages["oomsight-incidents.1"]
+
+
 def test_man_pages_escape_roff(man_pages) -> None:
     roff = runpy.run_path(str(ROOT / "tools" / "make_man.py"))["roff"]
     assert roff(".x\n'y -\\") == "\\&.x\n\\&\\(aqy \\-\\e"
     for text in man_pages.values():
         requests = {line.split()[0] for line in text.splitlines() if line.startswith((".", "'"))}
-        assert requests <= {".TH", ".SH", ".TP", ".PP", ".RS", ".RE", ".nf", ".fi"}
+        assert requests <= {".TH", ".SH", ".SS", ".TP", ".PP", ".RS", ".RE", ".nf", ".fi"}

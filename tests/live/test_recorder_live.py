@@ -77,6 +77,11 @@ def test_why_it_grew_is_answered_from_the_record(tmp_path) -> None:
     assert since == pytest.approx(started + LEVEL_SECONDS, abs=5)
     assert "steadily" in leaker
     assert not any(text.startswith("One report is one moment") for text in said)
+    # The next step is to look at what is recorded, and the command that is given shows it.
+    leak = next(cause for cause in document["causes"] if cause["code"] == "leak_suspected")
+    (command,) = (advice["command"] for advice in leak["advice"])
+    assert command[:3] == ["oomsight", "history", str(program.pid)]
+    assert f"(pid {program.pid})" in CliRunner().invoke(cli, command[1:]).output
     # The machine as it was, and the minutes before, from what is left when all have ended.
     text = run.invoke(cli, ["incidents", "--store", str(store), "show", "last"]).output
     assert "On record, cgroup" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -17,6 +18,7 @@ from oomsight.record.model import Change
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sinks.history_words import sparkline
 from oomsight.sinks.plot_history import moments, pieces, steps
+from oomsight.sources.series_file import read_subjects
 from oomsight.trend.series import Series
 
 WALL = 1_700_000_000_000
@@ -149,9 +151,40 @@ def test_json_holds_every_sample(place) -> None:
 
 def test_csv_is_safe_in_a_spreadsheet(place) -> None:
     lines = ask(place, "--by", "name", "--format", "csv").output.splitlines()
-    assert lines[0] == "time,kind,name,pid,cgroup,field,value"
+    assert lines[0] == "time,kind,name,pid,started,cgroup,field,value"
     assert len(lines) == 151
     assert "\x1b" not in "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory) -> str:
+    """A history in which pid 42 came back under the same name."""
+    path = str(tmp_path_factory.mktemp("twice"))
+    store = HistoryStore(path, "b" * 32)
+    new = [(1, {"kind": "process", "pid": 42, "start": 5, "name": "web", "cgroup": "/a", "cmd": "web", "age": 5}),
+           (2, {"kind": "process", "pid": 42, "start": 900, "name": "web", "cgroup": "/a", "cmd": "web", "age": 9})]  # fmt: skip
+    for second in range(20):
+        who, anon_kib = (1, 9000) if second < 10 else (2, 5000)
+        change = Change(rows=[(who, "process", (anon_kib, 0, 0, 0, 0, 0, 0, 9000))])
+        change.new = new[:1] if second == 0 else new[1:] if second == 10 else []
+        change.gone = [1] if second == 10 else []
+        store.write(second * 1000, WALL + second * 1000, change)
+    store.close()
+    return path
+
+
+def test_a_pid_that_came_back_is_two_lives_in_every_format(twice) -> None:
+    rows = list(csv.DictReader(io.StringIO(ask(twice, "42", "--format", "csv").output)))
+    begun = list(dict.fromkeys(row["started"] for row in rows))
+    assert begun == sorted(begun)  # in the order in which they lived
+    assert [sum(row["started"] == one for row in rows) for one in begun] == [10, 10]
+    text = ask(twice, "42", "--format", "json").output
+    assert len(json.loads(text)["series"]) == 2
+    lists = ask(twice, "--by", "process").output
+    assert all(re.search(rf"web \(42, [\d:]*{one[17:19]}\)", lists) for one in begun), lists
+    for name, content in (("x.csv", ask(twice, "42", "--format", "csv").output), ("x.json", text)):
+        subjects = read_subjects(name, 1e9, content.encode())
+        assert sorted(max(one.need.values) for one in subjects) == [5000 * 1024, 9000 * 1024]
 
 
 def test_parquet_is_read_back(place) -> None:

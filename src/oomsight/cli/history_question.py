@@ -57,7 +57,7 @@ class Question:
         able = [one for one in KINDS if set(fields) <= set(field_names(one))]
         kinds = [kind] if kind else [one for one in able if one != "process" or fields]
         if who.isdecimal() and kind in {None, "process"} and (same := self._listed("process", pid=int(who))):
-            return same
+            return sorted(same, key=lambda life: life.started or 0.0)
         every: dict[str, list[Entity]] = {}  # listed as far as the search gets
         for matches, among in ((_exact, kinds), (_part, kinds if kind else able)):
             for one in among:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ import click
 from oomsight.cli.clicked import Command, in_click
 from oomsight.cli.exits import Exit
 from oomsight.cli.incidents_show import (
+    LIST_AROUND,
     as_dict,
     blocks,
     cell,
@@ -32,6 +34,7 @@ from oomsight.cli.options import (
     redact_options,
     width_option,
 )
+from oomsight.cli.speak import terminal_rows
 from oomsight.cli.stored import one_incident, open_store
 
 if TYPE_CHECKING:
@@ -130,11 +133,13 @@ def list_command(
     elif not rows:
         answer("No stored incident" + (" that you asked for" if everything else "") + ".\n")
     else:
-        write(story_table(rows) if group else table(rows, places), output_format, width, color)
+        fits = last is None and output_format == "text" and sys.stdout.isatty()
+        most = max(terminal_rows() - LIST_AROUND, 1) if fits else None  # the newest stand first: they stay in sight
+        write(story_table(rows) if group else table(rows, places, most), output_format, width, color)
     return Exit.OK
 
 
-@command.command("show", cls=Command)
+@command.command("show", cls=Command, short_help="Show one: its id, the beginning of it, or 'last'.")
 @click.argument("incident", default="last")
 @in_click(format_option("text", "markdown", "json"))
 @click.option("--raw", is_flag=True, help="The stored log lines as they were read.")
@@ -173,7 +178,7 @@ def show_command(
     return Exit.OK
 
 
-@command.command("stats", cls=Command)
+@command.command("stats", cls=Command, short_help="Count kills by victim, place, cause and day.")
 @in_click(format_option("text", "markdown", "json"))
 @_period
 @in_click(redact_options)
@@ -207,7 +212,7 @@ def stats_command(
     return Exit.OK
 
 
-@command.command("compare", cls=Command)
+@command.command("compare", cls=Command, short_help="Put two side by side: what is the same, what grew.")
 @click.argument("first")
 @click.argument("second")
 @in_click(format_option("text", "markdown", "json"))
@@ -236,7 +241,7 @@ def compare_command(
     return Exit.OK
 
 
-@command.command("export", cls=Command)
+@command.command("export", cls=Command, short_help="Write whole incidents for other programs.")
 @in_click(format_option("ndjson", "json", "csv", "markdown", default="ndjson"))
 @_period
 @in_click(redact_options)

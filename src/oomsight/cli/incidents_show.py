@@ -82,8 +82,11 @@ def blocks(
     return [*told, KeyValues(whose)] if whose else told
 
 
-def table(rows: Sequence[Row], places: dict[str, Place]) -> list[Block]:
-    """The list, one line for each incident."""
+LIST_AROUND: Final = 8  #: lines of a terminal that the head of the list, its end and the prompts take
+
+
+def table(rows: Sequence[Row], places: dict[str, Place], most: int | None = None) -> list[Block]:
+    """The list, one line for each incident; *most*: the newest only, and how to see the others."""
     from oomsight.live.recurrence import ordinal
     from oomsight.naming.marked import Kind, mark
     from oomsight.sinks.blocks import Column, Heading, Table
@@ -95,7 +98,7 @@ def table(rows: Sequence[Row], places: dict[str, Place]) -> list[Block]:
         Column("id"),
     )  # fmt: skip
     lines = []
-    for row in rows:
+    for row in rows[:most]:
         place = places[row.event_id]
         more = f" and {row.kills - 1} more" if row.kills > 1 else ""
         lines.append(TableRow((
@@ -104,7 +107,9 @@ def table(rows: Sequence[Row], places: dict[str, Place]) -> list[Block]:
             row.cause or row.kind, ordinal(place.number) if place.count > 1 else "", row.id,
         )))  # fmt: skip
     count = f"{len(rows):,} incident{'s' if len(rows) != 1 else ''}, newest first"
-    return [Heading(count, 1), Table(columns, tuple(lines))]
+    left = len(rows) - len(lines)
+    others = f"{left:,} older: oomsight incidents --last {len(rows)}, or --group" if left else None
+    return [Heading(count, 1), Table(columns, tuple(lines), others)]
 
 
 def story_table(rows: Sequence[Row]) -> list[Block]:

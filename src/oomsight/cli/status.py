@@ -59,7 +59,7 @@ class Place(NamedTuple):
                 help="Time between the two looks that growth comes from; 0 = one look, no growth.  [default: what was "
                    f"recorded a minute ago, else {APART_SECONDS:g}]")
 @declare.option("--watch", is_flag=False, flag_value=WATCH_SECONDS, type=declare.FloatRange(0.1), metavar="SECONDS",
-                help=f"Refresh until interrupted.  [default: every {WATCH_SECONDS:g} s]")
+                help=f"Refresh until q or Ctrl-C.  [default: every {WATCH_SECONDS:g} s]")
 @declare.option("--count", type=declare.IntRange(1), metavar="N", help="With --watch: stop after N times.")
 @declare.option("--store", metavar="FILE", type=declare.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
                 help="Incident store of the agent.  [default: that of `oomsight agent`]")

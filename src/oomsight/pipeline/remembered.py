@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._sizes import rate_words
-from oomsight.diagnose.model import Confidence, Evidence
+from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.wording import process, size
 from oomsight.naming.marked import Kind, mark
 from oomsight.simulate.units import duration_words
-from oomsight.sources.history import History, HistoryError
+from oomsight.sources.history import History, HistoryError, default_directory
 from oomsight.trend.rise import Rise, rise
 
 if TYPE_CHECKING:
@@ -57,7 +57,29 @@ class Remembered:
             others = [text for text in incident.answers.why_it_grew if UNSAID not in text]
             incident.answers.why_it_grew = said + others
             _weigh(incident, rises)
+            if rises:
+                self._point(incident, max(rises, key=lambda one: one.rise.grown))
         return bool(said)
+
+    def _point(self, incident: Incident, most: _Grown) -> None:
+        """A suspected leak is no longer a matter of what to record, but of looking at what is recorded."""
+        for cause in incident.causes:
+            if cause.code == "leak_suspected":
+                cause.settles = (
+                    "the same growth after a restart with constant work is a leak, a single one may be a burst; "
+                    "`oomsight leaks` judges all that is on record"
+                )
+                cause.advice = [Advice(
+                    "before raising a limit, look at how it grew, which is on record", self._question(most, incident)
+                )]  # fmt: skip
+
+    def _question(self, most: _Grown, incident: Incident) -> tuple[str, ...]:
+        """The command that shows how it went up to the kill."""
+        kill = datetime.fromisoformat(incident.report.when.time or "").timestamp()
+        since, until = max(most.rise.since - 60, kill - WINDOWS[-1]), kill + SLACK_SECONDS
+        moments = (datetime.fromtimestamp(one).astimezone().strftime("%Y-%m-%d %H:%M:%S") for one in (since, until))
+        where = ("--store", self.path) if os.path.abspath(self.path) != default_directory() else ()
+        return ("oomsight", "history", str(most.entity.pid), "--since", next(moments), "--until", next(moments), *where)
 
     def sentences(self, report: OomReport) -> list[str]:
         """Why it grew, as marked sentences; empty = not on record, or no time is known."""

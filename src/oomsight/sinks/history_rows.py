@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
 
 SCHEMA: Final = "oomsight.history/1"
-COLUMNS: Final = ("time", "kind", "name", "pid", "cgroup", "field", "value")
+COLUMNS: Final = ("time", "kind", "name", "pid", "started", "cgroup", "field", "value")
 
 
 ROWS_AT_ONCE: Final = 20_000  #: in memory as text, or in one part of a Parquet file
@@ -27,7 +27,7 @@ MOST_STAMPS: Final = 100_000  #: moments whose text is remembered
 class Group(NamedTuple):
     """Samples of one figure of one entity: a row of :data:`COLUMNS` each."""
 
-    who: tuple[str, str, int | None, str | None, str]  #: the columns between time and value
+    who: tuple[str, str, int | None, str | None, str | None, str]  #: the columns between time and value
     times: Sequence[float]  #: unix seconds
     values: Sequence[float]
 
@@ -103,19 +103,23 @@ def _json(document: dict[str, Any]) -> str:
 def series_groups(found: Sequence[tuple[Entity, str, Series]]) -> Iterator[Group]:
     """A group for each series."""
     for entity, field, series in found:
-        who = (entity.kind, entity.name, entity.pid, entity.cgroup, field)
-        yield Group(who, series.times, series.values)
+        yield Group(_who(entity, field), series.times, series.values)
+
+
+def _who(entity: Entity, field: str) -> tuple[str, str, int | None, str | None, str | None, str]:
+    """Whose figure it is. A pid comes back within a period: when it was begun tells one life from the other."""
+    return entity.kind, entity.name, entity.pid, iso(entity.started), entity.cgroup, field
 
 
 def picture_groups(picture: Picture) -> Iterator[Group]:
     """A group of one for every figure of a moment."""
     moment = (picture.time,)
     for name, value in picture.host.items():
-        yield Group(("host", "", None, None, name), moment, (value,))
+        yield Group(("host", "", None, None, None, name), moment, (value,))
     for pairs in (picture.processes, picture.names, picture.cgroups, picture.others):
         for entity, values in pairs:
             for name, value in values.items():
-                yield Group((entity.kind, entity.name, entity.pid, entity.cgroup, name), moment, (value,))
+                yield Group(_who(entity, name), moment, (value,))
 
 
 def csv_pieces(groups: Iterable[Group]) -> Iterator[str]:
@@ -155,7 +159,8 @@ def parquet_bytes(groups: Iterable[Group]) -> bytes:
         import pyarrow.parquet as pq
     except ImportError:
         raise MissingParquetError("Parquet needs pyarrow") from None
-    types = (pa.timestamp("ms", tz="UTC"), pa.string(), pa.string(), pa.int64(), pa.string(), pa.string(), pa.float64())
+    words = pa.string()
+    types = (pa.timestamp("ms", tz="UTC"), words, words, pa.int64(), words, words, words, pa.float64())
     schema, out = pa.schema(list(zip(COLUMNS, types, strict=True))), BytesIO()
     columns: list[list[Any]] = [[] for _ in COLUMNS]
 

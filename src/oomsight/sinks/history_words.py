@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -91,10 +92,15 @@ def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str, *, gr
         Column("peak", right=True, drop=3 * growth), Column("last", right=True),
         Column("change", right=True, drop=0 if growth else 2), Column("over time", drop=1),
     )  # fmt: skip
+    plain = [entity_words(entity) for entity in entities]
+    again = {words for words, times in Counter(plain).items() if times > 1}  # a pid came back under the same name
+    words = [f"{mark(entity.name)} ({entity.pid}, {moment_words(entity.started, entity.last)})"
+             if called in again and entity.started else called
+             for entity, called in zip(entities, plain, strict=True)]  # fmt: skip
     rows = tuple(
-        Row((entity_words(e), figure_words(e.first_main, field), figure_words(e.peak_main, field),
+        Row((who, figure_words(e.first_main, field), figure_words(e.peak_main, field),
              figure_words(e.last_main, field), change_words(e.first_main, e.last_main, field), line))
-        for e, line in zip(entities, lines, strict=True)
+        for e, who, line in zip(entities, words, lines, strict=True)
     )  # fmt: skip
     return [Table(columns, rows)]
 
@@ -117,10 +123,12 @@ def series_blocks(
         ("last", f"{figure_words(values[-1], field)} at {moment_words(times[-1], now)}"),
         ("change", change_words(values[0], values[-1], field)),
     ]  # fmt: skip
+    if entity.started is not None:
+        facts.insert(0, ("begun", moment_words(entity.started, now)))
     if entity.cmdline and entity.kind == "process":
         facts.insert(0, ("command", mark(entity.cmdline)))
     if entity.cgroup and entity.kind != "cgroup":
-        facts.insert(1, ("cgroup", mark(entity.cgroup, Kind.CGROUP)))
+        facts.insert(bool(entity.cmdline), ("cgroup", mark(entity.cgroup, Kind.CGROUP)))
     if series.restarts:
         facts.append(("begun anew", ", ".join(moment_words(moment, now) for moment in series.restarts[-4:])))
     if words := gaps_words(series, now):
@@ -177,7 +185,8 @@ def picture_blocks(picture: Picture, top: int) -> list[Block]:
     blocks += _ranked("Processes", picture.processes, "need_bytes", top, (
         ("need", "need_bytes"), ("anon", "rss_anon_bytes"), ("file", "rss_file_bytes"), ("shmem", "rss_shmem_bytes"),
         ("swap", "swap_bytes"), ("adj", "oom_score_adj")))  # fmt: skip
-    blocks += _ranked("Names", picture.names, "need_bytes", min(top, 6), (
+    there = [row for row in picture.names if row[1].get("processes") != 0]
+    blocks += _ranked("Names", there, "need_bytes", min(top, 6), (
         ("need", "need_bytes"), ("anon", "rss_anon_bytes"), ("processes", "processes")))  # fmt: skip
     blocks += _ranked("Cgroups", picture.cgroups, "working_set_bytes", top, (
         ("working set", "working_set_bytes"), ("usage", "usage_bytes"), ("limit", "limit_bytes"),

@@ -24,8 +24,8 @@ VALUES: Final = ("value", "bytes", "usage_bytes", "need_bytes", "working_set_byt
 PLAIN: Final = ("need_bytes", "working_set_bytes", "rss_anon_bytes", "usage_bytes", "anon_bytes", "value")
 """Figures that stand for a need, the best first."""
 
-Key = tuple[str, str, int | None, str | None]
-"""kind, name, pid, cgroup."""
+Key = tuple[str, str, int | None, str | None, str]
+"""kind, name, pid, cgroup, and when a process began: a pid comes back. Empty = not told."""
 
 
 def read_subjects(path: str, limit_bytes: float | None = None, content: bytes | None = None) -> list[Subject]:
@@ -54,7 +54,7 @@ Curves = Mapping[Key, Mapping[str, Series]]
 
 
 def _subjects(curves: Curves, limit_bytes: float | None) -> Iterator[Subject]:
-    for (kind, name, pid, cgroup), figures in curves.items():
+    for (kind, name, pid, cgroup, _), figures in curves.items():
         need = need_of(figures) or next((figures[one] for one in PLAIN if one in figures and len(figures[one])), None)
         if need is None or kind == "host":
             if kind == "host" and (host := host_of(figures)) is not None:
@@ -118,11 +118,12 @@ def _csv(path: str, text: str) -> Curves:
             amount = (row.get(value) or "").strip()
             if not amount:
                 continue
-            kind, name, pid, cgroup, field = (
-                (row.get(names.get(column, "")) or "").strip() for column in ("kind", "name", "pid", "cgroup", "field")
+            kind, name, pid, cgroup, started, field = (
+                (row.get(names.get(column, "")) or "").strip()
+                for column in ("kind", "name", "pid", "cgroup", "started", "field")
             )
             key = (kind or "series", name or ("" if kind else Path(path).name), int(pid) if pid.isdecimal() else None,
-                   cgroup or None)  # fmt: skip
+                   cgroup or None, started)  # fmt: skip
             field = field or plain
             bytes_ = math.inf if amount == "unlimited" else float(amount)
             rows.setdefault(key, {}).setdefault(field, []).append((_moment((row.get(when) or "").strip()), bytes_))
@@ -156,7 +157,7 @@ def _json(path: str, text: str) -> Curves:
         for number, row in enumerate(rows):
             who = row.get("entity") or {}
             key = (str(who.get("kind") or "series"), str(who.get("name", row.get("name", number))),
-                   who.get("pid"), who.get("cgroup"))  # fmt: skip
+                   who.get("pid"), who.get("cgroup"), str(who.get("started") or ""))  # fmt: skip
             points = [(float(when), math.inf if value == "unlimited" else float(value))
                       for when, value in zip(row["times"], row["values"], strict=True) if value is not None]
             restarts = [_moment(str(moment)) for moment in row.get("restarts", ())]
