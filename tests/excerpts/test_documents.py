@@ -45,8 +45,8 @@ _TELLING = re.compile(
 )
 # Fixed words of layouts, which stay by design, and programs called like words of our own sentences.
 _FIXED = re.compile(
-    r"(?:system|user|app|init|machine|session|kubelet|background)\.(?:slice|scope|service)|user-\d+\.slice|session-c?\d+\.scope"
-    r"|user@\d+\.service|run-p?\d+(?:-i\d+)?\.(?:scope|service)|(?:kubelet-)?kubepods(?:-burstable|-besteffort)?(?:\.slice)?"
+    r"(?:system|user|app|init|machine|session|kubelet|background)\.(?:slice|scope|service)|user-\d+\.slice"
+    r"|user@\d+\.service|(?:kubelet-)?kubepods(?:-burstable|-besteffort)?(?:\.slice)?"
     r"|burstable|besteffort|mesos|system|docker|lxc(?:\.payload)?|ecs|nomad|libpod_parent|lxc\.monitor|ns|restricted|actions_job"
 )
 _WORDS = {"sleep", "host", "other", "back", "app", "job", "exe", "top", "mem", "rms", "tab", "pool", "wind", "pulse", "agent", "update"}

@@ -46,8 +46,8 @@ PATHS = TAILS | st.tuples(REAL, REAL | TAILS).map("".join)
 def shape(path):
     owner, out = describe(path), []
     while owner is not None:
-        out.append((owner.kind, owner.level, owner.orchestrator, owner.runtime, owner.qos, owner.uid, owner.session,
-                    owner.container_id is None, owner.pod_uid is None, owner.unit is None, owner.machine is None))  # fmt: skip
+        out.append((owner.kind, owner.level, owner.orchestrator, owner.runtime, owner.qos, owner.uid,
+                    owner.session is None, owner.container_id is None, owner.pod_uid is None, owner.unit is None, owner.machine is None))  # fmt: skip
         owner = owner.nested
     return out
 
@@ -249,3 +249,44 @@ def test_public_names_are_exact():
     assert is_public("postgres")
     assert not is_public("postgres-acme")
     assert not is_public("Postgres")
+
+
+MADE_UP_TOKENS = (
+    (f"/app.slice/snap.code.code-{UID}.scope", UID),
+    (f"/app.slice/snap.lxd.hook.configure.{UID}.scope", UID),
+    (f"/app.slice/vte-spawn-{UID}.scope", UID),
+    ("/system.slice/run-r0123456789abcdef0123456789abcdef.scope", "0123456789abcdef0123456789abcdef"),
+    ("/app.slice/run-p3295453-i208789885.scope", "3295453"),
+    ("/app.slice/run-p3295453-i208789885.scope", "208789885"),
+    ("/system.slice/run-u1731.service", "1731"),
+    ("/app.slice/app-gnome-org.gnome.Maps-47113.scope", "47113"),
+    ("/app.slice/app-flatpak-org.mozilla.firefox-47113.scope", "47113"),
+    ("/app.slice/app-firefox-0123456789abcdef0123456789abcdef.scope", "0123456789abcdef0123456789abcdef"),
+    ("/user.slice/user-1000.slice/session-16134.scope", "16134"),
+    ("/user.slice/user-1000.slice/session-c16134.scope", "16134"),
+)
+
+
+@pytest.mark.parametrize(("path", "token"), MADE_UP_TOKENS)
+def test_what_only_tells_scopes_apart_is_hidden_the_same_everywhere(path, token):
+    redacted, owner = Pseudonyms(KEY), describe(path)
+    hidden = redacted.name(path, Kind.CGROUP)
+    told = describe(hidden)
+    assert token not in hidden
+    assert (told.kind, told.unit is None, told.uid) == (owner.kind, owner.unit is None, owner.uid)
+    assert redacted.name(owner.unit, Kind.OWNER) == told.unit
+    if owner.session:
+        assert redacted.redact_marked(owner.words) == told.words
+    assert token not in redacted.redact_marked(owner.words) + redacted.redact_marked(owner.short)
+
+
+def test_two_sessions_stay_two_and_the_user_id_stays():
+    redacted = Pseudonyms(KEY)
+    names = {redacted.name(f"/user.slice/user-1000.slice/session-{number}.scope", Kind.CGROUP) for number in range(1, 300)}
+    assert len(names) == 299
+    assert all(re.fullmatch(r"/user\.slice/user-1000\.slice/session-\d{6}\.scope", name) for name in names)
+
+
+def test_a_long_unit_is_shown_without_its_token():
+    path = f"/user.slice/user-1000.slice/user@1000.service/app.slice/snap.firefox.firefox-{UID}.scope"
+    assert unmark(describe(path).short) == "snap.firefox.firefox-….scope of user 1000"

@@ -207,7 +207,7 @@ def _words(found: Attribution, owner: Owner) -> tuple[str, str]:
         return what + (f" ({qos})" if qos else ""), f"pod {pod}"
     if found.user is not None and found.level in {"session", "user"}:
         user = mark(found.user, Kind.USER)
-        where = f"session {mark(found.session, Kind.OWNER)} of " if found.session else "everything of "
+        where = f"session {mark(found.session, Kind.SERIAL)} of " if found.session else "everything of "
         return f"{where}user {user}", f"{where if found.session else ''}user {user}"
     if found.machine is not None and owner.machine not in {None, found.machine}:
         name = mark(found.machine, Kind.OWNER)

@@ -9,13 +9,14 @@ inside it and is read afresh, from context ``inside``.
 
 Named groups carry what is read: ``id`` container id, ``pod`` pod uid (ECS task, Nomad allocation, podman pod), ``qos``,
 ``rt`` runtime prefix, ``uid``, ``session``, ``machine``, ``job``, ``step``, ``name`` and ``instance`` (any other chosen
-name). :data:`SECRET` lists the groups that pseudonyms replace; text outside them belongs to the layout.
+name), ``token`` (what a program made up or counted to tell its scopes apart). :data:`SECRET` lists the groups that
+pseudonyms replace; text outside them belongs to the layout.
 """
 
 from __future__ import annotations
 
 from oomsight._named import NamedTuple
-from oomsight.naming.shapes import ID, POD, UNIT, UUID, Shape
+from oomsight.naming.shapes import CUT, ID, POD, UNIT, UUID, Shape
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     OwnerKind = Literal["pod", "container", "unit", "user_session", "user", "machine", "slice", "root", "cgroup"]
 
 
-SECRET: Final = frozenset({"id", "pod", "machine", "name", "instance"})
+SECRET: Final = frozenset({"id", "pod", "machine", "name", "instance", "token", "session"})
 """Groups whose text was chosen by people or identifies them; the rest is numbers and fixed words."""
 
 ELIDED: Final = frozenset({"…", "...", "..", "[...]", "(...)", "<...>"})
@@ -45,6 +46,7 @@ RUNTIMES: Final = {
 
 _ID = rf"(?P<id>{ID})"
 _POD = rf"(?P<pod>{POD})"
+_TOKEN = rf"(?P<token>{UUID}|{CUT})"
 _QOS = r"(?P<qos>burstable|besteffort)"
 _TASK = rf"(?P<pod>{UUID}|[0-9a-f]{{32}})"
 _UID = r"(?P<uid>\d{1,10})"
@@ -281,20 +283,21 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
          _DESK, "slice", "slice", "slice {slice}"),
     _row("template-slice", r"(?:system|app|user|machine)-(?P<name>.+)\.slice", "/system.slice/system-getty.slice", _SD,
          "slice", "slice", "slice {slice}"),
-    _row("snap", r"snap\.(?P<name>[^.]+)\.(?P<instance>.+?)(?:-[0-9a-f-]{36})?\.(?:scope|service)",
+    _row("snap", rf"snap\.(?P<name>[^.]+)\.(?P<instance>.+?)(?:[.-]{_TOKEN})?\.(?:scope|service)",
          f"/user.slice/user-1000.slice/user@1000.service/app.slice/snap.code.code-{_U}.scope", "snapd cgroup tracking",
          "unit", "unit", "snap {name}"),
-    _row("flatpak", r"app-flatpak-(?P<name>.+)-\d{1,10}\.scope",
+    _row("flatpak", r"app-flatpak-(?P<name>.+)-(?P<token>\d{1,10})\.scope",
          "/user.slice/user-1000.slice/user@1000.service/app.slice/app-flatpak-org.mozilla.firefox-4711.scope",
          "flatpak common/flatpak-run", "unit", "unit", "Flatpak application {name}"),
     _row("application", r"app-(?:(?:gnome|kde|dbus|niri|sway|cosmic|xfce)-)?(?P<name>.+?)"
-         r"(?:@(?P<instance>.*)\.service|-(?:\d{1,10}|[0-9a-f]{32})\.scope)",
+         r"(?:@(?P<instance>.*)\.service|-(?P<token>\d{1,10}|[0-9a-f]{32})\.scope)",
          "/user.slice/user-1000.slice/user@1000.service/app.slice/app-gnome-org.gnome.Maps-4711.scope", _DESK, "unit",
          "unit", "desktop application {name}"),
-    _row("terminal", r"(?:vte|tmux|kitty|ptyxis)-spawn-(?P<instance>[0-9a-f-]{36})\.scope",
+    _row("terminal", rf"(?:vte|tmux|kitty|ptyxis)-spawn-{_TOKEN}\.scope",
          f"/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-{_U}.scope", "VTE, tmux", "unit", "unit",
          "a terminal window ({unit})"),
-    _row("transient", r"run-(?:r[0-9a-f]{8,32}|p\d{1,20}-i\d{1,20}|u?\d{1,20})\.(?:scope|service)",
+    _row("transient", r"run-(?:r(?=[0-9a-f]{8,32}\.)|p(?=\d{1,20}-i)|u?(?=\d{1,20}\.))"
+         r"(?P<token>[0-9a-f]{8,32}|\d{1,20}(?:-i\d{1,20})?)\.(?:scope|service)",
          "/system.slice/run-r0123456789abcdef0123456789abcdef.scope", "systemd-run, systemd 257 for run-p…-i…",
          "unit", "unit", "transient unit {unit} (systemd-run)"),
     _row("template", rf"(?P<name>[^@]+)@(?P<instance>.*)\.{UNIT}", "/system.slice/getty@tty1.service",

@@ -248,7 +248,7 @@ def _words(names: _Names, values: dict[str, Any]) -> str:
             "machine": mark(values["machine"] or "…", Kind.OWNER),
             "name": mark(unescape(names.groups.get("name", "…")), Kind.OWNER),
             "uid": values["uid"],
-            "session": values["session"],
+            "session": mark(values["session"] or "…", Kind.SERIAL),
             "job": names.groups.get("job", "job").replace("_", " "),
             "step": names.groups.get("step", "step").replace("_", " "),
             "last": mark(names.last, Kind.CGROUP),
@@ -280,13 +280,20 @@ def _short(names: _Names, values: dict[str, Any]) -> str:
         case "machine":
             return _fit(before, values["machine"] or "…", Kind.OWNER)
         case "user_session":
-            return f"session {values['session']}{user}"
+            return f"session {mark(values['session'], Kind.SERIAL)}{user}"
         case "user" if not values["unit"]:
             return user.removeprefix(" of ")
         case "unit" | "user" if values["unit"]:
-            return _fit("", values["unit"], Kind.OWNER, user)
+            return _fit("", _without_token(names, values["unit"], user), Kind.OWNER, user)
         case _:
             return _fit("", names.last, Kind.CGROUP, user if names.kind == "slice" else "")
+
+
+def _without_token(names: _Names, unit: str, after: str) -> str:
+    """Return *unit* without what its maker made up, if it is too long with it: the rest tells more."""
+    token = names.groups.get("token")
+    too_long = len(mark(unit, Kind.OWNER)) + len(after) > SHORT_CHARS
+    return unit.replace(token, "…") if token and too_long else unit
 
 
 def _pod_word(values: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     HOST = "h"  #: host name
     FILE = "f"  #: file name given by the user or found on the host
     ID = "i"  #: container id, pod uid
+    SERIAL = "s"  #: what a system counts: number of a login session
 
 
 def mark(name: str, kind: Kind = Kind.COMM) -> str:

@@ -5,7 +5,8 @@ The verdict must be the same before and after, so what it depends on stays: the 
 prefixes, QoS classes: all that :func:`~oomsight.naming.cgroup_path.describe` reads except names and ids) and the names
 of well-known programs (:data:`PUBLIC_NAMES`). ``java`` or ``postgres`` says how a process uses memory and nothing about
 whose it is; ``acme-billing`` says the opposite. Numbers (pids, sizes, uids and VM or job numbers in cgroup names) are
-no names and stay; a number is replaced only where it stands for a user name or a host.
+no names and stay; a number is replaced where it stands for a user name or a host, and where it only tells one scope
+from another (a login session, a started application), which tells two reports of one machine.
 
 Pseudonyms are keyed digests: nobody can test a guess without the key; reports made with one key can be compared.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from hashlib import blake2s
-from typing import Final
+from typing import ClassVar, Final
 
 from oomsight._lazy import lazy
 from oomsight.naming.cgroup_layouts import ELIDED, SECRET
@@ -71,6 +72,9 @@ GRAMMAR: Final = _set(
 
 _PREFIX: Final = {Kind.COMM: "comm", Kind.CGROUP: "name", Kind.OWNER: "name", Kind.USER: "user", Kind.HOST: "host",
                   Kind.FILE: "file", Kind.ID: "id"}  # fmt: skip
+_SERIAL: Final = lazy(r"c?\d+(?:-i\d+)?", re.ASCII)
+_SERIAL_DIGITS: Final = 6  # as few as no document has sessions for
+_DECIMAL: Final = "0123456789"
 _NUMBER: Final = lazy(r"\d{1,11}", re.ASCII)
 _HEX_ID: Final = lazy(r"[0-9a-f](?:[-_]?[0-9a-f])*", re.ASCII)
 _LONG_HEX: Final = lazy(r"[0-9a-f]{12,64}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}")
@@ -114,6 +118,8 @@ class Pseudonyms:
                 return self._path(text)
             case Kind.ID:
                 return self._id(text)
+            case Kind.SERIAL:
+                return self._token(text)
             case Kind.FILE:
                 return "/".join(map(self._file_part, text.split("/")))
             case Kind.USER | Kind.HOST:
@@ -181,6 +187,18 @@ class Pseudonyms:
         source = iter(fresh)
         return "".join(char if char in "-_" else next(source) for char in body) + text[len(body) :]
 
+    def _token(self, text: str) -> str:
+        """Replace what tells one scope from others: an id, or each of the numbers it is made of."""
+        return re.sub(r"\d+", lambda m: self._serial(m[0]), text) if _SERIAL.fullmatch(text) else self._id(text)
+
+    def _serial(self, digits: str) -> str:
+        salt, length = 0, max(len(digits), _SERIAL_DIGITS)
+        while True:
+            fresh = self._stream(digits, f"serial {salt}", _DECIMAL, length)
+            if fresh[0] != "0" and self._owner_of.setdefault(f"serial {fresh}", digits) == digits:
+                return fresh
+            salt += 1
+
     def _digits(self, digits: str, alphabet: str) -> str:
         out = ""
         for end in (8, 12, len(digits)):
@@ -201,8 +219,7 @@ class Pseudonyms:
         for group in match.re.groupindex:  # in the order of the pattern; groups do not overlap
             start, end = match.span(group)
             if group in SECRET and start >= 0:
-                hide = self._id if group in {"id", "pod"} else self._named
-                out += text[position:start] + hide(match[group])
+                out += text[position:start] + self._HIDE.get(group, Pseudonyms._named)(self, match[group])
                 position = end
         return out + text[position:]
 
@@ -210,6 +227,8 @@ class Pseudonyms:
         plain = unescape(part)  # the same name is written with and without escapes
         hidden = self._plain(plain, Kind.CGROUP)
         return part if hidden == plain else hidden
+
+    _HIDE: ClassVar = {"id": _id, "pod": _id, "token": _token, "session": _token}  #: other groups are names
 
     def _file_part(self, part: str) -> str:
         if not part or part in _PUBLIC_FILES:
@@ -223,7 +242,7 @@ class Pseudonyms:
         data = f"{purpose}\0{text}".encode("utf-8", "surrogatepass")
         blocks = range(length // 32 + 1)
         raw = b"".join(blake2s(data, key=self._key, person=bytes([block])).digest() for block in blocks)
-        return "".join(alphabet[byte % len(alphabet)] for byte in raw[:length])  # 16 and 32 divide 256: no bias
+        return "".join(alphabet[byte % len(alphabet)] for byte in raw[:length])  # 16 and 32 divide 256; 10 is near enough
 
 
 def _kmsg_escaped(name: str) -> str:

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 _NAME_FIELDS: Final = {
     "comm": Kind.COMM, "task_memcg": Kind.CGROUP, "oom_memcg": Kind.CGROUP, "group_memcg": Kind.CGROUP,
     "cgroup": Kind.CGROUP, "path": Kind.CGROUP, "host": Kind.HOST, "boot_id": Kind.ID, "unit": Kind.CGROUP,
-    "slice": Kind.CGROUP, "machine": Kind.OWNER, "container_id": Kind.ID, "pod_uid": Kind.ID,
+    "slice": Kind.CGROUP, "machine": Kind.OWNER, "container_id": Kind.ID, "pod_uid": Kind.ID, "session": Kind.SERIAL,
 }  # fmt: skip
 """Keys of the document whose text is a name."""
 
 _ATTRIBUTED: Final = {
     "path": Kind.CGROUP, "name": Kind.OWNER, "container_id": Kind.ID, "container": Kind.OWNER, "image": Kind.OWNER,
     "pod": Kind.OWNER, "namespace": Kind.OWNER, "pod_uid": Kind.ID, "unit": Kind.CGROUP, "user": Kind.USER,
-    "machine": Kind.OWNER, "node": Kind.HOST,
+    "machine": Kind.OWNER, "node": Kind.HOST, "session": Kind.SERIAL,
 }  # fmt: skip
 """What is replaced in an attribution; labels and sentences are left out, because nobody marked what they name."""
 
