@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.diagnose.advice import add_swap, cap, round_down, round_up, set_limit
+from oomsight.diagnose.advice import add_swap, cap, round_down, round_up
+from oomsight.diagnose.knobs import PLACES, Place, look_up, place_of, set_limit, swap_knob
+from oomsight.diagnose.platforms import PLATFORMS, Platform, platform_of
 from oomsight.diagnose.runtimes import RUNTIMES, runtime_of, tune
 from oomsight.naming.cgroup_path import describe
+from oomsight.report import parse_text
+
+if TYPE_CHECKING:
+    from oomsight.report.model import OomReport
 
 MIB = 1024
 CONTAINER = "3f4a8c0d5e6b7a8f9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b"
@@ -46,6 +54,107 @@ def test_set_limit_of_all_pods_is_left_to_the_kubelet() -> None:
     advice = set_limit(describe("/kubepods.slice"), 80 * MIB)
     assert [a.command for a in advice] == [None]
     assert "kubelet" in advice[0].text
+
+
+U1000 = "/user.slice/user-1000.slice/user@1000.service"
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_every_place_is_told_by_its_example(place: Place) -> None:
+    owner = describe(place.example)
+    assert owner is not None
+    assert place_of(owner) is place
+    advice = set_limit(owner, 512 * MIB)
+    assert advice
+    shown = [*(advice[0].command or ()), advice[0].snippet or ""]
+    assert any(number in word for word in shown for number in ("512", "536870912", "524288"))
+    assert all(left not in advice[0].text + (advice[0].snippet or "") for left in ("{mib}", "{bytes}"))
+    assert place.knob in look_up(owner, v1=False)[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "v1", "release", "command"),
+    [
+        ("UB 1234", False, None, "vzctl set 1234 --ram 512M --save"),
+        ("/lxc/107/ns", False, None, "pct set 107 -memory 512"),
+        ("/lxc.payload.web1", False, None, "lxc-cgroup -n web1 memory.max 512M"),
+        ("/lxc/web1", True, None, "lxc-cgroup -n web1 memory.limit_in_bytes 512M"),
+        (r"/machine.slice/machine-qemu\x2d3\x2dweb1.scope", False, None,
+         "virsh memtune web1 --hard-limit 524288 --live --config"),
+        ("/qemu.slice/104.scope", False, None, "systemctl set-property -- 104.scope MemoryMax=512M"),
+        ("/system.slice/a.service", True, (3, 10, 0), "systemctl set-property -- a.service MemoryLimit=512M"),
+        ("/system.slice/a.service", True, (4, 15), "systemctl set-property -- a.service MemoryMax=512M"),
+        ("/system.slice/a.service", False, (6, 1), "systemctl set-property -- a.service MemoryMax=512M"),
+        (f"{U1000}/app.slice/app-gnome-maps-4711.scope", False, None,
+         "systemctl --user set-property -- app-gnome-maps-4711.scope MemoryMax=512M"),
+        (U1000, False, None, "systemctl set-property -- user@1000.service MemoryMax=512M"),
+        ("/user.slice/user-1000.slice/session-3.scope", False, None,
+         "systemctl set-property -- session-3.scope MemoryMax=512M"),
+    ],
+)  # fmt: skip
+def test_the_knob_is_that_of_place_and_era(path: str, v1: bool, release: tuple[int, ...] | None, command: str) -> None:
+    assert " ".join(set_limit(describe(path), 512 * MIB, v1=v1, release=release)[0].command or ()) == command
+
+
+def test_lxc_config_has_the_keys_of_its_hierarchy() -> None:
+    assert set_limit(describe("/lxc.payload.web1"), MIB)[0].snippet == "lxc.cgroup2.memory.max = 1M\n"
+    assert set_limit(describe("/lxc/web1"), MIB, v1=True)[0].snippet == "lxc.cgroup.memory.limit_in_bytes = 1M\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "v1", "words", "command"),
+    [
+        ("UB 1234", True, "maxheld of physpages", "cat /proc/bc/1234/resources"),
+        (f"/docker/{CONTAINER}", False, "memory.max",
+         f"docker inspect --format {{{{.HostConfig.Memory}}}} {{{{.HostConfig.MemorySwap}}}} {CONTAINER}"),
+        ("/lxc/107", True, "memory.max_usage_in_bytes", "pct config 107"),
+        ("/slurm/uid_1001/job_4711/step_0", True, "--mem or --mem-per-cpu", "scontrol show job 4711"),
+        ("/weird", False, "memory.peak", ""),
+    ],
+)  # fmt: skip
+def test_where_a_limit_is_looked_up(path: str, v1: bool, words: str, command: str) -> None:
+    text, shown = look_up(describe(path), v1=v1)
+    assert words in text
+    assert " ".join(shown or ()) == command
+
+
+@pytest.mark.parametrize(
+    ("path", "v1", "words"),
+    [
+        ("/weird", False, "memory.swap.max"), ("/weird", True, "memory.memsw.limit_in_bytes"), (POD, True, "swapBehavior"),
+        ("/lxc/107", False, "pct set ID -swap"), (f"/docker/{CONTAINER}", False, "--memory-swap"),
+    ],
+)  # fmt: skip
+def test_who_lets_a_cgroup_swap(path: str, v1: bool, words: str) -> None:
+    assert words in swap_knob(describe(path), v1=v1)
+
+
+def test_a_virtual_machine_is_made_smaller_not_capped() -> None:
+    domain = cap(describe(r"/machine.slice/machine-qemu\x2d3\x2dweb1.scope"), 800 * MIB, 1024 * MIB)
+    assert domain[0].command == ("virsh", "setmaxmem", "web1", str(688 * MIB), "--config")
+    assert cap(describe("/qemu.slice/104.scope"), 800 * MIB, 1024 * MIB)[0].command == ("qm", "set", "104", "-memory", "688")
+
+
+@pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
+def test_every_platform_is_told_by_its_release(platform: Platform) -> None:
+    report = _report_of(f"CPU: 0 PID: 7 Comm: a Not tainted {platform.example} #1")
+    assert platform_of(report) is platform
+    steps = add_swap(8192 * MIB, platform=platform)
+    assert [step.command for step in steps] == [None]
+    assert not set("{}") & set(steps[0].text + (steps[0].snippet or ""))
+
+
+def test_other_systems_get_a_swap_file_and_small_ones_none() -> None:
+    assert platform_of(_report_of("CPU: 0 PID: 7 Comm: a Not tainted 6.1.0-18-amd64 #1 Debian 6.1.76-1")) is None
+    assert add_swap(8192 * MIB)[0].command == ("fallocate", "-l", "2048M", "/swapfile")
+    router = add_swap(57 * MIB)
+    assert [step.command for step in router] == [None]
+    assert "zram" in router[0].text
+
+
+def _report_of(line: str) -> OomReport:
+    head = "a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+    return parse_text("\n".join([head, line, "Out of memory: Killed process 7 (a) total-vm:4kB"]))[0]
 
 
 @pytest.mark.parametrize("path", [None, "/"])

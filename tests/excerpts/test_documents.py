@@ -47,7 +47,7 @@ _TELLING = re.compile(
 _FIXED = re.compile(
     r"(?:system|user|app|init|machine|session|kubelet|background)\.(?:slice|scope|service)|user-\d+\.slice"
     r"|user@\d+\.service|(?:kubelet-)?kubepods(?:-burstable|-besteffort)?(?:\.slice)?"
-    r"|burstable|besteffort|mesos|system|docker|lxc(?:\.payload)?|ecs|nomad|libpod_parent|lxc\.monitor|ns|restricted|actions_job"
+    r"|burstable|besteffort|mesos|system|docker|lxc(?:\.payload)?|ecs|nomad|libpod_parent|lxc\.monitor|UB \d+|ns|restricted|actions_job"
 )
 _WORDS = {"sleep", "host", "other", "back", "app", "job", "exe", "top", "mem", "rms", "tab", "pool", "wind", "pulse", "agent", "update"}
 

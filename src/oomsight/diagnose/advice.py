@@ -1,21 +1,23 @@
 """
-What to change: limits by who owns the cgroup (table :data:`LIMIT_SETTERS`), caps, swap and sysctl steps.
+What to change: caps, swap and sysctl steps, and numbers people write.
 
-Names in texts are marked; commands are argument vectors and hold names as they are, the sink quotes them. No name ever
-goes into a snippet or a shell string. Settings of programs are in :mod:`oomsight.diagnose.runtimes`.
+Names in texts are marked; commands are argument vectors and hold names as they are, the sink quotes them. What
+sets whose limit is in :mod:`oomsight.diagnose.knobs`, settings of programs are in :mod:`oomsight.diagnose.runtimes`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight.diagnose.knobs import MEMORY_MAX_SINCE, set_limit
 from oomsight.diagnose.model import Advice
+from oomsight.diagnose.platforms import swap_there
 from oomsight.diagnose.wording import percent, size
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from oomsight.diagnose.platforms import Platform
+    from oomsight.kernel.release import Release
     from oomsight.naming.cgroup_path import Owner
 
 HEADROOM: Final = 1.25
@@ -29,6 +31,8 @@ RESERVE_KIB: Final = 65536
 """A reserve below this does not outlast a burst of network buffers; a machine of 1.3 GiB or less gets a twentieth."""
 SWAP_MIN_KIB: Final = 512 << 10
 SWAP_MAX_KIB: Final = 8 << 20
+SMALL_KIB: Final = 256 << 10
+"""A machine with less RAM is a router or a board that boots from flash: no place for half a GiB of swap."""
 
 
 def round_up(kib: int) -> int:
@@ -48,177 +52,32 @@ def _step(kib: int) -> int:
     return 1 << 20
 
 
-# --- which command sets a cgroup's limit -------------------------------------------------------------------------
-
-
-def _unit(name: str, mib: int) -> list[Advice]:
-    return [
-        Advice(
-            f"set it on the unit {mark(name, Kind.OWNER)} (kept over reboots; add --runtime to try it first)",
-            ("systemctl", "set-property", "--", name, f"MemoryMax={mib}M"),
-        )
-    ]
-
-
-def _systemd(mib: int, owner: Owner) -> list[Advice]:
-    name = owner.unit if owner.level == "unit" else owner.slice if owner.level in ("slice", "user") else None
-    name = name or owner.unit or owner.slice
-    if name is None and owner.uid is not None:
-        name = f"user-{owner.uid}.slice"
-    return _unit(name, mib) if name else []
-
-
-def _docker(mib: int, owner: Owner) -> list[Advice]:
-    runtime = "podman" if owner.runtime == "podman" else "docker"
-    if not owner.container_id:
+def _less_memory(owner: Owner, limit_kib: int) -> list[Advice]:
+    """A virtual machine is made smaller: a limit on its process would only get the guest killed."""
+    name, mib = owner.machine, limit_kib >> 10
+    if owner.runtime != "qemu" or not name:
         return []
-    return [
-        Advice(
-            f"give the running container {mib} MiB of memory, and as much swap on top where the host has any; set the "
-            "same in the compose file or run command, or it is lost when the container is made anew",
-            (runtime, "update", "--memory", f"{mib}m", "--memory-swap", f"{2 * mib}m", owner.container_id),
-        )
-    ]
+    who = f"the virtual machine {mark(name, Kind.OWNER)} (from its next start on)"
+    if name.isdigit():
+        return [Advice(f"give {who} less memory", ("qm", "set", name, "-memory", str(mib)))]
+    return [Advice(f"give {who} less memory", ("virsh", "setmaxmem", name, str(mib << 10), "--config"))]
 
 
-def _kubernetes(mib: int, owner: Owner) -> list[Advice]:
-    advice = []
-    if owner.level in ("pod", "container"):
-        what = (
-            "the limit of the whole pod (the sum of its containers' limits, or spec.resources)"
-            if owner.level == "pod"
-            else "the container's limit"
-        )
-        advice.append(
-            Advice(
-                f"raise {what} in the workload's manifest, with the request at the same value if the "
-                "pod must not be evicted first",
-                snippet=f"resources:\n  requests:\n    memory: {mib}Mi\n  limits:\n    memory: {mib}Mi\n",
-            )
-        )
-        if owner.container_id:
-            advice.append(
-                Advice(
-                    "find the pod and container behind this id (on the node)", ("crictl", "inspect", owner.container_id)
-                )
-            )
-        elif owner.pod_uid:
-            advice.append(
-                Advice(
-                    f"find the pod with the uid {mark(owner.pod_uid, Kind.ID)} in the list",
-                    (
-                        "kubectl",
-                        "get",
-                        "pods",
-                        "-A",
-                        "-o",
-                        "custom-columns=NS:.metadata.namespace,POD:.metadata.name,UID:.metadata.uid",
-                    ),
-                )
-            )
-        return advice
-    return [
-        Advice(
-            "this limit covers all pods of the node (or of one QoS class): it is what the kubelet leaves after "
-            "--system-reserved, --kube-reserved and --eviction-hard. Lower the pods' requests and limits or move pods; "
-            "do not raise it by hand, the kubelet writes it again"
-        )
-    ]
-
-
-def _slurm(mib: int, _owner: Owner) -> list[Advice]:
-    return [Advice("ask for more memory in the job script", snippet=f"#SBATCH --mem={mib}M\n")]
-
-
-def _ecs(mib: int, _owner: Owner) -> list[Advice]:
-    return [
-        Advice(
-            "raise the container's hard limit in the task definition (and the task's, if it has one)",
-            snippet=f'"memory": {mib}\n',
-        )
-    ]
-
-
-def _nomad(mib: int, _owner: Owner) -> list[Advice]:
-    return [Advice("raise the task's memory in the job file", snippet=f"resources {{\n  memory = {mib}\n}}\n")]
-
-
-def _lxc(mib: int, owner: Owner) -> list[Advice]:
-    if not owner.machine:
-        return []
-    name = owner.machine
-    command = (
-        ("pct", "set", name, "-memory", str(mib))  # Proxmox numbers its containers
-        if name.isdigit()
-        else ("lxc-cgroup", "-n", name, "memory.max", f"{mib}M")
-    )
-    return [Advice(f"raise the limit of the container {mark(name, Kind.OWNER)}, and keep it in its config", command)]
-
-
-LIMIT_SETTERS: Final[tuple[tuple[str, Callable[[Owner], bool], Callable[[int, Owner], list[Advice]]], ...]] = (
-    ("kubernetes", lambda o: o.orchestrator == "kubernetes", _kubernetes),
-    ("slurm", lambda o: o.orchestrator == "slurm", _slurm),
-    ("ecs", lambda o: o.orchestrator == "ecs", _ecs),
-    ("nomad", lambda o: o.orchestrator == "nomad", _nomad),
-    ("docker", lambda o: o.runtime in ("docker", "podman") and o.container_id is not None, _docker),
-    ("lxc", lambda o: o.runtime in ("lxc", "lxd", "incus"), _lxc),
-    ("systemd", lambda o: o.kind in ("unit", "slice", "user", "user_session", "machine"), _systemd),
-)
-"""Who owns a cgroup -> how its limit is set; the first row that fits is used, plain cgroups fall through."""
-
-
-def set_limit(owner: Owner | None, kib: int, *, v1: bool = False, path: str | None = None) -> list[Advice]:
-    """
-    Return how to set the memory limit of *owner*'s cgroup to *kib*.
-
-    The most specific manager is named (a pod is a systemd slice too, but the kubelet owns it). A plain cgroup is
-    written directly; the path travels as an argument, so that no name reaches a shell. Unknown owner: no advice.
-
-    :param v1: the report shows a v1 hierarchy.
-    :param path: the cgroup as the host sees it, where *owner* is one inside a container.
-    """
-    if owner is None or owner.kind == "root":
-        return []
-    mib = max(1, kib >> 10)
-    for _name, fits, setter in LIMIT_SETTERS:
-        if fits(owner):
-            advice = setter(mib, owner)
-            if advice:
-                return advice
-    path = path or owner.path
-    if "…" in path or "..." in path or not path.startswith("/"):
-        return []  # somebody shortened it before posting
-    mount, knob = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if v1 else ("/sys/fs/cgroup", "memory.max")
-    return [
-        Advice(
-            f"write the new limit into {knob} of the cgroup {mark(path, Kind.CGROUP)} (and into whatever made "
-            "the cgroup, or it is lost)",
-            ("sh", "-c", 'echo "$1" > "$2"', "sh", str(mib << 20), f"{mount}{path}/{knob}"),
-        )
-    ]
-
-
-def enter(owner: Owner) -> tuple[str, ...]:
-    """Return the start of a command that is to run inside the container *owner*; empty when it is not known how."""
-    if owner.container_id is not None and owner.runtime in ("docker", "podman"):
-        return (owner.runtime, "exec", owner.container_id)
-    if owner.machine is not None and owner.runtime == "lxc":
-        proxmox = owner.machine.isdigit()  # it numbers its containers
-        return ("pct", "exec", owner.machine, "--") if proxmox else ("lxc-attach", "-n", owner.machine, "--")
-    return ()
-
-
-def cap(owner: Owner | None, held_kib: int, managed_kib: int) -> list[Advice]:
+def cap(owner: Owner | None, held_kib: int, managed_kib: int, *, release: Release | None = None) -> list[Advice]:
     """Return how to keep *owner* from filling the machine again: a limit below what it held by a tenth of RAM."""
     limit = round_down(max(held_kib - int(managed_kib * CAP_RESERVE), held_kib // 2))
-    steps = set_limit(owner, limit)
+    v1 = release is not None and release < MEMORY_MAX_SINCE  # v2 had a memory controller since 4.5, and no users
+    if smaller := _less_memory(owner, limit) if owner else []:
+        return smaller
+    steps = set_limit(owner, limit, v1=v1, release=release)
     if not steps:
+        knob = "MemoryLimit" if v1 else "MemoryMax"
         return [
             Advice(
                 f"run it in a cgroup with a limit, about {size(limit)} (the {size(held_kib)} it held, less "
                 f"{100 * CAP_RESERVE:.0f} % of RAM), so that its own limit acts before the whole machine is out of "
                 "memory: "
-                f"for example `systemd-run --scope -p MemoryMax={limit >> 10}M COMMAND`, or MemoryMax= in its unit"
+                f"for example `systemd-run --scope -p {knob}={limit >> 10}M COMMAND`, or {knob}= in its unit"
             )
         ]
     steps[0].text = (
@@ -229,10 +88,25 @@ def cap(owner: Owner | None, held_kib: int, managed_kib: int) -> list[Advice]:
     return steps
 
 
-def add_swap(managed_kib: int | None, *, kubernetes: bool = False) -> list[Advice]:
-    """Return the steps that add a swap file of a quarter of RAM (0.5 to 8 GiB)."""
+def add_swap(
+    managed_kib: int | None, *, kubernetes: bool = False, platform: Platform | None = None
+) -> list[Advice]:
+    """
+    Return the steps that add swap of a quarter of RAM (0.5 to 8 GiB): a file, or as *platform* does it. Machines too
+    small for that (routers, boards that boot from flash) get compressed swap in RAM.
+    """
     wanted = SWAP_MIN_KIB if managed_kib is None else int(managed_kib * SWAP_SHARE)
     mib = round_up(min(max(wanted, SWAP_MIN_KIB), SWAP_MAX_KIB)) >> 10
+    if steps := swap_there(platform, mib << 10):
+        return steps
+    if managed_kib is not None and managed_kib < SMALL_KIB:
+        return [
+            Advice(
+                f"a machine with {size(managed_kib)} of RAM gains most from compressed swap in RAM (zram), half of RAM "
+                "is a start (OpenWrt: the package zram-swap; Debian: zram-tools): swap on flash memory is slow and "
+                "wears it out"
+            )
+        ]
     note = (
         " (on a Kubernetes node the kubelet must be told: failSwapOn: false and a swapBehavior)" if kubernetes else ""
     )

@@ -230,6 +230,8 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     _row("htcondor-job", r"condor_(?P<name>.+)", "/htcondor/condor_var_lib_condor_execute_slot1_1@node7",
          "htcondor cgroup naming", "unit", "unit", "HTCondor job {last}", under="htcondor"),
     # System containers and virtual machines.
+    _row("beancounter", r"UB (?P<machine>.+)", "UB 1234", "OpenVZ: no path, but how its kill lines name a container",
+         "machine", "machine", "OpenVZ container {machine}", under="start", boundary=True, runtime="openvz"),
     _row("lxc", r"lxc(?:\.(?P<step>payload|monitor))?", "/lxc", "LXC lxc.cgroup.pattern; Proxmox VE", "slice",
          "slice", "all LXC containers ({last})", under="start", opens="lxc", runtime="lxc"),
     _row("lxc-monitor", r"lxc\.monitor\.(?P<machine>.+)", "/lxc.monitor.web1", "LXC 4, LXD, Incus", "machine",

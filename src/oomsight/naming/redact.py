@@ -242,7 +242,7 @@ class Pseudonyms:
         data = f"{purpose}\0{text}".encode("utf-8", "surrogatepass")
         blocks = range(length // 32 + 1)
         raw = b"".join(blake2s(data, key=self._key, person=bytes([block])).digest() for block in blocks)
-        return "".join(alphabet[byte % len(alphabet)] for byte in raw[:length])  # 16 and 32 divide 256; 10 is near enough
+        return "".join(alphabet[byte % len(alphabet)] for byte in raw[:length])  # 16, 32 divide 256; 10 is near
 
 
 def _kmsg_escaped(name: str) -> str:

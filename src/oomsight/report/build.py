@@ -408,10 +408,10 @@ def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
 
 
 def _of_beancounter(report: OomReport, prefix: str) -> bool:
-    """Whether the kill line is one of OpenVZ and names the container, whose number its cgroup has as name."""
+    """Whether the kill line is one of OpenVZ and names the container by its beancounter, which has the limit."""
     m = OF_BEANCOUNTER.search(prefix)
     if m is not None and m[1] != "0" and report.oom_memcg is None:  # 0 is the host itself
-        report.oom_memcg = f"/{m[1]}"
+        report.oom_memcg = f"UB {m[1]}"
     return m is not None and m[1] != "0"
 
 

@@ -12,6 +12,7 @@ from oomsight._record import dataclass, field
 from oomsight.diagnose.accounting import is_complete, managed_kib, swap_in_use_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
 from oomsight.diagnose.wording import percent, size
+from oomsight.kernel.release import Release, parse_release
 from oomsight.report.model import EventKind, LimitKib, OomReport, Task, Victim
 from oomsight.report.task_rows import TaskRows
 
@@ -164,10 +165,15 @@ class Case:
     def is_v1(self) -> bool:
         """Whether the report shows a v1 hierarchy: its counters, its statistics, or a kernel older than v2's memory."""
         memcg = self.report.memcg
-        if memcg is None:
-            return "announce" in self.report.lines  # up to 5.0; v2 was rare then
+        if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then
+            return "announce" in self.report.lines or (self.report.oom_memcg or "").startswith("UB ")
         own = memcg.stats[0].stats if memcg.stats else {}
         return memcg.memsw is not None or memcg.kmem is not None or "rss" in own
+
+    @property
+    def release(self) -> Release | None:
+        """The kernel's release, if it is in the text."""
+        return parse_release(self.report.trigger.kernel_release) if self.report.trigger else None
 
     @property
     def memsw_hit(self) -> bool:

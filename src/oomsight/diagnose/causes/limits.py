@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oomsight.diagnose.advice import HEADROOM, enter, round_up, set_limit
+from oomsight.diagnose.advice import HEADROOM, round_up
 from oomsight.diagnose.causes.rule import Finding
+from oomsight.diagnose.knobs import enter, look_up, set_limit, swap_knob
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.runtimes import runtime_of, tune
 from oomsight.diagnose.wording import process, size
@@ -79,7 +80,9 @@ def memcg_limit(case: Case) -> Finding | None:
         evidence.append(case.at(f"{lowered} was lowering that limit", "head"))
         advice.insert(0, Advice(
             f"{lowered} set the limit below what the cgroup held already, and the kernel makes room at once: set a "
-            "limit above memory.current, or have memory taken back first (memory.reclaim, memory.high)"
+            "limit above "
+            + ("memory.usage_in_bytes" if case.is_v1 else
+               "memory.current, or have memory taken back first (memory.reclaim, memory.high)")
         ))  # fmt: skip
     return Finding(
         Confidence.CERTAIN,
@@ -136,23 +139,17 @@ def _room(case: Case) -> list[Advice]:
     """How to raise the limit that was hit, with the number and how it was computed."""
     proposed = proposal(case)
     if proposed is None:
-        unit = case.oom_owner.unit if case.oom_owner else None
-        show: tuple[str, ...] | None = None
-        if unit:
-            show = ("systemctl", "show", "-p", "MemoryMax", "-p", "MemoryPeak", "--", unit)
-        knobs = ("memory.limit_in_bytes", "memory.max_usage_in_bytes") if case.is_v1 else ("memory.max", "memory.peak")
-        where = f"inside {case.around.own}, " if show and case.around is not None else ""
-        text = f"{where}look up the limit of that cgroup ({knobs[0]}) and its peak ({knobs[1]}): neither is in this "
-        text += "text"
-        if show and case.around is not None:
-            show = (*enter(case.around), *show)
+        text, show = look_up(case.oom_owner, v1=case.is_v1)
+        if show and case.around is not None and case.oom_owner is not None and case.oom_owner.orchestrator is None:
+            text, show = f"inside {case.around.own}, {text}", (*enter(case.around), *show)
         return [Advice(text, show)]
     limit, how = proposed
     if case.memsw_hit:
         return [_more_of_both(case, limit, how)]
     v1 = case.is_v1
     peak = "memory.max_usage_in_bytes" if v1 else "memory.peak"
-    steps = _inside(case, set_limit(case.oom_owner, limit, v1=v1, path=case.report.oom_memcg))
+    path = case.report.oom_memcg
+    steps = _inside(case, set_limit(case.oom_owner, limit, v1=v1, path=path, release=case.release))
     text = f"to give it room, set the limit to {size(limit)} ({how}); the true need can be higher, watch {peak}"
     if not steps:
         return [Advice(text)]
@@ -209,8 +206,8 @@ def memcg_swap_closed(case: Case) -> Finding | None:
         [evidence],
         [
             Advice(
-                "if a slower but living service is better, allow it some swap (memory.swap.max, MemorySwapMax=, docker "
-                "--memory-swap above --memory); the Kubernetes default is none"
+                "if a slower but living service is better, allow it some swap: "
+                f"{swap_knob(case.oom_owner, v1=memcg.memsw is not None)}"
             )
         ],
         title="The cgroup is not allowed to use swap",

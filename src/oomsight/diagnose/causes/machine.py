@@ -9,6 +9,7 @@ from oomsight.diagnose.causes.case import ORDERLESS, Case
 from oomsight.diagnose.causes.limits import memcg_swap_closed, memcg_swap_used_up
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
+from oomsight.diagnose.platforms import platform_of
 from oomsight.diagnose.runtimes import tune
 from oomsight.diagnose.wording import holder, size
 from oomsight.report.model import EventKind
@@ -122,11 +123,14 @@ def _room_advice(case: Case) -> list[Advice]:
     culprit, managed = case.culprit, case.managed_kib or 0
     if culprit is not None and culprit.kind in ("process", "name", "cgroup", "user"):
         owner = case.owner if culprit.is_victim else None  # only the victim's cgroup is in a report
-        steps = cap(owner, culprit.kib, managed)
+        steps = cap(owner, culprit.kib, managed, release=case.release)
         steps[0].text = f"bound {holder(culprit)}, which held {size(culprit.kib)}: {steps[0].text}"
         advice += steps
         if culprit.kind in ("process", "name"):
             advice += tune(culprit.name.rstrip("*"), managed, culprit.kib // max(culprit.count, 1))
+    platform = platform_of(case.report)
+    if platform is not None and platform.room is not None:
+        advice.append(Advice(platform.room))
     advice.append(
         Advice(
             "if all of this is needed at once, the machine needs more memory, or less on it: a report cannot show the "
@@ -148,7 +152,7 @@ def no_swap(case: Case) -> Finding | None:
             case.at("Total swap = 0kB", "swap", "meminfo"),
             case.at(f"{case.of(held)} is anonymous or shared memory, which only swap can free"),
         ],
-        add_swap(case.managed_kib, kubernetes=kubernetes),
+        add_swap(case.managed_kib, kubernetes=kubernetes, platform=platform_of(case.report)),
     )
 
 

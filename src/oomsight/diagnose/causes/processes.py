@@ -131,7 +131,7 @@ def noisy_neighbour(case: Case) -> Finding | None:
             )
         ]
         if case.in_memcg
-        else cap(None, culprit.kib, case.managed_kib or 0)
+        else cap(None, culprit.kib, case.managed_kib or 0, release=case.release)
     )
     return Finding(
         Confidence.LIKELY,
