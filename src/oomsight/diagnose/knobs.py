@@ -291,7 +291,7 @@ PLACES: Final[tuple[Place, ...]] = (
                    "--cgroup memory.max={bytes}\n"), "--cgroup of the jailer", "--cgroup memory.swap.max of the jailer",
           "/firecracker/vm-7", "firecracker docs/jailer.md"),
     Place("systemd", lambda o: o.kind in ("unit", "slice", "user", "user_session", "machine"), _systemd,
-          "MemoryMax= of the unit (MemoryLimit= before systemd 231)", "MemorySwapMax= of the unit, on cgroup v2",
+          "MemoryMax= of the unit", "MemorySwapMax= of the unit, on cgroup v2",
           "/system.slice/app.service", "systemd.resource-control(5)", _show),
 )  # fmt: skip
 """Who owns a cgroup -> its knobs; the first row that fits is used, plain cgroups have none."""
@@ -348,8 +348,8 @@ def look_up(owner: Owner | None, *, v1: bool) -> tuple[str, tuple[str, ...] | No
     if place is None or owner is None:
         return f"look up the limit of that cgroup ({limit}) and its peak ({peak}): neither is in this text", None
     limit, peak = place.files or (limit, peak)
-    text = f"look up the limit of that cgroup ({limit}) and its peak ({peak}): neither is in this text"
-    return f"{text}. It is set by {place.knob}", place.look(owner)
+    where = f"that cgroup ({limit}), set by {place.knob}, and its peak ({peak})"
+    return f"look up the limit of {where}: neither is in this text", place.look(owner)
 
 
 def enter(owner: Owner) -> tuple[str, ...]:
