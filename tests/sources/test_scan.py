@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomsight.sources.lines import REPORT
-from oomsight.sources.needles import NEEDLES
+from oomsight.sources.needles import NEEDLES, Role
 from oomsight.sources.scan import Limits, Window, scan
 from oomsight.sources.search import native_in, searcher
 from oomsight.sources.stream import newlines
@@ -123,6 +123,26 @@ def test_scan_headless_report_reaches_back_through_its_rows():
     assert [w.data for w in found] == [ORDINARY * 10 + text + ORDINARY * 8]
 
 
+def test_scan_rows_alone_whole_although_few_of_them_are_looked_for():
+    text = rows(200) + ORDINARY * 30 + rows(3).replace(b"]     0 ", b"]  1000 ")
+    found = windows(ordinary(MIB) + text + ordinary(MIB))
+    assert [w.data for w in found] == [ORDINARY * 10 + text + ORDINARY * 8]
+
+
+def test_scan_block_of_a_cgroup_alone_whole():
+    text = (
+        PREFIX + b"Task in /a/b killed as a result of limit of /a\n" + ORDINARY * 3
+        + PREFIX + b"memory: usage 1024kB, limit 1024kB, failcnt 3\n" + PREFIX + b"Memory cgroup stats for /a: cache:0KB rss:1020KB\n"
+    )  # fmt: skip
+    found = windows(ordinary(MIB) + text + ordinary(MIB))
+    assert [w.data for w in found] == [ORDINARY * 10 + text + ORDINARY * 8]
+
+
+@pytest.mark.parametrize("line", [b"app: over the limit of 30 requests", b"sql: column total_vms", b"grep dump_headers"])
+def test_scan_line_that_only_sounds_like_a_part_gives_no_window(line):
+    assert windows(ordinary(MIB) + (line + b"\n") * 5 + ordinary(MIB)) == []
+
+
 def test_scan_reaper_line_far_below_is_in_the_window_of_its_kill():
     text = report() + ORDINARY * 300 + REAPED
     found = windows(ordinary(MIB) + text + ordinary(MIB))
@@ -132,7 +152,8 @@ def test_scan_reaper_line_far_below_is_in_the_window_of_its_kill():
 
 def test_scan_out_of_memory_of_a_program_gives_a_small_window():
     said = b"Nov 23 09:43:58 node1 postgres[7]: ERROR: out of memory, detail 123kB\n"
-    found = windows(ordinary(MIB) + rows(500) + said + ordinary(MIB))
+    others = rows(500).replace(b"]     0 ", b"]  1000 ")  # which nobody looks for
+    found = windows(ordinary(MIB) + others + said + ordinary(MIB))
     assert len(found) == 1
     assert found[0].data.count(b"\n") == 60 + 1 + 8
 
@@ -228,6 +249,8 @@ def test_scan_any_stream_every_hit_in_exactly_one_window(parts, block):
     assert s.lines == data.count(b"\n") + bool(data and not data.endswith(b"\n"))
     spans = [(w.offset, w.offset + len(w.data)) for w in found]
     for needle in NEEDLES:
+        if needle.role is Role.PART:
+            continue  # looked for further apart, and only taken where the line is one of a report
         at = data.find(needle.text)
         while at >= 0:
             assert sum(start <= at and at + len(needle.text) <= end for start, end in spans) == 1, (needle.text, at)
@@ -237,6 +260,7 @@ def test_scan_any_stream_every_hit_in_exactly_one_window(parts, block):
 
 
 TEXTS = [n.text for n in NEEDLES]
+APART = [n for n in NEEDLES if n.apart_bytes]
 
 
 @settings(max_examples=150, deadline=None)
@@ -250,12 +274,15 @@ def test_searcher_finds_what_is_there_with_libc_and_without(parts, middle, room)
     if not text:
         return
     middle = min(middle, len(text))
-    found = {(m.start(), n.role) for n in NEEDLES for m in re.finditer(re.escape(n.text), text)}
+    found = {(m.start(), n.role) for n in NEEDLES if n not in APART for m in re.finditer(re.escape(n.text), text)}
+    apart = {m.start() for n in APART for m in re.finditer(re.escape(n.text), text)}
     for native in (True, False):
         buffer = bytearray(text + b"x" * room)
         search = searcher(buffer, native=native)
         # A needle that ends in the second part is found there, wherever it begins.
-        assert sorted(search(0, middle) + search(middle, len(text))) == sorted(found)
+        hits = search(0, middle) + search(middle, len(text))
+        assert sorted(hit for hit in hits if hit[0] not in apart) == sorted(found)
+        assert bool(apart) == any(hit[0] in apart for hit in hits)
         assert buffer == text + b"x" * room
 
 

@@ -25,6 +25,14 @@ KERNEL: Final = lazy(
     """,
     re.VERBOSE,
 )
+# Of the lines with a PART needle, those of a report, and HTCondor's.
+PART: Final = lazy(
+    rb"""
+      \btotal_vm\b | Tasks\ state\ \( | \][ ]{5}0[ ]+\d+[ ]+\d+[ ]+\d+[ ]
+    | y:\ usage\ \d | limit\ of\ / | dump_header\b | memory\ limit\ of\ \d
+    """,
+    re.VERBOSE,
+)
 # Fields of the journal export format other than the message, and empty lines: neither report nor something else.
 NEUTRAL: Final = lazy(rb"(?!MESSAGE=)[A-Z_][A-Z0-9_]*=|\s*$")
 # Lines that look like a part of a report. Cheap and generous: it only decides how far a window reaches.

@@ -11,7 +11,7 @@ input: one buffer of 18 MiB and one window of at most 12 MiB.
 * From the first line of a report the window runs to the next hit (less than 64 KiB away), else along the lines that
   look like a report; behind the last hit some more lines.
 * A hit without a first line (its head was lost, or rate-limited away) reaches back along lines that look like a
-  report.
+  report; one from the middle of a report also forward.
 * Windows that touch are one, until it exceeds 512 KiB; then it is divided before the next report that has its first
   line, and from 4 MiB on between any two events.
 """
@@ -145,6 +145,8 @@ class Scan:
         while stream.hits and stream.hits[0][0] < end:
             role = max(role, stream.hits.popleft()[1])
         line = stream[start:end]
+        if role is Role.PART and not self._lines.PART.search(line):
+            return
         if self._lines.HEAD.search(line):
             role = Role.HEAD
         elif role is Role.KILL and not self._lines.KERNEL.search(line):
@@ -175,10 +177,12 @@ class Scan:
         elif self._lines.END.search(line):
             window.in_report = False
         following = stream.next_hit(end + limits.bridge_bytes)
-        if following and (window.in_report or following[1] is Role.AFTER):
+        if following and (
+            window.in_report or following[1] is Role.AFTER or (role is following[1] is Role.PART)
+        ):
             window.end = max(window.end, following[0])
             return
-        if window.in_report:
+        if window.in_report or role is Role.PART:
             end = self._forward(end, window)
             window.in_report = False
         window.end = max(window.end, self._down(end, limits.tail_lines))

@@ -31,16 +31,15 @@ def searcher(buffer: bytearray, *, native: bool = True) -> Callable[[int, int], 
 
     It is fastest when a byte of the buffer stands behind *end*. With ``native=False`` it does without libc.
     """
-    rows = [(needle.text, needle.text[needle.common :], needle.common, needle.role) for needle in NEEDLES]
     libc = native_in(buffer) if native else None
 
     def search(start: int, end: int) -> list[Hit]:
         if libc is None:
-            return _search(buffer, rows, buffer.find, start, end)
+            return _search(buffer, buffer.find, start, end)
         if end >= len(buffer) or buffer.find(0, max(0, start - _LONGEST), end) >= 0:
-            return _search(buffer, rows, libc.memmem, start, end)
+            return _search(buffer, libc.memmem, start, end)
         behind, buffer[end] = buffer[end], 0
-        hits = _search(buffer, rows, libc.strstr, start, end)
+        hits = _search(buffer, libc.strstr, start, end)
         buffer[end] = behind
         return hits
 
@@ -48,18 +47,18 @@ def searcher(buffer: bytearray, *, native: bool = True) -> Callable[[int, int], 
 
 
 _LONGEST = max(len(needle.text) for needle in NEEDLES)
+_ROWS = tuple((row.text, row.text[row.common :], row.common, row.role, row.apart_bytes) for row in NEEDLES)
 
 
-def _search(
-    buffer: bytearray, rows: list[tuple[bytes, bytes, int, Role]], find: Find, start: int, end: int
-) -> list[Hit]:
+def _search(buffer: bytearray, find: Find, start: int, end: int) -> list[Hit]:
     hits: list[Hit] = []
-    for text, rare, common, role in rows:
+    for text, rare, common, role, apart in _ROWS:
         size = len(rare)
         at = find(rare, max(0, start - size + 1), end)  # a needle may have begun in the part before
         while at >= 0:
             if at >= common and buffer.startswith(text, at - common):
                 hits.append((at - common, role))
+                at += apart
             at = find(rare, at + size, end)
     hits.sort()
     return hits
