@@ -96,7 +96,7 @@ def command(
         assert kind is not None
         return _list(question, kind, fields, top, show, plot)
     entities = question.find(who, kind, fields) if who is not None else question.host()
-    found = question.series(entities[:top], fields)
+    found, damaged = show.read(lambda: (question.series(entities[:top], fields), history.damaged))
     if plot is not None:
         limited = question.series(entities[:1], ["limit_bytes"]) if stored_kind(entities[0].kind) == "cgroup" else []
         title = who or plain_name(entities[0])
@@ -109,8 +109,8 @@ def command(
             show.blocks([*blocks_of_host(found, low, high, show), *_growth_blocks(question, low, top, show)])
         else:
             show.blocks(blocks_of_series(found, show.surface.width, low, high, unicode=show.surface.unicode))
-    if history.damaged:
-        remark(f"{history.path}: {history.damaged} damaged part(s) left out")
+    if damaged := max(damaged, history.damaged):
+        remark(f"{history.path}: {damaged} damaged part(s) left out")
     return Exit.OK
 
 
@@ -172,7 +172,7 @@ def _list(  # noqa: PLR0917
         draw(plot, f"{'processes' if kind == 'process' else f'{kind}s'} by {field}", question.seen(), found)
         drawn = {entity.key: series for entity, name, series in found if name == main}
     if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
-        show.series(question.since, question.until, question.series(entities, fields))
+        show.series(question.since, question.until, show.read(lambda: question.series(entities, fields)))
         return Exit.OK
     if show.format == "json":
         from oomsight.sinks.history_rows import entities_document

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.picture import write_picture
 from oomsight.cli.speak import answer, renderer, stdout_surface
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from oomsight.record.model import Entity
     from oomsight.sinks.blocks import Block
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     Found = Sequence[tuple[Entity, str, Series]]
 
+T = TypeVar("T")
 
 SILENT_SECONDS: Final = 900.0  #: without a sample: longer than the longest step of the finest tier on record
 
@@ -42,6 +45,23 @@ class Show:
             text = self._render(blocks)
             answer(text if text.endswith("\n") else text + "\n")
 
+    def read(self, work: Callable[[], T]) -> T:
+        """
+        What *work* reads of a history. For Parquet another process reads while this one loads the library, which takes
+        as long.
+        """
+        if self.format != "parquet":
+            return work()
+        from oomsight.pipeline.shares import aside
+        from oomsight.sinks.history_parquet import load
+
+        if sys.stdout.isatty():
+            raise UsageError("--format parquet is not for a terminal: send it to a file")
+        found = aside(work)
+        with _library():
+            load()
+        return found()
+
     def series(self, since: float, until: float, found: Found) -> None:
         """Series for programs."""
         from oomsight.sinks.history_rows import series_document, series_groups
@@ -53,23 +73,32 @@ class Show:
 
     def rows(self, groups: Iterator[Group]) -> None:
         """Rows for programs: CSV, or Parquet as bytes."""
-        import sys
-
-        from oomsight.sinks.history_rows import MissingParquetError, csv_pieces, parquet_bytes
-
         if self.format == "csv":
+            from oomsight.sinks.history_rows import csv_pieces
+
             for piece in csv_pieces(groups):
                 answer(piece)
             return
+        from oomsight.sinks.history_parquet import parquet_bytes
+
         if sys.stdout.isatty():
             raise UsageError("--format parquet is not for a terminal: send it to a file")
-        try:
+        with _library():
             data = parquet_bytes(groups)
-        except MissingParquetError as error:
-            hint = "pip install 'oomsight[parquet]', or --format csv"
-            raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
+
+
+@contextmanager
+def _library() -> Iterator[None]:
+    """The error that says how to get what Parquet needs."""
+    from oomsight.sinks.history_parquet import MissingParquetError
+
+    try:
+        yield
+    except MissingParquetError as error:
+        hint = "pip install 'oomsight[parquet]', or --format csv"
+        raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
 
 
 def plain_name(entity: Entity) -> str:

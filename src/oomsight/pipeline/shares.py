@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
@@ -25,24 +26,36 @@ def in_shares(work: Callable[[int, int], list[T]], items: int, least: int) -> li
     core, and so few that each has *least* of all *items* to do. A share whose process ends is done here again.
     """
     count = max(min(len(os.sched_getaffinity(0)), MOST_SHARES, items // least), 1)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    children = [(number, *_child(work, number, count)) for number in range(1, count)]
-    shares = {0: work(0, count)}
-    for number, pid, end in children:
-        with os.fdopen(end, "rb") as pipe:
-            try:
-                shares[number] = pickle.load(pipe)
-            except (EOFError, OSError, pickle.UnpicklingError):
-                shares[number] = work(number, count)
-        with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-    turns = zip_longest(*[shares[number] for number in range(count)], fillvalue=_NOTHING)
+    others = [aside(partial(work, number, count)) for number in range(1, count)]
+    shares = [work(0, count), *(other() for other in others)]
+    turns = zip_longest(*shares, fillvalue=_NOTHING)
     return [one for turn in turns for one in turn if one is not _NOTHING]
 
 
-def _child(work: Callable[[int, int], list[T]], number: int, count: int) -> tuple[int, int]:
-    """Start the process for a share: its pid, and the end of a pipe at which its answer comes."""
+def aside(work: Callable[[], T]) -> Callable[[], T]:
+    """
+    Begin *work* in a process of its own; what is returned waits for its answer, and does the work here if the process
+    ended without one.
+    """
+    pid, end = _child(work)
+
+    def answer() -> T:
+        with os.fdopen(end, "rb") as pipe:
+            try:
+                found: T = pickle.load(pipe)
+            except (EOFError, OSError, pickle.UnpicklingError):
+                found = work()
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        return found
+
+    return answer
+
+
+def _child(work: Callable[[], object]) -> tuple[int, int]:
+    """Start the process for a piece of work: its pid, and the end of a pipe at which its answer comes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     here, there = os.pipe()
     pid = os.fork()
     if pid:
@@ -50,7 +63,7 @@ def _child(work: Callable[[int, int], list[T]], number: int, count: int) -> tupl
         return pid, here
     try:
         begin()
-        answer = pickle.dumps(work(number, count), pickle.HIGHEST_PROTOCOL)
+        answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
         with os.fdopen(there, "wb") as pipe:
             pipe.write(answer)
     finally:

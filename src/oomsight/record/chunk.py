@@ -2,8 +2,9 @@
 Chunks: a tier's rows of one period, by entity.
 
 A chunk is a head, the times of its rows, an index (a column for each of entity, length, sum, first and last row, then
-the main figure at first, highest and last, and the kind), and one stream of events for each entity. A reader takes the
-head, times and index, which have a sum of their own, and only the streams it wants.
+the main figure at first, highest and last, and the kind), one stream of events for each entity, and in some tiers a few
+of the figures as columns (:mod:`oomsight.record.ready`). A reader takes the head, times and index, which have a sum of
+their own, and only the streams or columns it wants.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import KINDS, LITTLE, DamagedError, coded, column, column_of, kind_code, put, take
+from oomsight.record.ready import sheets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MAX_ROWS: Final = 4096  #: in one chunk; no writer makes that many
 MAX_ENTITIES: Final = 1 << 24
@@ -196,17 +198,18 @@ class ChunkBuilder:
             ),
         )  # fmt: skip
 
-    def body(self, journal: int) -> bytes:
-        """The chunk as a record's body."""
+    def body(self, journal: int, ready: Sequence[str] = ()) -> bytes:
+        """The chunk as a record's body; *ready*: kinds whose figures are in it as columns too."""
         index = self.index()
         marks = index.marks
         blobs, lengths = [], []
-        for entity in index.entities:
-            stream, packed = self.stream(entity), 0
+        streams = [self.stream(entity) for entity in index.entities]
+        for stream in streams:
+            packed = 0
             if len(stream) >= _PACK_FROM:
                 small = _deflate(stream)
                 if len(small) < len(stream):
-                    stream, packed = small, 1
+                    stream, packed = small, 1  # noqa: PLW2901
             lengths.append(len(stream) << 1 | packed)
             blobs.append(stream)
         columns = zlib.compress(b"".join((
@@ -225,7 +228,9 @@ class ChunkBuilder:
             zlib.crc32(columns, zlib.crc32(packed_times)), len(packed_times), len(columns),
         ):  # fmt: skip
             put(head, number)
-        return b"".join((head, packed_times, columns, *blobs))
+        columns_too = sheets(zip(map(KINDS.__getitem__, marks.kinds), index.entities, streams, strict=True),
+                             len(self.times), ready)  # fmt: skip
+        return b"".join((head, packed_times, columns, *blobs, columns_too))
 
 
 def _deflate(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -211,13 +211,8 @@ def added(columns: Sequence[list[int]]) -> list[int]:
     return found
 
 
-def at_rows(
-    stream: bytes, places: Sequence[int], wanted: Sequence[int], rows: int
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """
-    (row, coded values at *places*) of a stream of *rows* rows in each of the *wanted* ones, which ascend; where it is
-    not there, nothing. Raises :class:`DamagedError`.
-    """
-    for life in lives(stream, places, rows):
+def at_rows(found: Iterable[Life], wanted: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """(row, coded values) of lives in each of the *wanted* rows, which ascend; where it is not there, nothing."""
+    for life in found:
         for row in wanted[bisect_left(wanted, life.first) : bisect_left(wanted, life.end)]:
             yield row, tuple([column[row - life.first] for column in life.columns])

@@ -1,4 +1,4 @@
-"""The history for programs: JSON, CSV, Parquet."""
+"""The history for programs: JSON, CSV, and the rows that Parquet has too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._named import NamedTuple
@@ -20,7 +19,7 @@ SCHEMA: Final = "oomsight.history/1"
 COLUMNS: Final = ("time", "kind", "name", "pid", "started", "cgroup", "field", "value")
 
 
-ROWS_AT_ONCE: Final = 20_000  #: in memory as text, or in one part of a Parquet file
+ROWS_AT_ONCE: Final = 20_000  #: in memory as text
 MOST_STAMPS: Final = 100_000  #: moments whose text is remembered
 
 
@@ -30,10 +29,6 @@ class Group(NamedTuple):
     who: tuple[str, str, int | None, str | None, str | None, str]  #: the columns between time and value
     times: Sequence[float]  #: unix seconds
     values: Sequence[float]
-
-
-class MissingParquetError(Exception):
-    """pyarrow is not installed."""
 
 
 def iso(unix_seconds: float | None) -> str | None:
@@ -150,39 +145,3 @@ def csv_pieces(groups: Iterable[Group]) -> Iterator[str]:
                 lines.clear()
     if lines:
         yield "\n".join(lines) + "\n"
-
-
-def parquet_bytes(groups: Iterable[Group]) -> bytes:
-    """Groups as a Parquet file; a limit that does not limit is infinity. Raises :class:`MissingParquetError`."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingParquetError("Parquet needs pyarrow") from None
-    words = pa.string()
-    types = (pa.timestamp("ms", tz="UTC"), words, words, pa.int64(), words, words, words, pa.float64())
-    schema, out = pa.schema(list(zip(COLUMNS, types, strict=True))), BytesIO()
-    columns: list[list[Any]] = [[] for _ in COLUMNS]
-
-    def flush() -> None:
-        arrays = [pa.array(values, type=kind) for values, kind in zip(columns, types, strict=True)]
-        writer.write_table(pa.table(arrays, schema=schema))
-        for values in columns:
-            values.clear()
-
-    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
-        for group in groups:
-            columns[0] += [int(moment * 1000) for moment in group.times]
-            for column, one in zip(columns[1:-1], group.who, strict=True):
-                column += [_utf8(one)] * len(group.times)  # noqa: PLW2901 - the list itself grows
-            columns[-1] += group.values
-            if len(columns[0]) >= ROWS_AT_ONCE:
-                flush()
-        if columns[0]:
-            flush()
-    return out.getvalue()
-
-
-def _utf8(value: Any) -> Any:
-    """Parquet text is UTF-8: a byte that is not becomes a visible escape."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -32,6 +32,7 @@ from oomsight.record.layout import (
     journal_name,
     parse_name,
 )
+from oomsight.record.ready import SHEETS
 from oomsight.record.rebuild import rebuilt, rows_after
 from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
 from oomsight.sinks.history_stored import Stored
@@ -317,7 +318,7 @@ class _TierLog:
             self.described.clear()
         new = [entity for entity in builder.entities() if entity not in self.described]
         data = entities_records(describe(new))
-        self._file.append(data + record(CHUNK, builder.body(journal)))
+        self._file.append(data + record(CHUNK, builder.body(journal, SHEETS.get(self.tier.number, ()))))
         self.described.update(new)
 
     def _retire(self, file: _Appender) -> None:

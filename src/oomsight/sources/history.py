@@ -24,12 +24,12 @@ from oomsight.record.answers import (
     main_figure,
     thinned,
 )
-from oomsight.record.codec import KINDS, DamagedError, plain
+from oomsight.record.codec import KINDS, plain
 from oomsight.record.dense import added, at_rows
 from oomsight.record.fields import FIELDS, INDEX, field_names, parts_of, shown, stored_kind
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
-from oomsight.sources.history_columns import Columns, gathered, streams_of
+from oomsight.sources.history_columns import Columns, gathered, lives_of
 from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, Shelf
 from oomsight.trend.series import Series
 
@@ -213,16 +213,13 @@ class History:
         for chunk, rows in by_chunk.values():
             rows.sort()
             moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
-            for key, stream in streams_of(self._shelf, chunk, stored, keys, self._known_as):
+            for key, one in lives_of(self._shelf, chunk, stored, keys, places, self._known_as):
                 columns = found[key]
-                try:
-                    for row, coded in at_rows(stream, places, rows, len(moments)):
-                        for i, value in enumerate(coded):
-                            if value:
-                                columns[2 * i].append(moments[row])
-                                columns[2 * i + 1].append(shown(plain(value), scales[i]) or 0.0)
-                except DamagedError:
-                    self._shelf.damaged += 1
+                for row, coded in at_rows(one, rows):
+                    for i, value in enumerate(coded):
+                        if value:
+                            columns[2 * i].append(moments[row])
+                            columns[2 * i + 1].append(shown(plain(value), scales[i]) or 0.0)
         self._shelf.close()
         return {
             key: {field: Series(*ascending(columns[2 * i], columns[2 * i + 1])) for i, field in enumerate(fields)}

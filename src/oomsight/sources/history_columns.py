@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from oomsight.record.codec import DamagedError
-from oomsight.record.dense import lives
+from oomsight.record.dense import Life, lives
+from oomsight.record.ready import PLACES
 from oomsight.record.tiers import TIERS
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ class Columns:
         self.went = False  #: it had gone in the end
         self.step_seconds = 0.0  #: of the coarsest tier it is made of
 
-    def add(self, stream: bytes, places: Sequence[int], moments: Sequence[float], begin: int, end: int) -> None:
-        """What a stream says of the rows from *begin* to *end*. Raises :class:`DamagedError`."""
-        for life in lives(stream, places, len(moments)):
+    def add(self, found: Iterable[Life], moments: Sequence[float], begin: int, end: int) -> None:
+        """What lives in a chunk say of its rows from *begin* to *end*."""
+        for life in found:
             whole = life.end
             if whole > life.first and self.went:
                 if self.times:
@@ -58,23 +59,37 @@ def gathered(  # noqa: PLR0917
             continue
         moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
-        for key, stream in streams_of(shelf, chunk, kind, keys, known_as):
+        for key, one in lives_of(shelf, chunk, kind, keys, places, known_as):
             columns = found[key]
             columns.step_seconds = max(columns.step_seconds, TIERS[chunk.tier].step_seconds)
-            try:
-                columns.add(stream, places, moments, begin, end)
-            except DamagedError:
-                shelf.damaged += 1
+            columns.add(one, moments, begin, end)
     return found
 
 
-def streams_of(
-    shelf: Shelf, chunk: Chunk, kind: str, keys: Iterable[str], known_as: Callable[[File, str, str], list[int]]
-) -> Iterator[tuple[str, bytes]]:
-    """(key, stream) of each entity called one of *keys* that is in a loaded chunk, by its numbers there in turn."""
+def lives_of(  # noqa: PLR0917
+    shelf: Shelf, chunk: Chunk, kind: str, keys: Iterable[str], places: Sequence[int],
+    known_as: Callable[[File, str, str], list[int]],
+) -> Iterator[tuple[str, Sequence[Life]]]:  # fmt: skip
+    """
+    (key, lives) of each entity called one of *keys* that is in a loaded chunk, by its numbers there in turn; the
+    figures at *places*. What is damaged is left out and counted.
+    """
     assert chunk.index is not None
-    spots = [(place, key) for key in keys for number in known_as(chunk.file, kind, key)
-             if (place := chunk.index.place(number)) is not None]  # fmt: skip
-    whole = dict(shelf.picked(chunk, kind, [place for place, _ in spots])) if len(spots) > MANY else None
-    for place, key in spots:
-        yield key, shelf.stream(chunk, place) if whole is None else whole.get(place, b"")
+    numbers = [(number, key) for key in keys for number in known_as(chunk.file, kind, key)]
+    sheet, at = None, list[int]()
+    if len(numbers) > MANY and set(places) <= set(kept := PLACES.get(kind, ())):
+        sheet, at = shelf.sheet(chunk, kind), list(map(kept.index, places))
+    rest = [number for number, _ in numbers if sheet is None or number not in sheet]
+    where = {number: place for number in rest if (place := chunk.index.place(number)) is not None}
+    whole = dict(shelf.picked(chunk, kind, list(where.values()))) if len(where) > MANY else None
+    for number, key in numbers:
+        place = where.get(number)
+        if place is None:
+            if sheet is not None and number in sheet:
+                yield key, [sheet.life(number, at)]
+            continue
+        stream = shelf.stream(chunk, place) if whole is None else whole.get(place, b"")
+        try:
+            yield key, lives(stream, places, len(chunk.times))
+        except DamagedError:
+            shelf.damaged += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,7 @@ from oomsight.record.layout import (
     parse_begin,
     parse_name,
 )
+from oomsight.record.ready import TAIL_BYTES, Sheet, Spot, spots
 from oomsight.record.tiers import TIERS
 
 if TYPE_CHECKING:
@@ -92,12 +94,16 @@ class Chunk:
     tier: int  #: which density
     start: int  #: of the body in the file
     head: ChunkHead
+    length: int = 0  #: of the body; 0 of a journal
     shift_ms: int = 0  #: what makes time since boot wall clock
     first: float = 0.0  #: unix seconds of its first row …
     last: float = 0.0  #: … and of its last
     times: list[int] = field(default_factory=list)  #: milliseconds since boot
     index: Index | None = None
     indexes: dict[str, Index] = field(default_factory=dict)  #: of a journal, by kind
+    streams: dict[str, dict[int, bytes]] = field(default_factory=dict)  #: of a journal, by kind
+    spots: dict[str, Spot] | None = None  #: where its ready columns are, by kind; ``None`` = nobody has looked
+    sheets: dict[str, Sheet] = field(default_factory=dict)
 
 
 class Shelf:
@@ -181,13 +187,34 @@ class Shelf:
                 wanted[place] = 1
             yield from self.streams(chunk, wanted)
             return
-        try:
-            streams = chunk.file.journal.streams(kind)
-        except DamagedError:
-            self.damaged += 1
-            return
+        if kind not in chunk.streams:  # a question about many comes again for the next of them
+            try:
+                chunk.streams[kind] = chunk.file.journal.streams(kind)
+            except DamagedError:
+                self.damaged += 1
+                return
+        streams = chunk.streams[kind]
         for place in places:
             yield place, streams.get(index.entities[place], b"")
+
+    def sheet(self, chunk: Chunk, kind: str) -> Sheet | None:
+        """The ready columns of a kind in a chunk; ``None`` = it has none, or they are damaged: the streams have all."""
+        if chunk.spots is None:
+            back = min(TAIL_BYTES, chunk.length)
+            with suppress(OSError):
+                tail = self._piece(chunk.file.path, chunk.start + chunk.length - back, back) if back else b""
+                chunk.spots = spots(tail, chunk.length)
+        spot = (chunk.spots or {}).get(kind)
+        if spot is None or kind in chunk.sheets:
+            return chunk.sheets.get(kind)
+        try:
+            data = self._piece(chunk.file.path, chunk.start + chunk.length - spot.back, spot.length)
+            sheet = chunk.sheets[kind] = Sheet(data, spot.sum)
+        except (OSError, DamagedError):
+            assert chunk.spots is not None
+            del chunk.spots[kind]
+            return None
+        return sheet
 
     def states(self, chunk: Chunk, row: int) -> Iterator[tuple[int, int, Sequence[int]]]:
         """(entity, code of the kind, coded values) of everything that is there in *row* of a chunk."""
@@ -327,7 +354,7 @@ class Shelf:
                 if at > size:
                     return
                 if kind == CHUNK:
-                    yield Chunk(file, tier, start, chunk_head(head[HEADER.size :]))
+                    yield Chunk(file, tier, start, chunk_head(head[HEADER.size :]), length)
                 elif kind in {ENTITIES, PROCESSES}:
                     file.spots.append((kind, start, length, crc))
                 else:

@@ -1,0 +1,161 @@
+"""
+Ready columns: the figures that are asked of many entities at once, once more, beside the streams of a chunk.
+
+A stream is taken apart event by event, which a question about hundreds of entities over a week does some hundred
+thousand times. What such questions are about (what somebody needed, its limit, its kills) is therefore kept as columns
+too: of each figure the first value, then the differences row by row, which the standard library adds up in one call. A
+figure that stays as it is costs its first value. Whoever went and came again within a chunk is not in them, and what
+is damaged in them is no loss: the streams say the same.
+
+They are the last part of a chunk's body, after the streams, where readers that do not know them do not look: a sheet
+for each kind, then where each is.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code
+from oomsight.record.dense import Life, lives
+from oomsight.record.fields import INDEX, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SHEETS: Final[Mapping[int, tuple[str, ...]]] = {0: ("cgroup", "name"), 2: ("cgroup", "name"),
+                                                3: ("cgroup", "name", "process")}  # fmt: skip
+"""By number of the tier, of what there are sheets: what questions about a week read, and the newest minutes."""
+
+PLACES: Final[Mapping[str, tuple[int, ...]]] = {
+    "cgroup": tuple(INDEX["cgroup"][name] for name in (
+        "usage_bytes", "file_bytes", "shmem_bytes", "swap_bytes", "limit_bytes", "swap_limit_bytes", "events_oom_kill",
+    )),
+    "name": parts_of("name", "need_bytes"),
+    "process": parts_of("process", "need_bytes"),
+}  # fmt: skip
+"""By kind, which figures."""
+
+TAIL_BYTES: Final = 64  #: of a body, in which it says where its sheets are
+_MARK: Final = b"\xf0Rdy"
+_SPOT: Final = struct.Struct("<BII")  # kind, length, CRC-32
+_HEAD: Final = struct.Struct("<BI")  # figures, entities
+_COLUMN: Final = struct.Struct("<cI")  # width, numbers
+_WIDTHS: Final = (("b", 1 << 7), ("h", 1 << 15), ("i", 1 << 31), ("q", 1 << 63))
+
+
+class Spot(NamedTuple):
+    """Where a sheet is."""
+
+    back: int  #: how far before the end of the body it begins
+    length: int
+    sum: int  #: CRC-32
+
+
+def sheets(streams: Iterable[tuple[str, int, bytes]], rows: int, wanted: Sequence[str]) -> bytes:
+    """The last part of a body of *rows* rows, from (kind, entity, stream); *wanted*: kinds. Empty without any."""
+    found: dict[str, list[tuple[int, Life]]] = {kind: [] for kind in wanted}
+    for kind, number, stream in streams:
+        if kind in found:
+            with suppress(DamagedError):
+                one = lives(stream, PLACES[kind], rows)
+                if len(one) == 1 and one[0].columns[0]:
+                    found[kind].append((number, one[0]))
+    blobs = [(kind_code(kind), zlib.compress(_sheet(members), 6)) for kind, members in found.items() if members]
+    if not blobs:
+        return b""
+    spots = [_SPOT.pack(code, len(blob), zlib.crc32(blob)) for code, blob in blobs]
+    return b"".join((*(blob for _, blob in blobs), *spots, bytes([len(spots)]), _MARK))
+
+
+def _sheet(members: Sequence[tuple[int, Life]]) -> bytes:
+    whole = [life for _, life in members]
+    out = [
+        _HEAD.pack(len(whole[0].columns), len(members)), column("I", [number for number, _ in members]),
+        column("H", [life.first for life in whole]), column("H", [len(life.columns[0]) for life in whole]),
+        bytes(life.ended for life in whole),
+    ]  # fmt: skip
+    for at in range(len(whole[0].columns)):
+        columns = [life.columns[at] for life in whole]
+        moves = [max(one) != min(one) for one in columns]
+        steps = [b - a for one, moved in zip(columns, moves, strict=True) if moved for a, b in pairwise(one)]
+        most = max(max(steps, default=0), -min(steps, default=0))
+        width = next(code for code, least in _WIDTHS if most < least)
+        out += [column("q", [one[0] for one in columns]), bytes(moves), _COLUMN.pack(width.encode(), len(steps)),
+                column(width, steps)]  # fmt: skip
+    return b"".join(out)
+
+
+def spots(tail: bytes, length: int) -> dict[str, Spot]:
+    """Where the sheets of a body of *length* bytes are, by kind; *tail*: its end. Empty = it has none."""
+    end = len(tail) - len(_MARK)
+    if tail[end:] != _MARK or end < 1:
+        return {}
+    at = end - 1 - tail[end - 1] * _SPOT.size
+    if at < 0:
+        return {}
+    found, back = {}, len(tail) - at
+    for code, size, crc in reversed([*_SPOT.iter_unpack(tail[at : end - 1])]):
+        back += size
+        if code < len(KINDS):
+            found[KINDS[code]] = Spot(back, size, crc)
+    return found if back <= length else {}
+
+
+class Sheet:
+    """The ready columns of one kind in one chunk."""
+
+    __slots__ = ("_columns", "_ended", "_firsts", "_lengths", "_numbers", "_starts")
+
+    def __init__(self, data: bytes, crc: int) -> None:
+        """Unpack *data*. Raises :class:`DamagedError`."""
+        if zlib.crc32(data) != crc:
+            raise DamagedError("the sum of a sheet is wrong")
+        try:
+            text = zlib.decompress(data)
+            figures, n = _HEAD.unpack_from(text)
+            at = _HEAD.size
+            numbers, at = column_of("I", text[at : at + 4 * n]), at + 4 * n
+            self._firsts, at = column_of("H", text[at : at + 2 * n]), at + 2 * n
+            self._lengths, at = column_of("H", text[at : at + 2 * n]), at + 2 * n
+            self._ended, at = text[at : at + n], at + n
+            self._columns: list[tuple[array[int], bytes, array[int]]] = []  # first values, who moves, differences
+            for _ in range(figures):
+                values, at = column_of("q", text[at : at + 8 * n]), at + 8 * n
+                moves, at = text[at : at + n], at + n
+                width, count = _COLUMN.unpack_from(text, at)
+                at += _COLUMN.size
+                size = array(width.decode()).itemsize * count
+                self._columns.append((values, moves, column_of(width.decode(), text[at : at + size])))
+                at += size
+        except (zlib.error, struct.error, ValueError) as error:
+            raise DamagedError(str(error)) from None
+        if at != len(text):
+            raise DamagedError("a sheet of another length")
+        self._numbers = {number: place for place, number in enumerate(numbers)}
+        steps = [length - 1 for length in self._lengths]
+        self._starts: list[list[int]] = [
+            list(accumulate((step * moved for step, moved in zip(steps, moves, strict=True)), initial=0))
+            for _, moves, _ in self._columns
+        ]
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._numbers
+
+    def life(self, number: int, figures: Sequence[int]) -> Life:
+        """The life of the entity called *number*, of the *figures* at these places of :data:`PLACES`."""
+        place = self._numbers[number]
+        length, found = self._lengths[place], []
+        for at in figures:
+            values, moves, steps = self._columns[at]
+            if moves[place]:
+                start = self._starts[at][place]
+                found.append(list(accumulate(steps[start : start + length - 1], initial=values[place])))
+            else:
+                found.append([values[place]] * length)
+        return Life(self._firsts[place], found, bool(self._ended[place]))
