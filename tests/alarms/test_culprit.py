@@ -34,6 +34,17 @@ def test_tmpfs_that_grows_is_nobodys_process() -> None:
     assert (found.grower.kind, found.grower.name) == ("pool", "shmem")
 
 
+def test_shared_memory_that_a_process_maps_is_named_by_it() -> None:
+    def census(at: float, mapped_mib: int, other_mib: int) -> Census:
+        holders = [Holder(1, 1, "db", mapped_mib << 10, "/a", mapped_mib << 10), Holder(2, 2, "idle", other_mib << 10, "/a")]
+        return Census(at, holders, {"shmem": (mapped_mib + 12) << 10})
+
+    # The other one was swapped out meanwhile, so all processes together grew by less than shared memory did.
+    found = blame(census(0, 180, 40), census(10, 203, 30))
+    assert (found.grower.kind, found.grower.name, found.grower.grown_kib >> 10) == ("process", "db", 23)
+    assert found.biggest.name == "db"
+
+
 def test_nobody_is_named_where_nobody_grew_or_everybody_did() -> None:
     same = _census(0, (1, "a", 10), (2, "b", 20))
     assert blame(same, _census(60, (1, "a", 10), (2, "b", 20))).grower is None

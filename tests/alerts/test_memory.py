@@ -5,7 +5,7 @@ from __future__ import annotations
 from oomsight.alarms.culprit import Blame, Who
 from oomsight.alarms.event import memory_event
 from oomsight.alarms.judge import Change, Reason
-from oomsight.alarms.state import Subject
+from oomsight.alarms.state import HOST, Subject
 from oomsight.alerts.decide import REFRESH_SECONDS, REMIND_SECONDS, SILENT_SECONDS, State, decide, due_seconds, tick
 from oomsight.alerts.facts import facts_of
 from oomsight.alerts.message import Status
@@ -23,6 +23,25 @@ def event(moment: str = "raised", *, severity: str = "warning", cgroup: str = "/
     change = Change(moment, cgroup, "al-1", severity, tuple(Reason(code, 95.0, 0.0) for code in codes), 0.0, subject, gone)
     grower = Who("process", name, 60 << 10, 40 << 10, 7)
     return memory_event(change, Blame(grower, Who("process", "db", 70 << 10, 0, 9), 30.0), f"2026-01-01T00:00:{at:09.6f}", "b")
+
+
+def test_who_grew_next_to_nothing_is_not_named_first() -> None:
+    subject = Subject(limit_bytes=1000 << 20, need_bytes=900 << 20, headroom_bytes=100 << 20)
+    for code, grower in (("memory_high", None), ("memory_growth", "sleep")):
+        change = Change("raised", HOST, "al-1", "warning", (Reason(code, 90.0, 0.0),), 0.0, subject, False)
+        blame = Blame(Who("process", "sleep", 2 << 10, 2 << 10, 7), Who("process", "db", 700 << 10, 0, 9), 60.0)
+        told = memory_event(change, blame, "2026-01-01T00:00:00", "b")
+        assert ("sleep (pid 7) grew" in told["headline"]) is (grower is not None), told["headline"]
+        assert ("most is held by db (pid 9), 700.0 MiB" in told["headline"]) is (grower is None)
+        assert told["grower"]["name"] == "sleep"
+
+
+def test_room_says_when_it_is_swap_and_a_rate_that_is_over_is_no_number() -> None:
+    subject = Subject(limit_bytes=333 << 20, need_bytes=325 << 20, headroom_bytes=208 << 20)
+    change = Change("raised", HOST, "al-1", "warning", (Reason("memory_high", 98.0, 0.0),), 0.0, subject, False)
+    assert "98 % of RAM needed, 208.0 MiB left with swap" in memory_event(change, None, "2026-01-01T00:00:00", "b")["headline"]
+    change = Change("changed", "/a", "al-1", "warning", (Reason("cgroup_at_limit", 0.0, 0.0),), 0.0, subject, False)
+    assert "ran into its limit a moment ago" in memory_event(change, None, "2026-01-01T00:00:00", "b")["headline"]
 
 
 def _settings(*channels, **more):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -56,6 +57,26 @@ def test_status_of_a_host_is_one_screen(status) -> None:
     assert "Swap       4.0 MiB of 8.0 MiB in use (50 %)" in out
     assert "no pressure information (PSI)" in out
     assert "big.service" in out
+
+
+def test_status_tells_what_compressed_swap_takes(host, status) -> None:
+    write(host / "sys", {"block/zram0/mm_stat": "4194304 1000000 1048576 0 1048576 0 0 0 0 0\n"})
+    _, out, _ = status()
+    assert "Swap       4.0 MiB of 8.0 MiB in use (50 %); zram holds 4.0 MiB in 1.0 MiB of" in out
+    document = json.loads(status("--format", "json")[1])
+    assert (document["compressed_kib"], document["compressed_ram_kib"]) == (4096, 1024)
+    assert [part["kib"] for part in document["accounting"]["parts"] if part["key"] == "zram"] == [1024]
+    assert sum(part["kib"] for part in document["accounting"]["parts"]) == document["accounting"]["total_kib"]
+
+
+def test_status_that_does_not_see_all_says_so_of_who_would_die(host, status) -> None:
+    shutil.rmtree(host / "proc/2")  # no kernel threads: a container
+    _, out, _ = status()
+    assert "Would die  of those seen here java (pid 30" in out
+    for pid in [path for path in (host / "proc").iterdir() if path.name.isdecimal() and path.name != "1"]:
+        shutil.rmtree(pid)
+    _, out, _ = status()
+    assert "exempt" not in out
 
 
 def test_status_shows_what_holds_in_one_look_as_alerts(status) -> None:

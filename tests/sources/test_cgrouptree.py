@@ -28,8 +28,18 @@ V2 = "31 25 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
         (V1.format(root="/docker/x"), Hierarchy(1, "/sys/fs/cgroup/memory", "/docker/x")), ("", None),
     ],
 )  # fmt: skip
-def test_find_hierarchy_prefers_where_memory_is(mountinfo, found):
+def test_find_hierarchy_prefers_where_memory_is(mountinfo, found, monkeypatch):
+    monkeypatch.setattr(cgrouptree, "read_if_there", lambda path: None)  # not what is mounted on this machine
     assert find_hierarchy(parse_mountinfo(mountinfo)) == found
+
+
+def test_find_hierarchy_finds_none_where_memory_cgroups_are_switched_off(tmp_path):
+    mounts = parse_mountinfo(f"30 1 0:27 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io pids\n")  # cgroup_disable=memory
+    assert find_hierarchy(mounts) is None
+    assert find_hierarchy((), str(tmp_path)) is None
+    (tmp_path / "cgroup.controllers").write_text("cpuset memory\n")
+    assert find_hierarchy(mounts) == Hierarchy(2, str(tmp_path)) == find_hierarchy((), str(tmp_path))
 
 
 def test_find_hierarchy_below_another_root():
@@ -37,7 +47,7 @@ def test_find_hierarchy_below_another_root():
 
 
 def test_find_hierarchy_at_a_directory(tmp_path):
-    write(tmp_path / "two", {"cgroup.controllers": ""})
+    write(tmp_path / "two", {"cgroup.controllers": "memory\n"})
     write(tmp_path / "one/memory", {"memory.limit_in_bytes": "1\n"})
     assert find_hierarchy((), str(tmp_path / "two")) == Hierarchy(2, str(tmp_path / "two"))
     assert find_hierarchy((), str(tmp_path / "one")) == Hierarchy(1, str(tmp_path / "one/memory"))

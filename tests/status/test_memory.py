@@ -63,6 +63,8 @@ def test_accounting_takes_overlapping_lines_apart() -> None:
         "vmalloc": 12000, "free": 100000, "unaccounted": 86520,
     }  # fmt: skip
     assert account_meminfo(parse_meminfo("MemFree: 5 kB\n")) is None
+    with_zram = {part.key: part.kib for part in account_meminfo(memory, 30000).parts}
+    assert (with_zram["zram"], with_zram["unaccounted"]) == (30000, 56520)  # meminfo has no line for it
 
 
 @given(st.lists(st.integers(0, 1 << 34), max_size=12), st.one_of(st.none(), st.integers(0, 1 << 36)))

@@ -26,6 +26,7 @@ class Holder(NamedTuple):
     comm: str
     need_kib: int  #: anonymous, shared, swapped out, page tables
     cgroup: str | None
+    shmem_kib: int = 0  #: of it, shared memory that it maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def holder_of(process: Process) -> Holder:
     anon = status.rss_anon_kib if status.rss_anon_kib is not None else status.vm_rss_kib
     parts = (anon, status.rss_shmem_kib, status.vm_swap_kib, status.vm_pte_kib)
     kib = sum(part for part in parts if part is not None)
-    return Holder(process.pid, process.stat.starttime_ticks, process.comm, kib, process.cgroup)
+    shmem_kib = status.rss_shmem_kib or 0
+    return Holder(process.pid, process.stat.starttime_ticks, process.comm, kib, process.cgroup, shmem_kib)
 
 
 def pools_of_cgroup(memcg: Memcg) -> dict[str, int]:
@@ -111,7 +113,6 @@ def _grouped(before: Census | None, now: Census) -> Iterable[Who]:
         # A process that was not there before has grown from nothing.
         grown = holder.need_kib - known.get((holder.pid, holder.start_ticks), 0) if before is not None else 0
         groups.setdefault(holder.comm, []).append((holder, grown))
-    shmem = 0
     for comm, members in groups.items():
         kib, grown = sum(h.need_kib for h, _ in members), sum(g for _, g in members)
         first, most = max(members, key=lambda member: (member[1], member[0].need_kib))
@@ -120,9 +121,13 @@ def _grouped(before: Census | None, now: Census) -> Iterable[Who]:
         else:
             cgroups = {h.cgroup for h, _ in members}
             yield Who("name", comm, kib, grown, None, len(members), cgroups.pop() if len(cgroups) == 1 else None)
-        shmem += grown
-    for pool, kib in now.pools.items():
-        grown = kib - before.pools.get(pool, kib) if before is not None else 0
-        # Shared memory that processes map is theirs already.
-        if grown > shmem or pool != "shmem" or not groups:
-            yield Who("pool", pool, kib, grown)
+    for pool in now.pools:
+        kib = _of_nobody(now, pool)
+        grown = kib - _of_nobody(before, pool) if before is not None and pool in before.pools else 0
+        yield Who("pool", pool, kib, grown)
+
+
+def _of_nobody(census: Census, pool: str) -> int:
+    """What no process maps of a pool: shared memory that some do is counted as theirs."""
+    mapped = sum(holder.shmem_kib for holder in census.holders) if pool == "shmem" else 0
+    return max(census.pools[pool] - mapped, 0)

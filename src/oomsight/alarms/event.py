@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA_ID: Final = "oomsight.event/1"
 TYPE: Final = "memory"
+TELLING_SHARE: Final = 0.01  #: of all that is needed, that the most grown must have grown by to be named first
+SWAP_BYTES: Final = 1 << 20  #: of free swap and more are told as room
 
 
 def memory_event(
@@ -91,9 +93,9 @@ def headline(change: Change, blame: Blame | None, names: Mapping[str, Any] | Non
     if change.subject != HOST and subject.limit_bytes is not None and change.reasons[0].code != "cgroup_near_limit":
         text += f", limit {size(subject.limit_bytes)}"
     left = subject.time_left_seconds
-    if left is not None and not change.reasons[0].code.endswith("growth"):
+    if left is not None and left >= 1 and not change.reasons[0].code.endswith("growth"):
         text += f", full in about {span(left)}"
-    if blame is not None and blame.grower is not None:
+    if blame is not None and blame.grower is not None and _tells(blame.grower, change):
         grower = blame.grower
         text += f"; {who_words(grower)} grew {size(grower.grown_kib << 10)} in {span(blame.seconds)}"
     elif blame is not None and blame.biggest is not None:
@@ -101,9 +103,20 @@ def headline(change: Change, blame: Blame | None, names: Mapping[str, Any] | Non
     return text
 
 
+def _tells(grower: Who, change: Change) -> bool:
+    """Whether who grew is worth the first sentence: the most of next to nothing explains nothing."""
+    need = change.state.need_bytes
+    growing = any(reason.code.endswith("growth") for reason in change.reasons)
+    return growing or need is None or grower.grown_kib << 10 >= TELLING_SHARE * need
+
+
 def _room(change: Change) -> str:
     subject = change.state
-    return f", {size(subject.headroom_bytes)} left" if subject.headroom_bytes is not None else ""
+    if subject.headroom_bytes is None:
+        return ""
+    ram = (subject.limit_bytes or 0) - (subject.need_bytes or 0)
+    with_swap = change.subject == HOST and subject.need_bytes is not None and subject.headroom_bytes - ram >= SWAP_BYTES
+    return f", {size(subject.headroom_bytes)} left{' with swap' if with_swap else ''}"
 
 
 def _reason_words(reason: Reason, change: Change) -> str:
@@ -124,9 +137,14 @@ def _reason_words(reason: Reason, change: Change) -> str:
             limit = f" of {size(subject.limit_bytes)}" if subject.limit_bytes is not None else ""
             return f"needs {value:.0f} % of its limit{limit}{_room(change)}"
         case "cgroup_at_limit":
-            return f"ran into its limit {value:,.0f} times a minute"
+            return f"ran into its limit{_times(value)}"
         case _:
-            return f"throttled above memory.high {value:,.0f} times a minute"
+            return f"throttled above memory.high{_times(value)}"
+
+
+def _times(per_minute: float) -> str:
+    """How often, while it still happens: the alarm holds on for a while after the last time."""
+    return f" {per_minute:,.0f} times a minute" if per_minute >= 0.5 else " a moment ago"
 
 
 def lines(change: Change, blame: Blame | None, victim: Who | None) -> Iterator[str]:
@@ -141,7 +159,7 @@ def lines(change: Change, blame: Blame | None, victim: Who | None) -> Iterator[s
         cache = f"; {size(cached)} of page cache besides, which can be dropped" if cached else ""
         what = "of RAM" if change.subject == HOST else "allowed"
         yield f"Needed: {size(subject.need_bytes)} of {size(subject.limit_bytes)} {what}{cache}"
-    if blame is not None and blame.biggest is not None and blame.grower is not None:
+    if blame is not None and blame.biggest is not None and blame.grower is not None and _tells(blame.grower, change):
         grower, biggest = blame.grower, blame.biggest
         if (grower.kind, grower.name) == (biggest.kind, biggest.name):
             yield f"Who grew is also who holds most: {who_words(biggest)}, {size(biggest.kib << 10)}"

@@ -155,7 +155,7 @@ def _sources(paths: tuple[str, ...], root: str) -> _Given:
         paths = ("-",)
     if paths:
         return _files(paths)
-    from oomsight.sources.host import best_host_sources
+    from oomsight.sources.host import best_host_sources, in_container
 
     candidates = best_host_sources(root)
     about: list[str] = []
@@ -170,6 +170,11 @@ def _sources(paths: tuple[str, ...], root: str) -> _Given:
         about.append(f"{candidate.name}: {candidate.reason}{hint}")
     for line in about:
         remark(line)
+    if root == "/" and in_container():
+        raise CommandError(
+            "no kernel log is to be seen inside this container", Exit.UNSUPPORTED,
+            "kills are reported in the log of the host: run it there, or give a file (oomsight explain FILE)",
+        )
     raise CommandError(
         "this host shows no kernel log to this user", Exit.UNSUPPORTED,
         "give a file (oomsight explain FILE), pipe text in, or use sudo",

@@ -145,3 +145,17 @@ def parse_version(text: str) -> str | None:
     """The release in /proc/version (``6.1.0-13-amd64``); ``None`` = not there."""
     words = text.split(None, 3)
     return words[2] if words[:2] == ["Linux", "version"] and len(words) > 2 else None
+
+
+def zram_kib(texts: list[str]) -> tuple[int, int] | None:
+    """
+    (stored, taken) KiB of all zram devices from their mm_stat: what is in them uncompressed, and the RAM it takes,
+    which no line of /proc/meminfo holds; ``None`` = there is none. Documentation/admin-guide/blockdev/zram.rst (4.1+).
+    """
+    stored = taken = 0
+    found = False
+    for text in texts:
+        numbers = text.split()
+        if len(numbers) >= 3 and all(number.isdecimal() for number in numbers[:3]):
+            stored, taken, found = stored + int(numbers[0]), taken + int(numbers[2]), True
+    return (stored >> 10, taken >> 10) if found else None

@@ -147,17 +147,6 @@ def _sum_of(events: Mapping[str, int], stem: str) -> int | None:
     return sum(parts) if parts else None
 
 
-def zram_kib(texts: list[str]) -> tuple[int, int] | None:
-    """(stored, taken) KiB of all zram devices from their mm_stat; ``None`` = there is none."""
-    stored = taken = 0
-    found = False
-    for text in texts:
-        numbers = text.split()
-        if len(numbers) >= 3 and all(number.isdecimal() for number in numbers[:3]):
-            stored, taken, found = stored + int(numbers[0]), taken + int(numbers[2]), True
-    return (stored >> 10, taken >> 10) if found else None
-
-
 def swap_devices(text: str) -> list[tuple[str, Values]]:
     """The lines of /proc/swaps: (device or file, values)."""
     found: list[tuple[str, Values]] = []

@@ -29,7 +29,7 @@ MEMORY_KINDS: Final = (
     MemoryKind("H", "huge page pool", ("hugepages", "hugetlb")),
     MemoryKind("B", "slab (kernel objects)", ("slab", "slab_reclaimable", "slab_unreclaimable")),
     MemoryKind("P", "page tables", ("pagetables", "sec_pagetables")),
-    MemoryKind("Z", "compressed swap", ("zspages", "zswap")),
+    MemoryKind("Z", "compressed swap", ("zspages", "zswap", "zram")),
     MemoryKind("K", "other kernel memory", ()),  # every key no other row names
     MemoryKind("?", "unaccounted", ("unaccounted",)),
     MemoryKind("F", "free", ("free", "free_pcp")),

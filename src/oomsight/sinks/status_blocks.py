@@ -64,7 +64,8 @@ def status_blocks(status: Status, rows: int = ROWS, brief: int = 0) -> list[Bloc
     blocks.append(KeyValues(tuple(facts)))
     if status.alerts and not briefest:
         blocks += [Heading("Alerts"), Bullets(tuple(_alert_items(status)))]
-    blocks += [Heading("Who holds most (memory only their end would free)"), _holders(status, rows, more=more)]
+    if status.holders:
+        blocks += [Heading("Who holds most (memory only their end would free)"), _holders(status, rows, more=more)]
     if status.limited:
         blocks += [Heading("Limits, the fullest first"), _limited(status, rows, more=more)]
     if status.hurts and not brief:

@@ -34,7 +34,7 @@ def facts_of(status: Status, brief: int = 0) -> Iterator[tuple[str, str]]:
         if status.dirty_kib and status.dirty_kib > 1024 and not few:
             words += f" ({human_kib(status.dirty_kib)} to be written first)"
         yield "Available", words
-    yield "Swap", _swap_words(status)
+    yield "Swap", _swap_words(status, brief=briefest)
     yield "Pressure", _pressure_words(status)
     yield "Growing", _growing_words(status, most=1 if briefest else 2 if few else 3)
     yield "Would die", _victim_words(status)
@@ -87,7 +87,7 @@ def _forecast_brief(forecast: Forecast, more: int) -> str:
     return f"{where} in {span(forecast.seconds)} ({around}){cause}{f'; {more} more' if more else ''}"
 
 
-def _swap_words(status: Status) -> str:
+def _swap_words(status: Status, *, brief: bool) -> str:
     memory = status.look.memory
     total, free = memory.swap_total_kib, memory.swap_free_kib
     if total is None or free is None:
@@ -95,7 +95,12 @@ def _swap_words(status: Status) -> str:
     if not total:
         return "none"
     used = total - free
-    return f"{human_kib(used)} of {human_kib(total)} in use ({human_pct(used, total) or '0 %'})"
+    words = f"{human_kib(used)} of {human_kib(total)} in use ({human_pct(used, total) or '0 %'})"
+    if (compressed := status.look.compressed_kib) is not None and not brief:
+        stored, taken = compressed
+        how = "zswap" if status.look.zram_kib is None else "zram"
+        words += f"; {how} holds {human_kib(stored)} in {human_kib(taken)} of RAM"
+    return words
 
 
 def _pressure_words(status: Status) -> str:
@@ -149,8 +154,9 @@ def _grower(grower: Grower) -> str:
 def _victim_words(status: Status) -> str:
     ranking = status.ranking
     first = ranking.victim
+    partly = bool(status.look.snapshot.unseen)
     if first is None:
-        return "nobody: every process is exempt"
+        return "not known: no process seen here can be killed" if partly else "nobody: every process is exempt"
     page_kib = status.look.snapshot.machine.page_size >> 10
     kib = (first.rss_pages + first.swap_pages + first.pgtables_pages) * page_kib
     words = f"{mark(first.process.comm)} (pid {first.process.pid}, {human_kib(kib)})"
@@ -160,7 +166,7 @@ def _victim_words(status: Status) -> str:
         second = ranking.rows[1]
         margin = human_kib((ranking.margin_pages or 0) * page_kib)
         words += f", {margin} ahead of {mark(second.process.comm)} ({second.process.pid})"
-    return words
+    return f"of those seen here {words}" if partly else words
 
 
 def _kills_words(status: Status, *, brief: int) -> str:

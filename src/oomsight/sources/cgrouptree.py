@@ -45,15 +45,22 @@ def find_hierarchy(mounts: Sequence[Mount], cgroup_root: str | None = None, root
         if mount.fs_type == "cgroup" and "memory" in mount.super_options:
             return Hierarchy(1, _below(root, mount.mount_point), mount.root)
     for mount in reversed(mounts):
-        if mount.fs_type == "cgroup2":
-            return Hierarchy(2, _below(root, mount.mount_point), mount.root)
+        if mount.fs_type == "cgroup2" and _has_memory(place := _below(root, mount.mount_point)):
+            return Hierarchy(2, place, mount.root)
     return None
+
+
+def _has_memory(directory: str) -> bool:
+    """Whether a cgroup of version 2 has the memory controller: not with cgroup_disable=memory, nor undelegated."""
+    text = read_if_there(os.path.join(directory, "cgroup.controllers"))
+    return text is None or "memory" in text.split()
 
 
 def _at(directory: str) -> Hierarchy | None:
     versions: tuple[Literal[1, 2], ...] = (1, 2)
     for version in versions:
-        if os.path.exists(os.path.join(directory, MARKER_FILES[version])):
+        there = os.path.exists(os.path.join(directory, MARKER_FILES[version]))
+        if there and (version == 1 or _has_memory(directory)):
             return Hierarchy(version, directory.rstrip("/") or "/")
     return None
 

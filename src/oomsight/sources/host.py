@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Syslog families, best first. One is enough: the others repeat its kernel lines.
 LOG_FAMILIES: Final = ("kern.log", "messages", "syslog")
 
+_HOST_PIDS: Final = "pid:[4026531836]"  # include/linux/proc_ns.h PROC_PID_INIT_INO, 3.8+
 _RECORD: Final = lazy(rb"\d+,(\d+),(\d+),")
 
 
@@ -40,6 +41,14 @@ class Candidate:
     def usable(self) -> bool:
         """Whether it can be read."""
         return self.reason is None
+
+
+def in_container(proc: str = "/proc") -> bool:
+    """Whether we are in a pid namespace that is not the host's; False where nobody can say."""
+    try:
+        return os.readlink(f"{proc}/self/ns/pid") != _HOST_PIDS
+    except OSError:
+        return False
 
 
 def best_host_sources(root: str = "/") -> list[Candidate]:

@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from oomsight.sources.source import BLOCK_BYTES
 
+TYPE_CHECKING = False  # as in typing, without importing it
+if TYPE_CHECKING:
+    from typing import IO
+
 
 class Program:
     """
@@ -23,10 +27,9 @@ class Program:
 
     def __iter__(self) -> Iterator[bytes]:
         import subprocess
-        import tempfile
 
         # stderr goes to a file: a pipe nobody drains would stop a program that complains a lot.
-        with tempfile.TemporaryFile() as stderr:
+        with _scratch() as stderr:
             process = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -47,6 +50,16 @@ class Program:
                 stderr.seek(0)
                 lines = stderr.read(BLOCK_BYTES).decode("utf-8", "replace").split("\n")
                 self.complaint = next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _scratch() -> IO[bytes]:
+    """A file without a name: on disk, or in memory where nothing can be written, as in a read-only container."""
+    import tempfile
+
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return os.fdopen(os.memfd_create("oomsight"), "w+b")
 
 
 def first_bytes(argv: Sequence[str], limit_bytes: int = 64 << 10) -> tuple[bytes, str]:

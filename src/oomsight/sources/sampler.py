@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.proc.machine import parse_mountinfo, parse_zoneinfo
 from oomsight.record.fields import INDEX
-from oomsight.record.raw import host_values, swap_devices, zram_kib
+from oomsight.record.raw import host_values, swap_devices
 from oomsight.sources.cgrouptree import find_hierarchy
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.procread import read_if_there
 from oomsight.sources.sampler_cgroups import CgroupSampler
 from oomsight.sources.sampler_processes import ProcessSampler
-from oomsight.sources.vmstat import read_boot_id
+from oomsight.sources.vmstat import read_boot_id, read_zram_kib
 
 if TYPE_CHECKING:
     from oomsight.record.model import Change, Values
@@ -122,9 +122,7 @@ class Sampler:
         counted = {
             "processes": self._processes.count, "forks": self._fork_count(), "unseen_bytes": self._processes.unseen_kib,
         }  # fmt: skip
-        zram = zram_kib([text for name in _zram_names(self.places.sys)
-                         if (text := read_if_there(f"{self.places.sys}/block/{name}/mm_stat"))])  # fmt: skip
-        values = host_values(meminfo, vmstat, pressure, zram, counted)
+        values = host_values(meminfo, vmstat, pressure, read_zram_kib(self.places.sys), counted)
         if not self._host_id:
             self._host_id = self._next_id()
             name = (read_if_there(f"{self.places.proc}/sys/kernel/hostname") or "host").strip()
@@ -190,13 +188,6 @@ def descriptor_budget(most: int = 32768) -> int:
             pass
     room = most if soft == resource.RLIM_INFINITY else soft - _OWN
     return max(min(room, most), 0)
-
-
-def _zram_names(sys: str) -> list[str]:
-    try:
-        return [name for name in os.listdir(f"{sys}/block") if name.startswith("zram")]
-    except OSError:
-        return []
 
 
 def _count_of(vmstat: str, name: str) -> int:

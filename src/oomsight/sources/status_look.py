@@ -16,6 +16,7 @@ from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.procread import read_if_there, read_text
 from oomsight.sources.proctree import ProcTree
+from oomsight.sources.vmstat import read_zram_kib
 from oomsight.status.hurts import SYSCTLS
 from oomsight.status.model import Earlier, Look
 
@@ -85,7 +86,7 @@ class Looker:
             at=at, ticks=ticks, memory=memory, snapshot=snapshot, pressure=self._pressure(),
             cgroup_pressure=self._cgroup_pressure(cgroups or ()), sysctl=self._sysctls(),
             oom_kills=parse_vmstat_oom_kill(vmstat) if vmstat is not None else None,
-            cgroups=cgroups, cgroups_all=len(self._seen), unseen=tuple(unseen),
+            cgroups=cgroups, cgroups_all=len(self._seen), unseen=tuple(unseen), zram_kib=read_zram_kib(self.sys),
         )  # fmt: skip
 
     def cgroup_tree(self) -> CgroupTree | None:

@@ -1,8 +1,11 @@
-"""What the kernel itself counts and knows by name: kills of this boot, boot id, the cgroup of a dying process."""
+"""What the kernel itself counts and knows by name: kills of this boot, boot id, zram, the cgroup of a dying process."""
 
 from __future__ import annotations
 
+import os
+
 from oomsight.live.counters import parse_vmstat_oom_kill
+from oomsight.proc.machine import zram_kib
 from oomsight.sources.procread import read_if_there
 
 
@@ -16,6 +19,15 @@ def read_boot_id(proc: str = "/proc") -> str | None:
     """Return the id of this boot as the journal writes it (no dashes); ``None`` = not readable."""
     text = read_if_there(f"{proc}/sys/kernel/random/boot_id")
     return text.strip().replace("-", "") or None if text is not None else None
+
+
+def read_zram_kib(sys: str = "/sys") -> tuple[int, int] | None:
+    """Return what all zram devices hold and the RAM it takes; ``None`` = there is none."""
+    try:
+        names = [name for name in os.listdir(f"{sys}/block") if name.startswith("zram")]
+    except OSError:
+        return None
+    return zram_kib([text for name in names if (text := read_if_there(f"{sys}/block/{name}/mm_stat"))])
 
 
 def read_cgroup(pid: int, proc: str = "/proc") -> str | None:

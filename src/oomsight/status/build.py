@@ -60,7 +60,8 @@ def build(
     held = sorted(held, key=lambda alert: alert.severity != "critical")
     lists = [memory.fields.get(name) for name in ("Active(file)", "Inactive(file)")]
     return Status(
-        look=look, accounting=account_meminfo(memory), need_kib=need_kib(memory),
+        look=look, accounting=account_meminfo(memory, look.zram_kib[1] if look.zram_kib else None),
+        need_kib=need_kib(memory),
         droppable_kib=None if None in lists else sum(part for part in lists if part is not None),
         dirty_kib=memory.fields.get("Dirty"), holders=_holders(user, found), growers=found, seconds=seconds,
         counter_error_kib=error_kib, available_kib_per_second=rate,

@@ -92,8 +92,9 @@ ITEMS: Final = (
     Item("hwpoison", "taken out for hardware errors", _line("HardwareCorrupted"), "HardwareCorrupted"),
     Item("free", "free", _line("MemFree"), "MemFree"),
 )  # fmt: skip
-"""What RAM is used for; the remainder is ``unaccounted``: drivers, network buffers, zram, whatever has no line."""
+"""What RAM is used for; the remainder is ``unaccounted``: drivers, network buffers, whatever has no line."""
 
+ZRAM: Final = "zram"  #: key of what zram takes: no line of meminfo, but mem_used_total of /sys/block/zram*/mm_stat
 UNACCOUNTED: Final = "unaccounted"
 
 
@@ -117,12 +118,14 @@ class Accounting(NamedTuple):
         return sum(part.kib for part in self.parts if part.key in keys)
 
 
-def account_meminfo(memory: MemInfo) -> Accounting | None:
-    """The accounting of the host; ``None`` = meminfo does not say how much RAM there is."""
+def account_meminfo(memory: MemInfo, zram_kib: int | None = None) -> Accounting | None:
+    """The accounting of the host, *zram_kib* of it zram's; ``None`` = meminfo does not say how much RAM there is."""
     if memory.mem_total_kib is None:
         return None
-    found = [(item, kib) for item in ITEMS if (kib := item.kib(memory.fields)) is not None]
-    done = balance([kib for _, kib in found], memory.mem_total_kib)
-    parts = [Part(item.key, item.label, kib) for (item, _), kib in zip(found, done.values, strict=True)]
+    found = [Part(item.key, item.label, kib) for item in ITEMS if (kib := item.kib(memory.fields)) is not None]
+    if zram_kib is not None:
+        found.insert(-1, Part(ZRAM, "compressed swap and disks (zram)", zram_kib))
+    done = balance([part.kib for part in found], memory.mem_total_kib)
+    parts = [part._replace(kib=kib) for part, kib in zip(found, done.values, strict=True)]
     rest = Part(UNACCOUNTED, "in no line of /proc/meminfo", done.rest)
     return Accounting(done.total, (*parts, rest), done.excess > 0)

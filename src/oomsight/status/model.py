@@ -33,6 +33,15 @@ class Look:
     sysctl: Mapping[str, int] = field(default_factory=dict)
     cgroups: Sequence[Memcg] | None = None  #: with a limit; ``None`` = no hierarchy of memory cgroups
     cgroups_all: int = 0  #: how many there are
+    zram_kib: tuple[int, int] | None = None  #: what is in zram, uncompressed, and the RAM it takes; ``None`` = no zram
+
+    @property
+    def compressed_kib(self) -> tuple[int, int] | None:
+        """What zswap and zram hold, uncompressed, and the RAM it takes; ``None`` = there is neither."""
+        stored, taken = self.zram_kib or (0, 0)
+        fields = self.memory.fields
+        found = (stored + fields.get("Zswapped", 0), taken + fields.get("Zswap", 0))
+        return found if any(found) else None
     unseen: Sequence[Unseen] = ()
 
 
