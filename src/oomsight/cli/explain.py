@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 FULL: Final = 10  #: newest incidents told in full; older ones in a few lines
 BRIEF: Final = 40  #: and those beyond these only counted, unless --full
-HEARSAY_CHARS: Final = 200  #: of a line that is quoted
 GROUPS: Final = 30  #: lines of the summary of the rest
 
 EXAMPLES: Final = (
@@ -425,14 +424,11 @@ def _nothing(run: Run, query: Query, given: _Given, *, quote: bool) -> Iterator[
             yield f"{what} in {files}, none named like a log, {looked.lines:,} lines."
     if run.left_out:
         yield f"{run.left_out:,} event(s) did not pass the filters; run again without them to see those."
-    said = [line for r in read for line in r.hearsay]
+    said = [one for r in read for one in r.said]
     if said and not run.left_out:
-        number = f"{len(said)} lines there speak" if len(said) > 1 else "A line there speaks"
-        yield f"{number} of one that others saw; the kernel's own words about it are not in this text:"
-        for line in said[:3] if quote else ():
-            yield f"    {scrub(line[:HEARSAY_CHARS])}{'…' if len(line) > HEARSAY_CHARS else ''}"
-        yield "They are in the kernel log of that host and time: journalctl -k, or oomsight explain there."
-        yield "oomsight why NAME asks systemd and the container runtime what they know."
+        from oomsight.cli.heard import heard
+
+        yield from heard(said, quote=quote)
     elif any(r.memory_report for r in read) and not run.left_out:
         yield "The kernel's account of memory (Mem-Info) is there, but not the line that says"
         yield "why it was printed; there are other reasons, too. Paste from the line 'invoked"

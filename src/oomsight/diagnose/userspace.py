@@ -75,6 +75,11 @@ KILLERS: Final[dict[str, Killer]] = {
         "--mem or --mem-per-cpu of the job",
         ("sacct", "-o", "JobID,MaxRSS,ReqMem,State"),
     ),
+    "lsf": Killer(
+        "it ends a job that used more memory than its limit",
+        "bsub -M (the limit) and -R rusage[mem=…] (what is reserved) of the job",
+        ("bjobs", "-l"),
+    ),
     "flux": Killer(
         "its shell counts what the kernel killed in the job's cgroup",
         "the memory limit of the job's unit (exec.sdexec-properties, MemoryMax), the job's --nodes and --exclusive",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from oomsight._record import Record, dataclass, field
 from oomsight.diagnose.explain import explain_report
+from oomsight.diagnose.said import sayings
 from oomsight.pipeline.entries import Entry, Ledger, Place, Spool
 from oomsight.pipeline.jobs import Done, Job
 from oomsight.pipeline.seams import Origin, Seams, noted
@@ -29,6 +30,7 @@ from oomsight.sources.scan import Scan, scan
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Incident
+    from oomsight.diagnose.said import Said
     from oomsight.pipeline.query import Query
     from oomsight.report.model import OomReport
     from oomsight.sources.source import Source
@@ -52,7 +54,7 @@ class SourceResult(Record):
     first_time: str | None = None
     last_time: str | None = None
     notes: list[str] = field(default_factory=list)
-    hearsay: list[str] = field(default_factory=list)  #: lines in which others say that something was OOM-killed
+    said: list[Said] = field(default_factory=list)  #: lines in which others speak of memory or of a kill
     memory_report: bool = False  #: lines of the kernel's account of memory (Mem-Info) are in it
     error: SourceError | None = None
 
@@ -169,7 +171,7 @@ def explain_sources(
                         take(job, done)
                 result.lines, result.bytes = scanner.lines, scanner.bytes
                 result.first_time, result.last_time = edges.period(clock)
-                result.hearsay.extend(edges.hearsay())
+                result.said.extend(edges.said())
                 result.memory_report = edges.memory_report()
                 result.notes.extend(source.notes)
                 if scanner.lines == 1 and scanner.bytes > _ONE_LINE_BYTES:
@@ -273,14 +275,9 @@ class _Edges:
         tail = _stamps(self._tail, clock)
         return (head[0] if head else None), (tail[-1] if tail else None)
 
-    def hearsay(self) -> list[str]:
-        """Lines at both ends (so all of a small text) in which others say that something was OOM-killed."""
-        found: dict[str, None] = {}
-        for data in (self._head, self._tail):
-            if any(words in data for words in _HEARSAY):
-                lines = (line for line in data.split(b"\n") if any(words in line for words in _HEARSAY))
-                found.update((line.decode("utf-8", "replace").strip(), None) for line in lines)
-        return list(found)
+    def said(self) -> list[Said]:
+        """Lines at both ends (so all of a small text) in which others speak of memory or of a kill."""
+        return list(dict.fromkeys(one for data in (self._head, self._tail) for one in sayings(data)))
 
     def memory_report(self) -> bool:
         """Whether lines of the kernel's account of memory stand at one of the ends."""
@@ -288,10 +285,6 @@ class _Edges:
 
 
 _MEMORY_REPORT: Final = (b"Mem-Info:", b"Mem-info:", b"kB min:", b"lowmem_reserve[]:")
-# What programs write that only learn of a kernel kill: systemd core/unit.c and service.c, kubelet, container runtimes.
-_HEARSAY: Final = (
-    b"killed by the OOM killer", b"'oom-kill'", b"OOMKilled", b"OOM-killed", b"TaskOOM", b"/tasks/oom",
-)  # fmt: skip
 
 
 def _stamps(data: bytes, clock: Clock) -> list[str]:

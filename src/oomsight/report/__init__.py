@@ -21,7 +21,16 @@ from oomsight.report.model import EventKind, Note, OomReport
 from oomsight.report.moments import Moments, stamp
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import NO_CLOCK, Clock
-from oomsight.report.unwrap import decode_lines, has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
+from oomsight.report.unwrap import (
+    decode_lines,
+    has_thousands,
+    is_padded,
+    join_fixed_width,
+    join_wrapped,
+    split_glued,
+    thousands,
+    unpad,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,6 +216,9 @@ def _variants(numbered: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
     """Other readings of damaged text, each undoing one kind of damage (and the usual combinations)."""
     out: list[list[tuple[int, str]]] = []
     text = "\n".join(s for _, s in numbered)
+    if is_padded(text):
+        numbered = list(zip([no for no, _ in numbered], unpad([s for _, s in numbered]), strict=True))
+        out.append(numbered)
     if has_thousands(text):
         numbered = [(no, thousands(s)) for no, s in numbered]
         out.append(numbered)

@@ -365,6 +365,13 @@ def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:
         report.notes.append(Note("kill_line_repeated", None, again))
 
 
+# Only a charge to a cgroup passes through these on its way to the killer: of 4.19+ try_charge*, which a page allocation
+# reaches after it succeeded.
+_CHARGING = frozenset({
+    "mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize", "try_charge", "try_charge_memcg", "mem_cgroup_try_charge",
+})  # fmt: skip
+
+
 def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
     kills = [*draft.kills, *filter(None, [draft.announce])]  # up to 5.0 the announcement alone says whose memory it was
     prefix = next((k.prefix for k in kills if k.prefix), None) or ""
@@ -375,7 +382,7 @@ def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
         or prefix.lower().startswith("memory cgroup")
         or _of_beancounter(report, prefix)
         or ("__mem_cgroup_try_charge" in frames and "out_of_memory" not in frames)  # 3.10: inlined into it
-        or "mem_cgroup_out_of_memory" in frames or "mem_cgroup_oom_synchronize" in frames
+        or not _CHARGING.isdisjoint(frames)
         or (report.oom_memcg is not None and report.meminfo is None)
     )
     if draft.alloc is not None and not report.victims:

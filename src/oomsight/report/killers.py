@@ -41,6 +41,12 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "systemd src/oom/oomd-manager.c",
     ),
     _rule(
+        "systemd-oomd",
+        r"Marked (?P<cgroup>(?:/|\.\.\.|…)\S*) for killing\.?$",
+        "Marked /user.slice/user-1000.slice/app-1.scope for killing",
+        "systemd src/oom/oomd-manager.c, the end cut off",
+    ),
+    _rule(
         "earlyoom",
         r"sending SIG(?P<signal>TERM|KILL) to process (?P<pid>\d{1,10})(?: uid (?P<uid>\d{1,10}))?"
         r" \"?(?P<comm>[^\"]*)\"?: "
@@ -61,6 +67,13 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         r"(?P<reason>badness: \d+)(?:, VmRSS: (?P<rss_mib>\d{1,12}) MiB)?",
         "Killing process 'bash' with signal 15, pid: 5874, badness: 538, VmRSS: 3160 MiB",
         "earlyoom kill.c 1.1",
+    ),
+    _rule(
+        "earlyoom",
+        r"Out of memory! (?P<reason>avail: \d+ MiB < min: \d+ MiB) Killing process (?P<pid>\d{1,10}) "
+        r"\(?(?P<comm>[^)]*)",
+        "Out of memory! avail: 138 MiB < min: 786 MiB Killing process 4084 chrome",
+        "earlyoom kill.c 0.x, two lines",
     ),
     _rule(
         "nohang",
@@ -88,9 +101,10 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
     _rule(
         "lmkd",
-        r"(?:lowmem.*: )?send sigkill to (?P<pid>\d{1,10}) \((?P<comm>.*)\), adj (?P<reason>-?\d+), size \d+",
+        r"(?:lowmem.*: )?send sigkill to (?P<pid>\d{1,10}) \((?P<comm>.*)\), adj (?P<adj>-?\d+), "
+        r"size (?P<rss_pages>\d{1,12})",
         "lowmemorykiller: send sigkill to 4242 (chrome), adj 9, size 12345",
-        "drivers/staging/android/lowmemorykiller.c <= 4.4",
+        "drivers/staging/android/lowmemorykiller.c before 3.10, pages of 4 KiB",
     ),
     _rule(
         "talos",
@@ -120,6 +134,12 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "slurm cgroup plugin",
     ),
     _rule(
+        "lsf",
+        r"(?P<reason>TERM_MEMLIMIT: job killed after reaching LSF memory usage limit)",
+        "TERM_MEMLIMIT: job killed after reaching LSF memory usage limit.",
+        "IBM Spectrum LSF, bjobs and the job's output",
+    ),
+    _rule(
         "flux",
         r"(?P<reason>Memory cgroup out of memory: killed \d+ tasks? on \S+?)\.(?:\s|$)",
         "flux-shell[0]: ERROR: oom: Memory cgroup out of memory: killed 1 task on corona189.",
@@ -146,7 +166,8 @@ REPORTERS = frozenset({"docker", "kubelet", "slurm", "flux", "htcondor"})
 
 _HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "Reclaim '",
           "System OOM", "Detected ", "container oom ", "end sigkill", "memory: killed ",
-          "memory limit of ", "simple_lmk: ", "Killed /", "Killed ...", "Marked /", "Marked ...")
+          "memory limit of ", "TERM_MEMLIMIT", "Out of memory! avail", "simple_lmk: ",
+          "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
 _CODE = lazy(r"%[sdu]|\\d|\.\*|\br\"|printf|grep |\bdef |\breturn\b")
 
@@ -161,6 +182,8 @@ def _joined(lines: Lines, i: int) -> str:
     text = lines.texts[i]
     if text.rstrip().endswith(",") and i + 1 < len(lines.texts) and lines.texts[i + 1].startswith("to free "):
         return f"{text.rstrip()} {lines.texts[i + 1]}"  # Android's driver up to 4.11 prints four lines in one record
+    if text.startswith("Out of memory! avail") and i + 1 < len(lines.texts):
+        return f"{text.rstrip()} {lines.texts[i + 1].strip()}"  # earlyoom 0.x says why first
     if i + 1 < len(lines.texts) and ("due to" not in text or text.rstrip().endswith(("service", "scope", "slice"))):
         for j in (i + 1, i + 2):
             if j >= len(lines.texts) or lines.nos[j] != lines.nos[j - 1] + 1 or not lines.raws[j][:1].isspace():
@@ -232,7 +255,7 @@ def _report(  # noqa: PLR0917
     report = OomReport(EventKind.USERSPACE_KILLER, Span(name, no, no), when(lines.raws[i], clock))
     report.killer = rule.killer
     rss = int(g["rss_mib"]) * 1024 if g.get("rss_mib") else int(g["bytes"]) // 1024 if g.get("bytes") else None
-    rss = int(g["rss_kib"]) if g.get("rss_kib") else rss
+    rss = int(g["rss_kib"]) if g.get("rss_kib") else int(g["rss_pages"]) * 4 if g.get("rss_pages") else rss
     signal = g.get("signal") or _SIGNALS.get(g.get("signo") or "")
     killed = Killed(
         pid=int(g["pid"]) if g.get("pid") else None, comm=g.get("comm") or None,

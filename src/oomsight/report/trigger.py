@@ -28,8 +28,9 @@ _CPU = lazy(
     r"|Pid: ?(?P<pid2>\d{1,10}), comm: )(?P<rest>.*)",
     re.S,
 )
-_RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z ]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
-_TAINTED = lazy(r"Tainted: (\S(?:[A-Z ]*[A-Z])?)")
+# Red Hat's kernels print dashes for flags they do not use.
+_RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z \-]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
+_TAINTED = lazy(r"Tainted: (\S(?:[A-Z \-]*[A-Z])?)")
 _CPUSET = lazy(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
 _FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?\(?([\w.$]+)(?:\+0x|\) from)")
 
@@ -127,7 +128,7 @@ def _cpu_line(trigger: Trigger, text: str) -> None:
     release = _RELEASE.search(m["rest"])
     trigger.kernel_release = release["release"] if release else None
     tainted = _TAINTED.search(m["rest"])
-    trigger.tainted = tainted[1].strip() if tainted else None
+    trigger.tainted = tainted[1].replace("-", "") if tainted else None
 
 
 def _comm(raw: str) -> str:

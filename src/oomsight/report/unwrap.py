@@ -252,6 +252,23 @@ def has_thousands(text: str) -> bool:
     return re.search(r"\d[,.'_\u00a0\u202f\u2009]\d{3} ?[kK]B", text) is not None
 
 
+_PAD = lazy(r"(?<=\S) {40,}(?=\S)")
+
+
+def is_padded(text: str) -> bool:
+    """Whether lines were copied off a screen that wrapped them: the rest of it as blanks, then the rest of the line."""
+    return _PAD.search(text) is not None
+
+
+def unpad(lines: Sequence[str]) -> list[str]:
+    """
+    *lines* without the blanks of a screen in them. What is cut at the width of the screen was cut inside a word; what
+    ends before it had a blank there.
+    """
+    width = max((m.start() for line in lines if (m := _PAD.search(line))), default=0)
+    return [_PAD.sub(lambda m: " " if m.start() < width else "", line, count=1) for line in lines]
+
+
 _QUOTE = lazy(r"[ \t]*(?:(?:>|&gt;)[ \t]?)+")
 # Nothing but a quote, or the place where somebody cut lines out: no piece of the line before.
 _OWN_LINE = lazy(r"[ \t>]*(?:[\[(<]*(?:\.{3,}|…)?[ \t]*(?:snip\w*)?[ \t]*(?:\.{3,}|…)?[\])>]*)[ \t]*")

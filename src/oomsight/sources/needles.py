@@ -88,6 +88,7 @@ _TRACES: Final = (
     (b"memory", b"memorycgroup duetomemory memoryvaluesinpages overmemorylimit overcgroupmemorylimit"),
     (b"t", b"panicnotsyncing asaresultoflimit uidtgid taskmemcg"),
     (b"ending", b"endingsig"),
+    (b"memlimit", b"termmemlimit"),
 )
 _ROWS: Final = lazy(rb"\] +-?\d+ +\d+ +\d+ +\d+ +\d+ +-?\d+ ")
 _WORDS: Final = tuple((common, tuple(words.split())) for common, words in _TRACES)

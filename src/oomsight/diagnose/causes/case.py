@@ -165,8 +165,9 @@ class Case:
     def is_v1(self) -> bool:
         """Whether the report shows a v1 hierarchy: its counters, its statistics, or a kernel older than v2's memory."""
         memcg = self.report.memcg
-        if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then
-            return "announce" in self.report.lines or (self.report.oom_memcg or "").startswith("UB ")
+        if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then, and new in 4.5
+            old = self.release is not None and self.release < (4, 9)
+            return old or "announce" in self.report.lines or (self.report.oom_memcg or "").startswith("UB ")
         own = memcg.stats[0].stats if memcg.stats else {}
         return memcg.memsw is not None or memcg.kmem is not None or "rss" in own
 
