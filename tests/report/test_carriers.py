@@ -14,7 +14,7 @@ from oomsight.report.prefixes import cut_off, matched, runs_of_rows
 
 CLOCK = "[    1.000001] "
 # Those that are believed only in front of what a line of a log begins with, or behind another.
-BEHOLDEN = {"found", "numbered", "splunk", "clock", "stream"}
+BEHOLDEN = {"console", "found", "numbered", "splunk", "clock", "stream"}
 
 
 def begin(layer: Layer) -> str:

@@ -147,6 +147,7 @@ LAYERS: tuple[Layer, ...] = (
     Layer("logcli", r"\{(?:\w+=\"[^\"\n]*\"(?:, ?)?)+\}[ \t]+", "{job=\"kernel\"} ", "Loki logcli", "{"),
     Layer("annotation", r"##\[\w+\]", "##[error]", "GitHub Actions, Azure Pipelines", "#"),
     Layer("stream", r"(?:[\w.\-/]++[ \t]++){1,2}(?=\[[ \t]*\d+\.\d{6}\])", "i-1/a ", "aws logs tail, stern", "a0/."),
+    Layer("console", r"[\w.\-]+ # (?=\[[ \t]*\d+\.\d{6}\])", "machine1 # ", "NixOS test driver, a guest's console", "a0"),
     Layer("pod", r"\[[\w.\-]+/[\w.\-/]+\][ \t]", "[pod/debug-1/shell] ", "kubectl logs --prefix", "["),
     Layer(
         "full",
@@ -219,7 +220,7 @@ _COULD = lazy(
     r"|(?u:[^\W\d_])(?u:[^\W\d_]){2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
     r"|[A-Z][a-z][a-z] (?:[A-Z][a-z][a-z] [ \d]\d \d\d:|\d{1,2}, \d{4} @)"
     r"|" + _FOUND + r"|\d{1,19}\.?[ \t]+" + _BEGIN +
-    r"|(?:[\w.\-/]++[ \t]++){1,2}\[[ \t]*\d+\.\d{6}\]|\{\w"
+    r"|(?:[\w.\-/]++[ \t]++){1,2}(?:# )?\[[ \t]*\d+\.\d{6}\]|\{\w"
     r"|\d\d*+(?:[\-,.:/月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|(?u:[^\W\d])(?u:[^\W\d]){1,3}+\.? \d{4}-"
     r"|\w\w*+[ \t]*+:[ ]*+[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
     r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")",
