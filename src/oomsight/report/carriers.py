@@ -147,7 +147,7 @@ LAYERS: tuple[Layer, ...] = (
     Layer("logcli", r"\{(?:\w+=\"[^\"\n]*\"(?:, ?)?)+\}[ \t]+", "{job=\"kernel\"} ", "Loki logcli", "{"),
     Layer("annotation", r"##\[\w+\]", "##[error]", "GitHub Actions, Azure Pipelines", "#"),
     Layer("stream", r"(?:[\w.\-/]++[ \t]++){1,2}(?=\[[ \t]*\d+\.\d{6}\])", "i-1/a ", "aws logs tail, stern", "a0/."),
-    Layer("console", r"[\w.\-]+ # (?=\[[ \t]*\d+\.\d{6}\])", "machine1 # ", "NixOS test driver, a guest's console", "a0"),
+    Layer("console", r"[\w.\-]+ # (?=\[[ \t]*\d+\.\d{6}\])", "machine1 # ", "NixOS test driver, a guest", "a0"),
     Layer("pod", r"\[[\w.\-]+/[\w.\-/]+\][ \t]", "[pod/debug-1/shell] ", "kubectl logs --prefix", "["),
     Layer(
         "full",
