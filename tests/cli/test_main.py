@@ -226,6 +226,14 @@ def test_completion_of_fish_keeps_commas() -> None:
     assert "string split --max 1 " in _process("completion", "fish").stdout
 
 
+@pytest.mark.parametrize(("args", "words"), [
+    (("explain", "--pid", "abc"), "'abc' is not a valid whole number"), (("status", "--apart", "x"), "'x' is not a valid number"),
+])  # fmt: skip
+def test_what_is_no_number_is_called_so(args, words) -> None:
+    done = _process(*args)
+    assert (done.returncode, words in done.stderr, done.stderr.count("\n")) == (2, True, 1)
+
+
 def test_stdout_surface_width_option_wins() -> None:
     assert stdout_surface(132, "never").width == 132
 

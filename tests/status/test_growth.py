@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+
 from oomsight.status.growth import before_of, growers
+from oomsight.status.model import Earlier
 
 from ..score.samples import process
 
@@ -37,3 +42,16 @@ def test_growers_workers_of_one_name_are_one_row_unless_one_grows_alone() -> Non
 
 def test_growers_of_one_look_are_none() -> None:
     assert growers({}, [process(1, 100)], 0.0, None) == []
+
+
+@pytest.mark.parametrize(("wall", "ticks", "seconds"), [
+    (10.2, 1020, 10.2),
+    (5410.0, 1000, 10.0),  # the clock was set forth meanwhile
+    (-7190.0, 1000, 10.0),  # and back
+    (10.2, None, 10.2),
+    (3600.0, -5000, 3600.0),  # another boot: nothing better is known
+])  # fmt: skip
+def test_time_between_two_looks_does_not_jump_with_the_clock(wall, ticks, seconds) -> None:
+    before = Earlier(1e9, 70_000, {}, {}, None)
+    look = SimpleNamespace(at=1e9 + wall, ticks=None if ticks is None else 70_000 + ticks)
+    assert before.seconds_to(look) == pytest.approx(seconds)

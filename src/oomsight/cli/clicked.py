@@ -91,14 +91,26 @@ def _with_rows(function: Callable[..., Any], rows: Sequence[declare.Parameter]) 
     return function
 
 
+class WholeNumber(click.IntRange):
+    """Click's, called by what people call it: 'abc' is not a valid whole number."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """The same for figures with a point."""
+
+    name = "number"
+
+
 def _type(kind: Any) -> Any:
     """Click's type of a declared one."""
     if isinstance(kind, declare.Choice):
         return click.Choice(kind.choices)
     if isinstance(kind, declare.IntRange):
-        return click.IntRange(kind.low, kind.high)
+        return WholeNumber(kind.low, kind.high)
     if isinstance(kind, declare.FloatRange):
-        return click.FloatRange(kind.low, kind.high)
+        return Number(kind.low, kind.high)
     if isinstance(kind, declare.Path):
         # Whoever opens it says what is missing and goes on with the others; click would call it wrong usage.
         return click.Path(file_okay=kind.file_okay, dir_okay=kind.dir_okay, readable=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from oomsight.cli.clicked import Command, in_click
+from oomsight.cli.clicked import Command, WholeNumber, in_click
 from oomsight.cli.exits import Exit
 from oomsight.cli.incidents_show import (
     LIST_AROUND,
@@ -112,7 +112,7 @@ def _period(function: Callable[..., Any]) -> Callable[..., Any]:
 @in_click(format_option("text", "markdown", "json", "csv"))
 @_period
 @click.option("--group", is_flag=True, help="One row per story (victim, place, cause) instead of per incident.")
-@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N.")
+@click.option("--last", type=WholeNumber(1), metavar="N", help="Only the newest N.")
 @in_click(redact_options)
 @in_click(width_option)
 @in_click(color_option)

@@ -42,7 +42,8 @@ EXAMPLES: Final = (
                 help="Only series with this label: namespace=shop; may be repeated.")
 @declare.option("--per", type=declare.Choice(["unit", "process"]), default="unit", show_default=True,
                 help="What gets a row of the recorder's history: units, containers and cgroups, or processes by name.")
-@declare.option("--history", metavar="DIR", type=declare.Path(), help="The recorder's store.  [default: this host's]")
+@declare.option("--history", metavar="DIR", type=declare.Path(), envvar="OOMSIGHT_HISTORY",
+                help="The recorder's store.  [default: this host's]")
 @declare.option("--store", metavar="FILE", type=declare.Path(dir_okay=False), envvar="OOMSIGHT_STORE",
                 help="Incident store.  [default: the agent's]")
 @declare.option("--since", metavar="WHEN", help=f"Learn from then on.  [default: {DEFAULT_DAYS:g} days ago]")

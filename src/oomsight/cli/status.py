@@ -130,7 +130,7 @@ class _Looks:
             self._before.append(self._looker.glance())
         _import_sinks()  # what takes time to import is imported while time must go by
         if apart:
-            time.sleep(max(self._before[0].at + apart - time.time(), 0.0))
+            time.sleep(min(max(self._before[0].at + apart - time.time(), 0.0), apart))
 
     def next(self) -> Status:
         """Look again."""
@@ -139,7 +139,7 @@ class _Looks:
         look, before = self._looker.look(), self._before
         self.last = _status(self._place, look, before[0] if before else None)
         before.append(earlier(look))
-        while len(before) > 1 and before[1].at <= look.at + self._watch - COMPARED_SECONDS:
+        while len(before) > 1 and before[1].seconds_to(look) >= COMPARED_SECONDS - self._watch:
             before.popleft()
         return self.last
 

@@ -29,6 +29,7 @@ BORN_SECONDS: Final = 6.0  #: a first sample this much later than others' could 
 SLACK_SECONDS: Final = 5.0  #: between the kernel's clock and the recorder's
 OTHERS: Final = 2  #: named besides the victim
 WORTH: Final = 0.2  #: growth of another is worth a sentence from this share of the whole growth on
+MOST_COMMAND: Final = 160  #: characters of a command line that are told
 SLOW_SECONDS: Final = 600.0  #: even growth for this long is no burst
 _HOW: Final = {"even": "steadily", "uneven": "unevenly"}
 UNSAID: Final = "One report is one moment"
@@ -62,8 +63,10 @@ class Remembered:
         return bool(said)
 
     def _point(self, incident: Incident, most: _Grown) -> None:
-        """A suspected leak is no longer a matter of what to record, but of looking at what is recorded."""
+        """What would settle a cause, where it is on record: the growth of a suspected leak, the settings of a heap."""
         for cause in incident.causes:
+            if cause.code == "heap_exceeds_limit" and cause.settles and most.entity.cmdline:
+                cause.settles += f"; on record it is {mark(most.entity.cmdline[:MOST_COMMAND])}"
             if cause.code == "leak_suspected":
                 cause.settles = (
                     "the same growth after a restart with constant work is a leak, a single one may be a burst; "
@@ -237,7 +240,7 @@ def _went(one: _Grown, kill: float) -> str:
         words = f"grew from {low} to {high} in {duration_words(found.seconds)}, {_HOW[found.shape]}"
         words += f", by {rate_words(found.per_second)}"
         words += (
-            f" since {clock}" if found.whole
+            f" since {clock}" if found.whole or not found.low
             else f" from its start on ({clock})" if one.born
             else f", and had begun before the record does ({clock})"
         )  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from heapq import nlargest, nsmallest
 from typing import Final, cast
 
@@ -230,7 +231,9 @@ class History:
         """The machine at the nearest sample at or before *moment*. Raises :class:`HistoryError` before the first."""
         candidates = [chunk for chunk in self._shelf.chunks if chunk.first <= moment]
         if not candidates:
-            raise HistoryError(f"{self.path}: nothing was recorded before then")
+            span = self.span()
+            first = f"{datetime.fromtimestamp(span[0]).astimezone():%Y-%m-%d %H:%M:%S}" if span else "later"
+            raise HistoryError(f"{self.path}: nothing was recorded before then; the record begins {first}")
         newest = max(min(chunk.last, moment) for chunk in candidates)
         # Of those that reach as near as any (within their own step), the finest.
         near = [c for c in candidates if min(c.last, moment) >= newest - TIERS[c.tier].step_seconds]

@@ -48,7 +48,7 @@ def build(
     exact = rules.release is not None and rules.release >= EXACT_SINCE
     error_pages = 0 if exact else max((error(process) for process in user), default=0)
     error_kib = error_pages * (snapshot.machine.page_size >> 10)
-    seconds = look.at - before.at if before is not None else None
+    seconds = before.seconds_to(look) if before is not None else None
     found: list[Grower] = []
     rate = None
     if before is not None and seconds is not None and seconds > 0:

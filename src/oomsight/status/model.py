@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from oomsight.status.growth import Before, Grower
     from oomsight.status.hurts import Hurt
     from oomsight.status.memory import Accounting
+
+
+TICKS_PER_SECOND: Final = 100  #: USER_HZ
+STEP_SECONDS: Final = 1.0  #: the clock and the time since boot that differ by more: it was set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,14 @@ class Earlier(NamedTuple):
     processes: Before
     cgroups: Mapping[str, int]  #: need in bytes by path
     available_kib: int | None
+
+    def seconds_to(self, look: Look) -> float:
+        """How long before *look* it was; where the clock was set meanwhile, by the time since boot."""
+        wall = look.at - self.at
+        if self.ticks is None or look.ticks is None:
+            return wall
+        run = (look.ticks - self.ticks) / TICKS_PER_SECOND
+        return run if run > 0 and abs(run - wall) > STEP_SECONDS else wall
 
 
 class Holder(NamedTuple):
