@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from oomsight.pipeline import pool, workers
 from oomsight.pipeline import run as runs
-from oomsight.pipeline import workers
 from oomsight.pipeline.query import Query
 from oomsight.pipeline.run import Run, explain_sources, incident_of
 from oomsight.report import Clock
 from oomsight.sinks.document import incident_json
+from oomsight.sources import areas
+from oomsight.sources.files import FileRef, FileSource
 
 from .events import NOW, Text, ago, dmesg, event, export, iso, syslog
 
@@ -133,8 +135,8 @@ def test_run_same_answer_with_one_and_four_processes(monkeypatch, block):
     log = storm(300, filler=120)  # above 1 MiB: many windows
     assert len(log) > 3 << 20
     started = []
-    start = workers.start
-    monkeypatch.setattr(workers, "start", lambda count: started.append(count) or start(count))
+    start = pool.Pool
+    monkeypatch.setattr(pool, "Pool", lambda count: started.append(count) or start(count))
     answers = []
     for jobs in (1, 4):
         run = explain(Text(log, block=block), jobs=jobs)
@@ -195,27 +197,107 @@ def test_run_source_that_breaks_keeps_what_came_before():
     assert (result.lines, result.bytes) == (log.count("\n"), len(log))
 
 
-def test_run_worker_killed_goes_on_alone(monkeypatch):
+def test_run_worker_killed_its_part_is_done_here_and_said(monkeypatch):
     monkeypatch.setattr(workers, "INLINE_BYTES", 0)
     monkeypatch.setattr(runs, "BATCH_BYTES", 8192)
     me = os.getpid()
-    work_apart = workers.work_apart
+    work_handed = workers.work_handed
 
-    def fatal(job):
-        if os.getpid() != me and b"java" in job.windows[0][1]:
+    def fatal(job, pieces):
+        if os.getpid() != me and b"java" in pieces[0]:
             os.kill(os.getpid(), signal.SIGKILL)
-        return work_apart(job)
+        return work_handed(job, pieces)
 
-    fatal.__module__, fatal.__qualname__ = work_apart.__module__, "work_apart"
-    monkeypatch.setattr(workers, "work_apart", fatal)
-    monkeypatch.setattr("oomsight.pipeline.jobs.work_apart", fatal)  # where the name leads to, for pickle
-    broken = []
-    alone = workers.Workers._go_on_alone
-    monkeypatch.setattr(workers.Workers, "_go_on_alone", lambda self: broken.append(1) or alone(self))
-    log = storm(300, filler=120)
-    run = explain(Text(log), jobs=2)
-    assert broken
+    fatal.__module__, fatal.__qualname__ = work_handed.__module__, "work_handed"
+    monkeypatch.setattr(workers, "work_handed", fatal)
+    monkeypatch.setattr("oomsight.pipeline.jobs.work_handed", fatal)  # where the name leads to, for pickle
+    run = explain(Text(storm(300, filler=120)), jobs=2)
     assert pids(run) == [1000 + number for number in reversed(range(300))]
+    assert run.sources[0].notes == [
+        "a process that helped was ended by SIGKILL (the OOM killer, perhaps: -j1 needs less memory); what it had to do"
+        " was done without it"
+    ]
+
+
+# -- large files ------------------------------------------------------------------------------------------------------
+
+
+def large_file(path: Path) -> FileSource:
+    """A file of some areas, with an event in each and one across the end of the first."""
+    text = storm(120, filler=1200).encode()
+    assert len(text) > 10 << 20
+    path.write_bytes(text)
+    return FileSource(FileRef(str(path), "file", (str(path),), len(text)))
+
+
+def told(run: Run) -> list[object]:
+    """Everything a run says."""
+    incidents = [incident_json(incident_of(entry, run)) for entry in run.entries]
+    return [*incidents, *((r.lines, r.bytes, r.first_time, r.last_time, r.notes) for r in run.sources)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_run_large_file_says_what_its_blocks_say(monkeypatch, tmp_path, jobs):
+    monkeypatch.setattr(workers, "INLINE_FILE_BYTES", 1 << 20)
+    source = large_file(tmp_path / "kern.log")
+    done = []
+    blocks = Text((tmp_path / "kern.log").read_bytes(), source.name)
+    assert told(explain(source, jobs=jobs, progress=done.append)) == told(explain(blocks))
+    assert done == sorted(done)
+    assert done[-1] == source.size_bytes
+
+
+def test_run_large_file_whose_searchers_die(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "INLINE_FILE_BYTES", 1 << 20)
+    me, search_part = os.getpid(), areas.search_part
+
+    def fatal(part, _):
+        if os.getpid() != me:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return search_part(part)
+
+    fatal.__module__, fatal.__qualname__ = search_part.__module__, "search_part"
+    monkeypatch.setattr(areas, "search_part", fatal)
+    run = explain(large_file(tmp_path / "kern.log"), jobs=2)
+    assert len(run.entries) == 120
+    assert run.sources[0].notes == [
+        "a process that helped was ended by SIGTERM; what it had to do was done without it"
+    ]
+
+
+def test_run_large_file_replaced_while_read(monkeypatch, tmp_path):
+    """A worker that finds another file of that name leaves the searching to the one who has the right one open."""
+    monkeypatch.setattr(workers, "INLINE_FILE_BYTES", 1 << 20)
+    source = large_file(tmp_path / "kern.log")
+    plain_file = source.plain_file
+
+    def moved(least):
+        file = plain_file(least)
+        (tmp_path / "kern.log").rename(tmp_path / "kern.log.1")
+        (tmp_path / "kern.log").write_text(FILLER)
+        return file
+
+    monkeypatch.setattr(FileSource, "plain_file", lambda _self, least: moved(least))
+    run = explain(source, jobs=2)
+    assert (len(run.entries), run.sources[0].notes) == (120, [])
+
+
+def test_run_large_file_that_became_shorter_says_so(monkeypatch, tmp_path):
+    source = large_file(tmp_path / "kern.log")
+    half = source.size_bytes // 2
+    plain_file = source.plain_file
+
+    def cut(least):
+        file = plain_file(least)
+        os.truncate(tmp_path / "kern.log", half)
+        return file
+
+    monkeypatch.setattr(FileSource, "plain_file", lambda _self, least: cut(least))
+    run = explain(source)
+    assert 55 < len(run.entries) < 65
+    assert run.sources[0].notes == [
+        f"{source.name}: became shorter while it was read after {half} bytes; explained what was readable"
+    ]
 
 
 @pytest.mark.parametrize("times", [1, 3])

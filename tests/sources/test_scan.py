@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oomsight.sources.areas import AREA_BYTES, AreaSearch, areas_of
+from oomsight.sources.decode import is_binary
+from oomsight.sources.file_stream import open_plain
 from oomsight.sources.lines import REPORT
 from oomsight.sources.needles import NEEDLES, Role
-from oomsight.sources.scan import Limits, Window, scan
+from oomsight.sources.scan import Limits, Window, scan, scan_file
 from oomsight.sources.search import native_in, searcher
 from oomsight.sources.stream import newlines
 
@@ -257,6 +261,41 @@ def test_scan_any_stream_every_hit_in_exactly_one_window(parts, block):
             at = data.find(needle.text, at + 1)
     for window in found:
         assert len(window.data) <= SMALL.window_max_bytes + SMALL.bridge_bytes
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts=st.lists(PART, min_size=1, max_size=40), blocks=st.integers(1, 5), ends=st.sampled_from([b"", b"no line end", b"\0" * 300]))
+def test_scan_file_has_the_windows_of_its_stream(parts, blocks, ends):
+    data = b"".join(parts) * 2 + b"." * SMALL.whole_bytes + ends
+    stream = scan([data], SMALL)
+    windows = [(w.first_line, w.data, w.offset, w.cut) for w in stream]
+    with tempfile.NamedTemporaryFile() as named:
+        named.write(data)
+        named.flush()
+        file = open_plain(named.name, SMALL.whole_bytes)
+        if file is None:
+            assert is_binary(data)
+            return
+        with file:
+            search = AreaSearch(file.fd, SMALL.block_bytes)
+            spans = areas_of(len(data), blocks * SMALL.block_bytes)
+            found = scan_file(file, [search(*span) for span in spans], SMALL)
+            assert [(w.first_line, w.data, w.offset, w.cut) for w in found] == windows
+            assert (found.lines, found.bytes, found.problem) == (stream.lines, stream.bytes, None)
+
+
+def test_search_of_a_hole_finds_nothing_at_once(tmp_path):
+    path = tmp_path / "sparse.log"
+    with path.open("wb") as out:
+        out.write(HEAD)
+        out.truncate(3 * AREA_BYTES)
+        out.seek(0, 2)
+        out.write(KILL)
+    with open_plain(str(path), 1) as file:
+        found = [AreaSearch(file.fd)(*span) for span in areas_of(file.size_bytes)]
+    assert [(a.start, a.lines, bool(a.hits), a.whole) for a in found] == [
+        (0, 1, True, True), (AREA_BYTES, 0, False, True), (2 * AREA_BYTES, 0, False, True), (3 * AREA_BYTES, 1, True, True)
+    ]  # fmt: skip
 
 
 TEXTS = [n.text for n in NEEDLES]

@@ -69,9 +69,10 @@ def work(job: Job) -> Done:
     return Done(found, left_out)
 
 
-def work_apart(job: Job) -> Done:
-    """:func:`work` in a worker process: incidents stay there."""
-    done = work(job)
+def work_handed(job: Job, pieces: list[bytes]) -> Done:
+    """:func:`work` in a worker process, the texts of the windows apart: incidents stay there."""
+    texts = zip(job.windows, pieces, strict=True)
+    done = work(job._replace(windows=[(first_line, data) for (first_line, _), data in texts]))
     for found in done.found:
         for entry in found.entries:
             entry.incident = None

@@ -9,38 +9,33 @@ incident only an :class:`~oomsight.pipeline.entries.Entry` is kept; its window o
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from oomsight._record import Record, dataclass, field
 from oomsight.diagnose.explain import explain_report
-from oomsight.diagnose.said import sayings
 from oomsight.pipeline.entries import Entry, Ledger, Place, Spool
 from oomsight.pipeline.jobs import Done, Job
+from oomsight.pipeline.reading import Reading
 from oomsight.pipeline.seams import Origin, Seams, noted
 from oomsight.pipeline.workers import Workers
 from oomsight.report import Clock, parse_text
-from oomsight.report.times import when
-from oomsight.report.unwrap import decode
-from oomsight.sources.errors import SourceError
-from oomsight.sources.scan import Scan, scan
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Incident
     from oomsight.diagnose.said import Said
     from oomsight.pipeline.query import Query
     from oomsight.report.model import OomReport
+    from oomsight.sources.errors import SourceError
+    from oomsight.sources.scan import Scan
     from oomsight.sources.source import Source
 
 BATCH_BYTES: Final = 384 << 10  #: of windows handed to a worker at once
 MOST_PROCESSES: Final = 8  #: unasked: one process searches and cannot keep more of them busy; each adds 15 MiB
 KEEP_INCIDENTS: Final = 64  #: whole incidents kept at most
 KEEP_ROWS: Final = 20_000  #: of task tables in them
-_EDGE_BYTES: Final = 16 << 10  #: of a source's begin and end, to tell the period it covers
-_ONE_LINE_BYTES: Final = 16 << 20  #: without any line end are no log
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -127,7 +122,14 @@ def explain_sources(
     :param render: makes the text to keep of each incident (JSON); ``None`` = keep its lines.
     :return: the run; a source that cannot be read has ``error`` set, the others are complete.
     """
-    cores = jobs if jobs is not None else min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+
+    def cores() -> int:
+        if jobs is not None:
+            return jobs
+        from oomsight.pipeline.cores import usable_cores
+
+        return min(MOST_PROCESSES, usable_cores())
+
     ledger = Ledger()
     run = Run([], [], Spool(), {}, Kept())
     workers = Workers(cores)
@@ -158,27 +160,23 @@ def explain_sources(
                 result = SourceResult(source.name, source.kind)
                 run.sources.append(result)
                 clock = run.clocks[source.name] = clock_of(source)
-                edges = _Edges()
-                scanner = scan(edges.watch(_readable(source, _offset(progress, base) if progress else None, result)))
-                goes_on = index + 1 < len(sources) and sources[index + 1].follows == source.name
-                origin = Origin(index, source.name, clock)
-                pieces = seams.through(origin, _batches(scanner, result), scanner, keep_last=goes_on)
-                for of, batch in pieces:
-                    if of.seam is not None:
-                        run.clocks[of.name], run.seams[of.name] = of.clock, of.seam
-                    given = Job(of.source, of.name, of.clock, batch, query, now, render, of.seam)
-                    for job, done in workers.submit(given):
-                        take(job, done)
-                result.lines, result.bytes = scanner.lines, scanner.bytes
-                result.first_time, result.last_time = edges.period(clock)
-                result.said.extend(edges.said())
-                result.memory_report = edges.memory_report()
-                result.notes.extend(source.notes)
-                if scanner.lines == 1 and scanner.bytes > _ONE_LINE_BYTES:
-                    result.notes.append(f"{source.name}: {scanner.bytes:,} bytes without a line end: this is no log")
+                moved = _offset(progress, base) if progress else None
+                with Reading(source, workers, moved) as reading:
+                    goes_on = index + 1 < len(sources) and sources[index + 1].follows == source.name
+                    origin, scanner = Origin(index, source.name, clock), reading.scanner
+                    batches = _batches(scanner, result)
+                    for of, batch in seams.through(origin, batches, scanner, keep_last=goes_on):
+                        if of.seam is not None:
+                            run.clocks[of.name], run.seams[of.name] = of.clock, of.seam
+                        given = Job(of.source, of.name, of.clock, batch, query, now, render, of.seam)
+                        for job, done in workers.submit(given):
+                            take(job, done)
+                    reading.sum_up(result, clock)
                 base += source.size_bytes or result.bytes
             for job, done in workers.finish():
                 take(job, done)
+            if run.sources:
+                run.sources[-1].notes.extend(workers.told())
         finally:
             workers.close()
     run.entries = ledger.newest_first()
@@ -199,14 +197,6 @@ def _rare_collection() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def _readable(source: Source, progress: Callable[[int], None] | None, result: SourceResult) -> Iterator[Any]:
-    """The blocks of *source* up to its end or the first error: what was read before that is explained."""
-    try:
-        yield from source.blocks(progress)
-    except SourceError as error:
-        result.error = error
 
 
 def _offset(progress: Callable[[int], None], base: int) -> Callable[[int], None]:
@@ -249,49 +239,3 @@ def _batches(scanner: Scan, result: SourceResult) -> Iterator[list[tuple[int, by
             batch, size = [], 0
     if batch:
         yield batch
-
-
-class _Edges:
-    """Keeps the begin and the end of a stream, to tell the period it covers."""
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._tail = b""
-
-    def watch(self, blocks: Iterable[Any]) -> Iterator[Any]:
-        """Pass *blocks* through."""
-        for block in blocks:
-            if len(self._head) < _EDGE_BYTES:
-                self._head += bytes(block[: _EDGE_BYTES - len(self._head)])
-            size = len(block)
-            # A block may be a view of a buffer that is used again: copy what is kept.
-            end = bytes(block[max(0, size - _EDGE_BYTES) :])
-            self._tail = end if size >= _EDGE_BYTES else (self._tail + end)[-_EDGE_BYTES:]
-            yield block
-
-    def period(self, clock: Clock) -> tuple[str | None, str | None]:
-        """Times of the first and the last line that have one (a date, else the printk clock)."""
-        head = _stamps(self._head, clock)
-        tail = _stamps(self._tail, clock)
-        return (head[0] if head else None), (tail[-1] if tail else None)
-
-    def said(self) -> list[Said]:
-        """Lines at both ends (so all of a small text) in which others speak of memory or of a kill."""
-        return list(dict.fromkeys(one for data in (self._head, self._tail) for one in sayings(data)))
-
-    def memory_report(self) -> bool:
-        """Whether lines of the kernel's account of memory stand at one of the ends."""
-        return any(words in data for data in (self._head, self._tail) for words in _MEMORY_REPORT)
-
-
-_MEMORY_REPORT: Final = (b"Mem-Info:", b"Mem-info:", b"kB min:", b"lowmem_reserve[]:")
-
-
-def _stamps(data: bytes, clock: Clock) -> list[str]:
-    found = []
-    lines = [line for _, line in decode(data)]
-    for line in (*lines[:40], *lines[-40:]):
-        moment_ = when(line[:200], clock)
-        if moment_.time or moment_.uptime_s is not None:
-            found.append(moment_.time or moment_.time_text or f"[{moment_.uptime_s}]")
-    return found

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
-from oomsight.pipeline.workers import begin
+from oomsight.pipeline.pool import begin
 
 MOST_SHARES: Final = 4  #: each reads the same indexes: more of them would mostly do that
 

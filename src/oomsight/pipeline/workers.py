@@ -1,23 +1,30 @@
-"""Worker processes, once there is enough for them to do."""
+"""Parsing and searching in several processes, once there is enough for them to do."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from oomsight.pipeline.jobs import Done, Job, work, work_apart
+from oomsight.pipeline.jobs import Done, Job, work, work_handed
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures import ProcessPoolExecutor
+
+    from oomsight.pipeline.pool import Pending, Pool
+    from oomsight.sources.areas import Area
+    from oomsight.sources.file_stream import PlainFile
 
 INLINE_BYTES: Final = 256 << 10
 """Of windows parsed in this process before others are started, which costs as much as parsing these."""
-AHEAD: Final = 2
-"""Jobs handed out for each worker: one to do and one at hand. More would only hold memory."""
+INLINE_FILE_BYTES: Final = 32 << 20
+"""Of a file searched in this process alone: 30 ms of work."""
+AREAS_AHEAD: Final = 3
+"""Areas of a file searched ahead for each worker: one to do and some at hand. More would only hold hits."""
 BEHIND: Final = 8
 """Results for each worker that may wait for an older one, because results are taken in order."""
-_DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 
 
 class Workers:
@@ -28,22 +35,26 @@ class Workers:
     many processes as cores are busy and nobody waits.
     """
 
-    def __init__(self, cores: int) -> None:
-        """Start nothing yet; *cores* = processes at most, this one included."""
-        self._others = cores - 1
+    def __init__(self, cores: Callable[[], int]) -> None:
+        """Start nothing yet; *cores* says how many processes there may be at most, this one included."""
+        self._cores = cores
+        self._others = 0
         self._seen_bytes = 0
-        self._pool: ProcessPoolExecutor | None = None
-        self._waiting: deque[tuple[Job, Future[Done] | Done]] = deque()
+        self._pool: Pool | None = None
+        self._waiting: deque[tuple[Job, Pending | Done]] = deque()
+        self._told = 0
 
     def submit(self, job: Job) -> Iterator[tuple[Job, Done]]:
         """Take *job*; yield what has been finished meanwhile."""
         self._seen_bytes += sum(len(data) for _, data in job.windows)
-        if self._pool is None and self._others > 0 and self._seen_bytes > INLINE_BYTES:
-            self._pool = start(self._others)
-        busy = sum(not isinstance(done, Done) and not done.done() for _, done in self._waiting)
-        future = self._hand_over(job) if busy < AHEAD * self._others else None
-        self._waiting.append((job, work(job) if future is None else future))
-        while self._waiting and (self._is_done() or len(self._waiting) > BEHIND * self._others):
+        if self._seen_bytes > INLINE_BYTES:
+            self._start()
+        pending = None
+        if self._pool is not None:
+            empty = job._replace(windows=[(line, b"") for line, _ in job.windows])
+            pending = self._pool.hand(work_handed, empty, [data for _, data in job.windows])
+        self._waiting.append((job, work(job) if pending is None else pending))
+        while self._waiting and (self._is_done() or len(self._waiting) > BEHIND * max(self._others, 1)):
             yield self._next()
 
     def finish(self) -> Iterator[tuple[Job, Done]]:
@@ -51,28 +62,68 @@ class Workers:
         while self._waiting:
             yield self._next()
 
+    def areas(self, file: PlainFile) -> Iterator[Area]:
+        """The areas of *file* in order, searched here and, where it is large, in the other processes, too."""
+        from oomsight.pipeline.pool import LostError
+        from oomsight.sources.areas import AreaSearch, Part, areas_of, search_part
+
+        if file.size_bytes > INLINE_FILE_BYTES:
+            self._start()
+        here = AreaSearch(file.fd)
+        spans = areas_of(file.size_bytes)
+        ahead: deque[tuple[tuple[int, int], Pending | Area | None]] = deque()
+
+        def one_more() -> bool:
+            """Search the first area that nobody has; False = there is none."""
+            for number, (span, found) in enumerate(ahead):
+                if found is None:
+                    ahead[number] = (span, here(*span))
+                    return True
+            return False
+
+        while True:
+            while len(ahead) <= AREAS_AHEAD * self._others and (span := next(spans, None)) is not None:
+                part = Part(os.path.abspath(file.path), file.identity, *span)
+                ahead.append((span, self._pool.hand(search_part, part) if self._pool is not None else None))
+            if not ahead:
+                return
+            span, found = ahead.popleft()
+            if isinstance(found, tuple):
+                area = found
+            elif found is None:
+                area = here(*span)
+            else:
+                while not found.done() and one_more():
+                    pass
+                try:
+                    area = found.result()
+                except LostError:
+                    area = here(*span)
+            yield area
+            if not area.whole:
+                return
+
+    def told(self) -> Iterator[str]:
+        """Who died since this was asked last, in words."""
+        for status in self._pool.deaths[self._told :] if self._pool is not None else ():
+            self._told += 1
+            by = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+            hint = " (the OOM killer, perhaps: -j1 needs less memory)" if status == -signal.SIGKILL else ""
+            yield f"a process that helped was ended {by}{hint}; what it had to do was done without it"
+
     def close(self) -> None:
         """Stop the workers."""
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+            self._pool.close()
+            self._pool, self._others = None, 0
 
-    def _hand_over(self, job: Job) -> Future[Done] | None:
-        """Give *job* to a worker; ``None`` = there is none."""
-        if self._pool is None:
-            return None
-        from concurrent.futures import BrokenExecutor
+    def _start(self) -> None:
+        """Start the workers, unless that was done or there is but one core."""
+        if self._pool is None and (others := self._cores() - 1) > 0:
+            from oomsight.pipeline.pool import Pool
 
-        try:
-            return self._pool.submit(work_apart, job)
-        except BrokenExecutor:
-            self._go_on_alone()
-            return None
-
-    def _go_on_alone(self) -> None:
-        """Somebody killed a worker, the OOM killer perhaps."""
-        self._others = 0
-        self.close()
+            self._pool = Pool(others)
+            self._others = others
 
     def _is_done(self) -> bool:
         done = self._waiting[0][1]
@@ -82,12 +133,11 @@ class Workers:
         job, done = self._waiting.popleft()
         if isinstance(done, Done):
             return job, done
-        from concurrent.futures import BrokenExecutor
+        from oomsight.pipeline.pool import LostError
 
         try:
             return job, done.result()
-        except BrokenExecutor:
-            self._go_on_alone()
+        except LostError:
             return job, work(job)
 
 
@@ -96,16 +146,7 @@ def start(count: int) -> ProcessPoolExecutor:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
+    from oomsight.pipeline.pool import begin
+
     # fork: the workers need the modules this process has already imported; no threads run here yet.
     return ProcessPoolExecutor(count, mp_context=get_context("fork"), initializer=begin)
-
-
-def begin() -> None:
-    """A worker's first steps: no traceback at Ctrl-C, no life after the parent's, no copies of pages for collection."""
-    import ctypes
-    import gc
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    gc.freeze()

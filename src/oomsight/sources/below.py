@@ -16,11 +16,10 @@ from oomsight._lazy import lazy
 from oomsight._record import Record, dataclass
 from oomsight.sources.decode import JOURNAL_MAGIC, codec_of, is_binary, is_packed, plain
 from oomsight.sources.errors import NotText, SourceError
-from oomsight.sources.needles import NEEDLES, could_matter
+from oomsight.sources.needles import LONGEST, NEEDLES, could_matter
 from oomsight.sources.source import BLOCK_BYTES, Kind
 
 SMALL_BYTES: Final = 1 << 20  #: of text looked at closely; in more of it only the needles count, as in the scan
-_OVERLAP_BYTES: Final = max(len(needle.text) for needle in NEEDLES)
 _HEAD_BYTES: Final = 4096
 
 # Names logs have, rotated and compressed ones too.
@@ -108,7 +107,7 @@ def _matters(path: str, blocks: Iterator[bytes], looked: Looked) -> bool:
             part = (small or tail) + block
             if any(needle.text in part for needle in NEEDLES):
                 return True
-            small, tail = b"", part[-_OVERLAP_BYTES:]
+            small, tail = b"", part[-LONGEST:]
     except NotText:
         return False
     except SourceError:

@@ -161,6 +161,12 @@ def is_binary(head: bytes) -> bool:
     return control * 50 > len(text) if nul else control * 4 > len(text)
 
 
+def is_plain(head: bytes) -> bool:
+    """Whether data beginning with *head* is text as it stands: nothing to unpack or decode, no binary data."""
+    begins = any(head.startswith(bom) for bom, _ in _BOMS)
+    return not (begins or codec_of(head) or is_packed(head) or is_binary(head))
+
+
 def plain(
     name: str,
     blocks: Iterator[bytes],

@@ -20,6 +20,7 @@ from oomsight.sources.source import BLOCK_BYTES, Kind, Progress
 
 if TYPE_CHECKING:
     from oomsight.sources.below import Looked
+    from oomsight.sources.file_stream import PlainFile
 
 STDIN_NAME: Final = "<stdin>"
 _KMSG_DEVICE: Final = os.makedev(1, 11)
@@ -69,6 +70,14 @@ class FileSource(Record):
     def blocks(self, progress: Progress | None = None) -> Iterator[bytes]:
         """Yield the text of the file; see :func:`open_blocks`."""
         return open_blocks(self.ref, progress=progress, notes=self.notes)
+
+    def plain_file(self, least_bytes: int) -> PlainFile | None:
+        """The file itself, where it is larger than that and its bytes are the text; ``None`` = only in blocks."""
+        if self.kind != "file" or (self.size_bytes or 0) <= least_bytes:
+            return None
+        from oomsight.sources.file_stream import open_plain
+
+        return open_plain(self.ref.paths[0], least_bytes)
 
 
 def expand(

@@ -70,6 +70,7 @@ kernel kill and names no process, nor for "OOM request ignored because killer is
 shows and large input hides: rows of a task table where neither one of a process of root's nor the header is left, and
 words broken by a line end that come nowhere whole.
 """
+LONGEST: Final = max(len(needle.text) for needle in NEEDLES)
 
 
 # Shapes whose words alone would be too common.

@@ -28,7 +28,10 @@ from oomsight.sources.needles import Role, could_matter
 from oomsight.sources.source import BLOCK_BYTES
 
 if TYPE_CHECKING:
-    from oomsight.sources.stream import Block
+    from oomsight.sources.areas import Area
+    from oomsight.sources.file_stream import FileStream, PlainFile
+    from oomsight.sources.search import Hit
+    from oomsight.sources.stream import Block, Stream
 
 
 class Limits(NamedTuple):
@@ -54,6 +57,7 @@ class Limits(NamedTuple):
 LIMITS: Final = Limits()
 
 _LOOK_BYTES: Final = 2 << 10  # of each line, to judge what it looks like
+_PART_BYTES: Final = 48  # around a hit, to judge whether it is a part of a report
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -83,16 +87,25 @@ def scan(blocks: Iterable[Block], limits: Limits = LIMITS) -> Scan:
     return Scan(blocks, limits)
 
 
+def scan_file(file: PlainFile, areas: Iterable[Area], limits: Limits = LIMITS) -> Scan:
+    """Return the iterator of the windows of *file*, larger than ``whole_bytes``, whose *areas* come in order."""
+    from oomsight.sources.file_stream import FileStream
+
+    return Scan((), limits, FileStream(file, iter(areas)))
+
+
 class Scan:
     """Iterator of windows. ``lines`` and ``bytes`` are totals of the stream, complete at its end."""
 
-    def __init__(self, blocks: Iterable[Block], limits: Limits = LIMITS) -> None:
+    def __init__(self, blocks: Iterable[Block], limits: Limits = LIMITS, file: FileStream | None = None) -> None:
+        """Prepare for *blocks* or, where it is there, for *file*, which is larger than ``whole_bytes``."""
         self.lines = 0  #: lines read; a last line without newline counts
         self.bytes = 0  #: bytes read
+        self.problem: str | None = None  #: why a file was not read to its end
         self._limits = limits
         self._open: _Open | None = None
         self._floor = 0  # end of the last window yielded
-        self._windows = self._run(iter(blocks))
+        self._windows = self._run(iter(blocks)) if file is None else self._through(file)
 
     def __iter__(self) -> Iterator[Window]:
         return self._windows
@@ -114,18 +127,24 @@ class Scan:
                 yield Window(1, data, 0)
             return
 
-        from oomsight.sources import lines  # large input only: see there
         from oomsight.sources import stream as streams
 
-        self._lines = lines
         # The longest window, what the hit after it can reach back, and some reading ahead.
         size = limits.window_max_bytes + limits.back_bytes + 2 * limits.line_bytes + limits.bridge_bytes
-        self._stream = stream = streams.Stream(
-            chain(begin, blocks),
-            size=size + 4 * limits.block_bytes,
-            back_bytes=limits.back_bytes + limits.line_bytes,
-            block_bytes=limits.block_bytes,
+        yield from self._through(
+            streams.Stream(
+                chain(begin, blocks),
+                size=size + 4 * limits.block_bytes,
+                back_bytes=limits.back_bytes + limits.line_bytes,
+                block_bytes=limits.block_bytes,
+            )
         )
+
+    def _through(self, stream: Stream | FileStream) -> Iterator[Window]:
+        """The windows of *stream*."""
+        from oomsight.sources import lines  # large input only: see there
+
+        self._lines, self._stream, limits = lines, stream, self._limits
         while True:
             # A hit further down than this cannot reach back to the open window.
             hit = stream.next_hit(self._open.end + limits.back_bytes if self._open else None)
@@ -136,12 +155,14 @@ class Scan:
             else:
                 break
             self.lines, self.bytes = stream.lines, stream.end
+        self.problem = stream.problem
         self.lines, self.bytes = stream.lines + (stream.last_byte != 0x0A), stream.end
 
     def _take(self, at: int, role: Role) -> Iterator[Window]:
         """Put the line of the hit at *at* into its window; yield the window before when that is complete."""
         limits, stream, window = self._limits, self._stream, self._open
         start, end, cut = self._line_around(at)
+        stream.reach(end)
         while stream.hits and stream.hits[0][0] < end:
             role = max(role, stream.hits.popleft()[1])
         line = stream[start:end]
@@ -177,6 +198,9 @@ class Scan:
         elif self._lines.END.search(line):
             window.in_report = False
         following = stream.next_hit(end + limits.bridge_bytes)
+        if window.in_report and following and following[1] is Role.PART:
+            end, following = self._past_parts(end, window.start)
+            window.end = window.reached = max(window.end, end)
         if following and (
             window.in_report or following[1] is Role.AFTER or (role is following[1] is Role.PART)
         ):
@@ -186,6 +210,22 @@ class Scan:
             end = self._forward(end, window)
             window.in_report = False
         window.end = max(window.end, self._down(end, limits.tail_lines))
+
+    def _past_parts(self, end: int, start: int) -> tuple[int, Hit | None]:
+        """End of the last line that only says that the report from *start* to *end* goes on, and the hit behind it."""
+        limits, stream, last = self._limits, self._stream, None
+        while (following := stream.next_hit(end + limits.bridge_bytes)) and following[1] is Role.PART:
+            at = following[0]
+            stream.reach(at + _PART_BYTES)
+            around = stream[max(at - _PART_BYTES, stream.base) : min(at + _PART_BYTES, stream.end)]
+            if at - start > limits.window_bytes or not self._lines.PART.search(around):
+                break
+            last = end = at
+            stream.hits.popleft()
+        if last is not None:
+            end = self._line_around(last)[1]
+            following = stream.next_hit(end + limits.bridge_bytes)
+        return end, following
 
     def _close(self) -> Window:
         """The open window, finished."""

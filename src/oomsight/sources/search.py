@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oomsight._named import NamedTuple
-from oomsight.sources.needles import NEEDLES, Role
+from oomsight.sources.needles import LONGEST, NEEDLES, Role
 
 Hit = tuple[int, Role]
 Find = Callable[[bytes, int, int], int]
@@ -36,7 +36,7 @@ def searcher(buffer: bytearray, *, native: bool = True) -> Callable[[int, int], 
     def search(start: int, end: int) -> list[Hit]:
         if libc is None:
             return _search(buffer, buffer.find, start, end)
-        if end >= len(buffer) or buffer.find(0, max(0, start - _LONGEST), end) >= 0:
+        if end >= len(buffer) or buffer.find(0, max(0, start - LONGEST), end) >= 0:
             return _search(buffer, libc.memmem, start, end)
         behind, buffer[end] = buffer[end], 0
         hits = _search(buffer, libc.strstr, start, end)
@@ -46,7 +46,6 @@ def searcher(buffer: bytearray, *, native: bool = True) -> Callable[[int, int], 
     return search
 
 
-_LONGEST = max(len(needle.text) for needle in NEEDLES)
 _ROWS = tuple((row.text, row.text[row.common :], row.common, row.role, row.apart_bytes) for row in NEEDLES)
 
 

@@ -11,17 +11,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from oomsight.sources.needles import NEEDLES
+from oomsight.sources.needles import LONGEST
 from oomsight.sources.search import Hit, searcher
 
 Block = bytes | memoryview
 
 _SHORT_LINES: Final = 70  #: newlines in 4 KiB from which on counting them byte by byte is faster
-_LONGEST: Final = max(len(needle.text) for needle in NEEDLES)
 
 
 class Stream:
     """The buffer and what was found in it."""
+
+    problem: Final = None  #: a stream that breaks is said by whoever reads it
 
     def __init__(self, blocks: Iterable[Block], *, size: int, back_bytes: int, block_bytes: int) -> None:
         self.lines = 0  #: newline characters in the part read
@@ -52,6 +53,11 @@ class Stream:
         while not self.hits and (until is None or self._searched < until) and self._advance():
             pass
         return self.hits[0] if self.hits and (until is None or self.hits[0][0] < until) else None
+
+    def reach(self, at: int) -> None:
+        """Search as far as *at*, so that all hits before it are known."""
+        while self._searched < at and self._advance():
+            pass
 
     def line_start(self, at: int, floor: int) -> int:
         """Begin of the line that holds the byte at *at*, at least *floor*."""
@@ -112,7 +118,7 @@ class Stream:
     def _forget(self) -> None:
         """Drop what nobody can need any more from the buffer, down to a mark so that lines can still be counted."""
         # The byte before tells whether a line begins there; a needle may have begun in the part already searched.
-        overlap = self._searched - _LONGEST
+        overlap = self._searched - LONGEST
         if self.pinned is None:
             needed = min(self.hits[0][0] if self.hits else overlap, overlap) - self._back_bytes
         else:
