@@ -29,13 +29,14 @@ def heard(said: Sequence[Said], *, quote: bool) -> Iterator[str]:
         yield "oomsight why NAME asks systemd and the container runtime what they know."
         return
     rows = list(dict.fromkeys(one.saying for one in said))
-    named = [row for row in rows if row.of is not Of.WORDS]  # what a runtime says of itself tells more
-    for row in sorted(named or rows, key=lambda row: row.of is Of.SIGKILL)[:_KINDS]:
+    named = [row for row in rows if row.of is not Of.WORDS] or rows  # what a runtime says of itself tells more
+    signals = [row for row in named if row.of is Of.SIGKILL]
+    for row in [*(row for row in named if row.of is not Of.SIGKILL), *signals[:1]][:_KINDS]:
         lines = [one for one in said if one.saying is row]
         yield f"{'Lines there tell' if len(lines) > 1 else 'A line there tells'} of {_TOLD[row.of].format(row.who)}"
         yield from _quoted(lines, quote=quote)
         yield from wrap(row.means, _WIDTH)
-    if rows and all(row.of is Of.SIGKILL for row in rows):
+    if signals and signals == rows:
         yield from wrap(_ELSEWHERE, _WIDTH)
 
 

@@ -50,6 +50,10 @@ SAYINGS: Final[tuple[Saying, ...]] = (
         "",
         "Warning  SystemOOM  12m (x4 over 25m)  kubelet, node-1  System OOM encountered",
         "kubelet oom_watcher_linux.go"),
+    Saying(Of.SIGKILL, "systemd-oomd", ("cgroups for killing, top candidates", "oomd attempting to kill"),
+        "It looked for a cgroup to end; its line 'Killed /…' or 'Marked /…', which is not in this text, says which it "
+        "took.",
+        "Considered 75 cgroups for killing, top candidates were:", "systemd oom/oomd-manager.c, basic/cgroup-util.c"),
     Saying(Of.SIGKILL, "Docker", ("OOMKilled",),
         "Docker noted no OOM kill in that container's cgroup. Where it ended with 137, somebody else sent SIGKILL, or "
         "the whole machine was out of memory.", '"OOMKilled": false,', "moby api State",

@@ -98,9 +98,9 @@ LAYERS: tuple[Layer, ...] = (
     Layer("pri", r"<(?P<pri>\d{1,3})>(?:1 )?[ \t]*", "<4>", "syslog(2), RFC 3164, RFC 5424", "<"),
     Layer(
         "talos",
-        r"[a-z0-9]+:[ ]+[a-z]+: \[(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\]: ",
+        r"(?:[\w.\-]++: )?[a-z0-9]+:[ ]+[a-z]+: \[(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\]: ",
         "kern: warning: [2026-01-12T20:27:31.913975631Z]: ",
-        "talosctl dmesg",
+        "talosctl dmesg, of several nodes with their names",
         "a0",
     ),
     Layer("letter", r"\[[DIWEC]\][ \t]", "[W] ", "Keenetic routers", "["),
@@ -222,7 +222,8 @@ _COULD = lazy(
     r"|" + _FOUND + r"|\d{1,19}\.?[ \t]+" + _BEGIN +
     r"|(?:[\w.\-/]++[ \t]++){1,2}(?:# )?\[[ \t]*\d+\.\d{6}\]|\{\w"
     r"|\d\d*+(?:[\-,.:/月월]|[ \t]++(?:\d{4}[ \t]++)?\d\d:)|(?u:[^\W\d])(?u:[^\W\d]){1,3}+\.? \d{4}-"
-    r"|\w\w*+[ \t]*+:[ ]*+[a-z]++[ \t]*+:|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
+    r"|\w\w*+[ \t]*+:[ ]*+[a-z]++[ \t]*+:|[\w.\-]++: [a-z0-9]++:[ ]++[a-z]++: \["
+    r"|[\w.\-][\w.\-]*+(?:[ \t]++\|[ \t]|\[\d++\]:)"
     r"|" + "|".join(rf"{tag}(?:\[\d+\])?:" for tag in _TAGS.split("|")) + ")",
     re.ASCII,
 )

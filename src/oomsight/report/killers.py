@@ -84,6 +84,12 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "nohang",
     ),
     _rule(
+        "nohang",
+        r"Send SIG(?P<signal>TERM|KILL) to the victim(?P<reason>)",
+        "Send SIGTERM to the victim; total response time: 13246 ms",
+        "nohang 0.1 before its release",
+    ),
+    _rule(
         "oomd",
         r"oomd kill: (?P<reason>[\d.]+ [\d.]+ [\d.]+) (?P<cgroup>\S+) (?P<bytes>\d{1,18}) ",
         "oomd kill: 97.70 95.70 89.79 system.slice/hog.service 1234567 ruleset:[r] detectorgroup:[d]"
@@ -164,8 +170,8 @@ KILLER_RULES: tuple[KillerRule, ...] = (
 REPORTERS = frozenset({"docker", "kubelet", "slurm", "flux", "htcondor"})
 """Those that say what the kernel did."""
 
-_HINTS = ("due to memory ", "ending SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '", "Reclaim '",
-          "System OOM", "Detected ", "container oom ", "end sigkill", "memory: killed ",
+_HINTS = ("due to memory ", "ending SIG", "Send SIG", "illing process ", "oomd kill: ", "Killing '", "Kill '",
+          "Reclaim '", "System OOM", "Detected ", "container oom ", "end sigkill", "memory: killed ",
           "memory limit of ", "TERM_MEMLIMIT", "Out of memory! avail", "simple_lmk: ",
           "Killed /", "Killed ...", "Marked /", "Marked ...")
 # Who wrote the line; without a telling tag only a full match of the rule's own words counts.
@@ -217,6 +223,7 @@ _BLOCK = lazy(r"(Name|PID|UID|VmRSS): +(.+)")
 _BLOCK_2 = lazy(  # since 0.2: three of its lines
     r"PID: +(?P<pid>\d{1,10}), name: (?P<comm>.*), state: .*?EUID: (?P<uid>\d{1,10})"
     r"|Vm, MiB: +Size: \d+, RSS: (?P<rss_mib>\d{1,12})"
+    r"|Victim VmRSS: (?P<rss_kib>\d{1,12}) KiB"
     r"|cgroup_v[12]: (?P<cgroup>/\S.*)"
 )
 
@@ -230,6 +237,8 @@ def _from_nohang_block(killed: Killed, lines: Lines, i: int) -> None:
                 killed.pid, killed.comm, killed.uid = int(g["pid"]), g["comm"], int(g["uid"])
             elif g["rss_mib"] is not None:
                 killed.rss_kib = int(g["rss_mib"]) * 1024
+            elif g["rss_kib"] is not None:
+                killed.rss_kib = int(g["rss_kib"])
             else:
                 killed.cgroup = g["cgroup"]
             continue

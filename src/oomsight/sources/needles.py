@@ -89,6 +89,7 @@ _TRACES: Final = (
     (b"memory", b"memorycgroup duetomemory memoryvaluesinpages overmemorylimit overcgroupmemorylimit"),
     (b"t", b"panicnotsyncing asaresultoflimit uidtgid taskmemcg"),
     (b"ending", b"endingsig"),
+    (b"sendsig", b"sendsigterm sendsigkill"),
     (b"memlimit", b"termmemlimit"),
 )
 _ROWS: Final = lazy(rb"\] +-?\d+ +\d+ +\d+ +\d+ +\d+ +-?\d+ ")
