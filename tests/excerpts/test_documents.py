@@ -16,6 +16,7 @@ import pytest
 
 from oomsight.diagnose.explain import explain_report
 from oomsight.diagnose.redact import redact
+from oomsight.naming.cgroup_layouts import ELIDED
 from oomsight.naming.redact import Pseudonyms, is_public
 from oomsight.report import parse_text
 from oomsight.report.task_rows import TaskRows
@@ -85,7 +86,7 @@ def secrets(name: str) -> set[str]:
     found |= set(_TELLING.findall(data.decode("utf-8", "surrogateescape")))
     found = {secret.strip() for secret in found}
     kept = {s for s in found if len(s) < 3 or s.isdigit() or is_public(s.partition(".service")[0]) or _FIXED.fullmatch(s)}
-    return found - kept - _WORDS
+    return found - kept - _WORDS - ELIDED
 
 
 def numbers(value: Any) -> Iterator[float]:

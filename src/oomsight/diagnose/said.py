@@ -80,9 +80,14 @@ SAYINGS: Final[tuple[Saying, ...]] = (
         "The kernel refused the JVM memory at once, it was not killed: vm.overcommit_memory=2, a limit on address "
         "space, or no memory and swap left. -Xmx and -Xms smaller than what is free help.",
         "# There is insufficient memory for the Java Runtime Environment to continue.", "HotSpot vmError.cpp"),
-    Saying(Of.OWN_LIMIT, "Java", ("java.lang.OutOfMemoryError", "OutOfMemoryException"),
+    Saying(Of.OWN_LIMIT, "Java", ("java.lang.OutOfMemoryError",),
         "The runtime ran into a bound of its own; the text behind the name says which.",
-        "Exception in thread \"main\" java.lang.OutOfMemoryError", "OpenJDK; .NET System.OutOfMemoryException"),
+        "Exception in thread \"main\" java.lang.OutOfMemoryError", "OpenJDK"),
+    Saying(Of.OWN_LIMIT, ".NET", ("System.OutOfMemoryException",),
+        "The runtime could not have more: its GCHeapHardLimit (three quarters of a container's limit by default), or "
+        "one huge array.",
+        "Unhandled exception. System.OutOfMemoryException: Array dimensions exceeded supported range.",
+        "learn.microsoft.com .NET garbage collector settings"),
     Saying(Of.OWN_LIMIT, "Node.js",
         ("JavaScript heap out of memory", "<--- Last few GCs --->", "Reached heap limit Allocation"),
         f"V8's heap is full: its bound is --max-old-space-size (MiB), also by NODE_OPTIONS; {_HEAP}.",
@@ -97,6 +102,11 @@ SAYINGS: Final[tuple[Saying, ...]] = (
     Saying(Of.OWN_LIMIT, "Redis", ("OOM command not allowed",),
         "Redis reached its own maxmemory: raise it, or let it evict (maxmemory-policy).",
         "(error) OOM command not allowed when used memory > 'maxmemory'.", "redis server.c"),
+    Saying(Of.REFUSED, "Redis", ("aborting for OUT OF MEMORY", "Out Of Memory allocating"),
+        "Redis asked for memory, was refused and ended itself: a 32-bit program, ulimit -v, or "
+        "vm.overcommit_memory=2; maxmemory bounds what it asks for.",
+        'Guru Meditation: "Redis aborting for OUT OF MEMORY" #redis.c:3034',
+        "redis server.c redisOutOfMemoryHandler()"),
     Saying(Of.OWN_LIMIT, "Elasticsearch", ("CircuitBreakingException", "circuit_breaking_exception"),
         "A circuit breaker refused the request, so that the heap does not fill: indices.breaker.*, or a bigger heap.",
         "CircuitBreakingException: [parent] Data too large, data for [<http_request>] would be [1.2gb]",

@@ -31,6 +31,9 @@ LIMIT_SLACK_KIB = 1024
 the request that failed may have been for a batch. Further below, another limit stopped it (v1 memory+swap)."""
 SWAP_WORTH = 64
 """A process's swap is told apart when it is more than this part of what it held."""
+V2_MOUNTED_SINCE = (5, 9)
+"""Kernels of distributions that mount cgroup v2 unless told otherwise are newer: Debian 11 (5.10), Ubuntu 21.10
+(5.13), RHEL 9 (5.14); those of RHEL 8 (4.18) and Ubuntu 20.04 (5.4) are older."""
 ELSEWHERE_KIB = 4096
 """Private memory this far beyond the cgroup's usage is not charged to it; less is the error of per-CPU counters."""
 
@@ -165,8 +168,8 @@ class Case:
     def is_v1(self) -> bool:
         """Whether the report shows a v1 hierarchy: its counters, its statistics, or a kernel older than v2's memory."""
         memcg = self.report.memcg
-        if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then, and new in 4.5
-            old = self.release is not None and self.release < (4, 9)
+        if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then
+            old = self.release is not None and self.release < V2_MOUNTED_SINCE
             return old or "announce" in self.report.lines or (self.report.oom_memcg or "").startswith("UB ")
         own = memcg.stats[0].stats if memcg.stats else {}
         return memcg.memsw is not None or memcg.kmem is not None or "rss" in own
