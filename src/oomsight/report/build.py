@@ -22,7 +22,7 @@ from oomsight.report.page_size import infer_page_size
 from oomsight.report.summary import read_summary
 from oomsight.report.table import build_tasks, guess_columns, header_columns, looks_like_table, row_pattern
 from oomsight.report.task_rows import TaskRows
-from oomsight.report.times import Clock, when, year_in
+from oomsight.report.times import Clock, is_minute, when_at, year_in
 from oomsight.report.trigger import read_trigger, stack
 from oomsight.report.unwrap import unescape_name
 
@@ -61,16 +61,16 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     # Of a head whose name has a newline in it, the line before has the stamp.
     in_name = 1 if draft.comm_prefix else 0
     anchor = draft.head - in_name if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
-    report.when = when(lines.raws[anchor], clock)
+    report.when = when_at(lines.raws, anchor, clock)
     if report.when.time_text is None and report.when.time is None and anchor != draft.start:
-        report.when = when(lines.raws[draft.start], clock)  # wrapped by hand: only its first line has the stamp
+        report.when = when_at(lines.raws, draft.start, clock)  # wrapped by hand: only its first line has the stamp
     read_trigger(report, draft, lines, parts)
     _tasks(report, draft, lines)
     if _two_tables(report):
         # All above the table is of another event, the head and its time too.
         draft.head, report.trigger = None, None
         if draft.kills:
-            report.when = when(lines.raws[draft.kills[0].index], clock)
+            report.when = when_at(lines.raws, draft.kills[0].index, clock)
         if report.tasks:
             report.source.first_line = report.tasks[0].line
     else:
@@ -85,6 +85,9 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     _landmarks(report, draft, nos)
     if report.when.year_derived:
         _year(report, lines)
+    if is_minute(report.when.time_text):
+        early = "the log shows minutes, and seconds since the line before: the time may be up to a minute early"
+        report.notes.append(Note("minutes_only", None, early))
     has_block = report.memcg is not None or report.meminfo is not None
     report.complete = report.trigger is not None and has_block and bool(report.tasks) and bool(report.victims)
     _missing_notes(report, draft)
@@ -276,7 +279,7 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
             pgtables_kib=kill.kib.get("pgtables"), oom_score_adj=kill.oom_score_adj, reaped=kill.reaped,
             reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix or (announce.prefix if announce else None),
             line=kill.line,
-            time=when(lines.raws[kill.index], clock),
+            time=when_at(lines.raws, kill.index, clock),
         )
         at = rows.find(kill.pid, "pid")
         if at is not None:

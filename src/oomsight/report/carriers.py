@@ -181,16 +181,17 @@ LAYERS: tuple[Layer, ...] = (
     Layer("bare_tag", r"(?P<tagb>" + _TAGS + r")(?:\[\d+\])?: ", "kernel: ", "cut syslog lines", "a"),
     Layer(
         "human",
-        r"\[(?:(?P<human>[A-Z][a-z]{2}[ \d]\d \d\d:\d\d)| *\+\d+\.\d+|< *\d+\.\d+>)\][ \t]?",
+        r"\[(?:(?P<human>(?:[^\W\d_]{2,9}\.?|\d{1,2}[월月])[ \d]\d \d\d:\d\d)| *\+\d+\.\d+|< *\d+\.\d+>)\][ \t]?",
         "[  +0.001420] ",
         "dmesg -H, --time-format=delta",
         "[",
     ),
     Layer(
         "printk",
-        r"[ \t]*\[[ \t]*(?:\d{1,3}-)?(?P<uptime>\d{1,12}\.\d{1,9})\](?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
+        r"[ \t]*\[[ \t]*(?:\d{1,3}-)?(?P<uptime>\d{1,12}\.\d{1,9})(?: < *\d{1,12}\.\d{1,9}>)?\]"
+        r"(?:[ \t]?\[[ \t]*(?P<caller2>[TC]\d+)\])?[ \t]?",
         "[   17.316920][  T123] ",
-        "printk, CONFIG_PRINTK_TIME and CONFIG_PRINTK_CALLER",
+        "printk, CONFIG_PRINTK_TIME and CONFIG_PRINTK_CALLER; dmesg -d",
         "[ ",
     ),
     Layer(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight.report.model import EventKind, Killed, Note, OomReport, Span
-from oomsight.report.times import Clock, when
+from oomsight.report.times import Clock, when_at
 
 if TYPE_CHECKING:
     from oomsight.report.carriers import Lines
@@ -261,7 +261,7 @@ def _report(  # noqa: PLR0917
 ) -> OomReport:
     g = m.groupdict()
     no = lines.nos[i]
-    report = OomReport(EventKind.USERSPACE_KILLER, Span(name, no, no), when(lines.raws[i], clock))
+    report = OomReport(EventKind.USERSPACE_KILLER, Span(name, no, no), when_at(lines.raws, i, clock))
     report.killer = rule.killer
     rss = int(g["rss_mib"]) * 1024 if g.get("rss_mib") else int(g["bytes"]) // 1024 if g.get("bytes") else None
     rss = int(g["rss_kib"]) if g.get("rss_kib") else int(g["rss_pages"]) * 4 if g.get("rss_pages") else rss

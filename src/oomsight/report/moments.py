@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from oomsight.report.carriers import Lines
 
-_UPTIME = lazy(r"\[[ \t]*(\d{1,12}\.\d{3,9})\]|(?:^|\s)\d{1,4},\d{1,18},(\d{1,18}),[^;]*;")
+_UPTIME = lazy(r"\[[ \t]*(\d{1,12}\.\d{3,9})(?: <[ \d.]{1,20}>)?\]|(?:^|\s)\d{1,4},\d{1,18},(\d{1,18}),[^;]*;")
 _WALL = lazy(
     r"(?:(\d{4}-\d\d-\d\d)[T ]|\b([^\W\d]{3,9}\.? +\d{1,2}) +(?:\d{4} +)?)(\d\d):(\d\d):(\d\d)(?!\d)"
 )

@@ -19,6 +19,9 @@ _SYSLOG = lazy(
     r"(?:([^\W\d_]{3,9})\.?\s+|(\d{1,2})[月월]\s*)?(\d{1,2})\s+(?:(\d{4})\s+)?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?"
 )
 _SYSLOG_YEAR = lazy(r"\d{1,2}\s+\d{4}\s+\d\d:")
+_SINCE = lazy(r"\[(?:((?:[^\W\d_]{2,9}\.?|\d{1,2}[월月])[ \d]\d \d\d:\d\d)| *\+(\d{1,9}\.\d{1,9}))\]")
+_BEFORE_DAY = r"(?<=[^\d ])(?=[ \d]\d )"
+_REACH = 96  # characters of a line in which its carrier's time stands
 _CTIME_DATE = lazy(r"(\d\d):(\d\d):(\d\d)")
 
 
@@ -75,6 +78,42 @@ def when(raw: str, clock: Clock = NO_CLOCK) -> When:
     return out
 
 
+def when_at(raws: Sequence[str], i: int, clock: Clock = NO_CLOCK) -> When:
+    """
+    Return the times of line *i* of *raws* as :func:`when` does. ``dmesg -H`` (util-linux ``dmesg.c``, ``print_record``)
+    shows a minute where it begins and then the seconds since the line before: such a line gets the minute above it, and
+    what was printed since.
+    """
+    out = when(raws[i], clock)
+    if out.time is not None or out.uptime_s is not None or "[ " not in (head := raws[i][:_REACH]) or "+" not in head:
+        return out
+    seconds = 0.0
+    for at in range(i, -1, -1):
+        m = _SINCE.search(raws[at][:_REACH])
+        if m is None:
+            continue  # a further line of one record
+        if m[2]:
+            seconds += float(m[2])
+            continue
+        out.time_text = m[1]
+        minute = _minute(m[1], clock)
+        if minute is not None:
+            out.time = (datetime.fromisoformat(minute) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+            out.year_derived = True
+        break
+    return out
+
+
+def is_minute(time_text: str | None) -> bool:
+    """Whether *time_text*, that of some :class:`~oomsight.report.model.When`, tells a time to the minute only."""
+    return time_text is not None and _SINCE.fullmatch(f"[{time_text}]") is not None
+
+
+def _minute(text: str, clock: Clock) -> str | None:
+    """ISO form of what ``dmesg -H`` shows of a date: ``Nov29 15:13``."""
+    return _syslog(f"{re.sub(_BEFORE_DAY, ' ', text)}:00", clock.reference)
+
+
 def year_in(raws: Sequence[str], time: str) -> str | None:
     """
     Year of *time*, whose own line prints none, as another line of the same text has it: one that gives the same day in
@@ -125,6 +164,8 @@ def _take(out: When, m: re.Match[str], texts: list[str], clock: Clock) -> None:
             out.time = datetime.fromtimestamp(float(value), UTC).isoformat(timespec="microseconds")
         elif key == "human":
             texts.append(value)
+            out.time = out.time or _minute(value, clock)
+            out.year_derived = out.time is not None
 
 
 def _iso(text: str) -> str | None:
