@@ -75,8 +75,8 @@ def command(  # noqa: PLR0917 - one parameter per option
     for more; 'this host' is about its swap.
     Page cache is not need; kernel memory and tmpfs are. What leaks gets a date, not more memory.
     """
+    from oomsight.pipeline.rightsize import advised
     from oomsight.rightsize.policy import Policy
-    from oomsight.rightsize.recommend import recommend
 
     origin = origin or ("prometheus" if prometheus else "history")
     first, last = _period(since, until)
@@ -90,7 +90,7 @@ def command(  # noqa: PLR0917 - one parameter per option
         usages, source = _from_history(history, store, first, last, per)
     chosen = _chosen(usages, names)
     policy = Policy(margin_pct=margin, request_percentile=percentile, probability=risk / 100)
-    advices = [recommend(usage, policy) for usage in chosen]
+    advices = advised(chosen, policy)
     if patched:
         return _patch(advices, patched)
     shown = advices[: limit or None]
@@ -196,7 +196,7 @@ def _from_history(
         if store is not None:
             raise
     usages, source = from_history(history, since, until, kills, "process" if per == "process" else "cgroup")
-    return [_judged(usage, until) for usage in usages], source
+    return usages, source
 
 
 def _judged(usage: Usage, now: float) -> Usage:

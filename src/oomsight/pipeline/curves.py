@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from operator import add, sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.answers import ascending, thinned
@@ -93,11 +94,16 @@ def _charged(columns: Sequence[Sequence[int]]) -> list[float] | None:
     usage, files, shmem = columns[:3]
     if min(usage, default=1) <= 0 or min(files, default=1) <= 0:
         return None
-    if not any(shmem):
-        return [(a - b) * KIB if a > b else 0.0 for a, b in zip(usage, files, strict=True)]
-    if min(shmem) <= 0:
-        return None
-    return [(a - b + c - 1) * KIB if a + c > b else 0.0 for a, b, c in zip(usage, files, shmem, strict=True)]
+    left: Iterable[int] = map(sub, usage, files)
+    level = 0
+    if any(shmem):
+        if min(shmem) <= 0:
+            return None
+        if shmem.count(shmem[0]) == len(shmem):  # as a rule
+            level = shmem[0] - 1
+        else:
+            left, level = map(add, left, shmem), -1
+    return [value * KIB if (value := one + level) > 0 else 0.0 for one in left]
 
 
 def _series(parts: Sequence[Columns], needs: Sequence[Sequence[float]], most: Sequence[int]) -> Series:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 from math import isfinite
+from operator import add, sub
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from oomsight.audit.runtimes.table import RUNTIMES, recognise
@@ -14,21 +16,26 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.pipeline.shares import in_shares
 from oomsight.proc.process import parse_statm
 from oomsight.record.answers import thinned
+from oomsight.rightsize.growth import judged
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
+from oomsight.rightsize.recommend import recommend
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.errors import SourceError
 from oomsight.sources.proctree import ProcTree, read_if_there
 from oomsight.trend.series import Series
 
 if TYPE_CHECKING:
+    from oomsight.rightsize.model import Advice
     from oomsight.rightsize.need import Basis
+    from oomsight.rightsize.policy import Policy
 
 Per = Literal["cgroup", "process"]
 """What gets a row: a cgroup (unit, container), or all processes of one name."""
 
 MOST_PIDS: Final = 1000  #: of one cgroup, looked at for the biggest
-MOST_POINTS: Final = 10_080  #: of one series: a minute over a week
+MOST_POINTS: Final = 10_080  #: of one series, as far as there is a choice: a minute over a week
+KEPT_POINTS: Final = 21_600  #: from which on there are too many: a minute over fifteen days
 LEAST_ENTITIES: Final = 40  #: for which another process is worth starting
 FIELDS: Final = {
     "cgroup": ("usage_bytes", "file_bytes", "shmem_bytes", "swap_bytes", "limit_bytes", "swap_limit_bytes",
@@ -46,8 +53,8 @@ def from_history(
     path: str | None, since: float, until: float, kills: Sequence[Usage] = (), per: Per = "cgroup"
 ) -> tuple[list[Usage], str]:
     """
-    Return the usages the recorder's store at *path* (``None`` = the default one) holds, biggest first, and its name
-    (marked); the host itself, whose swap has a size, comes last. Kills of *kills* are joined by
+    Return the usages the recorder's store at *path* (``None`` = the default one) holds, biggest first, their growth
+    judged, and its name (marked); the host itself, whose swap has a size, comes last. Kills of *kills* are joined by
     subject. Raises :class:`~oomsight.sources.errors.SourceError`.
     """
     from importlib import import_module
@@ -69,14 +76,14 @@ def from_history(
     everyone = history.entities(kind, since, until)
 
     def share(number: int, count: int) -> list[Usage]:
-        usages = []
+        usages, moments = list[Usage](), list[Sequence[float]]()
         for entity, series in history.together(everyone[number::count], FIELDS[kind], since, until, MOST_POINTS):
             columns = _sampled(series)
             if kind == "cgroup" and not {"usage_bytes", "file_bytes", "shmem_bytes"} <= columns.keys():
                 columns |= _columns(history, entity, OTHER_FIELDS, since, until)
             usage = _of_name(entity, columns) if kind == "name" else _of_cgroup(entity, columns, cgroups)
             if usage is not None:
-                usages.append(usage)
+                usages.append(_in_step(judged(usage, until), moments))
         return usages
 
     found = in_shares(share, len(everyone), LEAST_ENTITIES)
@@ -87,12 +94,33 @@ def from_history(
     found.sort(key=lambda usage: -max(max(series.values) for series in usage.needs))
     machine = history.host(since, until)
     host = _of_host(_columns(history, machine, FIELDS["host"], since, until)) if machine is not None else None
-    hosts = [host] if host is not None else []
+    hosts = [judged(host, until)] if host is not None else []
     return [*found, *known.values(), *hosts], f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
 
 
 Columns = dict[str, Series]
 """Figures over time by the recorder's names; those without a sample are left out."""
+
+
+def _in_step(usage: Usage, moments: list[Sequence[float]]) -> Usage:
+    """*usage* with the times of another, of *moments*, if they are the same: as a rule all are sampled together."""
+    needs = []
+    for one in usage.needs:
+        times = next((known for known in moments if known == one.times), None)
+        if times is None:
+            moments[:] = [*moments[-3:], times := one.times]
+        needs.append(replace(one, times=times))
+    return replace(usage, needs=tuple(needs))
+
+
+def advised(usages: Sequence[Usage], policy: Policy) -> list[Advice]:
+    """What to set for each of *usages*, worked out on as many cores as there are."""
+    def share(number: int, count: int) -> list[Advice]:
+        found = [recommend(usage, policy) for usage in usages[number::count]]
+        return [replace(one, usage=replace(one.usage, needs=())) for one in found]  # which is here already
+
+    found = in_shares(share, len(usages), LEAST_ENTITIES)
+    return [replace(one, usage=usage) for one, usage in zip(found, usages, strict=True)]
 
 
 def _columns(history: Any, entity: Any, fields: Sequence[str], since: float, until: float) -> Columns:
@@ -195,8 +223,8 @@ def _need(basis: Basis, known: Columns) -> Series | None:
     columns = {name: known[name] for name in (*basis.plus, *basis.minus, *basis.optional) if name in known}
     first = columns[basis.plus[0]]
     if all(one.times is first.times for one in columns.values()):  # known in the same rows
-        signed = [(columns[name].values, -1.0 if name in basis.minus else 1.0) for name in columns]
-        values = [max(sum(row), 0.0) for row in zip(*(_signed(*one) for one in signed), strict=True)]
+        total, level = _sum([(columns[name].values, name in basis.minus) for name in columns])
+        values = [value if (value := one + level) > 0 else 0.0 for one in total]
         return _thinned(first, list(first.times), values)
     by_time = {name: dict(zip(one.times, one.values, strict=True)) for name, one in columns.items()}
     points = [
@@ -209,12 +237,21 @@ def _need(basis: Basis, known: Columns) -> Series | None:
     return _thinned(first, [t for t, _ in points], [v for _, v in points])
 
 
-def _signed(values: Sequence[float], sign: float) -> Sequence[float]:
-    return values if sign > 0 else [-value for value in values]
+def _sum(columns: Sequence[tuple[Sequence[float], bool]]) -> tuple[Iterable[float], float]:
+    """Columns added up row by row (``True``: taken off), but for those that stay as they are: their sum."""
+    total: Iterable[float] = repeat(0.0, len(columns[0][0]))
+    level = 0.0
+    for values, off in columns:
+        if values.count(values[0]) == len(values):
+            level += -values[0] if off else values[0]
+        else:
+            total = map(sub if off else add, total, values)
+    return total, level
 
 
 def _thinned(first: Series, times: list[float], values: list[float]) -> Series:
-    times, values = thinned(times, values, MOST_POINTS, "max")
+    if len(times) > KEPT_POINTS:
+        times, values = thinned(times, values, MOST_POINTS, "max")
     return Series(array("d", times), array("d", values), first.restarts, first.step_seconds)  # a third of the memory
 
 

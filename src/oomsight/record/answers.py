@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter, lt
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import unmark
@@ -125,23 +126,39 @@ def ascending(times: list[float], values: list[float]) -> tuple[list[float], lis
 def thinned(
     times: list[float], values: list[float], most: int | None, rule: str
 ) -> tuple[list[float], list[float]]:
-    """At most *most* of the points: of each equal part of the time the highest, lowest or last, by *rule*."""
+    """
+    At most *most* of the points: of each equal part of the time the highest, lowest or last, by *rule*; of equal
+    ones the last.
+    """
     if most is None or len(times) <= most:
         return times, values
-    first, width, pick = times[0], (times[-1] - times[0]) / most or 1.0, min if rule == "min" else max
-    kept: tuple[list[float], list[float]] = [], []
-    low = 0
-    for bucket in range(1, most + 1):
-        high = bisect_left(times, first + bucket * width, low) if bucket < most else len(times)
-        if high == low + 1:
-            kept[0].append(times[low])
-            kept[1].append(values[low])
-            low = high
-        elif high > low:
-            part = values[low:high]
-            value = part[-1] if rule == "last" else pick(part)
-            part.reverse()
-            kept[0].append(times[high - 1 - part.index(value)])  # of equal ones the last
-            kept[1].append(value)
-            low = high
-    return kept
+    if rule == "last":
+        kept = [end for end, _ in _parts(times, most)]
+    else:
+        pick = min if rule == "min" else max
+        kept = [end if cut is None else end - (part := values[cut]).index(pick(part))
+                for end, cut in _parts(times, most)]  # fmt: skip
+    return [times[at] for at in kept], [values[at] for at in kept]
+
+
+_KNOWN: Final[deque[tuple[list[float], int, list[tuple[int, slice | None]]]]] = deque(maxlen=4)
+
+
+def _parts(times: list[float], most: int) -> list[tuple[int, slice | None]]:
+    """
+    The equal parts of a time that have samples: the last of each, and the slice from there back to the first if it has
+    more. Remembered, as many figures are known of the same moments.
+    """
+    for known, parts, found in _KNOWN:
+        if parts == most and known == times:
+            return found
+    first, width = times[0], (times[-1] - times[0]) / most or 1.0
+    cuts, low = list[tuple[int, slice | None]](), 0
+    for part in range(1, most + 1):
+        high = bisect_left(times, first + part * width, low) if part < most else len(times)
+        if high > low:
+            cut = slice(high - 1, low - 1 if low else None, -1) if high - low > 1 else None
+            cuts.append((high - 1, cut))
+        low = high
+    _KNOWN.append((times[:], most, cuts))
+    return cuts

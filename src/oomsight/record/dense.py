@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from operator import add
 from typing import Final, NamedTuple
 
 from oomsight.record.codec import DamagedError, take
@@ -199,11 +200,18 @@ def _numbers(count: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
 
 def added(columns: Sequence[list[int]]) -> list[int]:
     """The sum of coded columns, coded: of what is known; 0 where nothing is."""
+    rows = len(columns[0])
+    columns = [column for column in columns if any(column)] or [*columns[:1]]
     if len(columns) == 1:
         return columns[0]
     if all(min(column, default=1) > 0 for column in columns):
-        less = len(columns) - 1  # each is one higher than what it stands for
-        return [sum(values) - less for values in zip(*columns, strict=True)]
+        level, total = 1 - len(columns), None  # each is one higher than what it stands for
+        for column in columns:
+            if column.count(column[0]) == rows:
+                level += column[0]
+            else:
+                total = column if total is None else map(add, total, column)
+        return [level] * rows if total is None else [value + level for value in total]
     found = []
     for values in zip(*columns, strict=True):
         known = [value - 1 if value > 0 else value for value in values if value]

@@ -10,6 +10,7 @@ short: a peak of two days says little about a month.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import MIB, rate_words, size_words
@@ -33,7 +34,7 @@ def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
     """Return what to set for *usage*; for a host: how much swap."""
     if usage.subject.kind == "host":
         return recommend_swap(usage, policy)
-    values = sorted(value for series in usage.needs for value in series.values)
+    values = sorted(chain.from_iterable(series.values for series in usage.needs))
     span = span_of(usage)
     tail = tail_of(usage, span)
     peak = values[-1] if values else None

@@ -11,6 +11,7 @@ limit too small).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, expm1, log, log1p, sqrt
@@ -55,13 +56,15 @@ class Tail:
 
 
 def block_peaks(times: Sequence[float], values: Sequence[float], block_seconds: float) -> list[float]:
-    """Return the highest value of every block that has samples; blocks begin at multiples of *block_seconds*."""
-    found: dict[int, float] = {}
-    for time, value in zip(times, values, strict=True):
-        block = int(time // block_seconds)
-        if value > found.get(block, -1.0):
-            found[block] = value
-    return list(found.values())
+    """Return the highest value of every block that has samples, in order of time; blocks begin at multiples of it."""
+    found, low = list[float](), 0
+    while low < len(times):
+        end = (times[low] // block_seconds + 1) * block_seconds
+        high = bisect_left(times, end, low + 1)
+        if (peak := max(values[low:high])) >= 0:  # less than nothing was not measured well
+            found.append(peak)
+        low = high
+    return found
 
 
 def block_length(span_seconds: float) -> float | None:

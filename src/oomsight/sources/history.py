@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import nlargest, nsmallest
+from operator import lt
 from typing import Final, cast
 
 from oomsight.record.answers import (
@@ -37,7 +38,7 @@ from oomsight.trend.series import Series
 __all__ = ["History", "HistoryDenied", "HistoryError", "default_directory"]
 
 
-POINTS_AT_ONCE: Final = 60_000  #: of each figure that are in memory
+POINTS_AT_ONCE: Final = 160_000  #: of each figure that are in memory
 _LIST_POINTS: Final = 480  #: how fine the chunks are that a list is made of
 
 
@@ -165,11 +166,13 @@ class History:
                 one = found.pop(entity.key)
                 kept = tuple(moment for moment in one.came if since <= moment <= until)
                 column_of = dict(zip(places, one.columns, strict=True))
-                answer = {}
+                answer, straight = {}, all(map(lt, one.times, one.times[1:]))
                 for field, part in zip(fields, parts, strict=True):
                     column = added([column_of[place] for place in part])
                     scale = FIELDS[stored_kind(kind)][part[0]].scale
-                    times, values = ascending(*_known(one.times, column, scale))
+                    times, values = _known(one.times, column, scale)
+                    if not straight:
+                        times, values = ascending(times, values)
                     answer[field] = Series(times, values, kept, one.step_seconds or None)
                 yield entity, answer
 
@@ -351,12 +354,11 @@ def _both(series: Series) -> tuple[list[float], list[float]]:
 
 def _known(times: list[float], column: list[int], scale: int) -> tuple[list[float], list[float]]:
     """The points of a coded column that have a value, in the unit of its name."""
-    least = min(column, default=1)
-    if least > 0:
-        return times, [(coded - 1) * scale for coded in column]
-    if least == max(column):
-        value = shown(plain(least), scale)
+    if column and column.count(column[0]) == len(column):
+        value = shown(plain(column[0]), scale)
         return ([], []) if value is None else (times, [value] * len(times))
+    if min(column, default=1) > 0:
+        return times, [(coded - 1) * scale for coded in column]
     found = [(moment, value) for moment, coded in zip(times, column, strict=True)
              if (value := shown(plain(coded), scale)) is not None]  # fmt: skip
     return [moment for moment, _ in found], [value for _, value in found]
