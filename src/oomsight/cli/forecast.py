@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oomsight.cli.foresee import Place
-    from oomsight.foresight.model import Outlook, Subject, Task
+    from oomsight.foresight.model import Outlook, Subject
     from oomsight.sinks.curve_svg import Curve
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -103,19 +103,23 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
         from dataclasses import replace
 
         from oomsight.pipeline.foresight import cgroups, ended, grown, host, limited
+        from oomsight.pipeline.shares import aside
 
-        machine = host(place.history, place.since, place.until)
-        found = [machine] if machine is not None else []
-        swap = machine.swap_free_bytes if machine is not None else None
-        if who == "host" and found:  # then nobody else need be looked at
-            return found
+        asked = place.history, place.since, place.until
+        if who == "host" and (machine := host(*asked)) is not None:  # then nobody else need be looked at
+            return [machine]
+        its_curve = aside(lambda: host(*asked))
         part = "" if who in {None, "cgroup"} else str(who)
         if limit is None:
-            found += limited(place.history, place.since, place.until, swap=swap, part=part)
+            others = list(limited(*asked, part=part))
         else:
             every = grown(place.history, "cgroup", place.since, place.until, part)
-            found += [replace(one, limit_bytes=one.limit_bytes or limit, swap_free_bytes=swap)
+            others = [replace(one, limit_bytes=one.limit_bytes or limit)
                       for one in cgroups(place.history, every, place.since, place.until)]  # fmt: skip
+        machine = its_curve()
+        swap = machine.swap_free_bytes if machine is not None else None
+        found = [machine] if machine is not None else []
+        found += [replace(one, swap_free_bytes=swap) for one in others]
         gone = [] if gone_too else [one for one in found if ended(one, place.until)]
         found = [one for one in found if gone_too or not ended(one, place.until)]
     if who is None:
@@ -137,21 +141,15 @@ def _is(one: Subject, who: str) -> bool:
 
 
 def _outlooks(place: Place, subjects: Sequence[Subject]) -> list[Outlook]:
+    if place.history is not None:
+        from oomsight.pipeline.foresight import outlooks
+
+        return outlooks(place.history, subjects, place.until, PAGE)
     from oomsight.foresight.outlook import outlook
     from oomsight.trend.windows import soonest
 
-    found = []
-    tasks: list[Task] = []
-    for subject in subjects:
-        left = soonest(subject.need, subject.limit_bytes, place.until)
-        causes = []
-        if left is not None and place.history is not None:
-            from oomsight.pipeline import foresight
-
-            causes = foresight.causes(place.history, subject.cgroup, left.growth.since, left.growth.until)[:5]
-            tasks = tasks or foresight.tasks(place.history, place.until)
-        found.append(outlook(subject, place.until, left, causes, tasks, PAGE))
-    return found
+    return [outlook(one, place.until, soonest(one.need, one.limit_bytes, place.until), (), (), PAGE)
+            for one in subjects]  # fmt: skip
 
 
 def _curve(one: Outlook) -> Curve:

@@ -10,13 +10,16 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.foresight.model import Source, Subject, Task
+from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside
 from oomsight.pipeline.curves import Known, cgroup_curves, edges, joined, program_curves, rises
+from oomsight.pipeline.shares import in_shares
 from oomsight.sources.series_file import combined, host_of, need_of
 from oomsight.trend.exhaust import YOUNG
 from oomsight.trend.windows import soonest
 
 if TYPE_CHECKING:
+    from oomsight.foresight.model import Outlook
     from oomsight.record.model import Entity, Picture
     from oomsight.sources.history import History
     from oomsight.trend.exhaust import Exhaustion
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
 
 MOST_POINTS: Final = (2000, 2000, 2000)  #: of a curve: before the last six hours, before the last ten minutes, and then
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
+LEAST_CURVES: Final = 40  #: for which another process is worth starting
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
 QUICK_POINTS: Final = 18  #: of each part, to see who is worth all of them: a sample per 20 minutes of six hours
 LEAST_SHARE: Final = 0.1  #: of the headroom that must have gone for that
 ENDED_SECONDS: Final = 90.0  #: who was last seen so long before the end had ended, …
 GONE_SECONDS: Final = 15.0  #: … or three samples, if that is not less than this
+MOST_CAUSES: Final = 5  #: of a growth that are told
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
 NEED_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes")
 CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "limit_bytes", "events_oom_kill")
@@ -73,7 +78,7 @@ def limited(
     Cgroups that have a limit, *among* so many that grew most, with *part* in their path. *swap*: bytes of it that are
     free on the host. Of those that stay far from their limit only a few points are read.
     """
-    glanced = list(_glanced(history, _by_growth(history, "cgroup", since, until, part), since, until))[:among]
+    glanced = _glanced(history, _by_growth(history, "cgroup", since, until, part), since, until)[:among]
     level = {
         one.entity.key: one for one in glanced
         if one.need is not None and one.limit_bytes is not None and not _may_fill(one.need, one.limit_bytes)
@@ -107,17 +112,24 @@ def _subject(known: Known, need: Series, swap: float | None) -> Subject:
     return Subject("cgroup", known.entity.name, known.entity.cgroup, None, need, limit, swap, known.kills)
 
 
-def _glanced(history: History, entities: Sequence[Entity], since: float, until: float) -> Iterator[Known]:
+def _glanced(history: History, entities: Sequence[Entity], since: float, until: float) -> list[Known]:
     """What limited cgroups held in a few moments of each part of a period, to see who is worth all of them."""
     fields = (*NEED_FIELDS, "limit_bytes")
-    pieces = [history.glimpses(entities, fields, a, b, QUICK_POINTS) for a, b in pairwise(edges(since, until))]
-    for entity in entities:
-        figures = {field: joined([piece[entity.key][field] for piece in pieces]) for field in fields}
-        limits = figures["limit_bytes"] if len(figures["limit_bytes"]) else (
-            history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
-        )  # fmt: skip
-        if len(limits) and math.isfinite(limits.values[-1]):
-            yield Known(entity, need_of(figures), limits.values[-1])
+
+    def share(number: int, count: int) -> list[Known | None]:
+        mine = entities[number::count]
+        pieces = [history.glimpses(mine, fields, a, b, QUICK_POINTS) for a, b in pairwise(edges(since, until))]
+        found: list[Known | None] = []
+        for entity in mine:
+            figures = {field: joined([piece[entity.key][field] for piece in pieces]) for field in fields}
+            limits = figures["limit_bytes"] if len(figures["limit_bytes"]) else (
+                history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
+            )  # fmt: skip
+            is_limited = len(limits) > 0 and math.isfinite(limits.values[-1])
+            found.append(Known(entity, need_of(figures), limits.values[-1]) if is_limited else None)
+        return found
+
+    return [one for one in in_shares(share, len(entities), LEAST_CURVES) if one is not None]
 
 
 def ended(subject: Subject, until: float) -> bool:
@@ -210,6 +222,22 @@ def tasks(history: History, moment: float) -> list[Task]:
         found.append(Task(entity.name, entity.pid, entity.cgroup, rss, get("swap_bytes", 0.0),
                           get("pgtables_bytes", 0.0), adj, get("need_bytes", 0.0)))  # fmt: skip
     return found
+
+
+def outlooks(history: History, subjects: Sequence[Subject], until: float, page_size: int) -> list[Outlook]:
+    """What comes for each of *subjects*, and by whose doing, worked out on as many cores as there are."""
+    def share(number: int, count: int) -> list[Outlook]:
+        found, living = [], list[Task]()
+        for subject in subjects[number::count]:
+            left = soonest(subject.need, subject.limit_bytes, until)
+            grown_in = []
+            if left is not None:
+                grown_in = causes(history, subject.cgroup, left.growth.since, left.growth.until)[:MOST_CAUSES]
+                living = living or tasks(history, until)
+            found.append(outlook(subject, until, left, grown_in, living, page_size))
+        return found
+
+    return in_shares(share, len(subjects), LEAST_CURVES)
 
 
 def nearest(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from oomsight.foresight.leaks import judged
-from oomsight.pipeline.foresight import causes, cgroups, grown, programs
+from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, cgroups, grown, programs
 from oomsight.pipeline.shares import in_shares
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ Of a curve of which only the shape is asked for, which some sixty stretches show
 last ten minutes, and then. Those of the six hours are the rows of the tier of minutes, all of them. With fewer of the
 last, one in two hundred verdicts on a week of random walks was another.
 """
-LEAST_CURVES: Final = 40  #: for which another process is worth starting
-MOST_CAUSES: Final = 5
 
 
 def leaks_on_record(
