@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
-
-from oomsight.pipeline.pool import begin
 
 MOST_SHARES: Final = 4  #: each reads the same indexes: more of them would mostly do that
 
@@ -62,7 +62,8 @@ def _child(work: Callable[[], object]) -> tuple[int, int]:
         os.close(there)
         return pid, here
     try:
-        begin()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback at Ctrl-C
+        gc.freeze()  # no copies of pages for collection
         answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
         with os.fdopen(there, "wb") as pipe:
             pipe.write(answer)

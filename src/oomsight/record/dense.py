@@ -205,7 +205,8 @@ def added(columns: Sequence[list[int]]) -> list[int]:
     if len(columns) == 1:
         return columns[0]
     if all(min(column, default=1) > 0 for column in columns):
-        level, total = 1 - len(columns), None  # each is one higher than what it stands for
+        total: Iterable[int] | None = None
+        level = 1 - len(columns)  # each is one higher than what it stands for
         for column in columns:
             if column.count(column[0]) == rows:
                 level += column[0]
