@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 def roff(text: str) -> str:
     """Return *text* so that roff shows it as it is: no escapes, no line taken for a request."""
+    text = text.replace("…", "...")  # roff has no such sign where the locale is C
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga")
     text = "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in text)
     return "\n".join("\\&" + line if line.startswith((".", "\\(aq")) else line for line in text.split("\n"))

@@ -255,7 +255,7 @@ def test_man_pages_of_every_command_with_every_status(man_pages) -> None:
 def test_man_pages_are_found_by_the_line_of_the_overview(man_pages) -> None:
     for row in COMMANDS:
         name = man_pages[f"oomsight-{row.name}.1"].split(".SH NAME\n")[1].splitlines()[0]
-        assert name.endswith(row.help.rstrip(".").replace("-", "\\-").replace("`", "\\(ga").replace("…", "\\[u2026]"))
+        assert name.endswith(row.help.rstrip(".").replace("-", "\\-").replace("`", "\\(ga").replace("…", "..."))
 
 
 def test_no_man_page_leaves_a_sentence_cut(man_pages) -> None:
