@@ -88,6 +88,42 @@ def test_ndjson_is_one_incident_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert [json.loads(line)["kind"] for line in lines] == ["memcg"] * 28
 
 
+@pytest.mark.parametrize("option", [(), ("--redact", "--redact-key", "k")])
+def test_ndjson_of_many_kernels_each_line_is_what_the_schema_says(tmp_path: Path, capsys, option) -> None:
+    from jsonschema import Draft202012Validator
+
+    from oomsight.sinks.document import json_schema
+
+    from ..golden.goldens import NAMES, log
+
+    paths = []
+    for golden in NAMES[::4]:
+        paths.append(str(tmp_path / golden))
+        Path(paths[-1]).write_bytes(log(golden))
+    both = {}
+    for form in ("json", "ndjson"):
+        assert run(["explain", *paths, "--format", form, *option]) == 0
+        both[form] = capsys.readouterr().out
+    document = json.loads(both["json"])
+    lines = [json.loads(line) for line in both["ndjson"].splitlines()]
+    assert lines == document["incidents"]
+    assert len(lines) > 40
+    validator = Draft202012Validator(json_schema())
+    for line in lines:
+        validator.validate(document | {"incidents": [line]})
+
+
+def test_directory_that_may_not_be_read_says_so(log: Path, capsys, monkeypatch) -> None:
+    shut = log.parent / "shut"
+    shut.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(shut) and access(path, mode))
+    assert run(["explain", str(shut), str(log), "--brief"]) == 4
+    out = capsys.readouterr()
+    assert out.err == f"oomsight: {shut}: permission denied; try: sudo oomsight explain {shut}\n"
+    assert "app-worker" in out.out
+
+
 def test_markdown_has_headings_and_no_raw_html(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", str(log), "--format", "markdown"]) == 0
     out = capsys.readouterr().out

@@ -284,6 +284,15 @@ def test_scan_file_has_the_windows_of_its_stream(parts, blocks, ends):
             assert (found.lines, found.bytes, found.problem) == (stream.lines, stream.bytes, None)
 
 
+def test_search_of_a_hole_up_to_the_end(tmp_path):
+    path = tmp_path / "sparse.log"
+    with path.open("wb") as out:
+        out.truncate(2 * AREA_BYTES + 5)
+    with open_plain(str(path), 1) as file:
+        found = scan_file(file, [AreaSearch(file.fd)(*span) for span in areas_of(file.size_bytes)])
+        assert (list(found), found.lines, found.bytes) == ([], 1, file.size_bytes)
+
+
 def test_search_of_a_hole_finds_nothing_at_once(tmp_path):
     path = tmp_path / "sparse.log"
     with path.open("wb") as out:

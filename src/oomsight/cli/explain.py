@@ -418,10 +418,11 @@ def _nothing(run: Run, query: Query, given: _Given, *, quote: bool) -> Iterator[
         yield f"{what} in {names}, {_period(read)}, {lines:,} line{'s' if lines != 1 else ''}."
     if (looked := given.looked) is not None and looked.files:
         files = "1 text file" if looked.files == 1 else f"{looked.files:,} text files"
+        seen = f"{looked.lines:,} line{'s' if looked.lines != 1 else ''}"
         if read:
-            yield f"Besides, {files} there ({looked.lines:,} lines) not named like logs: nothing of the kind in them."
+            yield f"Besides, {files} there ({seen}) not named like logs: nothing of the kind in them."
         else:
-            yield f"{what} in {files}, none named like a log, {looked.lines:,} lines."
+            yield f"{what} in {files}, none named like a log, {seen}."
     if run.left_out:
         yield f"{run.left_out:,} event(s) did not pass the filters; run again without them to see those."
     said = [one for r in read for one in r.said]

@@ -7,6 +7,7 @@ the same hits however it is divided. Lines are counted on the way, closer around
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +62,7 @@ class AreaSearch:
         hits: list[Hit] = []
         marks: list[tuple[int, int]] = []
         lines, at, problem = 0, start, None
-        if end - start == AREA_BYTES and self._is_hole(start, end):
+        if self._is_hole(start, end):
             return Area(start, end, hits, marks, 0)
         try:
             if start:
@@ -96,8 +97,8 @@ class AreaSearch:
         """Whether nothing was ever written there: a sparse file reads as zeros."""
         try:
             return os.lseek(self._fd, start, os.SEEK_DATA) >= end
-        except OSError:  # no such thing on this file system, or a hole up to the end
-            return False
+        except OSError as error:  # a hole up to the end of the file, or the file system does not know
+            return error.errno == errno.ENXIO and os.fstat(self._fd).st_size >= end
 
 
 @remembered(1)

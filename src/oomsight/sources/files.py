@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._lazy import lazy
 from oomsight._record import Record, dataclass, field
 from oomsight.sources.decode import JOURNAL_MAGIC, plain
-from oomsight.sources.errors import SourceError, from_os_error
+from oomsight.sources.errors import NotReadable, SourceError, from_os_error
 from oomsight.sources.source import BLOCK_BYTES, Kind, Progress
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def _meant(path: str, looked: Looked | None) -> list[FileRef]:
     if os.path.isdir(path):
         from oomsight.sources.below import logs_below
 
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise NotReadable(path, "permission denied", f"sudo oomsight explain {quote(path)}")
         before = looked.files if looked else 0
         logs = sorted(logs_below(path, looked), key=lambda log: log.path)
         if not logs and (looked is None or looked.files == before):
