@@ -241,3 +241,26 @@ def test_a_glimpse_is_what_all_samples_say_at_that_moment(tmp_path) -> None:
         assert not len(found[entity.key]["limit_bytes"])
     assert not [t for t in found["cgroup:/2"]["usage_bytes"].times if low + 100 <= t < low + 200]
     store.close()
+
+
+def test_who_is_younger_than_a_coarse_step_is_listed_in_the_past_too(tmp_path) -> None:
+    """A week is listed from rows of ten minutes; what had begun three minutes before a moment is in none of them yet."""
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    size = len(FIELDS["cgroup"])
+    for minute in range(3 * 1440):
+        change = Change([(1, {"kind": "cgroup", "name": "/old"})] if minute == 0 else [])
+        change.rows.append((1, "cgroup", (1000 + minute, *[0] * (size - 1))))
+        if minute == 4007:
+            change.new.append((2, {"kind": "cgroup", "name": "/young"}))
+        if minute >= 4007:
+            change.rows.append((2, "cgroup", (5000 + minute, *[0] * (size - 1))))
+        store.write(minute * 60_000, WALL + minute * 60_000, change)
+    store.close()
+    history = History(str(tmp_path))
+    low, moment = history.span()[0], history.span()[0] + 4009 * 60 + 5
+    for order in (False, True):
+        found = {one.name: one for one in history.entities("cgroup", low, moment, by_growth=order)}
+        assert set(found) == {"/old", "/young"}
+        assert found["/young"].first <= moment
+    assert [one.name for one in history.entities("cgroup", low, moment - 180)] == ["/old"]
+    assert [one.name for one in history.entities("cgroup", low, moment, 1)] == ["/young"]

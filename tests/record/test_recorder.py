@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -365,10 +366,11 @@ def test_full_disk_is_a_gap_and_no_damage(tmp_path) -> None:
             store.write(i * 1000 + 1000, WALL + i * 1000 + 1000,
                         Change([(n, words(n)) for n in range(2, 30)] if i == 50 else [], noise))
         assert store.trouble is not None
-        assert any("gap" in remark for remark in store.remarks)
+        assert any("samples are lost, the history has a gap" in remark for remark in store.remarks)
         blocker.unlink()
         fill(store, 30, first=2000)
         assert store.trouble is None
+        assert "can be written again" in store.remarks[-1]
         store.close()
         history, _ = read(place / "h")
         assert history.damaged == 0
@@ -377,6 +379,22 @@ def test_full_disk_is_a_gap_and_no_damage(tmp_path) -> None:
         assert max(b - a for a, b in pairwise(moments)) > 60
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)  # also where a failure left it in use
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_no_sample(tmp_path, monkeypatch) -> None:
+    store, write = HistoryStore(str(tmp_path), "b" * 32), os.pwrite
+    fill(store, 50)
+    monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    fill(store, 40, first=50)
+    assert store.remarks == [f"{tmp_path}: no space left on device; samples wait in memory"]
+    monkeypatch.setattr(os, "pwrite", write)
+    fill(store, 30, first=90)
+    assert "can be written again" in store.remarks[-1]
+    assert not any("gap" in remark for remark in store.remarks)
+    store.close()
+    moments = read(tmp_path)[0].hours(0, 1e11)
+    assert max(b - a for a, b in pairwise(moments)) < 1.5
+    assert len(moments) >= 120
 
 
 def test_short_lived_processes_are_summed_never_rows_of_their_own(tmp_path) -> None:

@@ -155,8 +155,13 @@ class HistoryStore:
         """Remember that writing failed."""
         words = (error.strerror or str(error)).lower()
         if self.trouble is None:
-            self.remarks.append(f"{self.path}: {words}; the history will have a gap")
+            self.remarks.append(f"{self.path}: {words}; samples wait in memory")
         self.trouble = words
+
+    def lost(self, rows: int) -> None:
+        """Remember that so many *rows* waited for too long, and are in no tier as dense as theirs."""
+        if self.trouble is not None:
+            self.remarks.append(f"{self.path}: {self.trouble} still; {rows:,} samples are lost, the history has a gap")
 
     def worked(self) -> None:
         """Remember that writing works."""
@@ -251,7 +256,8 @@ class _TierLog:
             self._pack()
         elif not self._journal_whole:
             self._pack()  # the journal misses rows: pack as soon as anything can be written
-        if len(self._builder) >= self.tier.chunk_rows * MOST_WAITING:
+        if (waiting := len(self._builder)) >= self.tier.chunk_rows * MOST_WAITING:
+            self.store.lost(waiting)
             self._begin_chunk()
 
     def _journal_row(self, body: bytes, entities: list[int]) -> None:

@@ -86,13 +86,13 @@ class History:
         stands. First, peak and last figures are those of the chunks that touch the period.
         """
         stored = stored_kind(kind)
-        pieces = [(chunk, low, high) for chunk, low, high in choose(self._shelf.chunks, since, until, _LIST_POINTS)
-                  if self._shelf.load(chunk, stored) and self._shelf.marks(chunk) is not None]  # fmt: skip
-        found: dict[str, _Sum] = {}
+        chosen = choose(self._shelf.chunks, since, until, _LIST_POINTS)
         least = most if kind == stored and not by_growth else None  # which cgroups are units their names must tell
-        wanted = None if least is None and like is None else self._wanted(pieces, stored, least, like)
-        for chunk, low, high in pieces:
-            self._sum_up(chunk, stored, low, high, found, wanted)
+        found = self._summed(chosen, stored, least, like)
+        # Who is younger than a step of the coarse tier at the end of the period is in no row of it by then.
+        step = max((TIERS[c.tier].step_seconds for c, _, _ in chosen if c.first <= until < c.last), default=0)
+        newest = choose(self._shelf.chunks, max(until - step, since), until, None) if step > 1 else []
+        found = self._summed(newest, stored, least, like) | found
         sign = -1 if stored == "zone" else 1  # the scarcest zone first
         ordered = sorted(found.items(), key=lambda one: -sign * one[1].peak)
         if by_growth:
@@ -255,6 +255,18 @@ class History:
         return sorted(set(found))
 
     # -----------------------------------------------------------------------------------------------------------------
+
+    def _summed(
+        self, chosen: Sequence[tuple[Chunk, float, float]], kind: str, most: int | None, like: str | None
+    ) -> dict[str, _Sum]:  # fmt: skip
+        """What is known by key of everything of a kind, of the *most* biggest, or of whom *like* means."""
+        pieces = [(chunk, low, high) for chunk, low, high in chosen
+                  if self._shelf.load(chunk, kind) and self._shelf.marks(chunk) is not None]  # fmt: skip
+        found: dict[str, _Sum] = {}
+        wanted = None if most is None and like is None else self._wanted(pieces, kind, most, like)
+        for chunk, low, high in pieces:
+            self._sum_up(chunk, kind, low, high, found, wanted)
+        return found
 
     def _wanted(
         self, pieces: Sequence[tuple[Chunk, float, float]], kind: str, most: int | None, like: str | None
