@@ -105,7 +105,7 @@ def test_a_lone_kill_line_invents_nothing() -> None:
     incident = explain_report(report)
     assert unmark(incident.headline) == "perl (pid 18694, 1.9 GiB) was killed: memory ran out"
     assert [cause.code for cause in incident.causes] == ["partial_report"]
-    assert "paste from the line 'invoked oom-killer' on" in unmark(incident.summary)
+    assert "paste the lines above, from 'invoked oom-killer' on" in unmark(incident.summary)
     assert "Whether a limit was involved is not in this text." in incident.answers.why_nothing_stopped_it
 
 
@@ -113,7 +113,7 @@ def test_a_lone_head_says_what_is_missing() -> None:
     report = OomReport(EventKind.GLOBAL, Span("t", 1, 1), trigger=Trigger("kthreadd", 2, line=1), lines={"head": 1})
     incident = explain_report(report)
     assert incident.headline == "The OOM killer ran; this text does not show whom it killed"
-    assert "paste on to the line 'Killed process'" in incident.summary
+    assert "paste the lines below, down to 'Killed process'" in incident.summary
 
 
 def test_a_reaper_line_alone_claims_no_cause() -> None:

@@ -372,7 +372,7 @@ def _cgroup(report: OomReport) -> Accounting | None:
     if not merged:
         rest.note = "the report has no statistics of this cgroup"
     elif rest.kib and memcg.stats_cut:
-        rest.note = "the kernel cut the statistics short"
+        rest.note = "the statistics are cut short"
     elif rest.kib:
         rest.note = "charged in advance to CPUs, or kernel memory this kernel does not list"
     swap, memsw = memcg.swap, memcg.memsw

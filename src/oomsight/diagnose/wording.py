@@ -18,11 +18,11 @@ IN_NO_COUNTER: Final = "memory in no counter"
 def missing(report: OomReport) -> str:
     """Return what is not in the text and how to get it, as the end of a sentence."""
     if report.trigger is None:
-        part, how = "start", "from the line 'invoked oom-killer' on"
+        part, how = "start", "the lines above, from 'invoked oom-killer' on"
     elif report.victims:
         part, how = "middle", "all lines from 'invoked oom-killer' to 'Killed process', not only those with oom in them"
     else:
-        part, how = "rest", "on to the line 'Killed process'"
+        part, how = "end", "the lines below, down to 'Killed process'"
     return f"the {part} of the report is not in this text: run `oomsight explain` on the host, or paste {how}"
 
 

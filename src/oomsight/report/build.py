@@ -259,6 +259,10 @@ def _memcg_paths(report: OomReport, parts: dict[str, list[Numbered]]) -> None:
             report.oom_memcg = shown.split()[0]
         elif key == "task_memcg" and report.task_memcg is None:
             report.task_memcg = shown.split()[0]
+    own, limit = report.task_memcg or "/", report.oom_memcg or ""
+    if own != "/" and len(own) < len(limit) and limit.startswith(own) and limit[len(own)] != "/":
+        report.task_memcg = None  # who was in a cgroup above the full one would not be killed for it
+        report.notes.append(Note("path_cut", None, "the victim's cgroup is cut short in the text, and left out"))
     for _no, text in parts.get("group", ()):
         m = _GROUP.match(text)
         if m:
@@ -396,7 +400,7 @@ def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
             report.constraint = "CONSTRAINT_MEMCG"
             report.notes.append(
                 Note("constraint_derived", None,
-                     "the constraint is not printed; the cgroup block or kill message says CONSTRAINT_MEMCG")
+                     "the constraint is not printed; the cgroup block, kill message or stack says CONSTRAINT_MEMCG")
             )
         elif "MPOL_BIND" in prefix:
             report.constraint = "CONSTRAINT_MEMORY_POLICY"
@@ -467,7 +471,7 @@ def _missing_notes(report: OomReport, draft: Draft) -> None:
     if report.memcg is not None and report.memcg.stats_cut:
         report.notes.append(
             Note("stats_cut", report.memcg.last_line,
-                 "the kernel cut the cgroup statistics at its record limit (5.3 to 6.4)")
+                 "the cgroup statistics are cut short, by the kernel's record limit (5.3 to 6.4) or in copying")
         )
 
 

@@ -134,7 +134,7 @@ KILLER_RULES: tuple[KillerRule, ...] = (
     ),
     _rule(
         "slurm",
-        r"(?P<reason>Detected \d+ oom[-_]kill event\(?s?\)? in (?P<cgroup>[\w=.]+))",
+        r"(?P<reason>Detected \d+ oom[-_]kill event\(?s?\)? in (?P<cgroup>[\w=.]*\w))",
         "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=10238881.0. Some of your processes may have been"
         " killed",
         "slurm cgroup plugin",

@@ -276,7 +276,7 @@ MEMCG: Final = Record(
     field("low_protection_kib", optional(INT), "memory.low (6.19+)."),
     field("stats", mapping(INT), "Statistics of the cgroup itself, in bytes.", _own_stats),
     field("cgroups", array(CGROUP_STATS.type), "All of them: one on 5.3+, one per cgroup before.", lambda m: m.stats),
-    field("stats_cut", BOOL, "The kernel cut the statistics short."),
+    field("stats_cut", BOOL, "The statistics are cut short, mostly by the kernel."),
 )
 
 BUDDY: Final = Record(
