@@ -85,7 +85,7 @@ def run(trace: Trace) -> Result:
 def forecast(trace: Trace, result: Result, now: float) -> None:
     """Compare what is forecast at *now* with what came."""
     assert trace.exhausted is not None
-    left = time_left(trace.series, trace.limit_bytes, now)
+    left = time_left(trace.series, trace.limit_bytes, now, leaks=True)
     truth = trace.exhausted - now
     if left is None:
         result.covered.append(False)

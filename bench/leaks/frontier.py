@@ -26,12 +26,11 @@ from bench.leaks.evaluate import CHECKS  # noqa: E402
 from bench.leaks.fit import BOOSTING, SPLIT, moments, numbers, too_early, weight  # noqa: E402
 
 from oomsight.trend.alarm import IN_A_ROW, STEPS  # noqa: E402
-from oomsight.trend.leak import caution  # noqa: E402
 from oomsight.trend.shape import shape  # noqa: E402
 
 FOLDS = 4
 FITTED = 3  #: a moment of so many is fitted on
-CONFIDENCES = (0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.84, 0.85, 0.86, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97)
+CONFIDENCES = (0.7, 0.78, 0.82, 0.86, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.955, 0.96, 0.965, 0.97, 0.98, 0.99)
 
 
 class Look(NamedTuple):
@@ -41,7 +40,6 @@ class Look(NamedTuple):
     number: int  #: of the moment, from 1
     numbers: list[float]
     grows: bool  #: enough to be called a leak at all
-    caution: float  #: what is taken off the log odds
 
 
 class Point(NamedTuple):
@@ -59,7 +57,7 @@ def looks(trace: Trace) -> list[Look]:
     for number, now in enumerate(moments(trace, CHECKS), 1):
         s = shape(trace.series, trace.limit_bytes, now)
         if s is not None and s.line.slope > 0:
-            found.append(Look(now, number, numbers(s), s.grows, caution(s)))
+            found.append(Look(now, number, numbers(s), s.grows))
     return found
 
 
@@ -84,7 +82,7 @@ def confidences(traces: list[Trace], seen: list[list[Look]]) -> list[dict[float,
         for number, (part, where) in enumerate(zip(seen, folds, strict=True)):
             if where == fold and part:
                 odds = model.decision_function([look.numbers for look in part])
-                result[number] = {look.now: 1 / (1 + exp(look.caution - float(z)))
+                result[number] = {look.now: 1 / (1 + exp(-float(z)))
                                   for look, z in zip(part, odds, strict=True) if look.grows}  # fmt: skip
     return result
 

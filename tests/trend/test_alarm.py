@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oomsight.trend import alarm
-from oomsight.trend.leak import YOUNG_DAYS, YOUNG_ODDS, Finding, Verdict, caution
+from oomsight.trend.leak import Finding, Verdict
 from oomsight.trend.series import Series
-from oomsight.trend.shape import shape
 
 DAY = 86400.0
 TIMES = Series([0.0, 144.0], [1.0, 2.0])  # a step is a second
@@ -34,11 +33,3 @@ def test_a_verdict_holds_only_as_far_as_those_before(monkeypatch, latest_first, 
 
 def test_nothing_on_record_is_nothing_told() -> None:
     assert alarm.settled(Series([], []), None, 1.0).verdict is Verdict.UNKNOWN
-
-
-@pytest.mark.parametrize(("days", "taken_off"), [(YOUNG_DAYS - 0.2, YOUNG_ODDS), (YOUNG_DAYS + 0.2, 0.0)])
-def test_of_the_young_more_is_asked(days, taken_off) -> None:
-    times = [600.0 * i for i in range(int(days * DAY / 600))]
-    found = shape(Series(times, [1e8 + t for t in times]), 1e9, times[-1])
-    assert found is not None
-    assert caution(found) == taken_off

@@ -64,7 +64,7 @@ def test_what_is_no_leak_is_called_by_its_name(value, verdict) -> None:
 
 
 def test_growth_that_is_small_yet_is_not_called_level() -> None:
-    series = curve(lambda d: 300 + 2 * (d * 48 % 7) + max(0, d - 3) * 120, days=3.5)
+    series = curve(lambda d: 300 + (d * 48 % 7) + max(0, d - 3) * 60, days=3.5)
     found = judge(series, 1024 * MIB, series.times[-1])
     assert found.verdict is Verdict.UNKNOWN
     assert "too little" in found.evidence[0]

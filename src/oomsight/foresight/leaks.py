@@ -34,7 +34,7 @@ def judged(subject: Subject, now: float) -> Leak:
             words = f"so it was until it was {end}, {span(now - begun[-1])} ago; too early to say whether it goes on"
             return Leak(subject, replace(earlier, evidence=(*earlier.evidence, words)), None)
     limit = subject.limit_bytes
-    left = time_left(subject.need, limit, moment) if finding.may_leak and limit else None
+    left = time_left(subject.need, limit, moment, leaks=True) if finding.may_leak and limit else None
     return Leak(subject, finding, left)
 
 

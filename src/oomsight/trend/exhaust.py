@@ -75,10 +75,14 @@ def time_left_young(series: Series, limit_bytes: float, now: float) -> Exhaustio
     )  # fmt: skip
 
 
-def time_left(series: Series, limit_bytes: float, now: float) -> Exhaustion | None:
-    """Return when *series* reaches *limit_bytes*; ``None`` when it does not grow or nothing can be said yet."""
+def time_left(series: Series, limit_bytes: float, now: float, *, leaks: bool = False) -> Exhaustion | None:
+    """
+    Return when *series* reaches *limit_bytes*; ``None`` when it does not grow or nothing can be said yet.
+
+    *leaks*: that it does is known, so a line is followed of which Mann and Kendall's test is not sure.
+    """
     found = shape(series, limit_bytes, now)
-    if found is None or not found.rises:
+    if found is None or not (found.rises or (leaks and found.grows)):
         return None
     line = found.line
     above = sorted(part.high - line.at(part.time) for part in found.parts[found.bend :])

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import rate_words, size_words
 from oomsight.trend.growth import Growth, growth_of
+from oomsight.trend.lately import least_of
 from oomsight.trend.periods import Rhythm, rhythm
 from oomsight.trend.robust import median
-from oomsight.trend.shape import DAY, Shape, features, shape
+from oomsight.trend.shape import DAY, LEAST_TAU, Shape, features, shape
 from oomsight.trend.weights import BIAS, TREES
 from oomsight.trend.words import share, span
 
@@ -28,20 +29,16 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
     from oomsight.trend.weights import Node
 
-SURE: Final = 0.92
+SURE: Final = 0.965
 """Confidence from which growth is called a leak: that of a precision of 0.95 with a margin of half a percent,
 cross-validated on the training split."""
 
-SUSPECT: Final = 0.85
-"""Confidence from which it is suspected: that of a delay of a quarter of the time to exhaustion, found alike."""
-
-YOUNG_DAYS: Final = 2.5
-YOUNG_ODDS: Final = 1.0
-"""What has run for less than so many days still warms up and fills its caches and its heap: of it more is asked, by so
-much of the log odds. Nearly all that was taken for a leak wrongly on the training split was that young."""
+SUSPECT: Final = 0.94
+"""Confidence from which it is suspected: found alike, that of a precision of 0.88 at a delay of 0.22."""
 
 LEAST_SWING: Final = 0.08  #: of its peak; what swings by less is level, whatever its rhythm
-EVEN_ODDS: Final = 0.5  #: confidence from which what is small yet is not called level
+SMALL: Final = 0.1  #: of the free memory; what took less is seldom told by more than how fast it grows
+NOT_LEVEL: Final = 0.25  #: confidence from which what is small yet is not called level
 DIP: Final = 0.1  #: share of the growth by which low points may fall and nothing was given back
 SUREST: Final = 0.99  #: a corpus of some hundreds of traces cannot make anybody surer
 
@@ -110,8 +107,8 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
             return Finding(Verdict.RESTART, 1.0, None, None, (words,))
         return Finding(Verdict.UNKNOWN, 1.0, None, None, ("too few samples",))
     # What does not stand above its own past needs no trees (RESIN's first stage); all others are weighed once.
-    odds = log_odds(found) if found.rises else None
-    leaking = 0.0 if odds is None else probability(odds - caution(found))
+    odds = log_odds(found) if found.grows or found.rises else None
+    leaking = 0.0 if odds is None else probability(odds)
     growth = growth_of(found)
     line = tuple((part.time, part.low) for part in found.parts[found.bend :])
     if leaking >= SUSPECT and found.grows:
@@ -119,7 +116,7 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
         return Finding(verdict, leaking, growth, MORE_MEMORY_HELPS[verdict], _why_leak(found), line)
     beat = rhythm(found.parts)
     verdict = _otherwise(found, beat)
-    if verdict is Verdict.LEVEL and found.rises and leaking >= EVEN_ODDS:
+    if verdict is Verdict.LEVEL and found.rises and leaking >= NOT_LEVEL:
         verdict = Verdict.UNKNOWN  # too small yet, but no curve without a trend
     return Finding(
         verdict,
@@ -140,11 +137,6 @@ def log_odds(found: Shape) -> float:
 def probability(odds: float) -> float:
     """Return how likely something of such log odds is; 0 … 1, and never quite either."""
     return max(1 - SUREST, min(SUREST, 1 / (1 + exp(-max(-30.0, min(30.0, odds))))))
-
-
-def caution(found: Shape) -> float:
-    """Return by how much the log odds are lowered before a curve is called a leak."""
-    return YOUNG_ODDS if found.life_days < YOUNG_DAYS else 0.0
 
 
 def _leaf(node: Node, numbers: Sequence[float]) -> float:
@@ -182,6 +174,10 @@ def _why_leak(found: Shape) -> tuple[str, ...]:
         f"the low points rose by {size_words(found.grown)} in {span(found.days * DAY)}, {rate_words(found.line.slope)},"
         f" and {kept} (Kendall's tau {found.tau:.2f})"
     ]
+    quarters = least_of(found.parts, 4)
+    if found.tau < LEAST_TAU and quarters[-1] > quarters[0]:
+        kept = size_words(quarters[-1] - quarters[0])
+        words.append(f"what comes and goes hides it: the least of its life's last quarter is {kept} above the first's")
     if found.slowing < 0.3:
         words.append("it does not slow down, as a warm-up or a cache that fills would")
     if found.earlier_days > 0.02:
@@ -204,7 +200,7 @@ def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> tuple[str, ...]:
         Verdict.CACHE: f"rose ever more slowly and levels off; {level}",
         Verdict.LEVEL: f"no trend; {level}",
         Verdict.UNKNOWN: "it grows, but not for long enough to tell a leak from a cache that fills"
-        if found.grows
+        if found.size >= SMALL
         else f"it grows by {rate_words(found.line.slope)}: {size_words(found.grown)} so far, too little of what is free"
         " to judge",
     }

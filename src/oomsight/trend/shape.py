@@ -14,6 +14,7 @@ from math import log2
 from typing import Final
 
 from oomsight.trend.hinge import hinge, thirds
+from oomsight.trend.lately import LATELY, lately
 from oomsight.trend.robust import Line, mann_kendall, median, spread, theil_sen
 from oomsight.trend.series import Bucket, Series, buckets
 from oomsight.trend.texture import CURVATURE, STAIRS, curvature, stairs
@@ -25,7 +26,7 @@ FINE: Final = 40  #: stretches into which what grew is cut once more
 FEWEST: Final = 10  #: stretches with samples; below that a curve has no shape
 CHANCE: Final = 0.01  #: Mann-Kendall: such a trend would come by chance in one of a hundred level curves
 LEAST_TAU: Final = 0.5  #: chosen on the training split, as CHANCE
-LEAST_SHARE: Final = 0.1  #: of the free memory; what took less need not wake anybody yet
+LEAST_SHARE: Final = 0.02  #: of the free memory; what took less need not wake anybody yet
 BEND_EXPLAINS: Final = 0.3  #: share of the squared error that a bend must take away to be believed
 
 
@@ -70,8 +71,8 @@ class Shape:
 
     @property
     def grows(self) -> bool:
-        """Whether it rises by an amount that matters."""
-        return self.rises and self.size >= LEAST_SHARE
+        """Whether it has grown by an amount that matters, however unsteadily: jobs and heaps hide a trend for long."""
+        return self.line.slope > 0 and self.size >= LEAST_SHARE
 
 
 def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None:
@@ -220,6 +221,7 @@ FEATURES: Final[tuple[tuple[str, str], ...]] = (
     *((f"life_{name}", f"{words}; of the whole curve") for name, words in CURVATURE),
     *((f"fine_{name}", f"{words}; in finer stretches") for name, words in (*STAIRS, *CURVATURE)),
     *((f"yesterday_{name}", f"{words}; of today's low points less yesterday's") for name, words in YESTERDAY),
+    *LATELY,
 )
 """Names and meanings of what :func:`features` returns, in its order."""
 
@@ -228,7 +230,8 @@ def features(s: Shape) -> list[float]:
     """Return the numbers that the verdict weighs, in the order of :data:`FEATURES`."""
     times, life = [part.time for part in s.parts], [part.low for part in s.parts]
     lows = life[s.bend :]
-    free = max(s.limit_bytes - min(lows), 1.0) if s.limit_bytes else max(part.high for part in s.parts)
+    at_its_peak = max(part.high for part in s.parts)
+    free, free_once = (max(s.limit_bytes - min(least), 1.0) if s.limit_bytes else at_its_peak for least in (lows, life))
     fine = [part.low for part in buckets(s.life.between(s.since, s.life.times[-1]), FINE)]
     return [
         *_plain(s),
@@ -240,6 +243,7 @@ def features(s: Shape) -> list[float]:
         *stairs(fine, free),
         *curvature(fine),
         *beyond(times, life, free),
+        *lately(s.parts, free_once),
     ]
 
 
