@@ -23,9 +23,9 @@ def heard(said: Sequence[Said], *, quote: bool) -> Iterator[str]:
     seen = [one for one in said if one.saying.of is Of.KERNEL_KILL]
     if seen:
         number = f"{len(seen)} lines there speak" if len(seen) > 1 else "A line there speaks"
-        yield f"{number} of one that others saw; the kernel's own words about it are not in this text:"
+        yield from wrap(f"{number} of one that others saw; {_NOT_HERE}:", _WIDTH)
         yield from _quoted(seen, quote=quote)
-        yield "They are in the kernel log of that host and time: journalctl -k, or oomsight explain there."
+        yield from wrap(_THERE, _WIDTH)
         yield "oomsight why NAME asks systemd and the container runtime what they know."
         return
     rows = list(dict.fromkeys(one.saying for one in said))
@@ -33,13 +33,16 @@ def heard(said: Sequence[Said], *, quote: bool) -> Iterator[str]:
     signals = [row for row in named if row.of is Of.SIGKILL]
     for row in [*(row for row in named if row.of is not Of.SIGKILL), *signals[:1]][:_KINDS]:
         lines = [one for one in said if one.saying is row]
-        yield f"{'Lines there tell' if len(lines) > 1 else 'A line there tells'} of {_TOLD[row.of].format(row.who)}"
+        number = "Lines there tell" if len(lines) > 1 else "A line there tells"
+        yield from wrap(f"{number} of {_TOLD[row.of].format(row.who)}", _WIDTH)
         yield from _quoted(lines, quote=quote)
         yield from wrap(row.means, _WIDTH)
     if signals and signals == rows:
         yield from wrap(_ELSEWHERE, _WIDTH)
 
 
+_NOT_HERE: Final = "the kernel's own words about it are not in this text"
+_THERE: Final = "They are in the kernel log of that host and time: journalctl -k, or oomsight explain there."
 _ELSEWHERE: Final = (
     "If it was the kernel, its log of that host and time says so: journalctl -k, or oomsight explain there; oomsight "
     "why NAME asks systemd and the container runtime."
