@@ -89,6 +89,24 @@ def test_numbered_workers_are_one_pool_and_python3_is_not():
     assert [c.name for c in consumers(host(tasks, {"free": 1})) if c.kind == "name"] == ["worker-*"]
 
 
+def test_table_without_columns_of_its_parts_is_ordered_by_all_a_row_holds():
+    """Page tables that are whole pages, or not (then no other part of the diagnosis has the same sums)."""
+    for size in (8192, 8192 + 1024):
+        tasks = [
+            Task(pid, uid, pid, 99, rss, None, None, None, size, None, None, swap, 0, None, comm, pid)
+            for pid, uid, rss, swap, comm in [(1, 0, 5, 0, "a"), (2, 0, 9, 1, "b"), (3, 7, 10, 0, "b"), (4, 7, 10, 0, "c")]
+        ]
+        found = consumers(host(tasks, {"active_anon": 40}))
+        assert [name for name, *_ in the(found, "process")] == ["b", "b", "c", "a"]  # equal ones in the table's order
+        assert [c.pids for c in found if c.kind == "process"] == [(2,), (3,), (4,), (1,)]
+        kib = size >> 10
+        assert [c.kib for c in found if c.kind == "process"] == [40 + kib, 40 + kib, 40 + kib, 20 + kib]
+        assert [(c.name, c.kib, c.pids) for c in found if c.kind == "name"] == [("b", 80 + 2 * kib, (2, 3))]
+        assert [(c.name, c.kib, c.pids) for c in found if c.kind == "user"] == [
+            ("7", 80 + 2 * kib, (3, 4)), ("0", 60 + 2 * kib, (1, 2)),
+        ]  # fmt: skip
+
+
 def test_threads_of_one_process_are_counted_once():
     tasks = [row(1, 0, 100, 0, 0, "java"), row(2, 0, 100, 0, 0, "java", tgid=1)]
     assert the(consumers(host(tasks, {"free": 1})), "process") == [("java", 400, 1.0, 1)]

@@ -73,3 +73,24 @@ def test_a_table_made_of_tasks_has_their_numbers(rows: list[tuple[int, int, int 
     for name in FIELDS:
         known = [value for t in tasks if (value := getattr(t, name)) is not None]
         assert (made.column(name) is None) == (not known)
+
+
+@given(st.lists(st.tuples(NUMBERS, st.integers(0, 9), st.integers(0, 2**20)), max_size=40), st.sampled_from([4096, 65536]))
+def test_held_is_the_sum_of_a_row_in_pages_and_of_equal_rows_the_last_comes_first(rows: list[tuple[int, int, int]], page_size: int) -> None:
+    resident, swapped, tables = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+    made = TaskRows({"rss_pages": resident, "swapents_pages": swapped, "pgtables_bytes": tables}, ["x"] * len(rows), range(len(rows)))
+    held = [rss + swap + size // page_size for rss, swap, size in rows]
+    assert made.held_pages(page_size) == held
+    assert made.by_held(page_size) == sorted(range(len(rows)), key=lambda row: (-held[row], -row))
+    assert made.held_pages(page_size) is made.held_pages(page_size)
+
+
+def test_page_tables_of_older_kernels_are_counted_in_pages() -> None:
+    made = TaskRows({"rss_pages": [5, 6], "nr_ptes": [1, 2], "nr_pmds": [3, 0]}, ["a", "b"], [1, 2])
+    assert made.held_pages(4096) == [9, 8]
+
+
+def test_number_is_found_in_a_later_field_of_an_earlier_row() -> None:
+    made = TaskRows({"pid": [7, 8, 9], "tgid": [9, 8, 7]}, ["a", "b", "c"], [1, 2, 3])
+    assert made.find(9, "pid", "tgid") == 0
+    assert made.find(9, "pid") == 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
+from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight.diagnose.accounting import (
     UNACCOUNTED,
@@ -180,6 +181,9 @@ def _victim_ids(report: OomReport) -> set[int]:
     return {i for v in report.victims for i in (v.pid, v.tgid) if i is not None}
 
 
+_NUMBERED = lazy(r"[\-_/:#. ][0-9]+\n")  # some name ends like one of a pool: what _stem would shorten
+
+
 def _stem(comm: str) -> str:
     """Name of the pool *comm* belongs to: ``worker-12`` and ``worker-3`` are ``worker-*``, ``python3`` is itself."""
     stem = comm.rstrip("0123456789")
@@ -197,10 +201,28 @@ class _Bounds(NamedTuple):
 class _Held(NamedTuple):
     """What every process of the table holds, by row."""
 
-    own_kib: list[int]  #: anonymous memory, swap and page tables
-    shared_kib: list[int] | None  #: shared memory; ``None`` = in the memory of its own, as the table has no column
-    tgids: list[int]
+    unit_kib: int  #: what the two columns of memory count
+    own: Sequence[int]  #: anonymous memory, swap and page tables
+    shared: Sequence[int] | None  #: shared memory; ``None`` = in the memory of its own, as the table has no column
+    tgids: Sequence[int]
     names: Sequence[str]
+
+
+def _held(table: TaskRows, page_kib: int) -> _Held:
+    """What the processes hold: in pages, if page tables are whole pages as they should be."""
+    tgids, names = table.numbers("tgid"), table.names
+    anon, tables = table.column("rss_anon_pages"), table.column("pgtables_bytes")
+    if anon is None:
+        pages = table.held_pages(page_kib << 10)
+        resident = table.plus(table.numbers("rss_pages"), "swapents_pages")
+        if tables is None or sum(tables) == (sum(pages) - sum(resident)) * (page_kib << 10):
+            return _Held(page_kib, pages, None, tgids, names)
+    else:
+        resident = table.plus(anon, "swapents_pages")
+    sizes = table.numbers("pgtables_bytes")
+    own = [pages * page_kib + (size >> 10) for pages, size in zip(resident, sizes, strict=True)]
+    shared = None if anon is None else [pages * page_kib for pages in table.numbers("rss_shmem_pages")]
+    return _Held(1, own, shared, tgids, names)
 
 
 def _by_process(report: OomReport, base: int | None, held: int | None) -> list[Consumer]:
@@ -208,17 +230,8 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
     page_kib = page_kib_of(report)
     table = TaskRows.of(report.tasks)
     victims = _victim_ids(report)
-    tgids = table.numbers("tgid")
-    anon = table.column("rss_anon_pages")
-    resident = table.numbers("rss_pages") if anon is None else anon
-    tables = table.column("pgtables_bytes")
-    if tables is not None:
-        own_pages = table.plus(resident, "swapents_pages")
-        own = [pages * page_kib + (size >> 10) for pages, size in zip(own_pages, tables, strict=True)]
-    else:
-        counts = map(table.numbers, ("swapents_pages", "nr_ptes", "nr_pmds"))
-        own = [sum(pages) * page_kib for pages in zip(resident, *counts, strict=True)]
-    shared = None if anon is None else [pages * page_kib for pages in table.numbers("rss_shmem_pages")]
+    everything = _held(table, page_kib)
+    tgids, names, shared, unit_kib = everything.tgids, table.names, everything.shared, everything.unit_kib
     leaders_only = table.same("pid", "tgid")
     if not leaders_only:
         for pid, tgid in zip(table.numbers("pid"), tgids, strict=True):
@@ -228,57 +241,72 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
     if table.distinct("pid" if leaders_only else "tgid") != len(table):  # another thread that holds the same mm
         first = {tgid: row for row, tgid in reversed(list(enumerate(tgids)))}
         rows = sorted(first.values())
-    everything = _Held(own, shared, tgids, table.names)
     bounds = _Bounds(base, held, frozenset(victims))
-    total = own if shared is None else list(map(add, own, shared))
+    total = everything.own if shared is None else list(map(add, everything.own, shared))
     note = _RSS_SHARED if shared is None else None
-    top = sorted(rows, key=total.__getitem__, reverse=True)[:_TOP_PROCESSES]
+    if unit_kib == page_kib and len(rows) == len(table):
+        top = _first(table.by_held(page_kib << 10), total, _TOP_PROCESSES)
+    else:
+        top = sorted(rows, key=total.__getitem__, reverse=True)[:_TOP_PROCESSES]
     out = []
     for row in top:
-        kib, tgid = total[row], tgids[row]
+        kib, tgid = total[row] * unit_kib, tgids[row]
         if kib > 0:
             share = _pct(kib, base)
-            out.append(Consumer("process", table.names[row], kib, share, 1, (tgid,), tgid in victims, note))
-    names = table.names
-    stem_of = {name: stem for name in set(names) if name[-1:].isdigit() and (stem := _stem(name)) != name}
-    pools = _grouped([stem_of.get(name, name) for name in names] if stem_of else names, rows)
+            out.append(Consumer("process", names[row], kib, share, 1, (tgid,), tgid in victims, note))
+    pools = _grouped(_stems(names), rows)
     out += _groups("name", [pool for pool in pools if len(pool[1]) > 1], everything, bounds)
-    if table.distinct("uid") > 1:
-        users = _grouped(table.numbers("uid"), rows)
-        if len(users) > 1:
-            out += _groups("user", [(str(uid), group) for uid, group in users], everything, bounds)
+    users = _grouped(table.numbers("uid"), rows)
+    if len(users) > 1:
+        out += _groups("user", [(str(uid), group) for uid, group in users], everything, bounds)
     return out
+
+
+def _first(order: Sequence[int], total: Sequence[int], count: int) -> list[int]:
+    """The first *count* rows of *order*, biggest first, in which of rows with equal totals the last comes first."""
+    end = count
+    while end < len(order) and total[order[end]] == total[order[end - 1]]:
+        end += 1
+    return sorted(sorted(order[:end]), key=total.__getitem__, reverse=True)[:count]
+
+
+def _stems(names: Sequence[str]) -> Sequence[str]:
+    """The pool of every one of *names*."""
+    if not _NUMBERED.search("\n".join([*names, ""])):
+        return names
+    stem_of = {name: stem for name in set(names) if name[-1:].isdigit() and (stem := _stem(name)) != name}
+    return [stem_of.get(name, name) for name in names]
 
 
 def _grouped(keys: Sequence[_Key], rows: Sequence[int]) -> Collection[tuple[_Key, list[int]]]:
     """Those of *rows* that have the same key, together, by key; *keys* has one for each row of the table."""
-    used = keys if len(rows) == len(keys) else map(keys.__getitem__, rows)
+    used = keys if len(rows) == len(keys) else list(map(keys.__getitem__, rows))
     groups: dict[_Key, list[int]] = {key: [] for key in dict.fromkeys(used)}
-    for row in rows:
-        groups[keys[row]].append(row)
+    for _ in map(list.append, map(groups.__getitem__, used), rows):
+        pass
     return groups.items()
 
 
 def _groups(kind: _Kind, groups: list[tuple[str, list[int]]], held: _Held, bounds: _Bounds) -> list[Consumer]:
     """Consumers of *groups* of rows, biggest first; shared memory of a group is that of its biggest member."""
-    own_of, names, shared_kib = held.own_kib.__getitem__, held.names, held.shared_kib
+    own_of, names, all_shared = held.own.__getitem__, held.names, held.shared
     sums = [(sum(map(own_of, rows)), 0, name, rows) for name, rows in groups]
-    if shared_kib is not None:
-        most = [max(map(shared_kib.__getitem__, rows)) for _, rows in groups]
+    if all_shared is not None:
+        most = [max(map(all_shared.__getitem__, rows)) for _, rows in groups]
         sums = [(own + shared, shared, name, rows) for (own, _, name, rows), shared in zip(sums, most, strict=True)]
     sums.sort(key=itemgetter(0), reverse=True)
     out = []
-    for kib, shared, stem, rows in sums[:_TOP_GROUPS]:
-        note = _RSS_SHARED if shared_kib is None else None
-        name = stem
+    for amount, shared, stem, rows in sums[:_TOP_GROUPS]:
+        note = _RSS_SHARED if all_shared is None else None
+        kib, name = amount * held.unit_kib, stem
         if len(rows) > 1:
             note = note or (_SHARED_ONCE if shared else None)
             if bounds.held_kib is not None and kib > bounds.held_kib:
-                kib, note = bounds.held_kib, _CAPPED  # noqa: PLW2901 - no group holds more
+                kib, note = bounds.held_kib, _CAPPED  # no group holds more
             if kind == "name" and stem[-1:] == "*" and len({names[row] for row in rows}) == 1:
                 name = names[rows[0]]
         if kib > 0:
-            tgids = tuple(map(held.tgids.__getitem__, rows))
+            tgids = itemgetter(*rows)(held.tgids) if len(rows) > 1 else (held.tgids[rows[0]],)
             killed = not bounds.victims.isdisjoint(tgids)
             out.append(Consumer(kind, name, kib, _pct(kib, bounds.base_kib), len(rows), tgids, killed, note))
     return out

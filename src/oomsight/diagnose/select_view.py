@@ -25,6 +25,8 @@ from oomsight.report.model import EventKind
 from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oomsight.kernel.selection import Tie
     from oomsight.report.model import LimitKib, OomReport, Task
 
@@ -50,13 +52,14 @@ class _Scene(NamedTuple):
     """One table with everything computed for it; rows go by their index."""
 
     report: OomReport
+    rows: TaskRows
     rule: Rule
     release: Release | None  #: release in which the rule's era is, as far as the text tells
     total: _Total
     page_kib: int
     tie: Tie
-    base: list[int]  #: points without oom_score_adj, also for exempt rows (pages)
-    points: list[int | None]  #: in the rule's own unit; ``None`` = exempt
+    base: Sequence[int]  #: points without oom_score_adj, also for exempt rows (pages)
+    points: Sequence[int | None]  #: in the rule's own unit; ``None`` = exempt
     skipped: dict[int, str]
     order: list[int]  #: eligible rows, first choice first
 
@@ -98,9 +101,11 @@ def selection(report: OomReport) -> Selection | None:
     rule, rule_why = _rule(report)
     total = _total(report, rule, release, page_size)
     scan = scan_rule(rule, in_memcg(report), release)
-    base, points, skipped = _score(TaskRows.of(report.tasks), rule, total.pages, page_size)
-    order = rank(points, scan)
-    scene = _Scene(report, rule, release, total, page_size >> 10, scan.tie, base, points, skipped, order)
+    rows = TaskRows.of(report.tasks)
+    base, points, skipped = _score(rows, rule, total.pages, page_size)
+    # What everybody holds is put in order once for the whole diagnosis.
+    order = rows.by_held(page_size) if points is base and scan.tie == "last" else rank(points, scan)
+    scene = _Scene(report, rows, rule, release, total, page_size >> 10, scan.tie, base, points, skipped, order)
     ranking = Rows(len(report.tasks), lambda: _ranking(scene))
     view = Selection(rule.name, rule_why, total.pages, total.how, ranking)
     chosen = _chosen(report)
@@ -117,8 +122,8 @@ def selection(report: OomReport) -> Selection | None:
 def _rule(report: OomReport) -> tuple[Rule, str]:
     """Badness rule of the kernel that wrote *report*, from the shape of its lines."""
     columns = report.table_columns
-    task = report.tasks[0]
     if columns is None:
+        task = report.tasks[0]
         cells = (
             ("rss_anon", task.rss_anon_pages), ("pgtables_bytes", task.pgtables_bytes), ("nr_ptes", task.nr_ptes),
             ("nr_pmds", task.nr_pmds), ("oom_score_adj", task.oom_score_adj), ("oom_adj", task.oom_adj),
@@ -179,13 +184,16 @@ def _total(report: OomReport, rule: Rule, release: Release | None, page_size: in
 
 def _score(
     tasks: TaskRows, rule: Rule, total: int | None, page_size: int
-) -> tuple[list[int], list[int | None], dict[int, str]]:
-    """Base pages and points of every row, and why rows are exempt. Whole columns: tables have hundreds of rows."""
+) -> tuple[Sequence[int], Sequence[int | None], dict[int, str]]:
+    """
+    Base pages and points of every row, and why rows are exempt; one and the same list where the points are those pages.
+    Whole columns: tables have hundreds of rows.
+    """
     legacy = rule.unit == "points"
     # Without T oom_score_adj cannot be scaled: the rows are then compared by memory alone.
     modern = rule.unit == "pages" or (rule.unit == "per_mille" and total is None)
     scale = total or 0
-    base = tasks.numbers("total_vm_pages") if legacy else _held_pages(tasks, page_size)
+    base = tasks.numbers("total_vm_pages") if legacy else tasks.held_pages(page_size)
     skipped = _exempt(tasks, legacy)
     if modern and rule.root == "none":
         thousandth, floor = scale // 1000, rule.floor
@@ -195,6 +203,8 @@ def _score(
             scored = [held + by * thousandth if by else held for held, by in zip(base, adj, strict=True)]
         if floor is not None and min(scored, default=floor) < floor:
             scored = [max(floor, value) for value in scored]
+        if not skipped:
+            return base, scored, skipped
         points: list[int | None] = [*scored]
         for index in skipped:
             points[index] = None
@@ -219,14 +229,6 @@ def _score(
             found = badness(rule, facts, scale, page_size)
             points.append(found.total if found is not None else None)
     return base, points, skipped
-
-
-def _held_pages(tasks: TaskRows, page_size: int) -> list[int]:
-    """Resident memory, swap and page tables of every row, in pages."""
-    held, tables = tasks.plus(tasks.numbers("rss_pages"), "swapents_pages"), tasks.column("pgtables_bytes")
-    if tables is None:
-        return tasks.plus(tasks.plus(held, "nr_ptes"), "nr_pmds")
-    return [pages + size // page_size for pages, size in zip(held, tables, strict=True)]
 
 
 def _exempt(tasks: TaskRows, legacy: bool) -> dict[int, str]:
@@ -303,13 +305,15 @@ def _margin(scene: _Scene, chosen: int) -> int | None:
 
 def _shares_memory(scene: _Scene, one: int, other: int) -> bool:
     """Whether two rows are certainly one address space: same size in all columns, and too big to be there twice."""
-    a, b, total = scene.task(one), scene.task(other), scene.total.pages
-    return a.tgid == b.tgid or (
-        total is not None
-        and 2 * a.rss_pages > total
-        and (a.total_vm_pages, a.rss_pages, a.pgtables_bytes, a.nr_ptes, a.swapents_pages)
-        == (b.total_vm_pages, b.rss_pages, b.pgtables_bytes, b.nr_ptes, b.swapents_pages)
-    )
+    tgids, resident, total = scene.rows.numbers("tgid"), scene.rows.numbers("rss_pages"), scene.total.pages
+    if tgids[one] == tgids[other]:
+        return True
+    if total is None or 2 * resident[one] <= total or resident[one] != resident[other]:
+        return False
+    a, b = scene.task(one), scene.task(other)
+    return (a.total_vm_pages, a.pgtables_bytes, a.nr_ptes, a.swapents_pages) == (
+        b.total_vm_pages, b.pgtables_bytes, b.nr_ptes, b.swapents_pages
+    )  # fmt: skip
 
 
 def _score_mismatch(scene: _Scene, chosen: int) -> str | None:

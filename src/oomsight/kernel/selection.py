@@ -12,6 +12,7 @@ Sources: mm/oom_kill.c 2.6.11 … 6.19; mm/memcontrol.c mem_cgroup_scan_tasks(),
 from __future__ import annotations
 
 from oomsight._enums import StrEnum
+from oomsight._lazy import remembered
 from oomsight._named import NamedTuple
 from oomsight.kernel.badness import OOM_DISABLE, OOM_SCORE_ADJ_MIN, Points, Rule, TaskFacts, badness
 from oomsight.kernel.release import NEWEST, Release, in_range
@@ -67,6 +68,7 @@ def _within(rule: Rule, release: Release | None) -> Release:
     return rule.since if release < rule.since else last
 
 
+@remembered(64)  # reports of one machine all have one
 def scan_rule(rule: Rule, memcg: bool, release: Release | None = None) -> ScanRule:
     """
     The scan that goes with a badness rule. Where the badness era covers several scans ``release`` decides, as far as

@@ -17,6 +17,7 @@ from oomsight.report.model import (
     Span,
     Task,
     Victim,
+    When,
 )
 from oomsight.report.page_size import infer_page_size
 from oomsight.report.summary import read_summary
@@ -61,16 +62,16 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     # Of a head whose name has a newline in it, the line before has the stamp.
     in_name = 1 if draft.comm_prefix else 0
     anchor = draft.head - in_name if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
-    report.when = when_at(lines.raws, anchor, clock)
+    report.when = _when(lines, anchor, clock)
     if report.when.time_text is None and report.when.time is None and anchor != draft.start:
-        report.when = when_at(lines.raws, draft.start, clock)  # wrapped by hand: only its first line has the stamp
+        report.when = _when(lines, draft.start, clock)  # wrapped by hand: only its first line has the stamp
     read_trigger(report, draft, lines, parts)
     _tasks(report, draft, lines)
     if _two_tables(report):
         # All above the table is of another event, the head and its time too.
         draft.head, report.trigger = None, None
         if draft.kills:
-            report.when = when_at(lines.raws, draft.kills[0].index, clock)
+            report.when = _when(lines, draft.kills[0].index, clock)
         if report.tasks:
             report.source.first_line = report.tasks[0].line
     else:
@@ -92,6 +93,12 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     report.complete = report.trigger is not None and has_block and bool(report.tasks) and bool(report.victims)
     _missing_notes(report, draft)
     return report
+
+
+def _when(lines: Lines, index: int, clock: Clock) -> When:
+    """What the carrier of a line says of its time; nothing where it has none."""
+    raw = lines.raws[index]
+    return When() if raw == lines.texts[index] else when_at(lines.raws, index, clock)
 
 
 def _year(report: OomReport, lines: Lines) -> None:
@@ -283,15 +290,14 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
             pgtables_kib=kill.kib.get("pgtables"), oom_score_adj=kill.oom_score_adj, reaped=kill.reaped,
             reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix or (announce.prefix if announce else None),
             line=kill.line,
-            time=when_at(lines.raws, kill.index, clock),
+            time=_when(lines, kill.index, clock),
         )
         at = rows.find(kill.pid, "pid")
         if at is not None:
-            row = rows[at]
-            victim.tgid = row.tgid
-            victim.uid = row.uid if victim.uid is None else victim.uid
-            if victim.oom_score_adj is None:
-                victim.oom_score_adj = row.oom_score_adj
+            victim.tgid = rows.numbers("tgid")[at]
+            victim.uid = rows.numbers("uid")[at] if victim.uid is None else victim.uid
+            if victim.oom_score_adj is None and (adj := rows.column("oom_score_adj")) is not None:
+                victim.oom_score_adj = adj[at]
         elif report.selected is not None and report.selected.pid == kill.pid:
             victim.tgid = kill.pid
         if report.selected is not None and report.selected.pid in (kill.pid, victim.tgid):

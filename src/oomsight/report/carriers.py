@@ -402,14 +402,17 @@ def _maybe_carried(texts: list[str], kinds: list[str | None], until: int) -> Ite
     has none; to match it once, for its shape, takes half of the time that looking for a carrier took, and its shape
     need not be found again.
     """
-    while (i := len(kinds)) < min(until, len(texts)):
+    i, until = len(kinds), min(until, len(texts))
+    while i < until:
         kind = classify(texts[i])
-        if kind in RUNS:
-            kinds += [kind] * (end_of_run(RUNS[kind], texts, i + 1) - i)
-            continue
         kinds.append(kind)
         if kind not in BARE:
             yield i
+        i += 1
+        if kind in RUNS:
+            end = end_of_run(RUNS[kind], texts, i)
+            kinds += [kind] * (end - i)
+            i = end
 
 
 def _strip_rest(

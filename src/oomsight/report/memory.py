@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
-from oomsight._lazy import lazy
+from oomsight._lazy import lazy, remembered
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
 from oomsight.report.unwrap import unescape_name
 
@@ -107,7 +107,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         if zone.buddy is None:
             blocks = _BUDDY.findall(text)
             numbers, sizes, letters = zip(*blocks, strict=True) if blocks else ((), (), ())
-            zone.buddy = tuple(zip(map(int, numbers), map(int, sizes), letters, strict=True))
+            zone.buddy = tuple(zip(map(int, numbers), _sizes(sizes), letters, strict=True))
             total = _EQUALS.search(text)
             zone.buddy_total_kib = int(total[1]) if total else None
     info.zones = list(zones.values())
@@ -139,6 +139,12 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
     if used:
         info.first_line, info.last_line = min(used), max(used)
     return info
+
+
+@remembered(64)
+def _sizes(words: tuple[str, ...]) -> tuple[int, ...]:
+    """The sizes of the blocks of a buddy line, which are the same in all such lines of a kernel."""
+    return tuple(map(int, words))
 
 
 def _counters(text: str) -> dict[str, int]:

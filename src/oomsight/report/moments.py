@@ -15,6 +15,7 @@ _UPTIME = lazy(r"\[[ \t]*(\d{1,12}\.\d{3,9})(?: <[ \d.]{1,20}>)?\]|(?:^|\s)\d{1,
 _WALL = lazy(
     r"(?:(\d{4}-\d\d-\d\d)[T ]|\b([^\W\d]{3,9}\.? +\d{1,2}) +(?:\d{4} +)?)(\d\d):(\d\d):(\d\d)(?!\d)"
 )
+_TIME = lazy(r"\d\d:\d\d:\d\d")  # asked first: most lines without a clock have none
 _WALL_REACH = 64
 _RELAYED_S = 100.0  # by which wall clocks of one event may differ more: daemons stamp a line when they read it
 _DAY_S = 86_400
@@ -59,7 +60,8 @@ class Moments:
 
     def _wall(self, i: int) -> tuple[str, int] | None:
         if i not in self._walls:
-            m = _WALL.search(self.lines.raws[i][:_WALL_REACH])
+            head = self.lines.raws[i][:_WALL_REACH]
+            m = _WALL.search(head) if _TIME.search(head) else None
             of_day = int(m[3]) * 3600 + int(m[4]) * 60 + int(m[5]) if m else 0
             self._walls[i] = (m[1] or m[2], of_day) if m else None
         return self._walls[i]

@@ -27,7 +27,7 @@ _SUMMARY = lazy(
     re.S,
 )
 _TASK_MEMCG = lazy(r", ?task_memcg=")
-_SUMMARY_END = lazy(r",\s*pid=\d{1,10}(?:,\s*uid=\d{1,10})?\s*$")
+_SUMMARY_END = lazy(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$")
 
 
 def read_summary(report: OomReport, draft: Draft, lines: Lines) -> None:
@@ -84,7 +84,7 @@ def split_summary(
     The end is fixed (pid and uid are numbers); A is B or an ancestor of B; C has at most 15 bytes, and where several
     readings remain, one whose name stands in the table or the kill line (*names*) is taken.
     """
-    tail = re.search(r",\s*pid=(\d{1,10})(?:,\s*uid=(\d{1,10}))?\s*$", rest)
+    tail = _SUMMARY_END.search(rest)
     pid, uid = (int(tail[1]), to_int(tail[2])) if tail else (None, None)
     middle = rest[: tail.start()] if tail else rest
     splits: list[tuple[str, str | None]] = []

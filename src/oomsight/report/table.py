@@ -234,7 +234,7 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
         cells[column] = numbers[at :: len(asked)]
     if 0 not in asked and twin in asked:
         cells[0] = cells[twin].copy()
-    if min(cells[0]) < 0:
+    if "-" in text and min(cells[0]) < 0:
         return None
     return [*cells, names], sorted(others)
 
@@ -280,8 +280,10 @@ def _make(cells: list[list[Any]], nos: Sequence[int], columns: tuple[str, ...], 
     puds = by_field.pop("nr_puds", None)
     if puds is not None and "nr_pmds" in by_field:
         by_field["nr_pmds"] = list(map(add, by_field["nr_pmds"], puds))
+    if by_field.get("tgid") == by_field["pid"]:
+        by_field["tgid"] = by_field["pid"]  # one list: that they are equal is then seen at once
     names = cells[-1]
-    if len(names) > 2 and all(name.endswith(" ") and name.strip() for name in names):
+    if len(names) > 2 and names[0].endswith(" ") and all(name.endswith(" ") and name.strip() for name in names):
         names = [name.rstrip(" ") for name in names]  # a relay puts a blank behind each line
     if may_be_escaped("".join(names)):
         names = [unescape_name(n) for n in names]

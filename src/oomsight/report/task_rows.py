@@ -24,7 +24,7 @@ FIELDS: Final = (
 class TaskRows(Rows[Task]):
     """A task table: a sequence of :class:`~oomsight.report.model.Task` that can also be read by column."""
 
-    __slots__ = ("_distinct", "_made", "_numbers", "lines", "names")
+    __slots__ = ("_held", "_made", "_numbers", "_order", "_sets", "lines", "names")
 
     def __init__(self, numbers: Mapping[str, list[int]], names: Sequence[str], lines: Sequence[int]) -> None:
         """
@@ -39,7 +39,10 @@ class TaskRows(Rows[Task]):
         self.names, self.lines = names, lines
         self._numbers = numbers
         self._made: dict[int, Task] = {}
-        self._distinct: dict[str, int] = {}
+        # What several parts of a diagnosis ask for is worked out once.
+        self._sets: dict[str, set[int]] = {}
+        self._held: dict[int, list[int]] = {}
+        self._order: dict[int, list[int]] = {}
 
     @classmethod
     def of(cls, tasks: Sequence[Task]) -> TaskRows:
@@ -73,24 +76,51 @@ class TaskRows(Rows[Task]):
 
     def distinct(self, field: str) -> int:
         """How many different numbers *field* has."""
-        if field not in self._distinct:
-            self._distinct[field] = len(set(self.numbers(field)))
-        return self._distinct[field]
+        return len(self._set(field))
+
+    def _set(self, field: str) -> set[int]:
+        if field == "tgid" and self.same("pid", "tgid"):
+            field = "pid"
+        found = self._sets.get(field)
+        if found is None:
+            found = self._sets[field] = set(self.numbers(field))
+        return found
 
     def same(self, one: str, other: str) -> bool:
         """Whether two fields are equal in every row."""
-        return self.column(one) == self.column(other)
+        a, b = self.column(one), self.column(other)
+        return a is b or a == b
 
     def find(self, number: int | None, *fields: str) -> int | None:
         """Index of the first row that has *number* in one of *fields*; ``None`` = there is none."""
-        found = [at for field in fields if number is not None and (at := self._index(field, number)) is not None]
-        return min(found, default=None)
+        best: int | None = None
+        for field in fields:
+            column = self._numbers.get(field)
+            if number is not None and column is not None and number in self._set(field):
+                at = column.index(number)
+                best = at if best is None or at < best else best
+        return best
 
-    def _index(self, field: str, number: int) -> int | None:
-        try:
-            return self._numbers.get(field, []).index(number)
-        except ValueError:
-            return None
+    def held_pages(self, page_size: int) -> list[int]:
+        """Resident memory, swap and page tables of every row, in pages of *page_size* bytes; not to be changed."""
+        held = self._held.get(page_size)
+        if held is None:
+            held, tables = self.plus(self.numbers("rss_pages"), "swapents_pages"), self.column("pgtables_bytes")
+            if tables is None:
+                held = self.plus(self.plus(held, "nr_ptes"), "nr_pmds")
+            else:
+                held = [pages + size // page_size for pages, size in zip(held, tables, strict=True)]
+            self._held[page_size] = held
+        return held
+
+    def by_held(self, page_size: int) -> list[int]:
+        """Rows by :meth:`held_pages`, biggest first; of equal ones the last first. Not to be changed."""
+        order = self._order.get(page_size)
+        if order is None:
+            last_first = range(len(self) - 1, -1, -1)
+            order = sorted(last_first, key=self.held_pages(page_size).__getitem__, reverse=True)
+            self._order[page_size] = order
+        return order
 
     def _task(self, index: int) -> Task:
         columns = map(self._numbers.get, FIELDS)

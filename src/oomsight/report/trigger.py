@@ -11,28 +11,34 @@ from oomsight.report.model import Trigger
 from oomsight.report.unwrap import unescape_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
     from oomsight.report.carriers import Lines
     from oomsight.report.draft import Draft
     from oomsight.report.memory import Numbered
     from oomsight.report.model import OomReport
 
+MAX_DIGITS = 18  # longer numbers are damage: no counter of the kernel's is that large
 MAX_COMM = 15  # TASK_COMM_LEN - 1, include/linux/sched.h
 _GFP = lazy(r"gfp_mask=(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
 _MODE = lazy(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
-_NO_COMMA = lazy(r"(?<=[\da-f)])(order=|oom_score_adj=|oom_adj=|nodemask=)")  # pages that lost their commas
+# Pages that lost their commas. It begins with a set of characters, so that others are passed over at once.
+_NO_COMMA = lazy(r"[on](?<=[\da-f)].)(?:rder=|om_score_adj=|om_adj=|odemask=)")
+_HEAD_GOES_ON = lazy(r"[\w|(_]*\)?,|nodemask=|order=|gfp_mask=|oom_score_adj=")
 _NODEMASK = lazy(r"nodemask=(\(null\)|[\d,\-]+)")
 _CPU = lazy(
     r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: "
     r"|Pid: ?(?P<pid2>\d{1,10}), comm: )(?P<rest>.*)",
     re.S,
 )
+_BEHIND_COMM = lazy(r" (?:Kdump: |Not tainted|Tainted: |xid: |Comm: )")
 # Red Hat's kernels print dashes for flags they do not use.
 _RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z \-]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
 _TAINTED = lazy(r"Tainted: (\S(?:[A-Z \-]*[A-Z])?)")
 _CPUSET = lazy(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
-_FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?\(?([\w.$]+)(?:\+0x|\) from)")
+_FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?\(?([\w.$]+)(?:\+0x|\)? from|(?= \[))")
+# On 32-bit ARM "show_stack from dump_stack+0x18/0x1c", the first with its module in brackets.
+_FRAMES = lazy(r"\n([\w.$]+)(?:\+0x|(?: \[\w+\])? from )", re.ASCII)
 
 
 def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, list[Numbered]]) -> None:
@@ -45,10 +51,11 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
     text = texts[index]
     # A hard-wrapped head goes on in the next lines; key=value pairs do not mind.
     for following in texts[index + 1 : index + 3]:
-        if "order=" in text or not re.match(r"[\w|(_]*\)?,|nodemask=|order=|gfp_mask=|oom_score_adj=", following):
+        if "order=" in text or not _HEAD_GOES_ON.match(following):
             break
         text += " " + following
-    text = _NO_COMMA.sub(r", \1", text)
+    if _NO_COMMA.search(text):
+        text = _NO_COMMA.sub(r", \g<0>", text)
     trigger = Trigger(None, line=nos[index])
     if draft.head is not None:
         m = HEAD.search(text)
@@ -96,27 +103,24 @@ def stack(draft: Draft, texts: list[str]) -> tuple[str, ...]:
     only where it doubts all of them, as it does without frame pointers.
     """
     lines = [texts[i] for i in draft.parts.get("frame", ())]
-    return tuple(_frames(lines)) or tuple(_frames(text.replace("? ", "", 1) for text in lines))
+    return _frames(lines) or _frames([text.replace("? ", "", 1) for text in lines])
 
 
-def _frames(lines: Iterable[str]) -> Iterator[str]:
+def _frames(lines: Sequence[str]) -> tuple[str, ...]:
     """Names of the stack frames, without those the unwinder doubts."""
-    for text in lines:
-        first = text[0]
-        if first == "?":
-            continue
-        if first != "[":  # 4.9 on; before, the address stands in front
-            name = text.partition("+0x")[0]
-            yield name.partition(" ")[0] if " " in name else name  # 32-bit ARM: "show_stack from dump_stack+0x18/0x1c"
-        elif "] ? " not in text[:24] and (m := _FRAME.match(text)):
-            yield m[1]
+    text = "\n".join(["", *lines])
+    if "\n[" not in text:
+        return tuple(_FRAMES.findall(text))
+    # Before 4.9 the address stands in front.
+    return tuple([m[1] for line in lines if "? " not in line[:24] and (m := _FRAME.match(line))])
 
 
 def _cpu_line(trigger: Trigger, text: str) -> None:
     m = _CPU.match(text)
     if m is None:
         return
-    comm = unescape_name(re.split(r" Kdump: | Not tainted| Tainted: | xid: | Comm: ", m["rest"])[0])
+    rest = m["rest"]
+    comm = unescape_name(_BEHIND_COMM.split(rest, 1)[0])
     # Behind some other message's CPU line (a warning mixed in) stands another name: then pid and uid are not ours.
     if trigger.comm and comm and comm.strip() != trigger.comm.strip() and not trigger.comm.startswith(comm.strip()):
         return
@@ -125,9 +129,9 @@ def _cpu_line(trigger: Trigger, text: str) -> None:
     trigger.pid = int(m["pid"] or m["pid2"])
     trigger.cpu = to_int(m["cpu"])
     trigger.uid = to_int(m["uid"])
-    release = _RELEASE.search(m["rest"])
+    release = _RELEASE.search(rest)
     trigger.kernel_release = release["release"] if release else None
-    tainted = _TAINTED.search(m["rest"])
+    tainted = _TAINTED.search(rest)
     trigger.tainted = tainted[1].replace("-", "") if tainted else None
 
 
@@ -143,4 +147,7 @@ def _comm(raw: str) -> str:
 
 def to_int(text: str | None) -> int | None:
     """Number of a ``key=value`` pair; ``None`` for none or for something else."""
-    return int(text) if text is not None and re.fullmatch(r"-?\d{1,18}", text) else None
+    if text is None or not text.isascii():
+        return None
+    digits = text.removeprefix("-")
+    return int(text) if digits.isdigit() and len(digits) <= MAX_DIGITS else None

@@ -132,7 +132,8 @@ def _may_be_quoted_printable(text: str) -> bool:
     """Whether an equal sign is encoded near the begin, or one stands at the end of any line."""
     at = text.find("=")
     while at >= 0:
-        if text.startswith("\n", at + 1) or (at < _HEAD and text.startswith("3D", at + 1)):
+        behind = text[at + 1 : at + 3]
+        if behind[:1] == "\n" or (behind == "3D" and at < _HEAD):
             return True
         at = text.find("=", at + 1)
     return False
