@@ -23,6 +23,12 @@ USABLE_TYPES: Final = frozenset("UEMR")
 CMA_TYPE: Final = "C"  #: only for movable requests
 HIGHATOMIC_TYPE: Final = "H"  #: only for requests with access to reserves (>= 4.4)
 
+_LISTS: Final = {
+    (cma, reserves): USABLE_TYPES | frozenset(CMA_TYPE * cma + HIGHATOMIC_TYPE * reserves)
+    for cma in (False, True) for reserves in (False, True)
+}  # fmt: skip
+"""The lists a request may take from: may it use CMA areas, may it use reserves."""
+
 OrderRule = Literal["list", "halving"]
 """How order > 0 is tested: ``list`` looks for a block (>= 4.4), ``halving`` halves the mark per order (<= 4.3)."""
 
@@ -52,11 +58,13 @@ def free_blocks(
     The letters say which lists of an order are not empty, not how many blocks are on each: 0 is certain, a number
     above 0 is an upper bound with at least one usable block. Kernels <= 3.7 print no letters: all blocks count.
     """
-    wanted = USABLE_TYPES | ({CMA_TYPE} if may_use_cma else set()) | ({HIGHATOMIC_TYPE} if may_use_reserves else set())
+    wanted = _LISTS[may_use_cma, may_use_reserves]
     block_kib = (page_size << order) // 1024
-    return sum(
-        count for count, kib, letters in buddy if kib >= block_kib and (not letters or not wanted.isdisjoint(letters))
-    )
+    blocks = 0
+    for count, kib, letters in buddy:
+        if count and kib >= block_kib and (not letters or not wanted.isdisjoint(letters)):
+            blocks += count
+    return blocks
 
 
 def zone_check(

@@ -76,7 +76,7 @@ class Assembler:
         while i < size:
             text = texts[i]
             at, i = i, i + 1
-            if plain and text[:1] == "[" and current is not None and current.section >= 5 and not current.closed:
+            if plain and current is not None and current.section >= 5 and not current.closed and text[:1] == "[":
                 # The commonest lines by far, the rows of the table that is being read, all at once.
                 end = tables.get(at) or end_of_run(ROW, texts, at)
                 if end > at:

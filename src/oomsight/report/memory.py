@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 
 from oomsight._lazy import lazy, remembered
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
@@ -25,6 +24,7 @@ _PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)", _A)
 _KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B", _A)
 _NUMBER = lazy(r"(?<!\d)\d{1,18}(?!\d)", _A)
 _MAX_DIGITS = 18
+_TOO_MUCH = 10**_MAX_DIGITS
 _PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)", _A)
 _BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?", _A)
 _HUGE = lazy(
@@ -172,9 +172,13 @@ def _kib_fields(text: str) -> dict[str, int]:
     bare = pairs.replace("kB ", " ").replace("KB ", " ")  # units and colons go at once: a third of a loop's price
     words = bare.replace(":", " ").split()
     units, values = (len(pairs) - len(bare)) >> 1, words[1::2]
-    if ":" not in rest and len(words) == 2 * units == 2 * pairs.count(":") and max(map(len, values)) <= _MAX_DIGITS:
-        with suppress(ValueError):
-            return dict(zip(words[::2], map(int, values), strict=True))
+    if ":" not in rest and len(words) == 2 * units == 2 * pairs.count(":"):
+        try:
+            found = dict(zip(words[::2], map(int, values), strict=True))
+        except ValueError:
+            found = {}
+        if found and "-" not in pairs and max(found.values()) < _TOO_MUCH:
+            return found
     return {name: int(value) for name, value in _KIB.findall(text)}
 
 

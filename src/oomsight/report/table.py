@@ -205,8 +205,7 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
                 others.add(row)
                 row = characters.find(byte, row + 1)
     matrix[::begin] = blanks
-    cells: list[list[Any]] = []
-    asked = []
+    asked: list[int] = []
     for column, end in enumerate(ends):
         last = matrix[end - 1 :: begin]
         if not last.isdigit():
@@ -216,7 +215,6 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
             matrix[end - 1 :: begin] = matrix[end::begin] = blanks  # one of the columns of nothing but zeros
         else:
             asked.append(column)
-        cells.append([0] * count)
     if asked[:1] == [0] and twin in asked and _equal(matrix, begin, bracket, ends[twin], ends[twin - 1]):
         for place in range(bracket + 1):
             matrix[place::begin] = blanks
@@ -230,8 +228,8 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
         return None
     if len(numbers) != count * len(asked):  # commas of its own
         return None
-    for at, column in enumerate(asked):
-        cells[column] = numbers[at :: len(asked)]
+    cells: list[list[Any]]
+    cells = [numbers[asked.index(i) :: len(asked)] if i in asked else [0] * count for i in range(len(ends))]
     if 0 not in asked and twin in asked:
         cells[0] = cells[twin].copy()
     if "-" in text and min(cells[0]) < 0:
