@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from oomsight.sources.scan import Scan
     from oomsight.sources.source import Source
 
-BATCH_BYTES: Final = 384 << 10  #: of windows handed to a worker at once
+BATCH_BYTES: Final = 192 << 10  #: of windows handed to a worker at once
 MOST_PROCESSES: Final = 8  #: unasked: one process searches and cannot keep more of them busy; each adds 15 MiB
 KEEP_INCIDENTS: Final = 64  #: whole incidents kept at most
 KEEP_ROWS: Final = 20_000  #: of task tables in them

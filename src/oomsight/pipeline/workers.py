@@ -22,8 +22,10 @@ INLINE_BYTES: Final = 256 << 10
 INLINE_FILE_BYTES: Final = 32 << 20
 """Of a file searched in this process alone: 30 ms of work."""
 AREAS_AHEAD: Final = 3
-"""Areas of a file searched ahead for each worker: one to do and some at hand. More would only hold hits."""
-BEHIND: Final = 8
+"""Areas of a file handed out ahead for each worker: one to do and some at hand."""
+AREAS_MOST: Final = 32
+"""Areas searched ahead at most, while a worker that is not given a core keeps us waiting. They hold only hits."""
+BEHIND: Final = 16
 """Results for each worker that may wait for an older one, because results are taken in order."""
 
 
@@ -74,12 +76,15 @@ class Workers:
         ahead: deque[tuple[tuple[int, int], Pending | Area | None]] = deque()
 
         def one_more() -> bool:
-            """Search the first area that nobody has; False = there is none."""
+            """Search the first area that nobody has; False = there is none, or enough was searched ahead."""
             for number, (span, found) in enumerate(ahead):
                 if found is None:
                     ahead[number] = (span, here(*span))
                     return True
-            return False
+            following = next(spans, None) if len(ahead) < AREAS_MOST else None
+            if following is not None:
+                ahead.append((following, here(*following)))
+            return following is not None
 
         while True:
             while len(ahead) <= AREAS_AHEAD * self._others and (span := next(spans, None)) is not None:
