@@ -143,7 +143,7 @@ def svg(points: list[Point], chosen: dict[float, str]) -> str:
                      f'fill="{"#c0392b" if here else "#1f5fa8"}"/>')  # fmt: skip
         if here:
             words.append(f'<text x="{x(one.delay) + 10:.0f}" y="{y(one.precision) + 16:.0f}" fill="#c0392b">'
-                         f"{chosen[one.confidence]}: {one.confidence:.2f}</text>")  # fmt: skip
+                         f"{chosen[one.confidence]}: {one.confidence:g}</text>")  # fmt: skip
     words += [
         f'<text x="{left + width / 2:.0f}" y="{top + height + 40}" text-anchor="middle">'
         "delay: share of the time from leak start to exhaustion (median)</text>",
@@ -168,7 +168,7 @@ def main() -> None:
     points = [point(traces, sure, threshold) for threshold in CONFIDENCES]
     print("| confidence | precision | recall | delay |\n|---|---|---|---|")
     for one in points:
-        print(f"| {one.confidence:.2f} | {one.precision:.3f} | {one.recall:.3f} | {one.delay:.2f} |")
+        print(f"| {one.confidence:.3f} | {one.precision:.3f} | {one.recall:.3f} | {one.delay:.2f} |")
     if options.plot is not None:
         options.plot.write_text(svg(points, {SURE: "leak", SUSPECT: "suspected"}), encoding="utf-8")
 

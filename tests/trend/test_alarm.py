@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+
 import pytest
 
 from oomsight.trend import alarm
@@ -33,3 +36,32 @@ def test_a_verdict_holds_only_as_far_as_those_before(monkeypatch, latest_first, 
 
 def test_nothing_on_record_is_nothing_told() -> None:
     assert alarm.settled(Series([], []), None, 1.0).verdict is Verdict.UNKNOWN
+
+
+def walk(rng: random.Random) -> Iterator[float]:
+    value = 300.0
+    while True:
+        value = max(50.0, value + rng.gauss(0, 1))
+        yield value
+
+
+def wander(rng: random.Random) -> Iterator[float]:
+    value = 0.0
+    while True:
+        value = 0.995 * value + rng.gauss(0, 3)
+        yield 300 + value
+
+
+def jumps(rng: random.Random) -> Iterator[float]:
+    value = 300.0
+    while True:
+        value = max(50.0, value + (rng.choice((-30, -20, 20, 30)) if rng.random() < 0.01 else 0))
+        yield value + abs(rng.gauss(0, 2))
+
+
+@pytest.mark.parametrize("made", [walk, wander, jumps])
+def test_what_goes_nowhere_is_not_told_though_no_trend_is_asked_for(made) -> None:
+    times = [600.0 * i for i in range(7 * 144)]
+    for seed in range(20):
+        series = Series(times, [value for _, value in zip(times, made(random.Random(seed)), strict=False)])
+        assert not alarm.settled(series, 1000.0, times[-1]).may_leak
