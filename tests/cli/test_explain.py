@@ -49,6 +49,13 @@ def test_text_answers_the_three_questions(log: Path, capsys: pytest.CaptureFixtu
     assert "systemctl set-property -- app.service MemoryMax=80M" in out
 
 
+def test_an_empty_path_is_an_unset_variable() -> None:
+    done = oomsight("explain", "")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"a PATH is empty; is the variable" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_json_is_one_document_of_the_contract(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", str(log), "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._version import __version__
 from oomsight.cli import declare
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -184,6 +184,8 @@ def _files(paths: tuple[str, ...]) -> _Given:
     from oomsight.sinks.progress import Progress
     from oomsight.sources.files import FileSource, expand
 
+    if "" in paths:
+        raise UsageError("a PATH is empty; is the variable that should hold it set?")
     errors: list[str] = []
     looked = None
     if any(map(os.path.isdir, paths)):
