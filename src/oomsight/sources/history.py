@@ -217,7 +217,8 @@ class History:
         for chunk, rows in by_chunk.values():
             rows.sort()
             moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
-            for key, one in lives_of(self._shelf, chunk, stored, keys, places, self._known_as):
+            numbers = [(number, key) for key in keys for number in self._known_as(chunk.file, stored, key)]
+            for key, one in lives_of(self._shelf, chunk, stored, numbers, places):
                 columns = found[key]
                 for row, coded in at_rows(one, rows):
                     for i, value in enumerate(coded):

@@ -38,7 +38,11 @@ class Columns:
                     self.came.append(moments[life.first])
                 self.went = False
             first, last = max(life.first, begin), min(whole, end)
-            if first < last:
+            if last - first == whole - life.first:
+                self.times += moments[first:last]
+                for column, values in zip(self.columns, life.columns, strict=True):
+                    column += values  # noqa: PLW2901 - the list itself grows
+            elif first < last:
                 self.times += moments[first:last]
                 for column, values in zip(self.columns, life.columns, strict=True):
                     column.extend(values[first - life.first : last - life.first])
@@ -54,28 +58,30 @@ def gathered(  # noqa: PLR0917
     answers for. *known_as*: the numbers that an entity has in a file.
     """
     found = {key: Columns(len(places)) for key in keys}
+    numbers: dict[str, list[tuple[int, str]]] = {}
     for chunk, low, high in pieces:
         if not shelf.load(chunk, kind):
             continue
         moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
-        for key, one in lives_of(shelf, chunk, kind, keys, places, known_as):
+        file = chunk.file
+        if file.path not in numbers:
+            numbers[file.path] = [(number, key) for key in keys for number in known_as(file, kind, key)]
+        for key, one in lives_of(shelf, chunk, kind, numbers[file.path], places):
             columns = found[key]
             columns.step_seconds = max(columns.step_seconds, TIERS[chunk.tier].step_seconds)
             columns.add(one, moments, begin, end)
     return found
 
 
-def lives_of(  # noqa: PLR0917
-    shelf: Shelf, chunk: Chunk, kind: str, keys: Iterable[str], places: Sequence[int],
-    known_as: Callable[[File, str, str], list[int]],
-) -> Iterator[tuple[str, Sequence[Life]]]:  # fmt: skip
+def lives_of(
+    shelf: Shelf, chunk: Chunk, kind: str, numbers: Sequence[tuple[int, str]], places: Sequence[int]
+) -> Iterator[tuple[str, Sequence[Life]]]:
     """
-    (key, lives) of each entity called one of *keys* that is in a loaded chunk, by its numbers there in turn; the
+    (key, lives) of each of *numbers* (and the keys they stand for in this file) that is in a loaded chunk, in turn; the
     figures at *places*. What is damaged is left out and counted.
     """
     assert chunk.index is not None
-    numbers = [(number, key) for key in keys for number in known_as(chunk.file, kind, key)]
     sheet, at = None, list[int]()
     if len(numbers) > MANY and set(places) <= set(kept := PLACES.get(kind, ())):
         sheet, at = shelf.sheet(chunk, kind), list(map(kept.index, places))
