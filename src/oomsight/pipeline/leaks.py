@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from oomsight.foresight.model import Leak, Subject
     from oomsight.sources.history import History
 
-POINTS: Final = (800, 350, 600)
+POINTS: Final = (800, 360, 600)
 """
 Of a curve of which only the shape is asked for, which some sixty stretches show: before the last six hours, before the
-last ten minutes, and then. Those of the six hours are the rows of the tier of minutes, all of them. With fewer of the
-last, one in two hundred verdicts on a week of random walks was another.
+last ten minutes, and then. With fewer of the last two, verdicts on a week of random walks are others that are near to
+being so: one in sixty when the six hours are read by minutes.
 """
 
 

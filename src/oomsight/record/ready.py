@@ -28,9 +28,9 @@ from oomsight.record.fields import INDEX, parts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHEETS: Final[Mapping[int, tuple[str, ...]]] = {0: ("cgroup", "name"), 2: ("cgroup", "name"),
-                                                3: ("cgroup", "name", "process")}  # fmt: skip
-"""By number of the tier, of what there are sheets: what questions about a week read, and the newest minutes."""
+_MANY: Final = ("cgroup", "name")
+SHEETS: Final[Mapping[int, tuple[str, ...]]] = {0: _MANY, 1: _MANY, 2: _MANY, 3: (*_MANY, "process")}
+"""By number of the tier, of what there are sheets. Processes are too many for more than the tier of weeks."""
 
 PLACES: Final[Mapping[str, tuple[int, ...]]] = {
     "cgroup": tuple(INDEX["cgroup"][name] for name in (
