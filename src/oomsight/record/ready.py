@@ -19,6 +19,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate, pairwise
+from math import gcd
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code
@@ -45,7 +46,7 @@ TAIL_BYTES: Final = 64  #: of a body, in which it says where its sheets are
 _MARK: Final = b"\xf0Rdy"
 _SPOT: Final = struct.Struct("<BII")  # kind, length, CRC-32
 _HEAD: Final = struct.Struct("<BI")  # figures, entities
-_COLUMN: Final = struct.Struct("<cI")  # width, numbers
+_COLUMN: Final = struct.Struct("<cIQ")  # width, numbers, what each is a multiple of
 _WIDTHS: Final = (("b", 1 << 7), ("h", 1 << 15), ("i", 1 << 31), ("q", 1 << 63))
 
 
@@ -84,10 +85,11 @@ def _sheet(members: Sequence[tuple[int, Life]]) -> bytes:
         columns = [life.columns[at] for life in whole]
         moves = [max(one) != min(one) for one in columns]
         steps = [b - a for one, moved in zip(columns, moves, strict=True) if moved for a, b in pairwise(one)]
-        most = max(max(steps, default=0), -min(steps, default=0))
+        unit = gcd(*steps) or 1  # as a rule of a page
+        most = max(max(steps, default=0), -min(steps, default=0)) // unit
         width = next(code for code, least in _WIDTHS if most < least)
-        out += [column("q", [one[0] for one in columns]), bytes(moves), _COLUMN.pack(width.encode(), len(steps)),
-                column(width, steps)]  # fmt: skip
+        out += [column("q", [one[0] for one in columns]), bytes(moves), _COLUMN.pack(width.encode(), len(steps), unit),
+                column(width, [step // unit for step in steps])]  # fmt: skip
     return b"".join(out)
 
 
@@ -124,14 +126,14 @@ class Sheet:
             self._firsts, at = column_of("H", text[at : at + 2 * n]), at + 2 * n
             self._lengths, at = column_of("H", text[at : at + 2 * n]), at + 2 * n
             self._ended, at = text[at : at + n], at + n
-            self._columns: list[tuple[array[int], bytes, array[int]]] = []  # first values, who moves, differences
+            self._columns: list[tuple[array[int], bytes, array[int], int]] = []  # first values, who moves, by what
             for _ in range(figures):
                 values, at = column_of("q", text[at : at + 8 * n]), at + 8 * n
                 moves, at = text[at : at + n], at + n
-                width, count = _COLUMN.unpack_from(text, at)
+                width, count, unit = _COLUMN.unpack_from(text, at)
                 at += _COLUMN.size
                 size = array(width.decode()).itemsize * count
-                self._columns.append((values, moves, column_of(width.decode(), text[at : at + size])))
+                self._columns.append((values, moves, column_of(width.decode(), text[at : at + size]), unit))
                 at += size
         except (zlib.error, struct.error, ValueError) as error:
             raise DamagedError(str(error)) from None
@@ -141,7 +143,7 @@ class Sheet:
         steps = [length - 1 for length in self._lengths]
         self._starts: list[list[int]] = [
             list(accumulate((step * moved for step, moved in zip(steps, moves, strict=True)), initial=0))
-            for _, moves, _ in self._columns
+            for _, moves, _, _ in self._columns
         ]
 
     def __contains__(self, number: object) -> bool:
@@ -152,10 +154,11 @@ class Sheet:
         place = self._numbers[number]
         length, found = self._lengths[place], []
         for at in figures:
-            values, moves, steps = self._columns[at]
+            values, moves, steps, unit = self._columns[at]
             if moves[place]:
                 start = self._starts[at][place]
-                found.append(list(accumulate(steps[start : start + length - 1], initial=values[place])))
+                moved = map(unit.__mul__, steps[start : start + length - 1])
+                found.append(list(accumulate(moved, initial=values[place])))
             else:
                 found.append([values[place]] * length)
         return Life(self._firsts[place], found, bool(self._ended[place]))
