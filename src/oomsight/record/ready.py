@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHEETS: Final[Mapping[int, tuple[str, ...]]] = dict.fromkeys(range(4), ("cgroup", "name"))
-"""By number of the tier, of what there are sheets. Processes are too many: it is as quick to read the wanted streams."""
+"""By number of the tier, of what there are sheets. Of processes it is as quick to read the wanted streams."""
 
 PLACES: Final[Mapping[str, tuple[int, ...]]] = {
     "cgroup": tuple(INDEX["cgroup"][name] for name in (
