@@ -173,7 +173,7 @@ def saying_of(line: str) -> Saying | None:
     for saying in SAYINGS:
         fits = any(word in line for word in saying.words)
         if fits and (saying.pattern is None or saying.pattern.search(line)):
-         return saying
+            return saying
     return None
 
 
@@ -181,7 +181,7 @@ def sayings(data: bytes) -> Iterator[Said]:
     """Yield the lines of *data* that say such a thing, as they stand there."""
     if any(word in data for word in _ALL):
         for line in data.split(b"\n"):
-         if any(word in line for word in _ALL):
-             text = line.decode("utf-8", "replace").strip()
-             if (saying := saying_of(text)) is not None:
-                 yield Said(text, saying)
+            if any(word in line for word in _ALL):
+                text = line.decode("utf-8", "replace").strip()
+                if (saying := saying_of(text)) is not None:
+                    yield Said(text, saying)

@@ -8,7 +8,9 @@ workers need nothing from each other and memory holds one document of each.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pickle import HIGHEST_PROTOCOL, dumps, loads
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._lazy import lazy
@@ -45,11 +47,10 @@ from oomsight.sources.audit_files import STDIN, Task, content, find
 from oomsight.sources.yaml_documents import MISSING, NoYaml, document, pieces
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from oomsight.audit.model import Finding
     from oomsight.audit.tree import Node
     from oomsight.audit.units.read import Unit
+    from oomsight.pipeline.pool import Pending
 
 INLINE_TASKS: Final = 300
 """Tasks done in this process before others are started: starting costs as much as these."""
@@ -309,32 +310,38 @@ def _outcomes(tasks: list[Task], auditor: Auditor, workers: int) -> Iterator[tup
         for task in first:
             yield _batch([task])
         return
-    from concurrent.futures import BrokenExecutor
+    from oomsight.pipeline.pool import LostError, Pool
 
-    from oomsight.pipeline.workers import start
+    for task in first:
+        yield _batch([task])
+    handed: deque[tuple[list[Task], Pending]] = deque()
 
-    batches = [rest[at : at + BATCH] for at in range(0, len(rest), BATCH)]
-    pool = start(workers - 1)
+    def oldest() -> tuple[int, Outcome]:
+        batch, pending = handed.popleft()
+        try:
+            done: tuple[int, Outcome] = pending.result()
+        except LostError:  # somebody killed a worker, the OOM killer perhaps
+            done = _batch(batch)
+        return done
+
+    pool = Pool(workers - 1)
     try:
-        handed: list[tuple[list[Task], Future[tuple[int, Outcome]]]] = []
-        todo = list(reversed(batches))
-        for task in first:
-            yield _batch([task])
-        while todo or handed:
-            while todo and len(handed) < 2 * (workers - 1):
-                batch = todo.pop()
-                handed.append((batch, pool.submit(_batch, batch)))
-            if todo and not handed[0][1].done():  # this process works, too, instead of waiting
-                for task in todo.pop():
+        for at in range(0, len(rest), BATCH):
+            batch = rest[at : at + BATCH]
+            pending = pool.hand(_handed, None, [dumps(batch, HIGHEST_PROTOCOL)])
+            if pending is None:  # the others have enough to do: this process works, too
+                for task in batch:
                     yield _batch([task])
             else:
-                batch, future = handed.pop(0)
-                try:
-                    yield future.result()
-                except BrokenExecutor:  # somebody killed a worker, the OOM killer perhaps
-                    for left in [batch, *(other for other, _ in handed), *reversed(todo)]:
-                        yield _batch(left)
-                    return
+                handed.append((batch, pending))
+            while handed and handed[0][1].done():
+                yield oldest()
+        while handed:
+            yield oldest()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.close()
+
+
+def _handed(_: None, batch: list[bytes]) -> tuple[int, Outcome]:
+    return _batch(loads(batch[0]))
 

@@ -189,7 +189,7 @@ def _write(to: int, data: bytes) -> None:
 def _serve(jobs: int, results: int, shared: mmap) -> NoReturn:
     """The life of a worker."""
     try:
-        begin()
+        _begin()
         with suppress(OSError):
             import fcntl
 
@@ -207,7 +207,7 @@ def _serve(jobs: int, results: int, shared: mmap) -> NoReturn:
         os._exit(0)  # whatever it was, this process must not go on as if it were its parent
 
 
-def begin() -> None:
+def _begin() -> None:
     """A worker's first steps: no traceback at Ctrl-C, no life after the parent's, no copies of pages for collection."""
     import ctypes
     import gc

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 from oomsight.pipeline.jobs import Done, Job, work, work_handed
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
-
     from oomsight.pipeline.pool import Pending, Pool
     from oomsight.sources.areas import Area
     from oomsight.sources.file_stream import PlainFile
@@ -144,14 +142,3 @@ class Workers:
             return job, done.result()
         except LostError:
             return job, work(job)
-
-
-def start(count: int) -> ProcessPoolExecutor:
-    """Return a pool of *count* processes that share what this one has imported and end with it."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    from oomsight.pipeline.pool import begin
-
-    # fork: the workers need the modules this process has already imported; no threads run here yet.
-    return ProcessPoolExecutor(count, mp_context=get_context("fork"), initializer=begin)
