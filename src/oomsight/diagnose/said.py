@@ -165,7 +165,7 @@ class Said(NamedTuple):
     saying: Saying
 
 
-_ALL: Final = tuple(word.encode() for saying in SAYINGS for word in saying.words)
+_ALL: Final = tuple(dict.fromkeys(word.encode() for saying in SAYINGS for word in saying.words))
 
 
 def saying_of(line: str) -> Saying | None:
@@ -179,9 +179,17 @@ def saying_of(line: str) -> Saying | None:
 
 def sayings(data: bytes) -> Iterator[Said]:
     """Yield the lines of *data* that say such a thing, as they stand there."""
-    if any(word in data for word in _ALL):
-        for line in data.split(b"\n"):
-            if any(word in line for word in _ALL):
-                text = line.decode("utf-8", "replace").strip()
-                if (saying := saying_of(text)) is not None:
-                    yield Said(text, saying)
+    for start in sorted({start for word in _ALL for start in _lines_with(word, data)}):
+        end = data.find(b"\n", start)
+        text = data[start : end if end >= 0 else None].decode("utf-8", "replace").strip()
+        if (saying := saying_of(text)) is not None:
+            yield Said(text, saying)
+
+
+def _lines_with(word: bytes, data: bytes) -> Iterator[int]:
+    """Where the lines that hold *word* begin. Walked by finding: most texts hold none, and are long."""
+    at = data.find(word)
+    while at >= 0:
+        yield data.rfind(b"\n", 0, at) + 1
+        end = data.find(b"\n", at)
+        at = data.find(word, end) if end >= 0 else -1

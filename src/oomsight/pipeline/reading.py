@@ -114,7 +114,7 @@ class Edges:
 
     def said(self) -> list[Said]:
         """Lines at both ends (so all of a small text) in which others speak of memory or of a kill."""
-        return list(dict.fromkeys(one for data in (self._head, self._tail) for one in sayings(data)))
+        return list(dict.fromkeys(one for data in dict.fromkeys((self._head, self._tail)) for one in sayings(data)))
 
     def memory_report(self) -> bool:
         """Whether lines of the kernel's account of memory stand at one of the ends."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
@@ -108,7 +107,11 @@ class Workers:
 
     def told(self) -> Iterator[str]:
         """Who died since this was asked last, in words."""
-        for status in self._pool.deaths[self._told :] if self._pool is not None else ():
+        if self._pool is None or self._told == len(self._pool.deaths):
+            return
+        import signal
+
+        for status in self._pool.deaths[self._told :]:
             self._told += 1
             by = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
             hint = " (the OOM killer, perhaps: -j1 needs less memory)" if status == -signal.SIGKILL else ""
