@@ -55,8 +55,7 @@ class Show:
         from oomsight.pipeline.shares import aside
         from oomsight.sinks.history_parquet import load
 
-        if sys.stdout.isatty():
-            raise UsageError("--format parquet is not for a terminal: send it to a file")
+        _not_to_a_terminal()
         found = aside(work)
         with _library():
             load()
@@ -81,12 +80,16 @@ class Show:
             return
         from oomsight.sinks.history_parquet import parquet_bytes
 
-        if sys.stdout.isatty():
-            raise UsageError("--format parquet is not for a terminal: send it to a file")
+        _not_to_a_terminal()
         with _library():
             data = parquet_bytes(groups)
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
+
+
+def _not_to_a_terminal() -> None:
+    if sys.stdout.isatty():
+        raise UsageError("--format parquet is not for a terminal: send it to a file")
 
 
 @contextmanager

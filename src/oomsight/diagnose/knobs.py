@@ -55,7 +55,7 @@ def _orchestrator(name: str) -> Callable[[Owner], bool]:
 
 
 def _snippet(text: str, snippet: str) -> Callable[[Wish], list[Advice]]:
-    """Advice with a snippet; ``{mib}``, ``{kib}`` and ``{bytes}`` are filled in."""
+    """Advice with a snippet; ``{mib}`` and ``{bytes}`` are filled in."""
 
     def advice(wish: Wish) -> list[Advice]:
         mib = wish.mib

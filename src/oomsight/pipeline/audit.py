@@ -306,23 +306,17 @@ def _outcomes(tasks: list[Task], auditor: Auditor, workers: int) -> Iterator[tup
     _auditor = auditor
     first = tasks[:INLINE_TASKS] if len(tasks) > 2 * INLINE_TASKS and workers > 1 else tasks
     rest = tasks[len(first) :]
-    if not rest:
-        for task in first:
-            yield _batch([task])
-        return
-    from oomsight.pipeline.pool import LostError, Pool
-
     for task in first:
         yield _batch([task])
+    if not rest:
+        return
+    from oomsight.pipeline.pool import Pool
+
     handed: deque[tuple[list[Task], Pending]] = deque()
 
     def oldest() -> tuple[int, Outcome]:
         batch, pending = handed.popleft()
-        try:
-            done: tuple[int, Outcome] = pending.result()
-        except LostError:  # somebody killed a worker, the OOM killer perhaps
-            done = _batch(batch)
-        return done
+        return pending.result_or(lambda: _batch(batch))
 
     pool = Pool(workers - 1)
     try:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from operator import add, sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.answers import ascending, thinned
 from oomsight.record.codec import plain
-from oomsight.record.dense import added
+from oomsight.record.dense import added, summed
 from oomsight.record.fields import INDEX, parts_of, shown
 from oomsight.trend.series import Series
 
@@ -94,16 +93,16 @@ def _charged(columns: Sequence[Sequence[int]]) -> list[float] | None:
     usage, files, shmem = columns[:3]
     if min(usage, default=1) <= 0 or min(files, default=1) <= 0:
         return None
-    left: Iterable[int] = map(sub, usage, files)
-    level = 0
+    if not usage:
+        return []
+    parts = [(usage, False), (files, True)]
     if any(shmem):
         if min(shmem) <= 0:
             return None
-        if shmem.count(shmem[0]) == len(shmem):  # as a rule
-            level = shmem[0] - 1
-        else:
-            left, level = map(add, left, shmem), -1
-    return [value * KIB if (value := one + level) > 0 else 0.0 for one in left]
+        parts.append((shmem, False))
+    total, level = summed(parts)
+    level -= len(parts) - 2  # coded figures are one higher: usage's and files' cancel, shmem's is left
+    return [value * KIB if (value := one + level) > 0 else 0.0 for one in total]
 
 
 def _series(parts: Sequence[Columns], needs: Sequence[Sequence[float]], most: Sequence[int]) -> Series:

@@ -16,7 +16,9 @@ from contextlib import suppress
 from itertools import pairwise
 from mmap import mmap
 from pickle import HIGHEST_PROTOCOL, dumps, loads
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 AHEAD: Final = 4  #: pieces of a worker not yet answered: one to do and some at hand
 SLOTS: Final = 2  #: of them with bytes of their own
@@ -57,6 +59,14 @@ class Pending:
         good, answer = self._answer
         if not good:
             raise LostError
+        return answer
+
+    def result_or(self, do: Callable[[], T]) -> T:
+        """The answer, waited for; where it is lost (the OOM killer, perhaps), what *do* gives, done here."""
+        try:
+            answer: T = self.result()
+        except LostError:
+            answer = do()
         return answer
 
     def settle(self, answer: tuple[bool, Any]) -> None:

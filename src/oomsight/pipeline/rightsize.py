@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import repeat
 from math import isfinite
-from operator import add, sub
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from oomsight.audit.runtimes.table import RUNTIMES, recognise
@@ -16,6 +14,7 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.pipeline.shares import in_shares
 from oomsight.proc.process import parse_statm
 from oomsight.record.answers import thinned
+from oomsight.record.dense import summed
 from oomsight.rightsize.growth import judged
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
@@ -223,7 +222,7 @@ def _need(basis: Basis, known: Columns) -> Series | None:
     columns = {name: known[name] for name in (*basis.plus, *basis.minus, *basis.optional) if name in known}
     first = columns[basis.plus[0]]
     if all(one.times is first.times for one in columns.values()):  # known in the same rows
-        total, level = _sum([(columns[name].values, name in basis.minus) for name in columns])
+        total, level = summed([(columns[name].values, name in basis.minus) for name in columns])
         values = [value if (value := one + level) > 0 else 0.0 for one in total]
         return _thinned(first, list(first.times), values)
     by_time = {name: dict(zip(one.times, one.values, strict=True)) for name, one in columns.items()}
@@ -235,18 +234,6 @@ def _need(basis: Basis, known: Columns) -> Series | None:
     if not points:
         return None
     return _thinned(first, [t for t, _ in points], [v for _, v in points])
-
-
-def _sum(columns: Sequence[tuple[Sequence[float], bool]]) -> tuple[Iterable[float], float]:
-    """Columns added up row by row (``True``: taken off), but for those that stay as they are: their sum."""
-    total: Iterable[float] = repeat(0.0, len(columns[0][0]))
-    level = 0.0
-    for values, off in columns:
-        if values.count(values[0]) == len(values):
-            level += -values[0] if off else values[0]
-        else:
-            total = map(sub if off else add, total, values)
-    return total, level
 
 
 def _thinned(first: Series, times: list[float], values: list[float]) -> Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from oomsight.pipeline.jobs import Done, Job, work, work_handed
@@ -63,7 +64,6 @@ class Workers:
 
     def areas(self, file: PlainFile) -> Iterator[Area]:
         """The areas of *file* in order, searched here and, where it is large, in the other processes, too."""
-        from oomsight.pipeline.pool import LostError
         from oomsight.sources.areas import AreaSearch, Part, areas_of, search_part
 
         if file.size_bytes > INLINE_FILE_BYTES:
@@ -97,10 +97,7 @@ class Workers:
             else:
                 while not found.done() and one_more():
                     pass
-                try:
-                    area = found.result()
-                except LostError:
-                    area = here(*span)
+                area = found.result_or(partial(here, *span))
             yield area
             if not area.whole:
                 return
@@ -137,11 +134,4 @@ class Workers:
 
     def _next(self) -> tuple[Job, Done]:
         job, done = self._waiting.popleft()
-        if isinstance(done, Done):
-            return job, done
-        from oomsight.pipeline.pool import LostError
-
-        try:
-            return job, done.result()
-        except LostError:
-            return job, work(job)
+        return job, done if isinstance(done, Done) else done.result_or(partial(work, job))

@@ -11,10 +11,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from operator import add
-from typing import Final, NamedTuple
+from itertools import repeat
+from operator import add, neg, sub
+from typing import Final, NamedTuple, TypeVar
 
 from oomsight.record.codec import DamagedError, take
+
+N = TypeVar("N", int, float)
 
 _EACH: Final = re.compile(rb"[\x80-\xff]*[\x00-\x7f]").findall
 WIDE_BYTES: Final = 12  #: an event of so many: to step over its other figures at once is less work than to see each
@@ -198,21 +201,32 @@ def _numbers(count: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
     return re.compile(rb"(?:[\x80-\xff]*[\x00-\x7f]){%d}" % count).match
 
 
+def summed(columns: Sequence[tuple[Sequence[N], bool]]) -> tuple[Iterable[N | int], N | int]:
+    """
+    Columns added up row by row (``True``: taken off), but for those that stay as they are, as many do: the sum of these
+    comes second, to be added to each row.
+    """
+    total: Iterable[N | int] | None = None
+    level: N | int = 0
+    for column, off in columns:
+        if column[0] == column[-1] and column.count(column[0]) == len(column):
+            level += -column[0] if off else column[0]
+        elif total is None:
+            total = map(neg, column) if off else column
+        else:
+            total = map(sub if off else add, total, column)
+    return repeat(0, len(columns[0][0])) if total is None else total, level
+
+
 def added(columns: Sequence[list[int]]) -> list[int]:
     """The sum of coded columns, coded: of what is known; 0 where nothing is."""
-    rows = len(columns[0])
     columns = [column for column in columns if any(column)] or [*columns[:1]]
     if len(columns) == 1:
         return columns[0]
     if all(min(column, default=1) > 0 for column in columns):
-        total: Iterable[int] | None = None
-        level = 1 - len(columns)  # each is one higher than what it stands for
-        for column in columns:
-            if column.count(column[0]) == rows:
-                level += column[0]
-            else:
-                total = column if total is None else map(add, total, column)
-        return [level] * rows if total is None else [value + level for value in total]
+        total, level = summed([(column, False) for column in columns])
+        level += 1 - len(columns)  # each is one higher than what it stands for
+        return [value + level for value in total]
     found = []
     for values in zip(*columns, strict=True):
         known = [value - 1 if value > 0 else value for value in values if value]
