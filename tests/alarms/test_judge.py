@@ -229,6 +229,22 @@ def test_clock_that_is_set_back_does_not_hold_an_alarm_up() -> None:
     assert clock.moments == ["raised"]
 
 
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_clock_that_was_seen_to_be_set_raises_nothing_early_and_ends_nothing_early(step) -> None:
+    clock = Clock()
+    clock.feed(host(available_pct=10), 30)
+    clock.now, _ = clock.now + step, clock.state.move(step)
+    clock.feed(host(available_pct=10), 25)
+    assert clock.moments == []
+    clock.next().feed(host(available_pct=10), 10)
+    clock.next().feed(host(available_pct=90), 30)
+    clock.now, _ = clock.now + step, clock.state.move(step)
+    clock.feed(host(available_pct=90), 25)
+    assert clock.moments == ["raised"]
+    clock.next().feed(host(available_pct=90), 10)
+    assert clock.moments == ["raised", "cleared"]
+
+
 def test_holding_tells_what_one_reading_shows() -> None:
     found = holding(Reading(host(available_pct=10, swap_used_pct=50).memory, {}, (memcg(need=95 * MIB),)), Limits())
     assert {key: [r.code for r in reasons] for key, reasons in found.items()} == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +155,17 @@ def test_clock_set_back_moves_all_times() -> None:
     assert due_seconds(HOOK, state) == START - 86_400 + 300
     (message,) = tick(HOOK, state, START - 86_400 + 300)
     assert message.kills == 2
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_clock_that_was_seen_to_be_set_ends_no_story_early_or_late(step) -> None:
+    state = State()
+    decide(event(1), HOOK, state, START)
+    decide(event(2), HOOK, state, START + 10)
+    state.move(step)
+    assert tick(HOOK, state, START + 20 + step) == []
+    (message,) = tick(HOOK, state, START + 300 + step)
+    assert (message.status, message.kills, message.at) == ("repeat", 2, START + 300 + step)
 
 
 def test_groups_are_bounded() -> None:

@@ -106,6 +106,26 @@ def test_telling_what_is_due_comes_by_itself(tmp_path) -> None:
     assert [(m["status"], m["kills"]) for m in told(out)] == [("firing", 1), ("repeat", 2), ("resolved", 2)]
 
 
+def test_telling_clock_that_is_set_ends_nothing_early(tmp_path) -> None:
+    out, ahead, ran = tmp_path / "out", 0.0, 0.0
+    settings = parse_settings({"channel": [hook(out)], "rule": [{"name": "r", "resolve_seconds": 900}]})
+    telling = Telling(
+        settings, None, lambda _: None, clock=lambda: time.time() + ahead, steady=lambda: time.monotonic() + ran
+    )
+    telling(event(1))
+    until(lambda: len(told(out)) == 1)
+    ahead = 3600.0  # set forward by an hour
+    telling.wake()
+    telling(event(2, comm="other"))  # comes after the look at the clock
+    until(lambda: len(told(out)) == 2)
+    assert [m["status"] for m in told(out)] == ["firing", "firing"]
+    ahead, ran = 4600.0, 1000.0  # a quarter of an hour went by
+    telling.wake()
+    until(lambda: len(told(out)) == 4)
+    telling.close()
+    assert [m["status"] for m in told(out)] == ["firing", "firing", "resolved", "resolved"]
+
+
 def test_telling_second_on_the_same_files_is_refused(tmp_path) -> None:
     telling = Telling(parse_settings({}), str(tmp_path), lambda _: None)
     with pytest.raises(TellingBusy):

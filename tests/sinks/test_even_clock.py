@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oomsight.sinks.even_clock import EVEN_SECONDS, EvenClock, boot_seconds
+from oomsight.sinks.even_clock import EVEN_SECONDS, ClockSteps, EvenClock, boot_seconds
 
 
 class _Clocks:
@@ -35,3 +35,16 @@ def test_jump_either_way_costs_an_hour() -> None:
 
 def test_boot_seconds_goes_on() -> None:
     assert 0 < boot_seconds() <= boot_seconds()
+
+
+def test_steps_of_the_wall_clock_are_told_once_and_running_is_none() -> None:
+    wall, steady = 1000.0, 5.0
+    steps = ClockSteps(lambda: wall, lambda: steady)
+    wall, steady = wall + 7200, steady + 7200
+    assert steps.since_last() == 0
+    wall += 3600
+    assert steps.since_last() == 3600
+    wall, steady = wall + 60, steady + 60
+    assert steps.since_last() == 0
+    wall -= 86_400
+    assert steps.since_last() == -86_400

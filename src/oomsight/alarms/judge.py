@@ -318,15 +318,13 @@ def _id(key: str, now: float) -> str:
 
 
 def _set_clock(state: State, now: float) -> None:
-    """Move all times with a clock that was set back: else alarms would wait for as long."""
-    back = state.clock - now
-    if back > CLOCK_STEP_SECONDS:
+    """
+    Go on with a clock that was set back while nobody looked (a restart): else alarms would wait for as long. Rates
+    begin anew, as it is not known when it was set. Steps that are seen: :meth:`~oomsight.alarms.state.State.move`.
+    """
+    if state.clock - now > CLOCK_STEP_SECONDS:
+        state.move(now - state.clock)
         for subject in state.subjects.values():
             subject.points.clear()
             subject.counts.clear()
-            subject.raised = None if subject.raised is None else subject.raised - back
-            for track in subject.tracks.values():
-                for name in ("since", "raised", "over"):
-                    value = getattr(track, name)
-                    setattr(track, name, None if value is None else value - back)
     state.clock = now

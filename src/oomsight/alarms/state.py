@@ -60,6 +60,18 @@ class State:
     subjects: dict[str, Subject] = field(default_factory=dict)
     clock: float = 0.0
 
+    def move(self, seconds: float) -> None:
+        """Move all times with a clock that was set by *seconds* (negative = back)."""
+        self.clock += seconds
+        for subject in self.subjects.values():
+            subject.points = [(at + seconds, value) for at, value in subject.points]
+            subject.counts = {name: (at + seconds, count) for name, (at, count) in subject.counts.items()}
+            subject.raised = None if subject.raised is None else subject.raised + seconds
+            for track in subject.tracks.values():
+                track.since = None if track.since is None else track.since + seconds
+                track.raised = None if track.raised is None else track.raised + seconds
+                track.over = None if track.over is None else track.over + seconds
+
     def dump(self) -> dict[str, Any]:
         """What a restart needs: subjects with an alert, without their samples."""
         kept = {key: asdict(subject) | {"points": [], "counts": {}}

@@ -86,6 +86,15 @@ class State:
     seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
     clock: float = 0.0  #: the latest moment seen
 
+    def move(self, seconds: float) -> None:
+        """Move all times with a clock that was set by *seconds* (negative = back): waiting takes as long as it did."""
+        for group in self.groups.values():
+            group.first, group.last = group.first + seconds, group.last + seconds
+            group.told = group.told + seconds if group.told is not None else None
+        for rate in self.rates.values():
+            rate.at += seconds
+        self.clock += seconds
+
     def dump(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return {
@@ -351,12 +360,10 @@ def _hold(rate: Rate, key: str, group: Group, kills: int) -> None:
 
 
 def _set_clock(state: State, now: float) -> None:
-    """Move all times with a clock that was set back: else groups would stay open, and tokens away, for as long."""
-    back = state.clock - now
-    if back > CLOCK_STEP_SECONDS:
-        for group in state.groups.values():
-            group.first, group.last = group.first - back, group.last - back
-            group.told = group.told - back if group.told is not None else None
-        for rate in state.rates.values():
-            rate.at -= back
+    """
+    Go on with a clock that was set back while nobody looked (a restart): else groups would stay open, and tokens away,
+    for as long. While the agent runs, its caller knows of every step, forward too, and calls :meth:`State.move`.
+    """
+    if state.clock - now > CLOCK_STEP_SECONDS:
+        state.move(now - state.clock)
     state.clock = now

@@ -28,6 +28,7 @@ from oomsight.live.events import LiveEvent, Stage
 from oomsight.naming.marked import Kind, mark
 from oomsight.proc.machine import parse_meminfo, parse_mountinfo
 from oomsight.proc.memcg import ancestors
+from oomsight.sinks.even_clock import boot_seconds
 from oomsight.sinks.live_event import event_dict
 from oomsight.sinks.notify.sender import WAITING
 from oomsight.sinks.store import Batch, Reader, Store, StoreError, default_path
@@ -311,7 +312,8 @@ class _Drill:
         arrived: list[Delivery] = []
         telling = Telling(
             self.settings, os.path.join(self._folder(), "alerts"), self.say, node=os.uname().nodename,
-            told=arrived.append, clock=lambda: time.time() + ahead, scale=0.2,
+            told=arrived.append, clock=lambda: time.time() + ahead,
+            steady=lambda: boot_seconds() + ahead, scale=0.2,
         )  # fmt: skip
         waiting = {spec.name for spec in self.settings.channels}
         try:

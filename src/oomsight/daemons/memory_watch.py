@@ -23,6 +23,7 @@ from oomsight.alarms.event import headline, memory_event
 from oomsight.alarms.judge import Change, judge, still
 from oomsight.alarms.state import HOST, State
 from oomsight.sinks import alarm_file
+from oomsight.sinks.even_clock import ClockSteps, boot_seconds
 from oomsight.sources.memory_reading import MemoryReader
 from oomsight.sources.psi_trigger import open_trigger
 from oomsight.sources.vmstat import read_boot_id
@@ -59,12 +60,12 @@ class MemoryFeed:
     def __init__(
         self, limits: Limits, publish: Publish, reader: MemoryReader, *, names: Names | None = None,
         file: str | None = None, say: Callable[[str], None] = lambda _: None, boot_id: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, steady: Callable[[], float] = boot_seconds,
     ) -> None:  # fmt: skip
         self.limits = limits
         self.suspects: tuple[str, ...] = ()
         self._publish, self._reader, self._names, self._say = publish, reader, names, say
-        self._file, self._boot_id, self._clock = file, boot_id, clock
+        self._file, self._boot_id, self._clock, self._steps = file, boot_id, clock, ClockSteps(clock, steady)
         self._state = alarm_file.load_state(file) if file is not None else State()
         self._told: dict[str, tuple[Blame | None, Mapping[str, Any] | None]] = {}  #: by alert: who was named
         self._counts: dict[str, list[Census]] = {}
@@ -74,6 +75,8 @@ class MemoryFeed:
 
     def take(self, reading: Reading) -> None:
         """Judge one reading and publish what came of it."""
+        if step := self._steps.since_last():
+            self._move(step)
         now = self._clock()
         known = {key for key, subject in self._state.subjects.items() if subject.alert_id is not None} - {HOST}
         there = {memcg.path for memcg in reading.cgroups} | set(reading.gone)
@@ -120,6 +123,14 @@ class MemoryFeed:
             self._save_failed = True
 
     # -----------------------------------------------------------------------------------------------------------------
+
+    def _move(self, step: float) -> None:
+        """The clock was set: what is going on has not become older by it."""
+        self._state.move(step)
+        self._spoke += step
+        self._saved = float("-inf")  # whoever reads the file takes its age by the clock as it stands
+        for counts in self._counts.values():
+            counts[:] = [replace(count, at=count.at + step) for count in counts]
 
     def _is_gone(self, path: str) -> bool:
         tree = self._reader.tree()

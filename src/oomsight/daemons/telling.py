@@ -25,6 +25,7 @@ from oomsight.alerts.rules import Settings
 from oomsight.alerts.settings import AlertsError, parse_settings
 from oomsight.alerts.settings import sentences as settings_sentences
 from oomsight.daemons.config import ConfigError
+from oomsight.sinks.even_clock import ClockSteps, boot_seconds
 from oomsight.sinks.notify import Delivery, Sender, Spool, open_channel
 from oomsight.sinks.notify.apprise_channel import unknown_address
 from oomsight.sinks.notify.sender import WAITING
@@ -89,12 +90,12 @@ class Telling:
     def __init__(
         self, settings: Settings, directory: str | None, say: Callable[[str], None], *, node: str | None = None,
         told: Callable[[Delivery], None] = lambda _: None, settle: Callable[[dict[str, Any]], None] = lambda _: None,
-        clock: Callable[[], float] = time.time, scale: float = 1.0,
+        clock: Callable[[], float] = time.time, steady: Callable[[], float] = boot_seconds, scale: float = 1.0,
     ) -> None:  # fmt: skip
         """Open the channels and begin with what waits in their spools. Raises :class:`TellingBusy`."""
         self.settings = Settings()
         self.senders: dict[str, Sender] = {}
-        self._say, self._node, self._clock = say, node, clock
+        self._say, self._node, self._clock, self._steps = say, node, clock, ClockSteps(clock, steady)
         self._lock, self._directory = _locked(directory, say)
         directory = self._directory
         self._told, self._settle, self._scale = told, settle, scale
@@ -113,7 +114,7 @@ class Telling:
         if event["type"] == "incident":
             self._settle(event)
         with self._wake:
-            self._send(decide(event, self.settings, self._state, self._clock(), self._node))
+            self._send(decide(event, self.settings, self._state, self._now(), self._node))
             self._wake.notify()
 
     def reload(self, config: Config) -> None:
@@ -124,7 +125,7 @@ class Telling:
             self._wake.notify()
 
     def wake(self) -> None:
-        """Look at the clock now: it was set forward."""
+        """Look at the clocks now: they were moved on."""
         with self._wake:
             self._wake.notify()
 
@@ -179,15 +180,23 @@ class Telling:
                 if self._wanted is not None:
                     self._use(self._wanted)
                     self._wanted = None
-                due = due_seconds(self.settings, self._state)
-                wait = None if due is None else max(due - self._clock(), 0.05)
+                now, due = self._now(), due_seconds(self.settings, self._state)
+                wait = None if due is None else max(due - now, 0.05)
                 if self._unsaved:
                     wait = min(wait if wait is not None else SAVE_SECONDS, SAVE_SECONDS)
                 self._wake.wait(wait)
-                if due is not None and self._clock() >= due:
-                    self._send(tick(self.settings, self._state, self._clock()))
+                now, due = self._now(), due_seconds(self.settings, self._state)
+                if due is not None and now >= due:
+                    self._send(tick(self.settings, self._state, now))
                 self._save_when_due()
             self._save_when_due(now=True)
+
+    def _now(self) -> float:
+        """The moment by the wall clock; where it was set, all that waits has moved with it."""
+        if step := self._steps.since_last():
+            self._state.move(step)
+            self._unsaved = True
+        return self._clock()
 
     def _save_when_due(self, *, now: bool = False) -> None:
         """Not fsynced: after a power cut a message may be told twice, and that is all."""

@@ -2,7 +2,7 @@
 Is the wall clock to be believed? Not right after the start, and not after a jump.
 
 A host without a battery boots in 1970 or 2036 and is set right a minute later. Whoever deletes by age in that minute
-deletes everything.
+deletes everything; whoever waits for a moment waits for too long, or not at all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 
 EVEN_SECONDS: Final = 3600.0  #: that it must have run beside the kernel's own clock
 JUMP_SECONDS: Final = 60.0  #: more than it may be off after that; NTP slews 1.8 s in an hour (500 ppm)
+STEP_SECONDS: Final = 1.0  #: that the wall clock may be off before times kept by it are moved
 
 
 def boot_seconds() -> float:
@@ -35,3 +36,20 @@ class EvenClock:
             self._since = now
             return False
         return steady >= EVEN_SECONDS
+
+
+class ClockSteps:
+    """By how much the wall clock was set, for whoever keeps moments of it and waits for others."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = boot_seconds) -> None:
+        self._wall, self._steady = wall, steady
+        self._offset = wall() - steady()
+
+    def since_last(self) -> float:
+        """Seconds by which it was set since the last call, negative = back; 0 = it was not."""
+        offset = self._wall() - self._steady()
+        step = offset - self._offset
+        if abs(step) < STEP_SECONDS:
+            return 0.0
+        self._offset = offset
+        return step
