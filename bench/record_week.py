@@ -65,7 +65,7 @@ class Machine:
             number, size = self.number(), self.chance.randrange(1 << 18)
             known = {"limit_bytes": 1 << 20, "high_bytes": UNLIMITED, "swap_limit_bytes": UNLIMITED,
                      "psi_some_us": None, "psi_full_us": None, "swap_bytes": 0, "events_high": 0, "events_max": 0,
-                     "events_oom_kill": 0}  # fmt: skip
+                     "events_oom_kill": 0, "zswap_bytes": 0, "zswapped_bytes": 0}  # fmt: skip
             self.cgroups[number] = [known.get(name, size) for name in INDEX["cgroup"]]
             change.new.append((number, {"kind": "cgroup", "name": f"/system.slice/service-{i}.service"}))
         for i in range(2000):

@@ -77,7 +77,10 @@ Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority
 """
 V2 = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 V1 = "33 24 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-STAT_V2 = "anon {anon}\nfile 5242880\nkernel 1048576\nshmem 2097152\ninactive_file 3145728\nactive_file 0\nslab 524288\n"
+STAT_V2 = (
+    "anon {anon}\nfile 5242880\nkernel 1048576\nshmem 2097152\nzswap 65536\nzswapped 262144\ninactive_file 3145728\n"
+    "active_file 0\nslab 524288\n"
+)
 STAT_V1 = (
     "cache 1\nrss 2\ntotal_cache 5242880\ntotal_rss {anon}\ntotal_shmem 2097152\ntotal_inactive_file 3145728\n"
     "total_swap 4096\n"

@@ -102,7 +102,10 @@ def test_cgroups_of_both_versions(tmp_path, look, version) -> None:
     assert seen.of("cgroup", "/free")["limit_bytes"] == float("inf")
     if version == 2:
         assert (web["events_high"], web["psi_some_us"], web["high_bytes"]) == (3, 5_000_000, float("inf"))
+        assert (web["zswap_bytes"], web["zswapped_bytes"]) == (65536, 262144)
         assert "usage_bytes" not in seen.of("cgroup", "/")  # the root of version 2 has none
+    else:
+        assert not {"zswap_bytes", "zswapped_bytes"} & web.keys()
     # Near its limit every sample reads its events; a kill is seen though usage has fallen since.
     machine.cgroup("/a.slice/web.service", usage=63 * MIB, limit=limit, anon=55 * MIB, kills=1)
     seen.at(1001)

@@ -32,7 +32,7 @@ VERSION: Final = 1
 
 HEADER: Final = struct.Struct("<4sIII")  # mark, type, length, CRC-32 of type, length and body
 MARK: Final = b"\xf0oR\x0a"
-BEGIN, ENTITIES, ROW, CHUNK, PROCESSES = 1, 2, 3, 4, 5  # types of records
+BEGIN, ENTITIES, ROW, CHUNK, PROCESSES, RUN = 1, 2, 3, 4, 5, 6  # types of records
 MAX_BODY: Final = 64 << 20  #: a longer length is a damaged one
 MAX_ROWS: Final = 4096  #: in one chunk; no writer makes that many
 
@@ -198,7 +198,7 @@ def header(data: bytes) -> tuple[int, int, int]:
     if len(data) < HEADER.size:
         raise DamagedError("ends within a record's head")
     mark, kind, length, crc = HEADER.unpack_from(data)
-    if mark != MARK or length > MAX_BODY or not BEGIN <= kind <= PROCESSES:
+    if mark != MARK or length > MAX_BODY or not BEGIN <= kind <= RUN:
         raise DamagedError("no record where one should begin")
     return kind, length, crc
 

@@ -60,7 +60,7 @@ def _host() -> tuple[Field, ...]:
         Field("zram_bytes", "max", "RAM zram takes", "/sys/block/zram*/mm_stat"),
         Field("psi_some_us", "last", "time in which some task waited for memory", f"{psi} some total"),
         Field("psi_full_us", "last", "time in which all tasks waited for memory", f"{psi} full total"),
-        Field("psi_some_pct", "max", "share of the last 10 s in which some task waited", f"{psi} some avg10"),
+        Field("psi_some_pct", "max", "whole percent of the last 10 s in which some task waited", f"{psi} some avg10"),
         Field("pgmajfault", "last", "page faults that read from disk", f"{vm} pgmajfault"),
         Field("pswpin", "last", "pages swapped in", f"{vm} pswpin"),
         Field("pswpout", "last", "pages swapped out", f"{vm} pswpout"),
@@ -113,6 +113,8 @@ FIELDS: Final[dict[str, tuple[Field, ...]]] = {
         Field("events_high", "last", "times it was throttled at high", "memory.events high (v2)"),
         Field("events_max", "last", "times it was at its limit", "memory.events max; v1 memory.failcnt"),
         Field("events_oom_kill", "last", "processes killed in it", "memory.events oom_kill; v1 memory.oom_control"),
+        Field("zswap_bytes", "max", "RAM its share of the compressed pool takes", "memory.stat zswap (v2, 5.19+)"),
+        Field("zswapped_bytes", "max", "what is in there, uncompressed", "memory.stat zswapped (v2, 5.19+)"),
     ),
     "zone": (
         Field("free_bytes", "min", "free pages", "/proc/zoneinfo free"),

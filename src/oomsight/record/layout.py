@@ -1,7 +1,8 @@
 """
 The directory of a history: which files it has and what stands at their beginning.
 
-``tN-SSSSSSSS.hist`` holds packed chunks of tier N, written once and only appended to; the oldest are removed whole.
+``tN-SSSSSSSS.hist`` holds packed chunks of tier N, written once and only appended to; the oldest are removed whole. A
+recorder that is started again goes on in the newest.
 ``tN.journal`` holds the rows since the last chunk, so that a killed recorder loses nothing; it is packed, begun anew.
 """
 
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from oomsight.record.codec import BEGIN, ENTITIES, PROCESSES, VERSION, DamagedError, record
+from oomsight.record.codec import BEGIN, ENTITIES, PROCESSES, RUN, VERSION, DamagedError, record
 
 LOCK: Final = "lock"
 _FILE: Final = re.compile(r"t(\d)-(\d{8})\.hist", re.ASCII)
@@ -41,21 +42,21 @@ def journal_name(tier: int) -> str:
 
 
 class Begin(NamedTuple):
-    """What the first record of a file says."""
+    """What the first record of a file, or of a run in it, says."""
 
     tier: int
     boot: str  #: id of the boot whose clock the rows use
     journal: int  #: of a journal: its number, which the chunk made of it carries; 0 in files of chunks
 
 
-def begin_record(begin: Begin) -> bytes:
-    """The first record of a file."""
+def begin_record(begin: Begin, *, later: bool = False) -> bytes:
+    """The first record of a file, or that of a *later* run in it."""
     text = {"version": VERSION, "tier": begin.tier, "boot": begin.boot, "journal": begin.journal}
-    return record(BEGIN, json.dumps(text).encode("ascii"))
+    return record(RUN if later else BEGIN, json.dumps(text).encode("ascii"))
 
 
 def parse_begin(body: bytes) -> Begin:
-    """The first record of a file. Raises :class:`DamagedError`."""
+    """The first record of a file or a run. Raises :class:`DamagedError`."""
     try:
         text = json.loads(body)
         return Begin(int(text["tier"]), str(text["boot"]), int(text["journal"]))

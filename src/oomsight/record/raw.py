@@ -136,7 +136,7 @@ def host_values(
         if stall := stalls.get(kind):
             found[f"psi_{kind}_us"] = stall.total_us
     if "some" in stalls:
-        found["psi_some_pct"] = round(stalls["some"].avg10_pct)
+        found["psi_some_pct"] = int(stalls["some"].avg10_pct)  # not rounded up to what makes sampling dense
     found.update(counted)
     return tuple(found.get(field.name) for field in FIELDS["host"])
 

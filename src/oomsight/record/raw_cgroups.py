@@ -79,6 +79,7 @@ def _stat_v2(raw: bytes) -> Figures:
         "anon_bytes": _kib(line_of(raw, b"anon ")), "file_bytes": _kib(line_of(raw, b"file ")),
         "shmem_bytes": _kib(line_of(raw, b"shmem ")), "inactive_file_bytes": _kib(line_of(raw, b"inactive_file ")),
         "kernel_bytes": _kib(line_of(raw, b"slab ") if kernel is None else kernel),
+        "zswap_bytes": _kib(line_of(raw, b"zswap ")), "zswapped_bytes": _kib(line_of(raw, b"zswapped ")),
     }  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 The recorder's store: one process writes, anybody reads beside it.
 
 Rows go to a tier's journal at once: what was written survives a ``kill -9`` in the page cache, and a power cut or a
-reset up to the last :meth:`HistoryStore.sync`. Full journals are packed into chunks. A run never appends to files of a
-run before it, so what a crash left half written stays the end of its file. No SQLite: rows are written once, in order,
-by one process, and removed a file at a time, which plain files do with a third of the bytes and without a lock that a
-reader could hold.
+reset up to the last :meth:`HistoryStore.sync`. Full journals are packed into chunks. A run goes on in the newest file
+of each tier, so that a recorder that is often started anew does not leave a crumb each time; what a crash left half
+written stays the end of its file. No SQLite: rows are written once, in order, by one process, and removed a file at a
+time, which plain files do with a third of the bytes and without a lock that a reader could hold.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from oomsight.record.layout import (
 from oomsight.record.ready import SHEETS
 from oomsight.record.rebuild import rebuilt, rows_after
 from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
-from oomsight.sinks.history_stored import Stored
+from oomsight.sinks.history_stored import Stored, Whole
 from oomsight.sinks.store_path import default_path, history_beside
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class HistoryStore:
             raise HistoryBusy(f"{path}: another recorder writes this history") from None
         self._number = max((name.number for name in self._names()), default=0)
         self._tiers = [_TierLog(self, tier) for tier in TIERS]
+        for log in self._tiers:
+            log.go_on()
         left = [log.recover() for log in self._tiers]
         ended = next((begin.boot for begin in left if begin is not None), None)
         if ended is not None:  # it ended in the midst of a step
@@ -180,13 +182,14 @@ class HistoryStore:
 class _Appender:
     """A file that grows by whole pieces: what could not be written whole is taken back."""
 
-    def __init__(self, path: str, begin: Begin, *, fresh: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if not fresh else os.O_EXCL)
-        self.fd = os.open(path, flags, 0o640)
-        self.size = 0
+    def __init__(self, path: str, begin: Begin, *, fresh: bool = False, size: int = 0) -> None:
+        """*fresh*: it must not be there yet; *size*: of one that is there and goes on, else it begins anew."""
+        how = os.O_EXCL if fresh else 0 if size else os.O_TRUNC
+        self.fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | how | (0 if size else os.O_CREAT), 0o640)
+        self.size = size
         self.dirty = True
         try:
-            self.append(MAGIC + begin_record(begin))
+            self.append(begin_record(begin, later=True) if size else MAGIC + begin_record(begin))
         except OSError:
             os.close(self.fd)
             if fresh:
@@ -226,7 +229,8 @@ class _TierLog:
         self._journal_id = 0
         self._journal_whole = True
         self._file: _Appender | None = None
-        self._file_begun = 0
+        self._file_begun = 0  # by the clock of its rows
+        self._newest: Whole | None = None  # in which the next run goes on
         self._to_sync: list[int] = []
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -315,23 +319,39 @@ class _TierLog:
     ) -> None:  # fmt: skip
         age = builder.times[-1] - self._file_begun
         if self._file is None or age > self.tier.file_seconds * 1000:
-            if self._file is not None:
-                self._retire(self._file)
-                self._file = None
-            name = str(self.store.next_name(self.tier.number))
-            self._file = _Appender(os.path.join(self.store.path, name), Begin(self.tier.number, boot, 0), fresh=True)
-            self._file_begun = builder.times[0]
+            self._end_file()
+            self._file = self._open_file(builder, Begin(self.tier.number, boot, 0))
             self.described.clear()
         new = [entity for entity in builder.entities() if entity not in self.described]
         data = entities_records(describe(new))
         self._file.append(data + record(CHUNK, builder.body(journal, SHEETS.get(self.tier.number, ()))))
         self.described.update(new)
 
-    def _retire(self, file: _Appender) -> None:
-        if file.dirty:
-            self._to_sync.append(file.fd)
+    def _open_file(self, builder: ChunkBuilder, begin: Begin) -> _Appender:
+        """The newest file, if it may go on, or a new one."""
+        newest = self._newest
+        if newest is not None:
+            age = max(builder.wall_ms - newest.begun_ms, 0)
+            if age <= self.tier.file_seconds * 1000:
+                with suppress(FileNotFoundError):
+                    file = _Appender(newest.path, begin, size=newest.size)
+                    self._file_begun = builder.times[-1] - age
+                    self._newest = None
+                    return file
+            self._newest = None
+        name = str(self.store.next_name(self.tier.number))
+        file = _Appender(os.path.join(self.store.path, name), begin, fresh=True)
+        self._file_begun = builder.times[0]
+        return file
+
+    def _end_file(self) -> None:
+        if self._file is None:
+            return
+        if self._file.dirty:
+            self._to_sync.append(self._file.fd)
         else:
-            file.close()
+            self._file.close()
+        self._file = None
 
     def unsynced(self) -> list[int]:
         """Descriptors of what was written since the last call, to be closed by whoever takes them."""
@@ -359,7 +379,13 @@ class _TierLog:
         yield from self.gatherer.waiting()
         yield from self._builder.entities()
 
-    # -- after a crash ------------------------------------------------------------------------------------------------
+    # -- after a run before this one ----------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """What comes next is of another run, and goes to the newest file if that is whole and young."""
+        self._end_file()
+        with suppress(OSError):
+            self._newest = Stored(self.store.path, self.tier.number).last_file()
 
     def recover(self) -> Begin | None:
         """Pack what an earlier run left in its journal. Return how that begins; ``None`` = it left nothing."""
@@ -408,13 +434,11 @@ class _TierLog:
 
     def add_old(self, builder: ChunkBuilder, words: Mapping[int, Description], boot: str, journal: int) -> None:
         """
-        Append a chunk of an earlier run, in a file of its own: numbers of entities begin anew with every run. Raises
-        :class:`OSError`, :class:`DamagedError`.
+        Append a chunk of an earlier run; numbers of entities begin anew after it. Raises :class:`OSError`,
+        :class:`DamagedError`.
         """
         def known(new: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
             return [(entity, words[entity].words) for entity in new if entity in words]
 
         self._append_chunk(builder, known, boot, journal)
-        if self._file is not None:
-            self._retire(self._file)
-            self._file = None
+        self.go_on()

@@ -5,43 +5,56 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.record.chunk import HEAD_BYTES, ChunkHead, chunk_front, chunk_head, stream_of
-from oomsight.record.codec import BEGIN, CHUNK, ENTITIES, HEADER, MAGIC, PROCESSES, DamagedError, header
-from oomsight.record.layout import Description, Words, entities_text, parse_begin, parse_name
+from oomsight.record.chunk import chunk_front, stream_of
+from oomsight.record.codec import DamagedError
+from oomsight.record.layout import Words, entities_text, parse_name
 from oomsight.record.rebuild import Piece
+from oomsight.record.walk import Walk, walk
+
+if TYPE_CHECKING:
+    from oomsight.record.chunk import ChunkHead
+    from oomsight.record.layout import Description
+    from oomsight.record.walk import Part, Run
 
 NEWEST: Final = 3  #: files of a tier that are looked at: what was packed at last, the file before, and one of a crash
 
 
-class _Spot(NamedTuple):
-    """A record of a file."""
+class Whole(NamedTuple):
+    """A file that ends where a record ends."""
 
-    kind: int
-    start: int  #: of its body
-    length: int
+    path: str
+    size: int  #: bytes
+    begun_ms: int  #: wall clock at its first row
 
 
 class Stored:
     """The newest files of one tier."""
 
     def __init__(self, path: str, tier: int) -> None:
-        self._path = path
         names = sorted(name for text in os.listdir(path) if (name := parse_name(text)) and name.tier == tier)
         self._files = [os.path.join(path, str(name)) for name in names[-NEWEST:]]
+        self._runs = [(file, run) for file in self._files for run in _walk(file).runs]
+
+    def last_file(self) -> Whole | None:
+        """The newest file, if nothing is cut off or damaged in it: a later run may go on there."""
+        for file in self._files[-1:]:
+            with suppress(OSError):
+                size, found = os.stat(file).st_size, _walk(file)
+                if found.end == size and (first := next((head for run in found.runs for _, head in run.chunks), None)):
+                    return Whole(file, size, first.wall_ms - (first.last_ms - first.first_ms))
+        return None
 
     def last_journal(self) -> int:
         """The journal that the newest chunk was made of; 0 = there is none."""
-        for file in reversed(self._files):
-            for head, _ in reversed(list(self._chunks(file))):
-                if head.journal:
-                    return head.journal
-        return 0
+        heads = [head for _, run in self._runs for _, head in run.chunks]
+        return next((head.journal for head in reversed(heads) if head.journal), 0)
 
     def last_moment(self, boot: str) -> int:
         """Milliseconds since boot of the last row of that *boot*; -1 = there is none."""
-        return max((head.last_ms for _, head, _ in self._of(boot)), default=-1)
+        return max((head.last_ms for *_, head in self._of(boot)), default=-1)
 
     def since(self, boot: str, after_ms: int) -> tuple[Iterator[Piece], dict[int, Description]]:
         """
@@ -49,56 +62,33 @@ class Stored:
         is who, the newest counts.
         """
         every = self._of(boot)
-        begin = next((i for i, (_, head, _) in enumerate(every) if head.last_ms > after_ms), len(every))
+        begin = next((i for i, (*_, head) in enumerate(every) if head.last_ms > after_ms), len(every))
         wanted = every[max(begin - 1, 0) :] if begin < len(every) else []
-        words = {file: _words(file) for file, _, _ in wanted}
-        pieces = (_piece(file, head, spot, words[file]) for file, head, spot in wanted)
+        words = {id(run): _words(file, run) for file, run, _, _ in wanted}
+        pieces = (_piece(file, head, part, words[id(run)]) for file, run, part, head in wanted)
         return pieces, {number: one for known in words.values() for number, one in known.items()}
 
-    def _of(self, boot: str) -> list[tuple[str, ChunkHead, _Spot]]:
-        return [(file, *one) for file in self._files if _boot(file) == boot for one in self._chunks(file)]
-
-    @staticmethod
-    def _chunks(file: str) -> Iterator[tuple[ChunkHead, _Spot]]:
-        for spot in _spots(file):
-            if spot.kind == CHUNK:
-                with suppress(DamagedError):
-                    yield chunk_head(_read(file, spot.start, min(spot.length, HEAD_BYTES))), spot
+    def _of(self, boot: str) -> list[tuple[str, Run, Part, ChunkHead]]:
+        return [(file, run, *one) for file, run in self._runs if run.boot == boot for one in run.chunks]
 
 
-def _read(file: str, start: int, length: int) -> bytes:
+def _walk(path: str) -> Walk:
+    with suppress(OSError), open(path, "rb", buffering=0) as file:
+        return walk(partial(os.pread, file.fileno()), os.fstat(file.fileno()).st_size)
+    return Walk([], 0, damaged=True)
+
+
+def _read(file: str, part: Part) -> bytes:
     with open(file, "rb", buffering=0) as one:
-        return os.pread(one.fileno(), length, start)
+        return os.pread(one.fileno(), part.length, part.start)
 
 
-def _spots(file: str) -> Iterator[_Spot]:
-    """The records of *file* by their heads, up to where it is cut or damaged."""
-    with suppress(OSError, DamagedError), open(file, "rb", buffering=0) as one:
-        size, at = os.fstat(one.fileno()).st_size, len(MAGIC)
-        while at + HEADER.size <= size:
-            kind, length, _ = header(os.pread(one.fileno(), HEADER.size, at))
-            start, at = at + HEADER.size, at + HEADER.size + length
-            if at > size:
-                return
-            yield _Spot(kind, start, length)
+def _words(file: str, run: Run) -> Words:
+    return Words("".join(entities_text(_read(file, part)) for part in run.described))
 
 
-def _boot(file: str) -> str | None:
-    with suppress(OSError, DamagedError):
-        for spot in _spots(file):
-            if spot.kind == BEGIN:
-                return parse_begin(_read(file, spot.start, spot.length)).boot
-            break
-    return None
-
-
-def _words(file: str) -> Words:
-    spots = (spot for spot in _spots(file) if spot.kind in {ENTITIES, PROCESSES})
-    return Words("".join(entities_text(_read(file, spot.start, spot.length)) for spot in spots))
-
-
-def _piece(file: str, head: ChunkHead, spot: _Spot, words: Words) -> Piece:
-    body = _read(file, spot.start, spot.length)
+def _piece(file: str, head: ChunkHead, part: Part, words: Words) -> Piece:
+    body = _read(file, part)
     times, index = chunk_front(head, body[: head.streams_at])
 
     def streams() -> Iterator[tuple[int, bytes]]:

@@ -9,6 +9,7 @@ down, machine suspended) is a gap in the times.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -207,8 +208,8 @@ class History:
         wanted: dict[int, tuple[Chunk, int]] = {}  # the last row of each equal part of the period
         for chunk, low, high in choose(self._shelf.chunks, since, until, points):
             if self._shelf.load(chunk, stored):
-                for row, ms in enumerate(chunk.times):
-                    if low <= (moment := (ms + chunk.shift_ms) / 1000) <= high:
+                for row, moment in enumerate(chunk.moments):
+                    if low <= moment <= high:
                         wanted[int((moment - since) / width)] = chunk, row
         by_chunk: dict[int, tuple[Chunk, list[int]]] = {}
         for chunk, row in wanted.values():
@@ -216,7 +217,7 @@ class History:
         keys = [entity.key for entity in entities]
         for chunk, rows in by_chunk.values():
             rows.sort()
-            moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
+            moments = chunk.moments
             numbers = [(number, key) for key in keys for number in self._known_as(chunk.file, stored, key)]
             for key, one in lives_of(self._shelf, chunk, stored, numbers, places):
                 columns = found[key]
@@ -251,7 +252,7 @@ class History:
         found: list[float] = []
         for chunk, low, high in choose(self._shelf.chunks, since, until, max_points):
             if self._shelf.load(chunk, "host"):
-                found += [m for ms in chunk.times if low <= (m := (ms + chunk.shift_ms) / 1000) <= high]
+                found += [moment for moment in chunk.moments if low <= moment <= high]
         self._shelf.close()
         return sorted(set(found))
 
@@ -313,7 +314,7 @@ class History:
         else:
             numbers = [number for key in wanted for number in self._known_as(chunk.file, kind, key)]
             places = [place for number in numbers if (place := index.place(number)) is not None]
-        moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
+        moments = chunk.moments
         for place in places:
             first = moments[index.first_rows[place]]
             last = moments[min(index.gone_rows[place], len(moments)) - 1]
@@ -342,7 +343,7 @@ class History:
         return self._shelf.numbers(file, kind, ident)
 
     def _picture(self, chunk: Chunk, moment: float) -> Picture:
-        row = sum((ms + chunk.shift_ms) / 1000 <= moment for ms in chunk.times) - 1
+        row = bisect_right(chunk.moments, moment) - 1
         found: dict[str, list[tuple[Entity, dict[str, float]]]] = {}
         for number, code, state in self._shelf.states(chunk, row):
             kind = KINDS[code]
@@ -353,7 +354,7 @@ class History:
                 found.setdefault(kind, []).append((entity, figures(kind, state)))
         self._shelf.close()
         host = found.get("host", [])
-        when = (chunk.times[row] + chunk.shift_ms) / 1000
+        when = chunk.moments[row]
         others = [*found.get("zone", ()), *found.get("swap", ())]
         return Picture(
             when, moment, TIERS[chunk.tier].step_seconds, host[0][1] if host else {}, found.get("process", []),
@@ -379,10 +380,9 @@ def _known(times: list[float], column: list[int], scale: int) -> tuple[list[floa
 
 def within(chunk: Chunk, place: int, low: float, high: float) -> bool:
     """Whether the entity at *place* of a loaded chunk was there in a period."""
-    index, times, shift = chunk.index, chunk.times, chunk.shift_ms
+    index, moments = chunk.index, chunk.moments
     assert index is not None
-    last = times[min(index.gone_rows[place], len(times)) - 1]
-    return (last + shift) / 1000 >= low and (times[index.first_rows[place]] + shift) / 1000 <= high
+    return moments[min(index.gone_rows[place], len(moments)) - 1] >= low and moments[index.first_rows[place]] <= high
 
 
 def default_directory() -> str:

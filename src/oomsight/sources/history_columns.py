@@ -58,16 +58,16 @@ def gathered(  # noqa: PLR0917
     answers for. *known_as*: the numbers that an entity has in a file.
     """
     found = {key: Columns(len(places)) for key in keys}
-    numbers: dict[str, list[tuple[int, str]]] = {}
+    numbers: dict[int, list[tuple[int, str]]] = {}  # a file has those of every run in it
     for chunk, low, high in pieces:
         if not shelf.load(chunk, kind):
             continue
-        moments = [(ms + chunk.shift_ms) / 1000 for ms in chunk.times]
+        moments = chunk.moments
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
         file = chunk.file
-        if file.path not in numbers:
-            numbers[file.path] = [(number, key) for key in keys for number in known_as(file, kind, key)]
-        for key, one in lives_of(shelf, chunk, kind, numbers[file.path], places):
+        if id(file) not in numbers:
+            numbers[id(file)] = [(number, key) for key in keys for number in known_as(file, kind, key)]
+        for key, one in lives_of(shelf, chunk, kind, numbers[id(file)], places):
             columns = found[key]
             columns.step_seconds = max(columns.step_seconds, TIERS[chunk.tier].step_seconds)
             columns.add(one, moments, begin, end)

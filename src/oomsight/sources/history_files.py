@@ -10,33 +10,17 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Final
 
-from oomsight.record.chunk import HEAD_BYTES, ChunkHead, Index, Marks, chunk_front, chunk_head, stream_of
-from oomsight.record.codec import (
-    CHUNK,
-    ENTITIES,
-    HEADER,
-    KINDS,
-    MAGIC,
-    PROCESSES,
-    DamagedError,
-    check,
-    events,
-    header,
-)
+from oomsight.record.chunk import ChunkHead, Index, Marks, chunk_front, stream_of
+from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES, DamagedError, check, events
 from oomsight.record.journal import Journal, read_journal, row_times
-from oomsight.record.layout import (
-    Words,
-    entities_text,
-    journal_name,
-    numbers_of,
-    parse_begin,
-    parse_name,
-)
+from oomsight.record.layout import Words, entities_text, journal_name, numbers_of, parse_name
 from oomsight.record.ready import TAIL_BYTES, Sheet, Spot, spots
 from oomsight.record.tiers import TIERS
+from oomsight.record.walk import Part, walk
 
 if TYPE_CHECKING:
     from oomsight.record.layout import Description
@@ -71,12 +55,12 @@ class Names:
 
 @dataclass(slots=True)
 class File:
-    """One file of chunks, or one journal as if it were one."""
+    """What one run left in a file of chunks, or one journal as if it were one."""
 
     path: str
     tier: int
     boot: str
-    spots: list[tuple[int, int, int, int]] = field(default_factory=list)  #: of descriptions: type, where, length, sum
+    described: Sequence[Part] = ()  #: where its entities are described
     journal: Journal | None = None
     processes: Names = field(default_factory=Names)
     others: Names = field(default_factory=Names)
@@ -99,11 +83,23 @@ class Chunk:
     first: float = 0.0  #: unix seconds of its first row …
     last: float = 0.0  #: … and of its last
     times: list[int] = field(default_factory=list)  #: milliseconds since boot
+    dated: list[float] = field(default_factory=list)
     index: Index | None = None
     indexes: dict[str, Index] = field(default_factory=dict)  #: of a journal, by kind
     streams: dict[str, dict[int, bytes]] = field(default_factory=dict)  #: of a journal, by kind
     spots: dict[str, Spot] | None = None  #: where its ready columns are, by kind; ``None`` = nobody has looked
     sheets: dict[str, Sheet] = field(default_factory=dict)
+
+    @property
+    def moments(self) -> list[float]:
+        """Unix seconds of the rows, once it is loaded."""
+        if not self.dated:
+            self.dated = [self.moment(ms) for ms in self.times]
+        return self.dated
+
+    def moment(self, boot_ms: int) -> float:
+        """Unix seconds at *boot_ms* milliseconds since boot."""
+        return (boot_ms + self.shift_ms) / 1000
 
 
 class Shelf:
@@ -311,10 +307,10 @@ class Shelf:
     def _text(self, file: File, kind: str) -> str:
         names = file.names(kind)
         if names.text is None:
-            apart = any(spot[0] == PROCESSES for spot in file.spots)  # else of an older file: all are together
+            apart = any(part.kind == PROCESSES for part in file.described)  # else of an older file: all are together
             wanted = PROCESSES if apart and kind == "process" else ENTITIES
             parts = []
-            for record, start, length, crc in file.spots:
+            for record, start, length, crc in file.described:
                 if record != wanted:
                     continue
                 try:
@@ -345,24 +341,16 @@ class Shelf:
             if not _ours(path, os.pread(fd, len(MAGIC), 0)):
                 self.damaged += size > 0
                 return
-            file = File(path, tier, "")
-            at = len(MAGIC)
-            while at + HEADER.size <= size:
-                head = os.pread(fd, HEADER.size + HEAD_BYTES, at)
-                kind, length, crc = header(head[: HEADER.size])
-                start, at = at + HEADER.size, at + HEADER.size + length
-                if at > size:
-                    return
-                if kind == CHUNK:
-                    yield Chunk(file, tier, start, chunk_head(head[HEADER.size :]), length)
-                elif kind in {ENTITIES, PROCESSES}:
-                    file.spots.append((kind, start, length, crc))
-                else:
-                    file.boot = parse_begin(os.pread(fd, length, start)).boot
-        except DamagedError:
-            self.damaged += 1
+            found = walk(partial(os.pread, fd), size)
+        except OSError as error:
+            raise _failed(path, error) from None
         finally:
             os.close(fd)
+        self.damaged += found.damaged
+        for run in found.runs:
+            file = File(path, tier, run.boot, run.described)
+            for part, head in run.chunks:
+                yield Chunk(file, tier, part.start, head, part.length)
 
     def _date(self) -> None:
         """All rows of a boot by the newest comparison of its clock with the wall clock."""
@@ -373,8 +361,7 @@ class Shelf:
                 newest[chunk.file.boot] = (head.last_ms, head.wall_ms - head.last_ms)
         for chunk in self.chunks:
             chunk.shift_ms = newest[chunk.file.boot][1]
-            chunk.first = (chunk.head.first_ms + chunk.shift_ms) / 1000
-            chunk.last = (chunk.head.last_ms + chunk.shift_ms) / 1000
+            chunk.first, chunk.last = chunk.moment(chunk.head.first_ms), chunk.moment(chunk.head.last_ms)
         self.chunks.sort(key=lambda chunk: chunk.first)
 
     def _piece(self, path: str, start: int, length: int) -> bytes:
