@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from oomsight._record import Record, dataclass, field
 from oomsight.diagnose.said import sayings
 from oomsight.report.times import when
 from oomsight.report.unwrap import decode
@@ -13,7 +14,6 @@ from oomsight.sources.scan import LIMITS, scan, scan_file
 
 if TYPE_CHECKING:
     from oomsight.diagnose.said import Said
-    from oomsight.pipeline.run import SourceResult
     from oomsight.pipeline.workers import Workers
     from oomsight.report import Clock
     from oomsight.sources.areas import Area
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 
 _EDGE_BYTES: Final = 16 << 10  #: of a source's begin and end, to tell the period it covers
 _ONE_LINE_BYTES: Final = 16 << 20  #: without any line end are no log
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class SourceResult(Record):
+    """What came of one source."""
+
+    name: str
+    kind: str
+    lines: int = 0
+    bytes: int = 0
+    first_time: str | None = None
+    last_time: str | None = None
+    notes: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)  #: lines in which others speak of memory or of a kill
+    memory_report: bool = False  #: lines of the kernel's account of memory (Mem-Info) are in it
+    error: SourceError | None = None
 
 
 class Reading:

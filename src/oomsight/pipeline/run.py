@@ -18,17 +18,15 @@ from oomsight._record import Record, dataclass, field
 from oomsight.diagnose.explain import explain_report
 from oomsight.pipeline.entries import Entry, Ledger, Place, Spool
 from oomsight.pipeline.jobs import Done, Job
-from oomsight.pipeline.reading import Reading
+from oomsight.pipeline.reading import Reading, SourceResult
 from oomsight.pipeline.seams import Origin, Seams, noted
 from oomsight.pipeline.workers import Workers
 from oomsight.report import Clock, parse_text
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Incident
-    from oomsight.diagnose.said import Said
     from oomsight.pipeline.query import Query
     from oomsight.report.model import OomReport
-    from oomsight.sources.errors import SourceError
     from oomsight.sources.scan import Scan
     from oomsight.sources.source import Source
 
@@ -36,22 +34,6 @@ BATCH_BYTES: Final = 192 << 10  #: of windows handed to a worker at once
 MOST_PROCESSES: Final = 8  #: unasked: one process searches and cannot keep more of them busy; each adds 15 MiB
 KEEP_INCIDENTS: Final = 64  #: whole incidents kept at most
 KEEP_ROWS: Final = 20_000  #: of task tables in them
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class SourceResult(Record):
-    """What came of one source."""
-
-    name: str
-    kind: str
-    lines: int = 0
-    bytes: int = 0
-    first_time: str | None = None
-    last_time: str | None = None
-    notes: list[str] = field(default_factory=list)
-    said: list[Said] = field(default_factory=list)  #: lines in which others speak of memory or of a kill
-    memory_report: bool = False  #: lines of the kernel's account of memory (Mem-Info) are in it
-    error: SourceError | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
