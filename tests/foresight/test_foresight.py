@@ -248,6 +248,14 @@ def test_a_leak_that_was_killed_is_one_until_the_next_life_can_be_judged() -> No
     assert "until it was killed" in leak.finding.evidence[-1]
 
 
+def test_forecast_calls_a_curve_what_leaks_calls_it() -> None:
+    killed = BEGIN + 4.5 * DAY
+    for need, kills in ((LEAK, ()), (curve(lambda d: leaking(d) if d < 4.5 else 0.004, restarts=(killed,)), (killed,))):
+        one = subject(need, kills=kills)
+        assert outlook(one, NOW, None, (), (), 4096).finding == judged(one, NOW).finding
+        assert judged(one, NOW).finding.is_leak
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -466,6 +474,60 @@ def test_who_takes_the_place_of_another_has_grown_by_what_it_holds_more(tmp_path
     found = foresight.causes(History(str(tmp_path)), "/app", BEGIN + 10, BEGIN + 599)
     assert [(one.kind, one.pid, round(one.grown_bytes / MIB)) for one in found] == ([(kind, pid, grown)] if kind else [])
     assert not found or found[0].share == 1.0
+
+
+def test_what_fills_is_seen_among_many_that_are_gone_or_far_from_their_limit(tmp_path, monkeypatch) -> None:
+    """A small cgroup fills; twenty bigger ones grew more, half of them are gone and half have room."""
+    writer = HistoryStore(str(tmp_path), "b" * 32)
+
+    def usage(kib: int, limit_kib: int) -> tuple:
+        return _row("cgroup", working_set_bytes=kib, usage_bytes=kib, file_bytes=0, limit_bytes=limit_kib)
+
+    for second in range(400):
+        change = Change(rows=[(1, "host", _row("host", anon_bytes=second, mem_total_bytes=1 << 20,
+                                               mem_available_bytes=1 << 19))])  # fmt: skip
+        if not second:
+            change.new = [(1, {"kind": "host", "name": "box"})]
+            change.new += [(n, {"kind": "cgroup", "name": f"/big{n}"}) for n in range(10, 30)]
+            change.new.append((2, {"kind": "cgroup", "name": "/small"}))
+        change.rows.append((2, "cgroup", usage(4000 + 100 * second, 60_000)))
+        for number in range(10, 30):
+            if number >= 20 or second < 300:
+                change.rows.append((number, "cgroup", usage(500 * second, 1 << 26)))
+        change.gone = list(range(10, 20)) if second == 300 else []
+        writer.write(1000 + second * 1000, int(BEGIN * 1000) + second * 1000, change)
+    writer.close()
+    found = status_outlook(str(tmp_path), BEGIN + 400).forecasts
+    assert [one.subject for one in found] == ["/small"]
+    monkeypatch.setattr(foresight, "MOST_SUBJECTS", 12)
+    document = json.loads(_run("forecast", "--store", str(tmp_path), "--format", "json")[1])
+    assert "/small" in [one["subject"]["cgroup"] for one in document["outlooks"]]
+
+
+def test_workers_that_live_for_seconds_are_counted_while_they_live_and_who_was_killed_is_named(tmp_path) -> None:
+    """Two workers of 10 MiB take turns every 8 s beside one that grows until it is killed, a minute before the end."""
+    writer, number = HistoryStore(str(tmp_path), "b" * 32), 10
+    for second in range(700):
+        change = Change(rows=[(1, "host", _row("host", anon_bytes=second))])
+        if not second:
+            change.new = [(1, {"kind": "host", "name": "box"}),
+                          (2, {"kind": "process", "pid": 2, "start": 0, "name": "grows", "cgroup": "/app", "cmd": "", "age": 1})]  # fmt: skip
+        if second < 640:
+            change.rows.append((2, "process", _row("process", rss_anon_bytes=100 * second)))
+        change.gone = [2] if second == 640 else []
+        if second % 8 == 0:
+            change.gone += [number, number + 1] if second else []
+            number += 2
+            change.new += [(n, {"kind": "process", "pid": n, "start": second, "name": "worker", "cgroup": "/app", "cmd": "",
+                                "age": 1}) for n in (number, number + 1)]  # fmt: skip
+            change.rows += [(n, "process", _row("process", rss_anon_bytes=10 << 10)) for n in (number, number + 1)]
+        writer.write(1000 + second * 1000, int(BEGIN * 1000) + second * 1000, change)
+    writer.close()
+    history = History(str(tmp_path))
+    for until in (400, 639):
+        (cause,) = foresight.causes(history, "/app", BEGIN + 5, BEGIN + until)
+        assert (cause.name, cause.pid) == ("grows", 2)
+    assert foresight.causes(history, "/app", BEGIN + 5, BEGIN + 699) == []
 
 
 def test_causes_count_what_came_later_from_nothing(store) -> None:

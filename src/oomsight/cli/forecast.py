@@ -111,7 +111,7 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
         its_curve = aside(lambda: host(*asked))
         part = "" if who in {None, "cgroup"} else str(who)
         if limit is None:
-            others = list(limited(*asked, part=part))
+            others = list(limited(*asked, part=part, gone_too=gone_too or who is not None))
         else:
             every = grown(place.history, "cgroup", place.since, place.until, part)
             others = [replace(one, limit_bytes=one.limit_bytes or limit)

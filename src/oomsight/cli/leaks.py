@@ -98,5 +98,6 @@ def _curve(leak: Leak) -> Curve:
     finding, subject = leak.finding, leak.subject
     grows = f", {rate_words(finding.growth.bytes_per_second)}" if finding.growth is not None else ""
     evidence = finding.evidence[0].partition(" (")[0]  # a line of a picture has no room for what is in brackets
-    words = f"{finding.verdict.value.replace('_', '-')}{grows}, {share(finding.confidence)} sure: {evidence}"
+    sure = f", {share(finding.confidence)} sure" if finding.verdict.value != "unknown" else ""
+    words = f"{finding.verdict.value.replace('_', '-')}{grows}{sure}: {evidence}"
     return Curve(plain_name(subject), words, subject.need, subject.limit_bytes, finding, leak.left)

@@ -10,20 +10,27 @@ from oomsight.foresight.model import Leak, Subject
 from oomsight.foresight.victim import inside
 from oomsight.trend.alarm import settled
 from oomsight.trend.exhaust import time_left
-from oomsight.trend.leak import Verdict, judge
+from oomsight.trend.leak import Finding, Verdict, judge
 from oomsight.trend.words import span
 
 NOTHING_YET: Final = frozenset({Verdict.RESTART, Verdict.UNKNOWN, Verdict.SUSPECTED, Verdict.WARM_UP, Verdict.LEVEL})
 EXPLAINS: Final = 0.7  #: share of a parent's rate at which a child tells it all
 
 
-
 def judged(subject: Subject, now: float) -> Leak:
+    """Judge one curve, and say how long it has until its limit if it may leak and has not begun anew."""
+    finding, goes_on = verdict_on(subject, now)
+    if not goes_on or not finding.may_leak or not subject.limit_bytes:
+        return Leak(subject, finding, None)
+    return Leak(subject, finding, time_left(subject.need, subject.limit_bytes, _end(subject, now), leaks=True))
+
+
+def verdict_on(subject: Subject, now: float) -> tuple[Finding, bool]:
     """
-    Judge one curve; of one that ended before *now* the end. What was begun anew and says nothing yet is judged by its
-    life before: a leak that is killed every night is one.
+    What the curve of *subject* is at *now*, of one that ended before at its end, and whether that goes on. What was
+    begun anew and says nothing yet is judged by its life before: a leak that is killed every night is one.
     """
-    moment = min(now, subject.need.times[-1]) if len(subject.need) else now
+    moment = _end(subject, now)
     finding = settled(subject.need, subject.limit_bytes, moment)
     begun = [at for at in subject.need.restarts if at <= moment]
     if begun and finding.verdict in NOTHING_YET:
@@ -32,10 +39,12 @@ def judged(subject: Subject, now: float) -> Leak:
         if earlier.is_leak:
             end = "killed" if any(abs(at - begun[-1]) < 1 for at in subject.kills) else "begun anew"
             words = f"so it was until it was {end}, {span(now - begun[-1])} ago; too early to say whether it goes on"
-            return Leak(subject, replace(earlier, evidence=(*earlier.evidence, words)), None)
-    limit = subject.limit_bytes
-    left = time_left(subject.need, limit, moment, leaks=True) if finding.may_leak and limit else None
-    return Leak(subject, finding, left)
+            return replace(earlier, evidence=(*earlier.evidence, words)), False
+    return finding, True
+
+
+def _end(subject: Subject, now: float) -> float:
+    return min(now, subject.need.times[-1]) if len(subject.need) else now
 
 
 def told(found: Sequence[Leak]) -> list[Leak]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import size_words
+from oomsight.foresight.leaks import verdict_on
 from oomsight.foresight.model import Outlook, Remedy, Source, Subject, Task
 from oomsight.foresight.victim import inside, predicted
 from oomsight.naming.marked import mark
-from oomsight.trend.leak import judge
 from oomsight.trend.words import span
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def outlook(  # noqa: PLR0917 - the two halves of what is known: the curve, and 
     page_size: int,
 ) -> Outlook:  # fmt: skip
     """Put together what comes for *subject*: its time *left*, who grows in it, who lives on the machine."""
-    finding = judge(subject.need, subject.limit_bytes, now)
+    finding, _ = verdict_on(subject, now)
     if left is None:
         return Outlook(subject, finding, None)
     cause = causes[0] if causes else None

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,8 +32,9 @@ LEAST_CURVES: Final = 40  #: for which another process is worth starting
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
 QUICK_POINTS: Final = 18  #: of each part, to see who is worth all of them: a sample per 20 minutes of six hours
 LEAST_SHARE: Final = 0.1  #: of the headroom that must have gone for that
-ENDED_SECONDS: Final = 90.0  #: who was last seen so long before the end had ended, …
+ENDED_SECONDS: Final = 90.0  #: what was last seen so long before the end had ended, …
 GONE_SECONDS: Final = 15.0  #: … or three samples, if that is not less than this
+ROW_SECONDS: Final = 0.5  #: less than samples are apart
 MOST_CAUSES: Final = 5  #: of a growth that are told
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
 NEED_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes")
@@ -63,26 +65,30 @@ def grown(history: History, kind: str, since: float, until: float, part: str = "
     return [entity for entity in _by_growth(history, kind, since, until, part) if _change(entity) >= LEAST_BYTES]
 
 
-def _by_growth(history: History, kind: str, since: float, until: float, part: str) -> list[Entity]:
+def _by_growth(
+    history: History, kind: str, since: float, until: float, part: str, *, gone_too: bool = True
+) -> list[Entity]:
     if kind != "cgroup":
         return history.entities(kind, since, until, MOST_SUBJECTS, by_growth=True)
     found = history.entities(kind, since, until, by_growth=True)
+    if not gone_too:  # before the cut: pods of yesterday must not take the places of those that run
+        there = _there(history, kind, until, ENDED_SECONDS)
+        found = [one for one in found if one.key in there]
     return [one for one in found if one.cgroup not in {None, "/"} and part in (one.cgroup or "")][:MOST_SUBJECTS]
 
 
 def limited(
     history: History, since: float, until: float, *, swap: float | None = None, among: int = MOST_SUBJECTS,
-    part: str = "",
+    part: str = "", gone_too: bool = True,
 ) -> Iterator[Subject]:  # fmt: skip
     """
-    Cgroups that have a limit, *among* so many that grew most, with *part* in their path. *swap*: bytes of it that are
-    free on the host. Of those that stay far from their limit only a few points are read.
+    Cgroups that have a limit, *among* so many that used most of the headroom they had, with *part* in their path;
+    without *gone_too* only those that were there in the end. *swap*: bytes of it that are free on the host. Of those
+    that stay far from their limit only a few points are read.
     """
-    glanced = _glanced(history, _by_growth(history, "cgroup", since, until, part), since, until)[:among]
-    level = {
-        one.entity.key: one for one in glanced
-        if one.need is not None and one.limit_bytes is not None and not _may_fill(one.need, one.limit_bytes)
-    }  # fmt: skip
+    entities = _by_growth(history, "cgroup", since, until, part, gone_too=gone_too)
+    glanced = sorted(_glanced(history, entities, since, until), key=_used, reverse=True)[:among]
+    level = {one.entity.key for one in glanced if not _may_fill(one)}
     closer = cgroups(history, [one.entity for one in glanced if one.entity.key not in level], since, until)
     by_name = {one.name: one for one in closer}  # by path: no two have the same
     for one in glanced:
@@ -146,16 +152,22 @@ def _need(figures: dict[str, Series]) -> Series | None:
     return need
 
 
-def _may_fill(need: Series, limit_bytes: float) -> bool:
+def _used(one: Known) -> float:
+    """Over what share of its headroom it moved."""
+    if one.need is None or not len(one.need) or one.limit_bytes is None:
+        return math.inf
+    peak = max(one.need.values)
+    room = one.limit_bytes - peak
+    return (peak - min(one.need.values)) / room if room > 0 else math.inf
+
+
+def _may_fill(one: Known) -> bool:
     """
-    Whether *need* moved over a share of its headroom, which is worth a closer look. A forecast reaches five times as
-    far as the growth it rests on, so that growth has to be a sixth of the headroom; thinned points show a little less.
+    Whether it moved over a share of its headroom, which is worth a closer look. A forecast reaches five times as far
+    as the growth it rests on, so that growth has to be a sixth of the headroom; thinned points show a little less.
     What is younger than a few glimpses has not shown yet whether it moves.
     """
-    if len(need) < YOUNG:
-        return True
-    peak = max(need.values)
-    return peak - min(need.values) >= LEAST_SHARE * (limit_bytes - peak)
+    return one.need is None or len(one.need) < YOUNG or _used(one) >= LEAST_SHARE
 
 
 def programs(
@@ -174,11 +186,11 @@ def causes(history: History, cgroup: str | None, since: float, until: float) -> 
     whole: a worker that takes the place of another has grown by what it holds more.
     """
     by_name: dict[str, list[_Gain]] = {}
+    there = _there(history, "process", until, ROW_SECONDS)  # workers that live for seconds are gone a moment later
     for entity in history.entities("process", since, until):
         if not inside(entity.cgroup, cgroup) or entity.last_main is None:
             continue
-        began = entity.started if entity.started is not None else entity.first
-        born, alive = began is not None and began > since, (entity.last or 0) >= until - ENDED_SECONDS
+        born, alive = _born(entity, since), entity.key in there
         gain = (entity.last_main if alive else 0.0) - (0.0 if born else entity.first_main or 0.0)
         by_name.setdefault(entity.name, []).append(_Gain(gain, entity, born, alive))
     grown = {name: sum(one.bytes for one in members) for name, members in by_name.items()}
@@ -186,6 +198,18 @@ def causes(history: History, cgroup: str | None, since: float, until: float) -> 
     found = [_source(name, by_name[name], amount, until - since, whole)
              for name, amount in grown.items() if amount >= LEAST_BYTES / 4]  # fmt: skip
     return sorted(found, key=lambda source: -source.grown_bytes)
+
+
+@lru_cache(maxsize=2)  # what is full or leaks mostly grew until the same moment
+def _there(history: History, kind: str, moment: float, seconds: float) -> frozenset[str]:
+    """Keys of those that were there at *moment*, or so many *seconds* before."""
+    return frozenset(one.key for one in history.entities(kind, moment - seconds, moment))
+
+
+def _born(entity: Entity, since: float) -> bool:
+    """Whether it began after *since*."""
+    began = entity.started if entity.started is not None else entity.first
+    return began is not None and began > since
 
 
 class _Gain(NamedTuple):
@@ -246,18 +270,18 @@ def nearest(
 ) -> list[tuple[Subject, Exhaustion]]:  # fmt: skip
     """
     The host and the limited cgroups (*among* those that grew most) that are filling, the *most* soonest full. After
-    *budget_seconds* no further one is looked at.
+    *budget_seconds* of processor time no further one is looked at: on a machine that is in trouble the clock runs on.
     """
-    end = time.monotonic() + budget_seconds
+    end = time.process_time() + budget_seconds
     found = []
     machine = host(history, since, until)
     swap = machine.swap_free_bytes if machine is not None else None
-    filling = limited(history, since, until, swap=swap, among=among)
+    filling = limited(history, since, until, swap=swap, among=among, gone_too=False)
     for subject in chain([machine] if machine is not None else [], filling):
         left = soonest(subject.need, subject.limit_bytes, until) if not ended(subject, until) else None
         if left is not None:
             found.append((subject, left))
-        if time.monotonic() > end:
+        if time.process_time() > end:
             break
     return sorted(found, key=lambda one: one[1].seconds)[:most]
 

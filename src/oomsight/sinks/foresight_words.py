@@ -17,6 +17,7 @@ from oomsight.trend.words import share, span
 if TYPE_CHECKING:
     from oomsight.foresight.model import Leak, Outlook, Source, Subject, Victim
     from oomsight.trend.exhaust import Exhaustion
+    from oomsight.trend.leak import Finding
 
 IN_FULL: Final = 3  #: forecasts told in full; a row each for the rest
 FULL: Final = 0.95  #: of the limit: what does not grow any more may be full all the same
@@ -213,12 +214,18 @@ def _outlook_blocks(
         rows.append(("by", "; ".join(_cause_words(cause) for cause in one.causes[:3])))
     if one.victim is not None:
         rows.append(("would die", _victim_words(one.victim)))
-    verdict = one.finding.verdict.value.replace("_", "-")
-    rows += [("curve", f"{verdict}, {share(one.finding.confidence)} sure"), ("method", left.method)]
+    rows += [("curve", _verdict_words(one.finding)), ("method", left.method)]
     yield KeyValues(tuple(rows))
     yield Paragraph(_curve(subject, columns, unicode=unicode))
     if one.remedies:
         yield Bullets(tuple(Item(f"{remedy.text[:1].upper()}{remedy.text[1:]}.") for remedy in one.remedies))
+
+
+def _verdict_words(finding: Finding) -> str:
+    """What the curve is, and how sure that is; that it is not known yet needs no per cent."""
+    if finding.verdict is Verdict.UNKNOWN:
+        return "too early to tell what it is"
+    return f"{_shown(finding.verdict)}, {share(finding.confidence)} sure"
 
 
 def _later_cells(one: Outlook) -> tuple[str, ...]:
@@ -244,7 +251,7 @@ def _quiet_cells(one: Outlook) -> tuple[str, ...]:
     need, limit = one.subject.need, one.subject.limit_bytes
     return (subject_words(one.subject), size_words(need.values[-1]) if len(need) else "",
             size_words(limit) if limit is not None else "none",
-            "full" if _is_full(one) else one.finding.verdict.value.replace("_", "-"))  # fmt: skip
+            "full" if _is_full(one) else _shown(one.finding.verdict))  # fmt: skip
 
 
 def _is_full(one: Outlook) -> bool:
