@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.main import cli
 from oomsight.record.fields import INDEX, UNLIMITED
-from oomsight.record.model import Change
+from oomsight.record.model import SHORT_LIVED, Change
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sinks.history_words import sparkline
 from oomsight.sinks.plot_history import moments, pieces, steps
@@ -83,8 +83,33 @@ def test_a_list_is_by_the_figure_asked_for(place) -> None:
     both = ask(place, "--by", "cgroup", "--field", "usage_bytes", "--field", "limit_bytes").output
     assert both.index("── usage_bytes") < both.index("9.5 MiB") < both.index("── limit_bytes") < both.index("19.5 MiB")
     assert "No unit was recorded" not in both
-    rows = ask(place, "--by", "cgroup", "--field", "kernel_bytes", "--top", "1", "--format", "csv").output.splitlines()
-    assert len(rows) == 151
+    some = ask(place, "--by", "cgroup", "--field", "kernel_bytes", "--top", "1", "--format", "csv")
+    assert len(some.stdout.splitlines()) == 151
+    assert some.stderr == "oomsight: only the 1 biggest by kernel_bytes; --top N gives more\n"
+    assert not ask(place, "--by", "cgroup", "--top", "2", "--format", "csv").stderr
+
+
+def test_of_what_is_left_the_lowest_is_the_worst(tmp_path) -> None:
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    for i in range(100):
+        left = 1 << 18 if i == 50 else 1 << 20
+        row = tuple({"mem_available_bytes": left, "anon_bytes": i << 10}.get(name, 0) for name in INDEX["host"])
+        store.write(i * 1000 + 1000, WALL + i * 1000 + 1000,
+                    Change([(1, {"kind": "host", "name": "box"})] if not i else [], [(1, "host", row)]))  # fmt: skip
+    store.close()
+    lines = {line.split()[0]: line for line in ask(str(tmp_path), "--until", "2023-11-14T22:15:00+00:00").output.splitlines() if line}
+    assert "worst" in lines["figure"]
+    assert re.search(r"mem_available_bytes +256.0 MiB +1.0 GiB +0  █+▃█+$", lines["mem_available_bytes"])
+    assert re.search(r"anon_bytes +99.0 MiB +99.0 MiB", lines["anon_bytes"])
+
+
+def test_our_own_words_are_not_quoted_as_names_of_others(tmp_path, place) -> None:
+    assert re.search(r"^container aaaaaaaaaaaa +", ask(place, "--by", "container").output, re.MULTILINE)
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    store.write(1000, WALL + 1000, Change([(1, {"kind": "name", "name": SHORT_LIVED}), (2, {"kind": "name", "name": "(sd-pam)"})],
+                                          [(i, "name", (500, 1, 0, 0, 1, 1, 1)) for i in (1, 2)]))  # fmt: skip
+    store.close()
+    assert re.findall(r"^\S*\(\S+", ask(str(tmp_path), "--by", "name").output, re.MULTILINE) == [SHORT_LIVED, '"(sd-pam)"']
 
 
 def test_the_biggest_by_another_figure(tmp_path) -> None:

@@ -165,7 +165,11 @@ def _list(  # noqa: PLR0917
 
     main = MAIN[stored_kind(kind)]
     field = fields[0] if fields else main
-    entities = question.biggest(kind, field, top)
+    entities = question.biggest(kind, field, top + 1)
+    if len(entities) > top:
+        del entities[top:]
+        if not show.for_people:  # people see that the list has as many rows as --top says
+            remark(f"only the {top:,} biggest by {field}; --top N gives more")
     drawn: dict[str, Series] = {}
     if plot is not None and entities:
         found = question.series(entities, fields)

@@ -141,7 +141,7 @@ def blocks_of_series(
     found: Sequence[tuple[Entity, str, Series]], columns: int, low: float, high: float, *, unicode: bool
 ) -> list[Block]:
     """Every series with its meaning, its figures and a line of bars."""
-    from oomsight.record.fields import DERIVED, FIELDS, stored_kind
+    from oomsight.record.fields import DERIVED, FIELDS, LEFT, stored_kind
     from oomsight.sinks.history_words import series_blocks, sparkline
 
     blocks: list[Block] = []
@@ -149,7 +149,7 @@ def blocks_of_series(
         kind = stored_kind(entity.kind)
         meanings = {row.name: row.meaning for row in FIELDS[kind]}
         derived = " + ".join(DERIVED.get(kind, {}).get(field, ()))
-        line = sparkline(series, min(columns - 2, 100), low, high, unicode=unicode)
+        line = sparkline(series, min(columns - 2, 100), low, high, unicode=unicode, lowest=field in LEFT)
         blocks += series_blocks(entity, field, meanings.get(field, derived), series, line, now=time.time())
     return blocks
 
@@ -157,13 +157,13 @@ def blocks_of_series(
 def blocks_of_figures(found: Found, low: float, high: float, show: Show) -> list[Block]:
     """Every figure of several entities: a table for each."""
     from oomsight.sinks.blocks import Heading, Paragraph
-    from oomsight.sinks.history_words import entity_words, figures_table, sparkline
+    from oomsight.sinks.history_words import entity_words, figures_table
 
     tables: dict[str, list[tuple[str, str, Series, str]]] = {}
     for entity, field, series in found:
         rows = tables.setdefault(field, [])
         if len(series):
-            line = sparkline(series, 20, low, high, unicode=show.surface.unicode)
+            line = _line(field, series, low, high, show)
             rows.append((entity_words(entity), field, series, line))
     blocks: list[Block] = []
     for field, rows in tables.items():
@@ -176,9 +176,9 @@ def blocks_of_host(found: Found, low: float, high: float, show: Show) -> list[Bl
     """The figures of the host, one row each."""
     from oomsight.naming.marked import Kind, mark
     from oomsight.sinks.blocks import Heading, Paragraph
-    from oomsight.sinks.history_words import figures_table, gaps_words, moment_words, sparkline
+    from oomsight.sinks.history_words import figures_table, gaps_words, moment_words
 
-    rows = [(field, field, series, sparkline(series, 20, low, high, unicode=show.surface.unicode))
+    rows = [(field, field, series, _line(field, series, low, high, show))
             for _, field, series in found if len(series)]  # fmt: skip
     if not rows:
         return [Paragraph("Nothing was recorded in this period.", "dim")]
@@ -191,6 +191,14 @@ def blocks_of_host(found: Found, low: float, high: float, show: Show) -> list[Bl
         ago = f"Nothing has been recorded since {moment_words(last, now)}"
         blocks.append(Paragraph(f"{ago}: `oomsight record`, or the agent, does not run.", "warn"))
     return blocks
+
+
+def _line(field: str, series: Series, low: float, high: float, show: Show) -> str:
+    """How a figure went, in 20 bars: each the highest of its time, of what is left of memory the lowest."""
+    from oomsight.record.fields import LEFT
+    from oomsight.sinks.history_words import sparkline
+
+    return sparkline(series, 20, low, high, unicode=show.surface.unicode, lowest=field in LEFT)
 
 
 def blocks_of_fields() -> list[Block]:

@@ -145,6 +145,12 @@ DERIVED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }  # fmt: skip
 """Figures that are sums of stored ones."""
 
+LEFT: Final = frozenset(
+    field.name for fields in FIELDS.values() for field in fields
+    if field.rule == "min" and not field.name.startswith("floor_")
+)  # fmt: skip
+"""Figures of what is left: the lower the worse."""
+
 STORED_KIND: Final = {"unit": "cgroup", "container": "cgroup"}
 """Kinds that are a way to look at another: a unit's or a container's figures are those of its cgroup."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+SHORT_LIVED: Final = "(short-lived)"
+"""Name of what is too young to have a row of its own."""
 
 Values = tuple[int | None, ...]
 """One value per :data:`~oomsight.record.fields.FIELDS` row of the kind, as stored."""

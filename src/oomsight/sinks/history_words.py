@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
+from oomsight.record.fields import LEFT
+from oomsight.record.model import SHORT_LIVED
 from oomsight.sinks.blocks import Block, Column, Heading, KeyValues, Paragraph, Row, Table, human_kib
 
 if TYPE_CHECKING:
@@ -53,11 +56,14 @@ def change_words(first: float | None, last: float | None, field: str) -> str:
     return f"{sign}{figure_words(abs(last - first), field)}" if sign else "0"
 
 
-def sparkline(series: Series, columns: int, since: float, until: float, *, unicode: bool = True) -> str:
+def sparkline(
+    series: Series, columns: int, since: float, until: float, *, unicode: bool = True, lowest: bool = False
+) -> str:
     """
-    The highest value of each of *columns* equal parts of a period as one line of bars from 0; parts without samples are
-    blank, so that a gap is seen as one.
+    The highest (or *lowest*) value of each of *columns* equal parts of a period as one line of bars from 0; parts
+    without samples are blank, so that a gap is seen as one.
     """
+    worse = min if lowest else max
     bars = _BARS if unicode else _ASCII_BARS
     cells: list[float | None] = [None] * columns
     landed: int | None = None  # part of the last sample
@@ -71,7 +77,7 @@ def sparkline(series: Series, columns: int, since: float, until: float, *, unico
         end = max(low, int((moment + min(reach, until - moment) - since) / width))
         for cell in range(max(low, 0), min(end, columns - 1) + 1):
             before = cells[cell]  # of a sample in the same part, or of an earlier one that reached so far
-            cells[cell] = max(before, value) if cell == low == landed and before is not None else value
+            cells[cell] = worse(before, value) if cell == low == landed and before is not None else value
         landed = low
     top = max((cell for cell in cells if cell is not None), default=0) or 1
     return "".join(GAP if c is None else bars[min(int(c / top * (len(bars) - 1) + 0.5), len(bars) - 1)] for c in cells)
@@ -81,6 +87,10 @@ def entity_words(entity: Entity) -> str:
     """What an entity is called, marked."""
     if entity.kind == "process":
         return f"{mark(entity.name)} (pid {entity.pid})"
+    if entity.name == SHORT_LIVED:  # our word, whoever calls himself so
+        return entity.name
+    if entity.kind == "container" and entity.cgroup is not None and (owner := describe(entity.cgroup)) is not None:
+        return owner.short
     kinds = {"cgroup": Kind.CGROUP, "unit": Kind.OWNER, "container": Kind.OWNER, "host": Kind.HOST}
     return mark(entity.name, kinds.get(entity.kind, Kind.COMM))
 
@@ -137,16 +147,18 @@ def series_blocks(
 
 
 def figures_table(rows: Sequence[tuple[str, str, Series, str]], of: str = "figure") -> Table:
-    """Several series at a glance, each (what it is called, field, series with samples, line of bars)."""
+    """
+    Several series at a glance, each (what it is called, field, series with samples, line of bars). Worst is the highest
+    of what fills memory, and the lowest of what is left.
+    """
     columns = (
-        Column(of, flexible=True), Column("first", right=True, drop=4), Column("lowest", right=True, drop=3),
-        Column("highest", right=True), Column("last", right=True), Column("change", right=True, drop=2),
-        Column("over time", drop=1),
+        Column(of, flexible=True), Column("first", right=True, drop=3), Column("worst", right=True),
+        Column("last", right=True), Column("change", right=True, drop=2), Column("over time", drop=1),
     )  # fmt: skip
     return Table(columns, tuple(
-        Row((name, figure_words(s.values[0], field), figure_words(min(s.values), field),
-             figure_words(max(s.values), field), figure_words(s.values[-1], field),
-             change_words(s.values[0], s.values[-1], field), line)) for name, field, s, line in rows
+        Row((name, figure_words(s.values[0], field), figure_words((min if field in LEFT else max)(s.values), field),
+             figure_words(s.values[-1], field), change_words(s.values[0], s.values[-1], field), line))
+        for name, field, s, line in rows
     ))  # fmt: skip
 
 

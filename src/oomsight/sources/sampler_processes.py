@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.proc.process import memory_cgroup
 from oomsight.record.cmdline import masked
-from oomsight.record.model import Change, Values
+from oomsight.record.model import SHORT_LIVED, Change, Values
 from oomsight.record.raw import rollup_private_kib, stat_identity, statm_pages, status_detail
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ SUSPECTS: Final = 3  #: processes whose private memory is read, …
 SUSPECT_SECONDS: Final = 60.0  #: … this often
 SUSPECT_KIB: Final = 8 << 10  #: growth within that time that makes one a suspect
 FORGOTTEN_SECONDS: Final = 10.0  #: a name nobody bears for this long is gone
-BRIEF: Final = "(short-lived)"  #: name of what has no name of its own yet
 
 
 class _Process:
@@ -90,7 +89,7 @@ class ProcessSampler:
         self._names_seen: set[str] = set()  # entries of the directory that need no look: known, kernel threads, no pids
         self._forgotten = 0.0
         self._names: dict[str, _Name] = {}
-        self._brief = _Name(BRIEF, 0.0)
+        self._brief = _Name(SHORT_LIVED, 0.0)
         self._brief.eid = -1
         self._last_pid: str | None = None
         self._listed = 0.0
@@ -355,7 +354,7 @@ class ProcessSampler:
             self._free += 1
 
     def _name_rows(self, now: float, change: Change) -> None:
-        """Sums by name. A name that has not settled yet is part of :data:`BRIEF`, so that the total is whole."""
+        """Sums by name. A name that has not settled yet is part of :data:`SHORT_LIVED`, so that the total is whole."""
         brief = [0, 0, 0, 0, 0]
         waiting = 0
         for name, total in list(self._names.items()):
@@ -386,7 +385,7 @@ class ProcessSampler:
             if not count:
                 return
             self._brief.eid = self._next_id()
-            change.new.append((self._brief.eid, {"kind": "name", "name": BRIEF}))
+            change.new.append((self._brief.eid, {"kind": "name", "name": SHORT_LIVED}))
         if sums != self._brief.sums or count != self._brief.count:
             self._brief.sums, self._brief.count = sums, count
             change.rows.append((self._brief.eid, "name", (*sums, count, None)))
