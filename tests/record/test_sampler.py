@@ -13,8 +13,9 @@ import pytest
 
 from oomsight.record.answers import figures
 from oomsight.record.codec import coded
+from oomsight.record.model import SHORT_LIVED
 from oomsight.sources.sampler import Places, Sampler
-from oomsight.sources.sampler_processes import BRIEF, ProcessSampler
+from oomsight.sources.sampler_processes import ProcessSampler
 
 from .machine import Machine
 
@@ -227,7 +228,7 @@ def test_young_processes_are_summed_by_name_and_missing_from_no_total(tmp_path) 
         change = sampler.sample(now + i + 0.5)
         words.update(change.new)
         rows.update({entity: values for entity, _, values in change.rows})
-        names = [e for e, w in words.items() if w in ({"kind": "name", "name": "brief"}, {"kind": "name", "name": BRIEF})]
+        names = [e for e, w in words.items() if w in ({"kind": "name", "name": "brief"}, {"kind": "name", "name": SHORT_LIVED})]
         assert sum(rows[entity][0] for entity in names) == 4 << 10, i
     assert not [w for w in words.values() if w["kind"] == "process"]
     (total,) = [rows[e] for e, w in words.items() if w["name"] == "brief"]
