@@ -121,3 +121,17 @@ def test_what_it_cannot_do_is_refused() -> None:
 def test_the_standard_librarys_module_is_not_loaded_for_it() -> None:
     code = "import sys, oomsight.report, oomsight.diagnose.explain; sys.exit('dataclasses' in sys.modules)"
     assert subprocess.run([sys.executable, "-S", "-c", code], env={"PYTHONPATH": "src"}, check=False).returncode == 0
+
+
+@_record.dataclass(slots=True, frozen=True)
+class Fixed:
+    name: str
+    size: int | None = None
+
+
+def test_a_frozen_one_has_a_hash_and_a_changed_copy_is_one_of_its_class() -> None:
+    assert {Fixed("a", 1): "there"}[Fixed("a", 1)] == "there"
+    assert _record.replaced(Fixed("a", 1), size=2) == Fixed("a", 2)
+    assert _record.replaced(Point(1, 2, ["a"]), y=3) == Point(1, 3, ["a"])
+    with pytest.raises(TypeError):
+        _record.replaced(Fixed("a"), colour="red")

@@ -4,17 +4,19 @@
 The one of the standard library compiles a constructor for every class when its module is loaded, and imports
 ``inspect``: with forty classes a fifth of the time that ``oomsight explain FILE`` takes as a whole process. Here the
 constructor is compiled when a class makes its second value, which many never do. What the standard library's functions
-(``fields``, ``replace``, ``asdict``) ask for is made when they ask. For type checkers both are the standard library's.
+(``fields``, ``replace``, ``asdict``) ask for is made when they ask. For type checkers both are the standard library's,
+and so ``frozen`` is held by them alone.
 """
 
 from __future__ import annotations
 
-__all__ = ["Record", "dataclass", "field"]
+__all__ = ["Record", "dataclass", "field", "replaced"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import dataclass, field
+    from dataclasses import replace as replaced
     from typing import Any, ClassVar
 
 _FIELDS = "__dataclass_fields__"
@@ -39,6 +41,10 @@ class Record:
         """``Class(field=value, …)``."""
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
         return f"{self.__class__.__qualname__}({shown})"
+
+
+def _hash(self: Any) -> int:
+    return hash(tuple([getattr(self, name) for name in self.__match_args__]))
 
 
 class _Made:
@@ -126,8 +132,17 @@ if not TYPE_CHECKING:
         """Return the default of a field that is made anew for every value."""
         return _Made(default_factory)
 
-    def dataclass(*, slots: bool, eq: bool = True, repr: bool = True) -> Callable[[type], type]:  # noqa: A002 - as there
-        """Return what makes a class of the fields that its annotations name, in this order; none is inherited."""
+    def replaced(value: Any, /, **changes: Any) -> Any:
+        """Return a copy of *value* with some fields changed."""
+        return type(value)(**{name: getattr(value, name) for name in value.__match_args__} | changes)
+
+    def dataclass(
+        *, slots: bool, frozen: bool = False, eq: bool = True, repr: bool = True  # noqa: A002 - as there
+    ) -> Callable[[type], type]:
+        """
+        Return what makes a class of the fields that its annotations name, in this order; none is inherited. Values of a
+        *frozen* one have a hash.
+        """
         if not slots:
             raise TypeError("a dataclass here has slots")
 
@@ -142,7 +157,7 @@ if not TYPE_CHECKING:
             for name in ("__dict__", "__weakref__"):
                 body.pop(name, None)
             if eq:
-                body["__eq__"], body["__hash__"] = Record.__eq__, None
+                body["__eq__"], body["__hash__"] = Record.__eq__, _hash if frozen else None
             if repr:
                 body["__repr__"] = Record.__repr__
             return type(cls)(

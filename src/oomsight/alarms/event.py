@@ -13,7 +13,7 @@ from oomsight._sizes import steady_size_words
 from oomsight.alarms.culprit import POOLS
 from oomsight.alarms.state import HOST
 from oomsight.alarms.table import BY_CODE, LONG_SECONDS
-from oomsight.naming.cgroup_path import describe
+from oomsight.naming.cgroup_path import short_words
 from oomsight.naming.marked import Kind, mark, unmark
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def place_words(path: str, names: Mapping[str, Any] | None = None) -> str:
     """The shortest name of a cgroup (marked): what runtimes call it, else what its path tells."""
     if names is not None and (names.get("pod") or names.get("container")) and names.get("name"):
         return mark(str(names["name"]), Kind.OWNER)
-    owner = describe(path)
-    return owner.short if owner is not None and owner.kind not in {"root", "unknown"} else mark(path, Kind.CGROUP)
+    return short_words(path)
 
 
 def who_words(who: Who) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import replaced
 from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name
@@ -100,8 +101,6 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
         if place.subjects and not found:
             raise CommandError(f"{place.name}: no limit is known", Exit.USAGE, "--limit 512MiB")
     else:
-        from dataclasses import replace
-
         from oomsight.pipeline.foresight import cgroups, ended, grown, host, limited
         from oomsight.pipeline.shares import aside
 
@@ -114,12 +113,12 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
             others = list(limited(*asked, part=part, gone_too=gone_too or who is not None))
         else:
             every = grown(place.history, "cgroup", place.since, place.until, part)
-            others = [replace(one, limit_bytes=one.limit_bytes or limit)
+            others = [replaced(one, limit_bytes=one.limit_bytes or limit)
                       for one in cgroups(place.history, every, place.since, place.until)]  # fmt: skip
         machine = its_curve()
         swap = machine.swap_free_bytes if machine is not None else None
         found = [machine] if machine is not None else []
-        found += [replace(one, swap_free_bytes=swap) for one in others]
+        found += [replaced(one, swap_free_bytes=swap) for one in others]
         gone = [] if gone_too else [one for one in found if ended(one, place.until)]
         found = [one for one in found if gone_too or not ended(one, place.until)]
     if who is None:

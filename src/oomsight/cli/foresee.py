@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from oomsight._named import NamedTuple
+from oomsight._record import replaced
 from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.options import remark
@@ -67,7 +68,7 @@ def place_of(files: Sequence[str], store: str | None, since: str, until: str, li
         subjects = [one for path in files for one in _read(path, limit)]
         end = max(one.need.times[-1] for one in subjects) if until == "now" else high.timestamp()
         begin = min(one.need.times[0] for one in subjects) if since == SINCE else low.timestamp()
-        cut = [replace(one, need=one.need.between(begin, end)) for one in subjects]
+        cut = [replaced(one, need=one.need.between(begin, end)) for one in subjects]
         return Place(None, [one for one in cut if len(one.need)], ", ".join(files), begin, end)
     from oomsight.cli.history import open_history
 

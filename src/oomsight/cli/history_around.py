@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.cli.exits import Exit
 from oomsight.cli.history_question import GROWN_BYTES, Question
 from oomsight.cli.history_show import draw

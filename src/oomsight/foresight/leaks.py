@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
+from oomsight._record import replaced
 from oomsight.foresight.model import Leak, Subject
 from oomsight.foresight.victim import inside
 from oomsight.trend.alarm import settled
@@ -39,7 +39,7 @@ def verdict_on(subject: Subject, now: float) -> tuple[Finding, bool]:
         if earlier.is_leak:
             end = "killed" if any(abs(at - begun[-1]) < 1 for at in subject.kills) else "begun anew"
             words = f"so it was until it was {end}, {span(now - begun[-1])} ago; too early to say whether it goes on"
-            return replace(earlier, evidence=(*earlier.evidence, words)), False
+            return replaced(earlier, evidence=(*earlier.evidence, words)), False
     return finding, True
 
 

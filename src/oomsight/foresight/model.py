@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from oomsight._named import NamedTuple
+from oomsight._record import dataclass
 
 if TYPE_CHECKING:
     from oomsight.trend.exhaust import Exhaustion

@@ -134,6 +134,12 @@ def describe(path: str | None) -> Owner | None:
     return None if path is None else _describe(path)
 
 
+def short_words(path: str) -> str:
+    """The shortest name of a cgroup (marked): of its owner, where the path tells one."""
+    owner = describe(path)
+    return owner.short if owner is not None and owner.kind not in {"root", "unknown"} else mark(path, Kind.CGROUP)
+
+
 @remembered(4096)
 def _describe(path: str) -> Owner:
     segments: list[list[Step]] = [[]]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
+from oomsight._record import replaced
 from oomsight.foresight.model import Source, Subject, Task
+from oomsight.foresight.need import combined, host_of, need_of
 from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside
 from oomsight.pipeline.curves import Known, cgroup_curves, edges, joined, program_curves, rises
 from oomsight.pipeline.shares import in_shares
-from oomsight.sources.series_file import combined, host_of, need_of
 from oomsight.trend.exhaust import YOUNG
 from oomsight.trend.windows import soonest
 
@@ -95,7 +96,7 @@ def limited(
         if one.entity.key in level and one.need is not None:
             yield _subject(one, one.need, swap)
         elif (found := by_name.get(one.entity.name)) is not None:
-            yield replace(found, limit_bytes=found.limit_bytes or one.limit_bytes, swap_free_bytes=swap)
+            yield replaced(found, limit_bytes=found.limit_bytes or one.limit_bytes, swap_free_bytes=swap)
 
 
 def cgroups(
@@ -109,7 +110,7 @@ def cgroups(
         if need is None or not len(need):
             continue
         if known.kills:  # who is killed begins anew
-            need = replace(need, restarts=tuple(sorted({*need.restarts, *known.kills})))
+            need = replaced(need, restarts=tuple(sorted({*need.restarts, *known.kills})))
         yield _subject(known, need, None)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import replaced
 from oomsight.foresight.leaks import judged
 from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, cgroups, grown, programs
 from oomsight.pipeline.shares import in_shares
@@ -36,7 +36,7 @@ def leaks_on_record(
                 read = cgroups if kind == "cgroup" else programs
                 yield from read(history, entities[number::count], since, until, POINTS)
 
-        return [judged(replace(one, limit_bytes=one.limit_bytes or limit_bytes), until) for one in subjects()]
+        return [judged(replaced(one, limit_bytes=one.limit_bytes or limit_bytes), until) for one in subjects()]
 
     found = in_shares(share, sum(map(len, curves.values())), LEAST_CURVES)
     order = {kind: place for place, kind in enumerate(curves)}
@@ -48,4 +48,4 @@ def _blamed(leak: Leak, history: History) -> Leak:
     growth = leak.finding.growth
     if leak.subject.kind != "cgroup" or not leak.finding.may_leak or growth is None:
         return leak
-    return replace(leak, causes=causes(history, leak.subject.cgroup, growth.since, growth.until)[:MOST_CAUSES])
+    return replaced(leak, causes=causes(history, leak.subject.cgroup, growth.since, growth.until)[:MOST_CAUSES])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from operator import itemgetter, lt
 from typing import Any, Final, Protocol, TypeVar
 
+from oomsight._record import replaced
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import unmark
 from oomsight.record.codec import plain
@@ -90,7 +90,7 @@ def looked_at_as(entity: Entity, kind: str) -> Entity | None:
     if owner is None or owner.level != kind:
         return None
     name = (owner.unit or unmark(owner.short)) if kind == "unit" else unmark(owner.short)
-    return replace(entity, kind=kind, name=name)
+    return replaced(entity, kind=kind, name=name)
 
 
 def figures(kind: str, state: Sequence[int]) -> dict[str, float]:

@@ -13,8 +13,9 @@ import zlib
 from array import array
 from bisect import bisect_left
 from itertools import accumulate, compress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.record.codec import KINDS, LITTLE, DamagedError, coded, column, column_of, kind_code, put, take
 from oomsight.record.ready import sheets
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import repeat
 from operator import add, neg, sub
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
+from oomsight._named import NamedTuple
 from oomsight.record.codec import DamagedError, take
 
 N = TypeVar("N", int, float)

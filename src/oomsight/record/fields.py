@@ -9,7 +9,9 @@ what fills memory, the lowest for what is left of it, the last of a counter.
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from oomsight._named import NamedTuple
 
 UNLIMITED: Final = -(1 << 40)
 """Stored in place of a limit that does not limit; a series shows it as infinity. No priority or adj is that low."""

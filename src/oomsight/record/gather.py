@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.record.model import Change
 from oomsight.record.tiers import Tier, combine, step_of
 

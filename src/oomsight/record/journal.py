@@ -9,8 +9,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, compress
-from typing import NamedTuple
 
+from oomsight._named import NamedTuple
 from oomsight.record.chunk import MAX_ROWS, ChunkBuilder, Index, Marks, only
 from oomsight.record.codec import (
     ENTITIES,

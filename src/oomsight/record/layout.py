@@ -12,8 +12,9 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from oomsight._named import NamedTuple
 from oomsight.record.codec import BEGIN, ENTITIES, PROCESSES, RUN, VERSION, DamagedError, record
 
 LOCK: Final = "lock"

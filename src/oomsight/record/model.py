@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from oomsight._record import dataclass, field
 
 SHORT_LIVED: Final = "(short-lived)"
 """Name of what is too young to have a row of its own."""

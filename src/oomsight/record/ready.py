@@ -20,8 +20,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate, pairwise
 from math import gcd
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code
 from oomsight.record.dense import Life, lives
 from oomsight.record.fields import INDEX, parts_of

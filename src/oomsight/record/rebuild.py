@@ -9,8 +9,9 @@ machine went down are the ones somebody asks for weeks later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from oomsight._named import NamedTuple
 from oomsight.record.chunk import ChunkBuilder
 from oomsight.record.codec import KINDS, coded, event, events, kind_code, plain
 from oomsight.record.fields import FIELDS

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import rate_words, size_words
-from oomsight.alarms.event import place_words
+from oomsight.naming.cgroup_path import short_words
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import Block, Bullets, Column, Heading, Item, KeyValues, Paragraph, Row, Table
 from oomsight.sinks.history_words import moment_words, sparkline
-from oomsight.trend.backtest import Backtest, Came
 from oomsight.trend.leak import Verdict
 from oomsight.trend.words import share, span
 
 if TYPE_CHECKING:
     from oomsight.foresight.model import Leak, Outlook, Source, Subject, Victim
+    from oomsight.trend.backtest import Backtest
     from oomsight.trend.exhaust import Exhaustion
     from oomsight.trend.leak import Finding
 
@@ -52,7 +52,7 @@ def subject_words(subject: Subject) -> str:
     if subject.kind == "host":
         return "the host"
     if subject.kind == "cgroup":
-        return place_words(subject.cgroup or subject.name)
+        return short_words(subject.cgroup or subject.name)
     if subject.kind == "series":
         return mark(subject.name, Kind.FILE)
     return mark(subject.name) + (f" (pid {subject.pid})" if subject.pid is not None else "")
@@ -264,6 +264,8 @@ def _is_full(one: Outlook) -> bool:
 
 def backtest_blocks(tests: Sequence[tuple[Subject, Backtest]]) -> list[Block]:
     """How good forecasts would have been on this record."""
+    from oomsight.trend.backtest import Backtest, Came
+
     whole = Backtest([check for _, test in tests for check in test.checks])
     known = len(whole.decided)
     if not known or whole.inside is None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import nlargest, nsmallest
 from operator import lt
 from typing import Final, cast
 
+from oomsight._record import dataclass, replaced
 from oomsight.record.answers import (
     ascending,
     choose,
@@ -104,7 +104,7 @@ class History:
             entity = looked_at_as(entity_of(stored, key, words, one.chunk.shift_ms), kind)
             if entity is not None:
                 first, peak, last = (main_figure(stored, coded) for coded in (one.first_main, one.peak, one.last_main))
-                whole.append(replace(entity, first=one.first, last=one.last, first_main=first, peak_main=peak,
+                whole.append(replaced(entity, first=one.first, last=one.last, first_main=first, peak_main=peak,
                                      last_main=last))  # fmt: skip
                 if len(whole) == most:
                     break
@@ -140,7 +140,7 @@ class History:
         for field, one in found.items():
             rule = FIELDS[stored_kind(entity.kind)][parts_of(entity.kind, field)[0]].rule
             times, values = thinned(*_both(one), max_points, rule)
-            answer[field] = replace(one, times=times, values=values)
+            answer[field] = replaced(one, times=times, values=values)
         return answer
 
     def together(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import dataclass, field
 from oomsight.record.chunk import ChunkHead, Index, Marks, chunk_front, stream_of
 from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES, DamagedError, check, events
 from oomsight.record.journal import Journal, read_journal, row_times

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import replaced
 from oomsight.trend.leak import Finding, Verdict, judge
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def settled(series: Series, limit_bytes: float | None, now: float) -> Finding:
     for i in range(1, IN_A_ROW if found.may_leak else 0):
         earlier = judge(series, limit_bytes, now - i * step)
         if not earlier.may_leak:
-            return replace(found, verdict=Verdict.UNKNOWN, more_memory_helps=None,
+            return replaced(found, verdict=Verdict.UNKNOWN, more_memory_helps=None,
                            evidence=(*found.evidence, "but that is too new to be called a leak"))  # fmt: skip
         sure = sure and earlier.is_leak
-    return found if sure is found.is_leak else replace(found, verdict=Verdict.SUSPECTED, more_memory_helps=None)
+    return found if sure is found.is_leak else replaced(found, verdict=Verdict.SUSPECTED, more_memory_helps=None)

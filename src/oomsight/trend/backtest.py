@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from oomsight._enums import StrEnum
+from oomsight._record import dataclass
 from oomsight.trend.growth import growth
 from oomsight.trend.robust import median
 from oomsight.trend.windows import soonest

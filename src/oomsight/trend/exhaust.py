@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import exp
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import dataclass
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.robust import mann_kendall, theil_sen
 from oomsight.trend.shape import DAY, FEWEST, shape

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oomsight._record import dataclass
 from oomsight.trend.shape import Shape, shape
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
+from oomsight._named import NamedTuple
 from oomsight.trend.robust import median
 
 

@@ -8,12 +8,12 @@ rule that fits. docs/explanation/leaks.md tells it in words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from itertools import accumulate, pairwise
 from math import exp
 from typing import TYPE_CHECKING, Final
 
+from oomsight._enums import StrEnum
+from oomsight._record import dataclass
 from oomsight._sizes import rate_words, size_words
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.lately import least_of

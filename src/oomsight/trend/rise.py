@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Final, Literal
+
+from oomsight._record import dataclass
 
 if TYPE_CHECKING:
     from oomsight.trend.series import Series

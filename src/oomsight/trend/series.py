@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from oomsight._record import dataclass, replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Series:
     def between(self, since: float, until: float) -> Series:
         """Return the part from *since* to *until*, both included, with the restarts of that part."""
         low, high = bisect_left(self.times, since), bisect_right(self.times, until)
-        return replace(
+        return replaced(
             self, times=self.times[low:high], values=self.values[low:high],
             restarts=tuple(moment for moment in self.restarts if since <= moment <= until),
         )  # fmt: skip

@@ -8,11 +8,11 @@ a service after its requests. RESIN (OSDI '22) takes the same view of a process'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
 from typing import Final
 
+from oomsight._record import dataclass
 from oomsight.trend.hinge import hinge, thirds
 from oomsight.trend.lately import LATELY, lately
 from oomsight.trend.robust import Line, mann_kendall, median, spread, theil_sen
