@@ -25,6 +25,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.leaks.corpus import Trace, recorded, synthetic  # noqa: E402
 
+from oomsight.trend.manner import manner  # noqa: E402
 from oomsight.trend.shape import Shape, features, shape  # noqa: E402
 
 TARGET = HERE.parents[1] / "src/oomsight/trend/weights.py"
@@ -61,7 +62,7 @@ def weight(trace: Trace, now: float) -> float:
 
 def numbers(found: Shape) -> list[float]:
     """Return what the trees are fitted on: the features in single precision; thresholds are written with less."""
-    return [*array("f", features(found))]
+    return [*array("f", features(found, manner(found)))]
 
 
 def samples(trace: Trace) -> list[Row]:

@@ -65,3 +65,10 @@ def test_median_and_spread() -> None:
     assert spread([1, 1, 2, 2, 4, 6, 9]) == pytest.approx(1.4826)
     with pytest.raises(ValueError, match="nothing"):
         median([])
+
+
+def test_slopes_of_points_at_one_moment_are_none() -> None:
+    line = theil_sen([0.0, 1.0, 1.0, 2.0, 3.0], [0.0, 1.0, 9.0, 2.0, 3.0])
+    assert line is not None
+    assert line.slope == 1.0
+    assert theil_sen([1.0, 1.0], [1.0, 2.0]) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.trend.series import Series, buckets
+from oomsight.trend.series import Series, buckets, lows_between
 
 
 def test_life_begins_at_the_last_restart_that_has_happened() -> None:
@@ -36,3 +36,11 @@ def test_buckets_hold_every_sample_once(samples, most) -> None:
 
 def test_nothing_has_no_buckets() -> None:
     assert buckets(Series((), ()), 60) == []
+
+
+def test_low_points_of_a_part_are_those_of_its_stretches() -> None:
+    times = [float(i * i) for i in range(80)]
+    series = Series(times, [float(i * 7919 % 97) for i in range(80)])
+    part = series.between(100.0, 5000.0)
+    assert lows_between(series, 100.0, 5000.0, 12) == [one.low for one in buckets(part, 12)]
+    assert lows_between(series, 1e6, 2e6, 12) == []

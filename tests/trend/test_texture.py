@@ -7,6 +7,7 @@ import math
 import pytest
 
 from oomsight.trend.leak import judge, log_odds, probability
+from oomsight.trend.manner import manner
 from oomsight.trend.robust import kendall, mann_kendall
 from oomsight.trend.series import Series
 from oomsight.trend.shape import FEATURES, features, shape
@@ -58,6 +59,7 @@ def test_every_number_has_a_name_and_the_verdict_is_their_sum() -> None:
     series = Series([600.0 * i for i in range(600)], [1e8 + 1e5 * i for i in range(600)])
     found = shape(series, 4e8, 360000.0)
     assert found is not None
-    assert len(features(found)) == len(FEATURES)
-    assert 0 < probability(log_odds(found)) < 1
+    how = manner(found)
+    assert len(features(found, how)) == len(FEATURES)
+    assert 0 < probability(log_odds(found, how)) < 1
     assert judge(series, 4e8, 360000.0).is_leak

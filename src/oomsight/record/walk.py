@@ -8,8 +8,9 @@ and describes its entities anew, as their numbers begin anew.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
+from oomsight._named import NamedTuple
 from oomsight.record.chunk import HEAD_BYTES, ChunkHead, chunk_head
 from oomsight.record.codec import BEGIN, CHUNK, ENTITIES, HEADER, MAGIC, PROCESSES, RUN, DamagedError, header
 from oomsight.record.layout import parse_begin

@@ -85,7 +85,8 @@ def time_left(series: Series, limit_bytes: float, now: float, *, leaks: bool = F
     if found is None or not (found.rises or (leaks and found.grows)):
         return None
     line = found.line
-    above = sorted(part.high - line.at(part.time) for part in found.parts[found.bend :])
+    above = sorted([high - line.at(time) for time, high in
+                    zip(found.times[found.bend :], found.highs[found.bend :], strict=True)])  # fmt: skip
     peak = max(0.0, above[int(PEAKS * (len(above) - 1))])
     free = max(0.0, limit_bytes - line.at(now))
     wide = (line.high_slope - line.low_slope) / 2 / line.slope

@@ -36,5 +36,5 @@ def growth_of(found: Shape) -> Growth:
     line = found.line
     return Growth(
         bytes_per_second=line.slope, low_bytes_per_second=line.low_slope, high_bytes_per_second=line.high_slope,
-        since=found.since, until=found.parts[-1].time, grown_bytes=found.grown, level_bytes=found.level, p=found.p,
+        since=found.since, until=found.times[-1], grown_bytes=found.grown, level_bytes=found.level, p=found.p,
     )  # fmt: skip

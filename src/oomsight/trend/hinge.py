@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import mul
 
 from oomsight._named import NamedTuple
 from oomsight.trend.robust import median
@@ -32,35 +33,34 @@ def hinge(times: Sequence[float], values: Sequence[float], edge: int = 3) -> Hin
     x = [(time - centre) / scale for time in times]
     mean = sum(values) / n
     y = [value - mean for value in values]
-    sxx, sxy, syy = sum(a * a for a in x), sum(a * b for a, b in zip(x, y, strict=True)), sum(b * b for b in y)
+    xx, xy = list(map(mul, x, x)), list(map(mul, x, y))
+    sxx, sxy, syy = sum(xx), sum(xy), sum(map(mul, y, y))
     if sxx == 0 or syy == 0:
         return None
     line_error = syy - sxy * sxy / sxx
-    # Sums over the points after each index, from the back.
-    t1, t2, ty, ys = (
-        [*accumulate(reversed(terms))][::-1]
-        for terms in (x, [a * a for a in x], [a * b for a, b in zip(x, y, strict=True)], y)
-    )
+    # Sums over the points after each index, from the back; bend by bend, the last first.
+    sums = (list(accumulate(reversed(terms)))[edge - 1 : n - edge] for terms in (x, xx, xy, y))
     best: tuple[float, int, float, float] | None = None
-    for i in range(edge, n - edge + 1):
-        k, bend = n - i, x[i - 1]
+    for k, bend, x_sum, xx_sum, xy_sum, y_sum in zip(
+        range(edge, n - edge + 1), x[n - edge - 1 :: -1], *sums, strict=False
+    ):
         # Moments of h = max(0, t - bend), centred, against x and y.
-        h_sum = t1[i] - bend * k if i < n else 0.0
-        h_h = t2[i] - 2 * bend * t1[i] + bend * bend * k - h_sum * h_sum / n
-        h_x = t2[i] - bend * t1[i]
-        h_y = ty[i] - bend * ys[i]
+        h_sum = x_sum - bend * k
+        h_h = xx_sum - 2 * bend * x_sum + bend * bend * k - h_sum * h_sum / n
+        h_x = xx_sum - bend * x_sum
+        h_y = xy_sum - bend * y_sum
         determinant = sxx * h_h - h_x * h_x
         if determinant <= 1e-12 * sxx * max(h_h, 1e-30):
             continue
         b = (sxy * h_h - h_y * h_x) / determinant
         c = (h_y * sxx - sxy * h_x) / determinant
         error = syy - b * sxy - c * h_y
-        if best is None or error < best[0]:
-            best = error, i - 1, b / scale, (b + c) / scale
+        if best is None or error <= best[0]:  # of equal ones the first
+            best = error, n - k - 1, b, b + c
     if best is None:
         return None
     error, index, before, after = best
-    return Hinge(index, before, after, 1 - max(0.0, error) / line_error if line_error > 0 else 0.0)
+    return Hinge(index, before / scale, after / scale, 1 - max(0.0, error) / line_error if line_error > 0 else 0.0)
 
 
 def thirds(values: Sequence[float]) -> tuple[float, float, float]:

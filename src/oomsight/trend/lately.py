@@ -8,6 +8,7 @@ are compared, whatever happened within: long ones, in which everything that come
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from math import copysign, log2
@@ -41,16 +42,17 @@ LATELY: Final[tuple[tuple[str, str], ...]] = (
 
 def lately(parts: Sequence[Bucket], free: float) -> list[float]:
     """Return the numbers of :data:`LATELY` of a life cut into *parts*; *free*: memory free at its lowest, > 0."""
-    return [*(_peak(parts, hours * 3600.0, free) for hours in HOURS), *_kept(parts, free)]
+    times, highs = [part.time for part in parts], [part.high for part in parts]
+    return [*(_peak(times, highs, hours * 3600.0, free) for hours in HOURS), *_kept(parts, free)]
 
 
-def _peak(parts: Sequence[Bucket], seconds: float, free: float) -> float:
-    last = parts[-1].time
-    if last - parts[0].time < REACHES * seconds:
+def _peak(times: Sequence[float], highs: Sequence[float], seconds: float, free: float) -> float:
+    last = times[-1]
+    if last - times[0] < REACHES * seconds:
         return UNKNOWN
-    now = max(part.high for part in parts if part.time >= last - seconds)
-    before = [part.high for part in parts if last - 2 * seconds <= part.time < last - seconds]
-    return _doublings((now - max(before)) / free * DAY / seconds) if before else UNKNOWN
+    begin = bisect_left(times, last - seconds)
+    before = highs[bisect_left(times, last - 2 * seconds) : begin]
+    return _doublings((max(highs[begin:]) - max(before)) / free * DAY / seconds) if before else UNKNOWN
 
 
 def _kept(parts: Sequence[Bucket], free: float) -> list[float]:
@@ -71,15 +73,14 @@ def _kept(parts: Sequence[Bucket], free: float) -> list[float]:
 def least_of(parts: Sequence[Bucket], count: int) -> list[float]:
     """Return the least of each of *count* equally long parts of a life; where nothing was seen, that of the next."""
     first, length = parts[0].time, (parts[-1].time - parts[0].time) or 1.0
-    least: list[float | None] = [None] * count
-    for part in parts:
-        place = min(count - 1, int((part.time - first) / length * count))
-        known = least[place]
-        least[place] = part.low if known is None else min(known, part.low)
-    found, following = [], parts[-1].low
-    for one in reversed(least):
-        following = following if one is None else one
+    places = [int((part.time - first) / length * count) for part in parts]  # that of the last one is *count*
+    lows = [part.low for part in parts]
+    found, following, end = [], lows[-1], len(lows)
+    for place in range(count - 1, -1, -1):
+        begin = bisect_left(places, place, 0, end)
+        following = min(lows[begin:end], default=following)
         found.append(following)
+        end = begin
     return found[::-1]
 
 

@@ -17,6 +17,7 @@ from oomsight._record import dataclass
 from oomsight._sizes import rate_words, size_words
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.lately import least_of
+from oomsight.trend.manner import Manner, manner
 from oomsight.trend.periods import Rhythm, rhythm
 from oomsight.trend.robust import median
 from oomsight.trend.shape import DAY, LEAST_TAU, Shape, features, shape
@@ -107,13 +108,14 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
             return Finding(Verdict.RESTART, 1.0, None, None, (words,))
         return Finding(Verdict.UNKNOWN, 1.0, None, None, ("too few samples",))
     # What does not stand above its own past needs no trees (RESIN's first stage); all others are weighed once.
-    odds = log_odds(found) if found.grows or found.rises else None
+    how = manner(found) if found.grows or found.rises else None
+    odds = log_odds(found, how) if how is not None else None
     leaking = 0.0 if odds is None else probability(odds)
     growth = growth_of(found)
-    line = tuple((part.time, part.low) for part in found.parts[found.bend :])
-    if leaking >= SUSPECT and found.grows:
+    line = tuple(zip(found.times[found.bend :], found.lows[found.bend :], strict=True))
+    if how is not None and leaking >= SUSPECT and found.grows:
         verdict = Verdict.LEAK if leaking >= SURE else Verdict.SUSPECTED
-        return Finding(verdict, leaking, growth, MORE_MEMORY_HELPS[verdict], _why_leak(found), line)
+        return Finding(verdict, leaking, growth, MORE_MEMORY_HELPS[verdict], _why_leak(found, how), line)
     beat = rhythm(found.parts)
     verdict = _otherwise(found, beat)
     if verdict is Verdict.LEVEL and found.rises and leaking >= NOT_LEVEL:
@@ -128,10 +130,10 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     )
 
 
-def log_odds(found: Shape) -> float:
-    """Return what the corpus says for such a curve being a leak: the logarithm of its odds."""
-    numbers = features(found)
-    return BIAS + sum(_leaf(tree, numbers) for tree in TREES)
+def log_odds(found: Shape, how: Manner) -> float:
+    """Return what the corpus says for such a curve, that grew so, being a leak: the logarithm of its odds."""
+    numbers = features(found, how)
+    return BIAS + sum([_leaf(tree, numbers) for tree in TREES])
 
 
 def probability(odds: float) -> float:
@@ -151,7 +153,7 @@ def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
         return Verdict.DAILY
     if swings and beat.teeth >= 2:
         return Verdict.BATCH if beat.idle >= 0.5 else Verdict.SAWTOOTH
-    lows = [part.low for part in found.parts]
+    lows = found.lows
     now = median(lows[-max(3, len(lows) // 6) :])
     risen = now - lows[0]
     if risen < 0.1 * now:
@@ -160,14 +162,14 @@ def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
     if max(b - a for a, b in pairwise(lows[3:])) >= 0.6 * risen:
         return Verdict.STEP
     there = next(i for i, low in enumerate(lows) if low >= lows[0] + 0.8 * risen)
-    reached = (found.parts[there].time - found.parts[0].time) / DAY
+    reached = (found.times[there] - found.times[0]) / DAY
     if reached <= 0.35 * found.life_days:
         return Verdict.WARM_UP if reached < 0.5 else Verdict.CACHE
     return Verdict.UNKNOWN if found.rises else Verdict.CACHE if found.slowing >= 0.5 else Verdict.LEVEL
 
 
-def _why_leak(found: Shape) -> tuple[str, ...]:
-    lows = [part.low for part in found.parts[found.bend :]]
+def _why_leak(found: Shape, how: Manner) -> tuple[str, ...]:
+    lows = found.lows[found.bend :]
     fell = max(peak - low for peak, low in zip(accumulate(lows, max), lows, strict=True))
     kept = "none of it was given back" if fell <= DIP * found.grown else "what was given back came again"
     words = [
@@ -180,11 +182,11 @@ def _why_leak(found: Shape) -> tuple[str, ...]:
         words.append(f"what comes and goes hides it: the least of its life's last quarter is {kept} above the first's")
     if found.slowing < 0.3:
         words.append("it does not slow down, as a warm-up or a cache that fills would")
-    if found.earlier_days > 0.02:
-        words.append(f"earlier rises came back: the longest took {span(found.earlier_days * DAY)}")
-    if found.since_yesterday is not None and found.since_yesterday > 0.3:
+    if how.earlier_days > 0.02:
+        words.append(f"earlier rises came back: the longest took {span(how.earlier_days * DAY)}")
+    if how.since_yesterday is not None and how.since_yesterday > 0.3:
         words.append("it is above the same time of yesterday, so the day does not explain it")
-    if found.above_before > 0:
+    if how.above_before > 0:
         words.append("its low points are now above every earlier peak")
     return tuple(words)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import sqrt
+from operator import mul, sub
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
@@ -28,23 +28,24 @@ class Rhythm(NamedTuple):
 
 def rhythm(parts: Sequence[Bucket]) -> Rhythm:
     """Measure what repeats, on the middles of equally long stretches of time."""
-    values = [part.middle for part in parts]
-    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    times, lows, values, highs, _ = map(list, zip(*parts, strict=True))
+    low, high = min(lows), max(highs)
     reach = high - low
     if reach <= 0:
         return Rhythm(0.0, 0, 0.0, 1.0)
-    teeth, top = 0, values[0]
-    for part in parts:
-        if top - part.low >= TOOTH * reach:
-            teeth, top = teeth + 1, part.low
-        top = max(top, part.high)
-    idle = sum(value <= low + reach / 4 for value in values) / len(values)
-    return Rhythm(_daily(parts, values), teeth, reach / high if high > 0 else 0.0, idle)
+    teeth, top, tooth = 0, values[0], TOOTH * reach
+    for least, most in zip(lows, highs, strict=True):
+        if top - least >= tooth:
+            teeth, top = teeth + 1, least
+        top = max(top, most)
+    edge = low + reach / 4
+    idle = sum(value <= edge for value in values) / len(values)
+    return Rhythm(_daily(times, values), teeth, reach / high if high > 0 else 0.0, idle)
 
 
-def _daily(parts: Sequence[Bucket], values: Sequence[float]) -> float:
+def _daily(times: Sequence[float], values: Sequence[float]) -> float:
     """Return the correlation of the curve, its straight line taken off, with itself a day before."""
-    step = median([b.time - a.time for a, b in pairwise(parts)])
+    step = median(list(map(sub, times[1:], times)))
     lag = round(DAY / step) if step > 0 else 0
     if lag < 3 or len(values) - lag < 5:
         return 0.0
@@ -53,6 +54,7 @@ def _daily(parts: Sequence[Bucket], values: Sequence[float]) -> float:
     flat = [value - slope * i for i, value in enumerate(values)]
     a, b = flat[lag:], flat[:-lag]
     mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
-    above = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
-    below = sqrt(sum((x - mean_a) ** 2 for x in a) * sum((y - mean_b) ** 2 for y in b))
+    off_a, off_b = [x - mean_a for x in a], [y - mean_b for y in b]
+    above = sum(map(mul, off_a, off_b))
+    below = sqrt(sum(map(mul, off_a, off_a)) * sum(map(mul, off_b, off_b)))
     return above / below if below > 0 else 0.0

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import combinations, starmap
 from math import erfc, sqrt
+from operator import lt, sub, truediv
 from typing import Final
 
 from oomsight._named import NamedTuple
@@ -50,10 +52,9 @@ class Trend(NamedTuple):
 def mann_kendall(values: Sequence[float]) -> Trend:
     """Test *values*, in the order of time, for a trend; fewer than two values have none."""
     n, s = len(values), _score(values)
-    ties: dict[float, int] = {}
-    for value in values:
-        ties[value] = ties.get(value, 0) + 1
-    variance = n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties.values() if t > 1)
+    variance = n * (n - 1) * (2 * n + 5)
+    if len(set(values)) < n:
+        variance -= sum(t * (t - 1) * (2 * t + 5) for t in map(values.count, set(values)))
     deviation = sqrt(max(variance, 0) / 18)
     pairs = n * (n - 1) / 2
     trend = Trend(s, s / pairs if pairs else 0.0, deviation, 1.0)
@@ -69,6 +70,12 @@ def kendall(values: Sequence[float]) -> float:
 def _score(values: Sequence[float]) -> int:
     """Return the later-and-higher pairs less the later-and-lower ones."""
     found, seen = 0, list[float]()
+    if len(set(values)) == len(values):  # no ties: who is not below is above
+        for value in values:
+            at = bisect_left(seen, value)
+            found += at
+            seen.insert(at, value)
+        return 2 * found - len(seen) * (len(seen) - 1) // 2
     for value in values:
         lower, upto = bisect_left(seen, value), bisect_right(seen, value)
         found += lower - (len(seen) - upto)
@@ -96,9 +103,7 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> Line | None:
 
     ``None`` when there are no two different times. Up to 29 % of the points may be arbitrarily wrong.
     """
-    slopes = []
-    for i, (t, v) in enumerate(zip(times, values, strict=True)):
-        slopes += [(w - v) / (u - t) for u, w in zip(times[i + 1 :], values[i + 1 :], strict=True) if u != t]
+    slopes = _slopes(times, values)
     if not slopes:
         return None
     slopes.sort()
@@ -110,3 +115,11 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> Line | None:
     origin = times[-1]
     level = median([v - slope * (t - origin) for t, v in zip(times, values, strict=True)])
     return Line(slope, level, origin, low, high)
+
+
+def _slopes(times: Sequence[float], values: Sequence[float]) -> list[float]:
+    """Return the slopes between all points of different times, in no order."""
+    rises, runs = (starmap(sub, combinations(column[::-1], 2)) for column in (values, times))
+    if all(map(lt, times, times[1:])):
+        return list(map(truediv, rises, runs))
+    return [rise / run for rise, run in zip(rises, runs, strict=True) if run]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from oomsight._named import NamedTuple
 from oomsight._record import dataclass, replaced
 
 
@@ -39,8 +40,7 @@ class Series:
         return self.between(max(started) if started else float("-inf"), now)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """What happened in one of equally long stretches of time."""
 
     time: float  #: middle of its samples
@@ -56,24 +56,33 @@ def buckets(series: Series, most: int) -> list[Bucket]:
 
     All that is slow works on these: 60 of them show every shape that matters, whatever the number of samples.
     """
-    times, values = series.times, series.values
-    if not times:
-        return []
-    first, last = times[0], times[-1]
-    count = min(most, len(times))
-    if last <= first or count == 1:
-        return [_bucket(times, values)]
-    found, low = [], 0
-    for number in range(1, count + 1):
-        high = len(times) if number == count else bisect_left(times, first + (last - first) * number / count, low)
-        if high > low:
-            found.append(_bucket(times[low:high], values[low:high]))
-        low = high
+    times, values, found = series.times, series.values, []
+    for low, high in _stretches(times, 0, len(times), most):
+        ordered = sorted(values[low:high])
+        size = high - low
+        middle = (ordered[(size - 1) // 2] + ordered[size // 2]) / 2
+        found.append(Bucket((times[low] + times[high - 1]) / 2, ordered[0], middle, ordered[-1], size))
     return found
 
 
-def _bucket(times: Sequence[float], values: Sequence[float]) -> Bucket:
-    ordered = sorted(values)
-    size = len(ordered)
-    middle = (ordered[(size - 1) // 2] + ordered[size // 2]) / 2
-    return Bucket((times[0] + times[-1]) / 2, ordered[0], middle, ordered[-1], size)
+def lows_between(series: Series, since: float, until: float, most: int) -> list[float]:
+    """Return the low points of the stretches into which :func:`buckets` would cut that part of the series."""
+    low, high = bisect_left(series.times, since), bisect_right(series.times, until)
+    return [min(series.values[a:b]) for a, b in _stretches(series.times, low, high, most)]
+
+
+def _stretches(times: Sequence[float], begin: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield where each of at most *most* equally long stretches of the times from *begin* to *end* has its samples."""
+    if begin >= end:
+        return
+    first, last = times[begin], times[end - 1]
+    count = min(most, end - begin)
+    if last <= first or count == 1:
+        yield begin, end
+        return
+    low = begin
+    for number in range(1, count + 1):
+        high = end if number == count else bisect_left(times, first + (last - first) * number / count, low, end)
+        if high > low:
+            yield low, high
+        low = high

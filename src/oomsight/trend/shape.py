@@ -8,17 +8,17 @@ a service after its requests. RESIN (OSDI '22) takes the same view of a process'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import log2
 from typing import Final
 
 from oomsight._record import dataclass
 from oomsight.trend.hinge import hinge, thirds
 from oomsight.trend.lately import LATELY, lately
-from oomsight.trend.robust import Line, mann_kendall, median, spread, theil_sen
-from oomsight.trend.series import Bucket, Series, buckets
+from oomsight.trend.manner import Manner, clip
+from oomsight.trend.robust import Line, mann_kendall, theil_sen
+from oomsight.trend.series import Bucket, Series, buckets, lows_between
 from oomsight.trend.texture import CURVATURE, STAIRS, curvature, stairs
-from oomsight.trend.yesterday import YESTERDAY, beyond, excess_at
+from oomsight.trend.yesterday import YESTERDAY, beyond
 
 DAY: Final = 86400.0
 BUCKETS: Final = 60
@@ -32,11 +32,14 @@ BEND_EXPLAINS: Final = 0.3  #: share of the squared error that a bend must take 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A curve in numbers. Shares are of the growth since ``since`` unless they say otherwise."""
+    """A curve in numbers. How it grew is in :class:`~oomsight.trend.manner.Manner`."""
 
     life: Series  #: since the last restart
     limit_bytes: float | None
     parts: Sequence[Bucket]
+    times: Sequence[float]  #: of the parts: their times, …
+    lows: Sequence[float]  #: … low points …
+    highs: Sequence[float]  #: … and highest ones
     bend: int  #: index of the part at which the present growth began
     line: Line  #: through the low points since then
     level: float  #: of the line now
@@ -45,24 +48,13 @@ class Shape:
     days: float  #: how long it has been growing
     tau: float  #: Kendall's tau of the low points since then, -1 … 1
     p: float
-    noise: float  #: scatter around the line, as a share
     slowing: float  #: 0 = as fast as ever, 1 = has stopped, negative = ever faster
-    even: float  #: early growth (first to middle third) and late one (middle to last): the less over the more
-    recent: float  #: rate of the last third over the whole's, -1 … 3
-    jump: float  #: share that came in the biggest single jump
-    from_start: float  #: share of the curve's length since it began to grow; 1 = from its start
-    above_before: float  #: how far today's low points are above the highest ever before, as a share; -1 … 1
     size: float  #: growth as a share of what was free when it began; of the peak where there is no limit
-    full: float  #: level as a share of the limit; ``0`` without one
-    dropped: float  #: how far it is now below the highest point since then, as a share
-    since_yesterday: float | None  #: excess over the same time of the day before, as a share of a day's growth; -1 … 2
-    earlier_days: float  #: longest earlier rise that was given back, days
-    earlier_height: float  #: highest earlier rise that was given back, as a share
 
     @property
     def since(self) -> float:
         """Unix seconds at which the present growth began."""
-        return self.parts[self.bend].time
+        return self.times[self.bend]
 
     @property
     def rises(self) -> bool:
@@ -81,67 +73,37 @@ def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None
     parts = buckets(whole, BUCKETS)
     if len(parts) < FEWEST:
         return None
-    times, lows = [part.time for part in parts], [part.low for part in parts]
+    times, lows, _, highs, _ = map(list, zip(*parts, strict=True))
     bend = _bend(times, lows)
-    line = theil_sen(times[bend:], lows[bend:])
+    segment = lows[bend:]
+    line = theil_sen(times[bend:], segment)
     if line is None:
         return None
-    segment = lows[bend:]
-    days, life = (times[-1] - times[bend]) / DAY, (times[-1] - times[0]) / DAY
-    level = line.at(times[-1])
     grown = line.slope * (times[-1] - times[bend])
-    unit = abs(grown) or 1.0
+    level = line.at(times[-1])
     first, middle, last = thirds(segment)
     trend = mann_kendall(segment)
-    free = limit_bytes - (level - grown) if limit_bytes else max(part.high for part in parts)
-    before = [part.high for part in parts[:bend]]
-    step = max((b - a for a, b in pairwise(segment)), default=0.0)
-    earlier_days, earlier_height = _given_back(times, lows, bend)
+    free = limit_bytes - (level - grown) if limit_bytes else max(highs)
     return Shape(
         life=whole,
         limit_bytes=limit_bytes,
         parts=parts,
+        times=times,
+        lows=lows,
+        highs=highs,
         bend=bend,
         line=line,
         level=level,
         grown=grown,
-        life_days=life,
-        days=days,
+        life_days=(times[-1] - times[0]) / DAY,
+        days=(times[-1] - times[bend]) / DAY,
         tau=trend.tau,
         p=trend.p,
-        noise=spread([v - line.at(t) for t, v in zip(times[bend:], segment, strict=True)]) / unit,
-        slowing=_clip(1 - (last - middle) / (middle - first), -2, 2)
+        slowing=clip(1 - (last - middle) / (middle - first), -2, 2)
         if middle > first
         else (-2.0 if last > middle else 1.0),
-        even=_even(middle - first, last - middle),
-        recent=_recent(times[bend:], segment, line.slope),
-        jump=_clip(step / unit, 0, 2),
-        from_start=days / life if life else 1.0,
-        above_before=_clip((median(segment[-max(2, len(segment) // 6) :]) - max(before)) / unit, -1, 1)
-        if before
-        else 0.0,
-        size=_clip(grown / free, 0, 1) if free > 0 else 1.0,
-        full=level / limit_bytes if limit_bytes else 0.0,
-        dropped=_clip((max(part.high for part in parts[bend:]) - lows[-1]) / unit, 0, 2),
-        since_yesterday=_since_yesterday(times, lows, line.slope, days),
-        earlier_days=earlier_days / DAY,
-        earlier_height=_clip(earlier_height / unit, 0, 4),
+        size=clip(grown / free, 0, 1) if free > 0 else 1.0,
     )
-
-
-def _clip(value: float, low: float, high: float) -> float:
-    return low if value < low else high if value > high else value
-
-
-def _even(early: float, late: float) -> float:
-    """Return the less over the more of two growths; 0 when one of them is none."""
-    return min(early, late) / max(early, late) if early > 0 and late > 0 else 0.0
-
-
-def _recent(times: Sequence[float], lows: Sequence[float], slope: float) -> float:
-    part = max(4, len(times) // 3)
-    line = theil_sen(times[-part:], lows[-part:])
-    return _clip(line.slope / slope, -1, 3) if line is not None and slope else 1.0
 
 
 def _bend(times: Sequence[float], lows: Sequence[float]) -> int:
@@ -153,45 +115,6 @@ def _bend(times: Sequence[float], lows: Sequence[float]) -> int:
             break
         start += found.bend
     return start
-
-
-def _since_yesterday(times: Sequence[float], lows: Sequence[float], slope: float, days: float) -> float | None:
-    """
-    Return the median excess of the last quarter day over the same time yesterday, in units of a day's growth.
-
-    What follows the day has none, however steep its morning is. ``None`` while there is no yesterday.
-    """
-    excess: list[float] = []
-    for place in range(len(times) - 1, -1, -1):
-        if times[place] < times[-1] - DAY / 4 and len(excess) >= 3:
-            break
-        more = excess_at(times, lows, place)
-        if more is None:
-            return None
-        excess.append(more)
-    expected = abs(slope) * DAY * min(1.0, days)
-    return _clip(median(excess) / expected, -1, 2) if expected else 0.0
-
-
-def _given_back(times: Sequence[float], lows: Sequence[float], bend: int) -> tuple[float, float]:
-    """
-    Return the longest (seconds) and the highest (bytes) rise before the present one that was given back.
-
-    A rise is given back when the curve comes back to the lower half of it. What a service has done before, it may do
-    again: jobs, collections, the day.
-    """
-    longest = highest = 0.0
-    start = peak = 0
-    for i in range(1, len(lows)):
-        if lows[i] >= lows[peak]:
-            peak = i
-        elif lows[i] <= (lows[start] + lows[peak]) / 2:  # given back
-            if peak > start and start < max(bend, 1):
-                longest, highest = max(longest, times[i] - times[start]), max(highest, lows[peak] - lows[start])
-            start = peak = i
-        if lows[i] < lows[start]:
-            start = peak = i
-    return longest, highest
 
 
 FEATURES: Final[tuple[tuple[str, str], ...]] = (
@@ -226,49 +149,48 @@ FEATURES: Final[tuple[tuple[str, str], ...]] = (
 """Names and meanings of what :func:`features` returns, in its order."""
 
 
-def features(s: Shape) -> list[float]:
-    """Return the numbers that the verdict weighs, in the order of :data:`FEATURES`."""
-    times, life = [part.time for part in s.parts], [part.low for part in s.parts]
-    lows = life[s.bend :]
-    at_its_peak = max(part.high for part in s.parts)
-    free, free_once = (max(s.limit_bytes - min(least), 1.0) if s.limit_bytes else at_its_peak for least in (lows, life))
-    fine = [part.low for part in buckets(s.life.between(s.since, s.life.times[-1]), FINE)]
+def features(s: Shape, how: Manner) -> list[float]:
+    """Return the numbers that the verdict weighs, in the order of :data:`FEATURES`; *how*: it grew."""
+    lows = s.lows[s.bend :]
+    limit, peak = s.limit_bytes, max(s.highs)
+    free, free_once = (max(limit - min(least), 1.0) if limit else peak for least in (lows, s.lows))
+    fine = lows_between(s.life, s.since, s.life.times[-1], FINE)
     return [
-        *_plain(s),
+        *_plain(s, how),
         log2(max(s.life_days, 0.02)),
         log2(max(0.01, min(s.line.slope * DAY / free, 20.0))),
         *stairs(lows, free),
         *curvature(lows),
-        *curvature(life),
+        *curvature(s.lows),
         *stairs(fine, free),
         *curvature(fine),
-        *beyond(times, life, free),
+        *beyond(s.times, s.lows, free),
         *lately(s.parts, free_once),
     ]
 
 
-def _plain(s: Shape) -> tuple[float, ...]:
+def _plain(s: Shape, how: Manner) -> tuple[float, ...]:
     days = max(s.days, 0.02)
-    young = max(0.0, 1 - s.life_days) * s.from_start
+    young = max(0.0, 1 - s.life_days) * how.from_start
     slowing = max(0.0, min(1.5, s.slowing))
     return (
-        _clip(log2(days), -3, 3),
-        _clip(log2(days / s.earlier_days), -3, 3) if s.earlier_days > 0.02 else 1.5,
-        _clip(-log2(max(s.earlier_height, 0.03)), -2, 5),
+        clip(log2(days), -3, 3),
+        clip(log2(days / how.earlier_days), -3, 3) if how.earlier_days > 0.02 else 1.5,
+        clip(-log2(max(how.earlier_height, 0.03)), -2, 5),
         s.tau,
-        _clip(-log2(max(s.noise, 0.01)), 0, 6),
+        clip(-log2(max(how.noise, 0.01)), 0, 6),
         slowing,
-        min(s.jump, 1.0),
-        _clip(log2(max(s.size * (1 - min(s.jump, 1.0)), 0.01)), -6, 0),
-        s.even,
-        min(s.recent, 1.5),
-        s.from_start,
+        min(how.jump, 1.0),
+        clip(log2(max(s.size * (1 - min(how.jump, 1.0)), 0.01)), -6, 0),
+        how.even,
+        min(how.recent, 1.5),
+        how.from_start,
         young,
-        slowing * s.from_start,
-        s.above_before,
-        _clip(log2(max(s.size, 0.01)), -6, 0),
-        s.dropped,
-        0.0 if s.since_yesterday is None else s.since_yesterday,
-        1.0 if s.since_yesterday is None else 0.0,
-        max(0.0, 1 - s.days / 0.6) if s.since_yesterday is None else 0.0,
+        slowing * how.from_start,
+        how.above_before,
+        clip(log2(max(s.size, 0.01)), -6, 0),
+        how.dropped,
+        0.0 if how.since_yesterday is None else how.since_yesterday,
+        1.0 if how.since_yesterday is None else 0.0,
+        max(0.0, 1 - s.days / 0.6) if how.since_yesterday is None else 0.0,
     )

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import exp, log, log2
-from operator import mul
+from operator import mul, sub
 from typing import Final
 
 from oomsight.trend.robust import kendall, median
@@ -49,7 +49,8 @@ def stairs(lows: Sequence[float], free: float) -> list[float]:
     n = len(lows)
     if n < FEWEST:
         return [UNKNOWN] * len(STAIRS)
-    rises = [b - a for a, b in pairwise(lows)]
+    rises = list(map(sub, lows[1:], lows))
+    up = [rise for rise in rises if rise > 0]
     order = sorted(range(n - 1), key=rises.__getitem__, reverse=True)
     usual, grown = median(rises), max(_gain(lows), 1e-9)
     found: list[float] = []
@@ -61,7 +62,6 @@ def stairs(lows: Sequence[float], free: float) -> list[float]:
         found += [kendall(rest), max(-1.0, min(2.0, gain / grown))]
         if count < 3:
             found.append(_log_share(gain / free))
-    up = [max(0.0, b - a) for a, b in pairwise(lows)]
     pieces = sum(up) ** 2 / max(sum(map(mul, up, up)), 1e-30)
     after = lows[order[0] + 1 :]
     found += [log2(max(pieces, 1.0)), pieces / n]
