@@ -57,6 +57,8 @@ def told(name: str, at: int = -1) -> str:
         ("7.3.4-nokillable_memcg", -1, "protected (-1000): 1 of 1 listed process", "process points adj role"),
         ("6.18.15-order_dgram", -1, "hold only 9.9 MiB of it", "KiB of it; the rest"),
         ("6.18.15-order_dgram", 0, "<1 %", " 0 % "),
+        ("6.18.15-order_dgram", 0, "Most of it is in no cache that slabtop shows", "slabtop -o"),
+        ("6.18.15-order_dgram", 0, "look for sockets whose data nobody reads", "sockets, files, cgroups"),
         ("6.12.107-numa_mempolicy", -1, "on 1 node + swap", "on 1 nodes"),
         ("6.12.107-adj_biased", -1, "Bound biggest-immune", "4. Run it in a cgroup"),
         ("6.1.192-global_noswap", -1, "both zones the request could use are below their watermarks", "zone(s)"),

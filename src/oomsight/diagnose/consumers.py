@@ -387,5 +387,6 @@ def _slab_note(slabs: Sequence[tuple[str, int, int]], kib: int) -> str:
     name, _used, most = max(slabs, key=itemgetter(2))
     listed = sum(total for _name, _used, total in slabs)
     if 2 * listed < kib:
-        return f"the caches listed hold only {size(listed)} of it; the rest are big kmalloc blocks, which are in no cache"
+        rest = "the rest are big kmalloc blocks, which are in no cache"
+        return f"the caches listed hold only {size(listed)} of it; {rest}"
     return f"biggest cache: {mark(name, Kind.OWNER)}, {size(most)}"

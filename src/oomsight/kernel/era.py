@@ -80,9 +80,10 @@ def rule_for_shape(
     The badness rule a report was made by, and why in words.
 
     ``columns``: header words of the task table (``None`` = not seen); ``kill_line_fields``: field names of the
-    ``Killed process`` line (``total-vm``, ``shmem-rss``, ``UID``, ``pgtables``), ``score`` where it was announced; ``gfp_layout``: of
-    :func:`~oomsight.kernel.gfp.layout_of`; ``release``: kernel release text. Shape decides, release only between
-    rules that the shape leaves open, because distributions back-port lines and formulas. With neither, the newest.
+    ``Killed process`` line (``total-vm``, ``shmem-rss``, ``UID``, ``pgtables``), ``score`` where it was announced;
+    ``gfp_layout``: of :func:`~oomsight.kernel.gfp.layout_of`; ``release``: kernel release text.
+    Shape decides, release only between rules that the shape leaves open, because distributions
+    back-port lines and formulas. With neither, the newest.
     """
     since: Release = (2, 6, 11)
     until: Release | None = None

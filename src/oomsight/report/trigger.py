@@ -29,7 +29,8 @@ _HEAD_GOES_ON = lazy(r"[\w|(_]*\)?,|nodemask=|order=|gfp_mask=|oom_score_adj=")
 # "…, allocated N of M bytes"
 _AREA = lazy(
     r"vma(?:lloc|p)\b.*?(?:size |failure: |\d of )(?P<bytes>\d{1,18})(?!\d)"
-    r"(?: bytes| failed)?(?:, (?:page order \d+, )?(?P<why>exceeds total pages|failed to [a-z ]+|[a-z_]+ allocation failed))?"
+    r"(?: bytes| failed)?"
+    r"(?:, (?:page order \d+, )?(?P<why>exceeds total pages|failed to [a-z ]+|[a-z_]+ allocation failed))?"
 )
 _NODEMASK = lazy(r"nodemask=(\(null\)|[\d,\-]+)")
 _CPU = lazy(
