@@ -432,9 +432,9 @@ def _why(scene: _Scene, chosen: int, view: Selection) -> str:
         text += f"; {_whole(scene)} is less than 1000 pages, so oom_score_adj has no effect"
     elif adj:
         text += f", and its {key} {adj:+d} {_effect(scene, adj)}"
-    # Those of one memory are of one size, and rank side by side.
-    if len(order) > 1 and _shares_memory(scene, chosen, order[1]) and scene.task(order[1]).tgid != scene.task(chosen).tgid:
-        text += f"; {scene.name(order[1])} shares that memory, so the kernel killed it too, which no line says"
+    twin = order[1] if len(order) > 1 else chosen  # those of one memory are of one size, and rank side by side
+    if _shares_memory(scene, chosen, twin) and scene.task(twin).tgid != scene.task(chosen).tgid:
+        text += f"; {scene.name(twin)} shares that memory, so the kernel killed it too, which no line says"
     if view.margin_pages == 0:
         wins = scene.tie.partition("_")[0]
         text += f"; another process has the same points, and of these the {wins} scanned is taken"
