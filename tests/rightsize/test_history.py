@@ -11,53 +11,38 @@ from pathlib import Path
 import pytest
 
 from oomsight.pipeline.rightsize import from_history, subject_of
-from oomsight.record.fields import field_names
-from oomsight.rightsize.policy import Policy
-from oomsight.rightsize.recommend import recommend
+from oomsight.record.fields import FIELDS, field_names
+from oomsight.record.model import Change
+from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.history import History
-from oomsight.trend.series import Series
 
 MIB = 1 << 20
 GIB = 1 << 30
 DAY = 86400.0
 
 
-class Told:
-    """A history that holds what a test says: cgroup, name and host by their figures over 20 days of hours."""
-
-    hours = 480
-
-    def __init__(self, told: dict[tuple[str, str], dict[str, list[float]]]) -> None:
-        self.told, self.path = told, "told"
-        self.times = [1e9 + 3600.0 * hour for hour in range(480)]
-
-    def entities(self, kind: str, since: float, until: float) -> list:
-        from oomsight.record.model import Entity
-
-        return [
-            Entity(kind, name, name, cgroup=name if kind == "cgroup" else None)
-            for own, name in self.told
-            if own == kind
-        ]
-
-    def host(self, since: float, until: float):
-        return next(iter(self.entities("host", since, until)), None)
-
-    def together(self, entities, fields, since, until, most):
-        for entity in entities:
-            own = self.told[entity.kind, entity.name]
-            assert set(own) <= set(field_names(entity.kind)), "figures the recorder has"
-            assert set(fields) <= set(field_names(entity.kind)), "figures the recorder has"
-            times, n = self.times[: self.hours], self.hours
-            yield entity, {name: Series(times, own[name][:n]) if name in own else Series([], []) for name in fields}
+WALL = 1_000_000_000_000
 
 
 @pytest.fixture
-def told(monkeypatch):
-    def tell(rows, per="cgroup"):
-        monkeypatch.setattr("oomsight.sources.history.History", lambda _path: Told(rows))
-        usages, _ = from_history(None, 0, 2e9, per=per)
-        return {usage.subject.name: recommend(usage, Policy()) for usage in usages}
+def told(tmp_path):
+    """What is advised of a history that holds what a test says: figures of cgroups, names and the host by the hour."""
+
+    def tell(rows: dict[tuple[str, str], dict[str, list[float]]], per="cgroup", hours: int = 480) -> dict:
+        store = HistoryStore(str(tmp_path / "history"), "b" * 32, clock=lambda: WALL / 1000)
+        for hour in range(hours):
+            change = Change()
+            for number, ((kind, name), figures) in enumerate(rows.items(), 1):
+                if not hour:
+                    change.new.append((number, {"kind": kind, "name": name}))
+                assert set(figures) <= set(field_names(kind)), "figures the recorder has"
+                change.rows.append((number, kind, tuple(
+                    int(figures[one.name][hour]) // one.scale if one.name in figures else None for one in FIELDS[kind]
+                )))  # fmt: skip
+            store.write((hour + 1) * 3_600_000, WALL + hour * 3_600_000, change)
+        store.close()
+        advices, _ = from_history(str(tmp_path / "history"), 0, 2e9, per=per)
+        return {advice.usage.subject.name: advice for advice in advices}
 
     return tell
 
@@ -79,11 +64,10 @@ def test_a_cgroup_needs_tmpfs_and_swap_and_not_its_cache(told) -> None:
     assert any("page cache" in note for note in found.notes)
 
 
-def test_short_history_does_not_lower_a_limit(told, monkeypatch) -> None:
-    monkeypatch.setattr(Told, "hours", 5)
+def test_short_history_does_not_lower_a_limit(told) -> None:
     row = {"usage_bytes": [100.0 * MIB] * 480, "file_bytes": [0.0] * 480, "shmem_bytes": [0.0] * 480,
            "limit_bytes": [1.0 * GIB] * 480}  # fmt: skip
-    found = told({("cgroup", "/a.service"): row})["a.service"]
+    found = told({("cgroup", "/a.service"): row}, hours=5)["a.service"]
     assert found.setting("limit").bytes == GIB
     assert "too short to lower" in found.headline
     assert found.setting("high") is None

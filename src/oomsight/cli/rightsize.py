@@ -14,7 +14,8 @@ from oomsight.cli.options import answer, color_option, format_option, remark, re
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oomsight.rightsize.model import Advice, Usage
+    from oomsight.rightsize.model import Advice, Subject, Usage
+    from oomsight.rightsize.policy import Policy
 
 ROWS: Final = 20  #: subjects shown to people, unless -n says otherwise
 DEFAULT_DAYS: Final = 14
@@ -80,17 +81,18 @@ def command(  # noqa: PLR0917 - one parameter per option
 
     origin = origin or ("prometheus" if prometheus else "history")
     first, last = _period(since, until)
-    if origin == "prometheus":
-        usages, source = _from_prometheus(prometheus, token_file, matchers, first, last)
-    elif matchers:
-        raise UsageError("--match goes with --prometheus")
-    elif origin == "incidents":
-        usages, source = _from_incidents(store, first if since else None, last if until else None)
-    else:
-        usages, source = _from_history(history, store, first, last, per)
-    chosen = _chosen(usages, names)
     policy = Policy(margin_pct=margin, request_percentile=percentile, probability=risk / 100)
-    advices = advised(chosen, policy)
+    if matchers and origin != "prometheus":
+        raise UsageError("--match goes with --prometheus")
+    if origin == "history":
+        advices, source = _from_history(history, store, (first, last), per, policy, names)
+    else:
+        usages, source = (
+            _from_prometheus(prometheus, token_file, matchers, first, last) if origin == "prometheus"
+            else _from_incidents(store, first if since else None, last if until else None)
+        )  # fmt: skip
+        wanted = {*_chosen([usage.subject for usage in usages], names)}
+        advices = advised([usage for usage in usages if usage.subject in wanted], policy)
     if patched:
         return _patch(advices, patched)
     shown = advices[: limit or None]
@@ -122,27 +124,26 @@ def _period(since: str | None, until: str | None) -> tuple[float, float]:
     return (first or (last or now) - timedelta(days=DEFAULT_DAYS)).timestamp(), (last or now).timestamp()
 
 
-def _chosen(usages: Sequence[Usage], names: Sequence[str]) -> list[Usage]:
+def _chosen(subjects: Sequence[Subject], names: Sequence[str]) -> list[Subject]:
     """The subjects *names* mean, in the order of the source; all without names."""
     if not names:
-        return list(usages)
+        return list(subjects)
 
-    def matches(usage: Usage, name: str) -> bool:
-        subject = usage.subject
+    def matches(subject: Subject, name: str) -> bool:
         known = {subject.name, subject.full_name, subject.container, subject.workload, subject.cgroup,
                  f"{subject.namespace or ''}/{subject.workload or ''}"}  # fmt: skip
         plain = {one for one in known if one}
         return name in plain or f"{name}.service" in plain or any(fnmatchcase(one, name) for one in plain)
 
     for name in names:
-        if not any(matches(usage, name) for usage in usages):
+        if not any(matches(subject, name) for subject in subjects):
             from difflib import get_close_matches
 
-            known = [usage.subject.full_name for usage in usages]
+            known = [subject.full_name for subject in subjects]
             near = get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else "without NAME all are listed"
             raise CommandError(f"nothing is known of '{name}'; {hint}", Exit.INPUT)
-    return [usage for usage in usages if any(matches(usage, name) for name in names)]
+    return [subject for subject in subjects if any(matches(subject, name) for name in names)]
 
 
 def _from_prometheus(
@@ -184,19 +185,21 @@ def _from_incidents(store: str | None, since: float | None, until: float | None)
     return usages(events, unix_seconds), f"incidents in {mark(store or default_path(), Kind.FILE)}"
 
 
-def _from_history(
-    history: str | None, store: str | None, since: float, until: float, per: str
-) -> tuple[list[Usage], str]:
+def _from_history(  # noqa: PLR0917
+    history: str | None, store: str | None, period: tuple[float, float], per: str, policy: Policy, names: Sequence[str]
+) -> tuple[list[Advice], str]:
     from oomsight.pipeline.rightsize import from_history
 
     kills: list[Usage] = []
     try:
-        kills, _ = _from_incidents(store, since, until)
+        kills, _ = _from_incidents(store, *period)
     except CommandError:
         if store is not None:
             raise
-    usages, source = from_history(history, since, until, kills, "process" if per == "process" else "cgroup")
-    return usages, source
+    found = from_history(history, *period, kills, "process" if per == "process" else "cgroup", policy,
+                         lambda subjects: _chosen(subjects, names))  # fmt: skip
+    _chosen([advice.usage.subject for advice in found[0]], names)  # what is too small is not known either
+    return found
 
 
 def _judged(usage: Usage, now: float) -> Usage:

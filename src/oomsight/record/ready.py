@@ -7,8 +7,8 @@ too: of each figure the first value, then the differences row by row, which the 
 figure that stays as it is costs its first value. Whoever went and came again within a chunk is not in them, and what
 is damaged in them is no loss: the streams say the same.
 
-They are the last part of a chunk's body, after the streams, where readers that do not know them do not look: a sheet
-for each kind, then where each is.
+They are the last part of a chunk's body, after the streams, where readers that do not know them do not look: for each
+kind a sheet and its needs (:mod:`oomsight.record.needs`), then where each is.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ from typing import TYPE_CHECKING, Final
 from oomsight._named import NamedTuple
 from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code
 from oomsight.record.dense import Life, lives
-from oomsight.record.fields import INDEX, parts_of
+from oomsight.record.fields import FIELDS, INDEX, parts_of
+from oomsight.record.needs import SUMS, entry, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHEETS: Final[Mapping[int, tuple[str, ...]]] = dict.fromkeys(range(4), ("cgroup", "name"))
-"""By number of the tier, of what there are sheets. Of processes it is as quick to read the wanted streams."""
+_SHEETS: Final = ("cgroup", "name")
+SHEETS: Final[Mapping[int, tuple[str, ...]]] = dict.fromkeys((0, 1), _SHEETS) | dict.fromkeys(
+    (2, 3), (*_SHEETS, *map(str.upper, SUMS)))
+"""
+By number of the tier, of what there are sheets, and in capitals of what there are needs. Of processes it is as quick to
+read the wanted streams; how much was needed for how long is asked of weeks, which the finer tiers do not reach back to.
+"""
 
 PLACES: Final[Mapping[str, tuple[int, ...]]] = {
     "cgroup": tuple(INDEX["cgroup"][name] for name in (
@@ -42,6 +48,9 @@ PLACES: Final[Mapping[str, tuple[int, ...]]] = {
 }  # fmt: skip
 """By kind, which figures."""
 
+_AT: Final = {kind: {FIELDS[kind][place].name: at for at, place in enumerate(places)}
+              for kind, places in PLACES.items()}  # fmt: skip
+NEEDS: Final = 0x80  #: with the code of a kind: no sheet, but how much was needed for how long (oomsight.record.needs)
 TAIL_BYTES: Final = 64  #: of a body, in which it says where its sheets are
 _MARK: Final = b"\xf0Rdy"
 _SPOT: Final = struct.Struct("<BII")  # kind, length, CRC-32
@@ -59,15 +68,29 @@ class Spot(NamedTuple):
 
 
 def sheets(streams: Iterable[tuple[str, int, bytes]], rows: int, wanted: Sequence[str]) -> bytes:
-    """The last part of a body of *rows* rows, from (kind, entity, stream); *wanted*: kinds. Empty without any."""
-    found: dict[str, list[tuple[int, Life]]] = {kind: [] for kind in wanted}
+    """
+    The last part of a body of *rows* rows, from (kind, entity, stream); *wanted*: kinds, as in :data:`SHEETS`. Empty
+    without any.
+    """
+    found: dict[str, list[tuple[int, Life]]] = {kind: [] for kind in wanted if kind in PLACES}
+    there: dict[str, list[int]] = {kind: [] for kind in found}
     for kind, number, stream in streams:
         if kind in found:
+            there[kind].append(number)
             with suppress(DamagedError):
                 one = lives(stream, PLACES[kind], rows)
                 if len(one) == 1 and one[0].columns[0]:
                     found[kind].append((number, one[0]))
-    blobs = [(kind_code(kind), zlib.compress(_sheet(members), 6)) for kind, members in found.items() if members]
+    blobs: list[tuple[int, bytes]] = []
+    for kind, members in found.items():
+        if members:
+            blobs.append((kind_code(kind), zlib.compress(_sheet(members), 6)))
+        if kind.upper() in wanted:
+            known = [entry(kind, number, life, _AT[kind]) for number, life in members]
+            entries = [one for one in known if one is not None]
+            others = sorted({*there[kind]} - {one.number for one in entries})
+            if entries:
+                blobs.append((kind_code(kind) | NEEDS, packed(entries, others)))
     if not blobs:
         return b""
     spots = [_SPOT.pack(code, len(blob), zlib.crc32(blob)) for code, blob in blobs]
@@ -94,7 +117,10 @@ def _sheet(members: Sequence[tuple[int, Life]]) -> bytes:
 
 
 def spots(tail: bytes, length: int) -> dict[str, Spot]:
-    """Where the sheets of a body of *length* bytes are, by kind; *tail*: its end. Empty = it has none."""
+    """
+    Where the sheets of a body of *length* bytes are, by kind, and its needs, by kind in capitals; *tail*: its end.
+    Empty = it has none.
+    """
     end = len(tail) - len(_MARK)
     if tail[end:] != _MARK or end < 1:
         return {}
@@ -104,8 +130,9 @@ def spots(tail: bytes, length: int) -> dict[str, Spot]:
     found, back = {}, len(tail) - at
     for code, size, crc in reversed([*_SPOT.iter_unpack(tail[at : end - 1])]):
         back += size
-        if code < len(KINDS):
-            found[KINDS[code]] = Spot(back, size, crc)
+        if code & ~NEEDS < len(KINDS):
+            kind = KINDS[code & ~NEEDS]
+            found[kind.upper() if code & NEEDS else kind] = Spot(back, size, crc)
     return found if back <= length else {}
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import rate_words, size_words
 from oomsight.rightsize.model import Growth, Leak, Usage
 from oomsight.trend.leak import Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomsight.trend.leak import Finding
 
 SHARE: Final = 0.5  #: of the replicas that can be judged must leak: a leak is in the program, and all run it
 LEAST_SHARE: Final = 0.1  #: of what is held must have come by growth to be worth a word
@@ -17,7 +22,13 @@ _SURE: Final = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))
 def judged(usage: Usage, now: float) -> Usage:
     """Return *usage* with its growth judged at *now* (unix seconds); a replica that ended is judged at its end."""
     limit = usage.limit_bytes if isinstance(usage.limit_bytes, int) else None
-    findings = [judge(series, limit, min(now, series.times[-1])) for series in usage.needs if len(series.times)]
+    return concluded(
+        usage, [judge(series, limit, min(now, series.times[-1])) for series in usage.needs if len(series.times)]
+    )
+
+
+def concluded(usage: Usage, findings: Sequence[Finding]) -> Usage:
+    """Return *usage* with its growth as it follows from the *findings* about its replicas."""
     known = [finding for finding in findings if finding.verdict not in {Verdict.UNKNOWN, Verdict.SUSPECTED}]
     if not known:
         grown = [finding.growth for finding in findings if finding.growth is not None]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oomsight.proc.memcg import Limit
     from oomsight.rightsize.need import Basis
     from oomsight.rightsize.tail import Tail
@@ -59,6 +62,24 @@ class Leak:
     more_memory_helps: bool | None = None
 
 
+class Recorded(Protocol):
+    """What a subject needed over time, as somebody keeps it who knows more than samples."""
+
+    @property
+    def ordered(self) -> Sequence[float]:
+        """Need at every moment known, in bytes, ascending."""
+        ...
+
+    @property
+    def span_seconds(self) -> float:
+        """From the first moment known to the last."""
+        ...
+
+    def peaks(self, block_seconds: float) -> list[float]:
+        """The highest need of every block of time that is known; blocks begin at multiples of their length."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Everything measured of one subject."""
@@ -66,6 +87,7 @@ class Usage:
     subject: Subject
     source: str  #: marked
     needs: tuple[Series, ...] = ()  #: need over time, one series per replica; peaks kept
+    recorded: Recorded | None = None  #: in their place
     basis: Basis | None = None
     limit_bytes: Limit = None
     ram_bytes: int | None = None  #: of a host; its limit is RAM and swap together
@@ -86,6 +108,17 @@ class Usage:
     def replicas(self) -> int:
         """How many at once; at least 1."""
         return max(len(self.needs), 1)
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything is known of its need."""
+        return self.recorded is not None or bool(self.needs)
+
+    def ordered(self) -> Sequence[float]:
+        """Need at every moment known, of all replicas, ascending."""
+        if self.recorded is not None:
+            return self.recorded.ordered
+        return sorted(chain.from_iterable(series.values for series in self.needs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

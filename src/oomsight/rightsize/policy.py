@@ -46,6 +46,8 @@ def round_up(size: float) -> int:
 
 def span_of(usage: Usage) -> float:
     """Return the length of the history of *usage* in seconds."""
+    if usage.recorded is not None:
+        return usage.recorded.span_seconds
     return max((series.times[-1] - series.times[0] for series in usage.needs if len(series.times) > 1), default=0.0)
 
 
@@ -59,5 +61,7 @@ def tail_of(usage: Usage, span: float) -> Tail | None:
     block = block_length(span)
     if block is None:
         return None
+    if usage.recorded is not None:
+        return fit(usage.recorded.peaks(block), block)
     peaks = [peak for series in usage.needs for peak in block_peaks(series.times, series.values, block)]
     return fit(peaks, block)

@@ -10,7 +10,6 @@ short: a peak of two days says little about a month.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import MIB, rate_words, size_words
@@ -34,7 +33,7 @@ def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
     """Return what to set for *usage*; for a host: how much swap."""
     if usage.subject.kind == "host":
         return recommend_swap(usage, policy)
-    values = sorted(chain.from_iterable(series.values for series in usage.needs))
+    values = usage.ordered()
     span = span_of(usage)
     tail = tail_of(usage, span)
     peak = values[-1] if values else None
@@ -94,7 +93,7 @@ def _settings(
             words = f"need was below it {policy.request_percentile:g} % of the time"
             yield Setting(key="request", value=size_words(request), bytes=request, why=words)
         yield Setting(key="limit", value=size_words(limit), bytes=limit, why=why)
-        high = round_up((max(values) if values else limit / (1 + margin / 100)) * (1 + margin / 200))
+        high = round_up((values[-1] if values else limit / (1 + margin / 100)) * (1 + margin / 200))
         if high < limit:
             yield Setting(
                 key="high", value=size_words(high), bytes=high,
@@ -122,7 +121,7 @@ def _for_a_leak(usage: Usage, values: Sequence[float]) -> Iterator[Setting]:
             f" by then at {rate_words(rate)}",
         )  # fmt: skip
     elif not isinstance(limit, int) and values:
-        cap = round_up(max(values) * 1.1)
+        cap = round_up(values[-1] * 1.1)
         yield Setting(key="limit", value=size_words(cap), bytes=cap,
                       why="not to give it more, but so that it dies alone and not the host with it")  # fmt: skip
 
@@ -170,7 +169,7 @@ def _candidates(
         if leak.growth == "leak" and leak.rate_bytes_per_second:
             seconds = max(size - values[0], 0.0) / leak.rate_bytes_per_second
             probability = 1.0 if seconds < policy.horizon_seconds else None  # if nobody restarts it
-        elif now is not None and size >= now and usage.kills and max(values) <= now and tail is not None:
+        elif now is not None and size >= now and usage.kills and values[-1] <= now and tail is not None:
             # Need was cut off at the limit: peaks above it were never seen, so nothing is known about larger ones.
             probability = None
         cost = None if now is None else (size - now) * usage.replicas
@@ -215,7 +214,7 @@ def _notes(
         yield "Need was cut off at the limit: how much it would have taken is not known. Look again after a week."
     if usage.kill_count > len(usage.kills):
         yield f"{usage.kill_count} OOM kills were counted in that time."
-    if usage.needs and tail is None:
+    if usage.measured and tail is None:
         yield f"History is {duration_words(span)}: too short to tell a probability."
     if isinstance(usage.limit_bytes, str):
         yield f"Its limit now: {limit_words(usage.limit_bytes)}: only the host, or a limit above it, stops it."

@@ -6,7 +6,6 @@ and in any case a little, so that pages nobody uses can leave RAM.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import GIB, size_words
@@ -25,7 +24,7 @@ MOST_RAM_SHARE: Final = 1.0  #: more swap than RAM only stretches the thrashing
 
 def recommend_swap(usage: Usage, policy: Policy) -> Advice:
     """Return the swap size for the host *usage* is of (``ram_bytes`` known; ``limit_bytes`` = RAM and swap)."""
-    values = sorted(chain.from_iterable(series.values for series in usage.needs))
+    values = usage.ordered()
     span = span_of(usage)
     margin, tail = margin_of(policy, span), tail_of(usage, span)
     ram = usage.ram_bytes or 0

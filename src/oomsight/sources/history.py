@@ -34,6 +34,7 @@ from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_columns import Columns, gathered, lives_of
 from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, Shelf
+from oomsight.sources.history_needs import Held, needed
 from oomsight.trend.series import Series
 
 __all__ = ["History", "HistoryDenied", "HistoryError", "default_directory"]
@@ -176,6 +177,20 @@ class History:
                         times, values = ascending(times, values)
                     answer[field] = Series(times, values, kept, one.step_seconds or None)
                 yield entity, answer
+
+    def needs(
+        self, entities: Sequence[Entity], since: float, until: float, max_points: int | None = None
+    ) -> Iterator[tuple[Entity, Held]]:
+        """
+        How much each of *entities*, cgroups or names, all of one kind, needed for how long, of every row of the tier
+        that is fine enough; of whom nothing is known of that is left out.
+        """
+        if not entities:
+            return
+        pieces, by_key = choose(self._shelf.chunks, since, until, max_points), {one.key: one for one in entities}
+        for key, held in needed(self._shelf, pieces, stored_kind(entities[0].kind), list(by_key), self._known_as):
+            yield by_key[key], held
+        self._shelf.close()
 
     def columns(
         self, entities: Sequence[Entity], places: Sequence[int], since: float, until: float,

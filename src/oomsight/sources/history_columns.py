@@ -83,7 +83,7 @@ def lives_of(
     """
     assert chunk.index is not None
     sheet, at = None, list[int]()
-    if len(numbers) > MANY and set(places) <= set(kept := PLACES.get(kind, ())):
+    if (len(numbers) > MANY or chunk.sheets.get(kind)) and set(places) <= set(kept := PLACES.get(kind, ())):
         sheet, at = shelf.sheet(chunk, kind), list(map(kept.index, places))
     rest = [number for number, _ in numbers if sheet is None or number not in sheet]
     where = {number: place for number in rest if (place := chunk.index.place(number)) is not None}

@@ -18,6 +18,7 @@ from oomsight.record.chunk import ChunkHead, Index, Marks, chunk_front, stream_o
 from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES, DamagedError, check, events
 from oomsight.record.journal import Journal, read_journal, row_times
 from oomsight.record.layout import Words, entities_text, journal_name, numbers_of, parse_name
+from oomsight.record.needs import Needs
 from oomsight.record.ready import TAIL_BYTES, Sheet, Spot, spots
 from oomsight.record.tiers import TIERS
 from oomsight.record.walk import Part, walk
@@ -88,7 +89,7 @@ class Chunk:
     indexes: dict[str, Index] = field(default_factory=dict)  #: of a journal, by kind
     streams: dict[str, dict[int, bytes]] = field(default_factory=dict)  #: of a journal, by kind
     spots: dict[str, Spot] | None = None  #: where its ready columns are, by kind; ``None`` = nobody has looked
-    sheets: dict[str, Sheet] = field(default_factory=dict)
+    sheets: dict[str, Sheet | None] = field(default_factory=dict)
 
     @property
     def moments(self) -> list[float]:
@@ -195,22 +196,30 @@ class Shelf:
 
     def sheet(self, chunk: Chunk, kind: str) -> Sheet | None:
         """The ready columns of a kind in a chunk; ``None`` = it has none, or they are damaged: the streams have all."""
-        if chunk.spots is None:
-            back = min(TAIL_BYTES, chunk.length)
-            with suppress(OSError):
+        if kind not in chunk.sheets:
+            chunk.sheets[kind] = None
+            if (data := self._apart(chunk, kind)) is not None:
+                with suppress(DamagedError):
+                    chunk.sheets[kind] = Sheet(*data)
+        return chunk.sheets[kind]
+
+    def needs(self, chunk: Chunk, kind: str) -> Needs | None:
+        """How much everybody of a kind needed for how long in a chunk; ``None`` = it does not tell, or is damaged."""
+        data = self._apart(chunk, kind.upper())
+        with suppress(DamagedError):
+            return Needs(kind, *data) if data is not None else None
+        return None
+
+    def _apart(self, chunk: Chunk, what: str) -> tuple[bytes, int] | None:
+        """A part behind the streams of a chunk, and its sum; ``None`` = there is none."""
+        with suppress(OSError):
+            if chunk.spots is None:
+                back = min(TAIL_BYTES, chunk.length)
                 tail = self._piece(chunk.file.path, chunk.start + chunk.length - back, back) if back else b""
                 chunk.spots = spots(tail, chunk.length)
-        spot = (chunk.spots or {}).get(kind)
-        if spot is None or kind in chunk.sheets:
-            return chunk.sheets.get(kind)
-        try:
-            data = self._piece(chunk.file.path, chunk.start + chunk.length - spot.back, spot.length)
-            sheet = chunk.sheets[kind] = Sheet(data, spot.sum)
-        except (OSError, DamagedError):
-            assert chunk.spots is not None
-            del chunk.spots[kind]
-            return None
-        return sheet
+            if (spot := chunk.spots.get(what)) is not None:
+                return self._piece(chunk.file.path, chunk.start + chunk.length - spot.back, spot.length), spot.sum
+        return None
 
     def states(self, chunk: Chunk, row: int) -> Iterator[tuple[int, int, Sequence[int]]]:
         """(entity, code of the kind, coded values) of everything that is there in *row* of a chunk."""

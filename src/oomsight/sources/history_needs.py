@@ -1,0 +1,254 @@
+"""
+How much cgroups or programs needed for how long over a period, mostly from what stands ready in each chunk.
+
+What no chunk tells (what is not packed yet, what an older recorder packed, the ends of the period, moments that are in
+two chunks) is read row by row, and added up as the recorder would have.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import compress
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oomsight.record.codec import plain
+from oomsight.record.fields import FIELDS, INDEX, shown
+from oomsight.record.needs import SUMS, need_of
+from oomsight.record.ordered import Ordered
+from oomsight.sources.history_columns import MANY, Columns, lives_of
+
+if TYPE_CHECKING:
+    from oomsight.record.needs import Needs
+    from oomsight.sources.history_files import Chunk, File, Shelf
+
+KIB: Final = 1024
+_LOWS, _ROWS = attrgetter("lows"), attrgetter("rows")
+
+
+class Rows(NamedTuple):
+    """Need row by row."""
+
+    times: list[float]  #: unix seconds, ascending
+    values: list[int]  #: KiB
+
+
+class _Part:
+    """A chunk whose needs are known."""
+
+    __slots__ = ("_block", "_seconds", "chunk", "needs")
+
+    def __init__(self, chunk: Chunk, needs: Needs) -> None:
+        self.chunk, self.needs = chunk, needs
+        self._seconds, self._block = 0.0, -1
+
+    def block(self, seconds: float) -> int:
+        """In which block of so many seconds it is; -1 = in several."""
+        if self._seconds != seconds:
+            first, last = self.chunk.first // seconds, self.chunk.last // seconds
+            self._seconds, self._block = seconds, int(first) if first == last else -1
+        return self._block
+
+
+_Piece = tuple[_Part, int]
+"""An entity in such a chunk, and its place there."""
+
+
+class Held:
+    """What one entity needed. Bytes; ``None`` = not known."""
+
+    __slots__ = ("_crossing", "_highs", "_pieces", "_rows", "ends", "highest", "ordered", "span_seconds")
+
+    def __init__(  # noqa: PLR0917
+        self, pieces: Sequence[_Piece], rows: Rows, highest: dict[str, float], ends: dict[str, tuple[float, float]],
+        span_seconds: float, crossing: Callable[[Chunk], Rows],
+    ) -> None:  # fmt: skip
+        self._pieces, self._rows, self._crossing = pieces, rows, crossing
+        self.highest = highest  #: of some figures, as far as they are known
+        self.ends = ends  #: of others the first and the last
+        self.span_seconds = span_seconds  #: from its first row to its last
+        self._highs = [part.needs.highs[place] for part, place in pieces]
+        lows, counts = ([column(part.needs)[place] for part, place in pieces] for column in (_LOWS, _ROWS))
+        highs, alone = self._highs, sorted(rows.values)
+        if alone:
+            lows, highs, counts = [*lows, alone[0]], [*highs, alone[-1]], [*counts, len(alone)]
+
+        def piece(at: int) -> list[int]:
+            if at == len(pieces):
+                return alone
+            part, place = pieces[at]
+            return part.needs.ordered(place)
+
+        self.ordered = Ordered(lows, highs, counts, piece, KIB)
+
+    def peaks(self, block_seconds: float) -> list[float]:
+        """The highest need of every block that has samples, in order of time; blocks begin at multiples of it."""
+        found: dict[int, int] = {}
+        crossing: list[tuple[Chunk, int]] = []
+        for (part, _), high in zip(self._pieces, self._highs, strict=True):
+            block = part.block(block_seconds)
+            if block < 0:
+                crossing.append((part.chunk, high))
+            elif found.get(block, -1) < high:
+                found[block] = high
+        # In which of its blocks a piece was highest need not be known where it raises neither.
+        apart = [self._crossing(chunk) for chunk, high in crossing
+                 if min(found.get(int(moment // block_seconds), -1) for moment in (chunk.first, chunk.last)) < high
+                 or chunk.last - chunk.first > block_seconds]  # fmt: skip
+        for times, values in (*apart, self._rows):
+            low = 0
+            while low < len(times):
+                block = int(times[low] // block_seconds)
+                high = bisect_left(times, (block + 1) * block_seconds, low + 1)
+                found[block] = max(found.get(block, -1), *values[low:high])
+                low = high
+        return [float(found[block] * KIB) for block in sorted(found)]
+
+
+class _Reader:
+    """Entities of one kind, called *keys*, in some chunks."""
+
+    def __init__(
+        self, shelf: Shelf, kind: str, keys: Sequence[str], known_as: Callable[[File, str, str], list[int]]
+    ) -> None:
+        self._shelf, self._kind, self._keys, self._known_as = shelf, kind, keys, known_as
+        names = dict.fromkeys(name for part in SUMS[kind] for name in part)
+        self._names = tuple(names)
+        self._places = [INDEX[kind][name] for name in names]
+        self._numbers: dict[int, list[tuple[int, str]]] = {}
+        self.pieces: dict[str, list[_Piece]] = {key: [] for key in keys}
+        self._apart: dict[str, Columns] = {}
+
+    def read(self, pieces: Sequence[tuple[Chunk, float, float]]) -> None:
+        alone = _alone(pieces)
+        for (chunk, low, high), one in zip(pieces, alone, strict=True):
+            numbers = self._numbered(chunk.file)
+            whole = one and low <= chunk.first and chunk.last <= high
+            needs = self._shelf.needs(chunk, self._kind) if whole else None
+            if needs is None:
+                self._read_rows(chunk, numbers, low, high)
+                continue
+            part, place_of, held = _Part(chunk, needs), needs.places.get, self.pieces
+            for number, key in numbers:
+                if (place := place_of(number)) is not None:
+                    held[key].append((part, place))
+            if needs.others and (rest := [pair for pair in numbers if pair[0] in needs.others]):
+                self._read_rows(chunk, rest, low, high)
+
+    def held(self) -> Iterator[tuple[str, Held]]:
+        """What is known of each; of whom need is not known in any row, nothing."""
+        for key in self._keys:
+            pieces = self.pieces.pop(key)
+            apart = self._apart.pop(key, None)
+            rows, columns = (Rows([], []), {}) if apart is None else self._added(apart)
+            if pieces or rows.times:
+                yield key, self._held(key, pieces, rows, columns)
+
+    def _held(self, key: str, pieces: list[_Piece], rows: Rows, columns: dict[str, list[tuple[float, int]]]) -> Held:
+        rule, scales = SUMS[self._kind], {field.name: field.scale for field in FIELDS[self._kind]}
+        highest, ends = {}, {}
+        for at, name in enumerate(rule.highest):
+            coded = [part.needs.highest[at][place] for part, place in pieces]
+            coded += [value for _, value in columns.get(name, ())]
+            if most := max(coded, default=0):
+                highest[name] = shown(plain(most), scales[name]) or 0.0
+        for at, name in enumerate(rule.ends):
+            found = columns.get(name, [])
+            first, last = found[:1], found[-1:]
+            first += next(([(part.chunk.first, value)] for part, place in pieces
+                           if (value := part.needs.ends[2 * at][place])), [])  # fmt: skip
+            last += next(([(part.chunk.last, value)] for part, place in reversed(pieces)
+                          if (value := part.needs.ends[2 * at + 1][place])), [])  # fmt: skip
+            if first:
+                begin, end = (shown(plain(coded), scales[name]) for coded in (min(first)[1], max(last)[1]))
+                ends[name] = begin or 0.0, end or 0.0
+        moments = [*rows.times[:1], *rows.times[-1:]]
+        if pieces:
+            moments += [self._edge(*pieces[0])[0], self._edge(*pieces[-1])[1]]
+        return Held(pieces, rows, highest, ends, max(moments) - min(moments), partial(self._crossing, key))
+
+    def _edge(self, part: _Part, place: int) -> tuple[float, float]:
+        """First and last moment of an entity in a chunk."""
+        chunk, needs = part.chunk, part.needs
+        first, count = needs.firsts[place], needs.rows[place]
+        if (first or count < chunk.head.rows) and self._shelf.load(chunk, self._kind):
+            return chunk.moments[first], chunk.moments[first + count - 1]
+        return chunk.first, chunk.last
+
+    def _numbered(self, file: File) -> list[tuple[int, str]]:
+        found = self._numbers.get(id(file))
+        if found is None:
+            found = self._numbers[id(file)] = [
+                (number, key) for key in self._keys for number in self._known_as(file, self._kind, key)
+            ]
+        return found
+
+    def _read_rows(self, chunk: Chunk, numbers: Sequence[tuple[int, str]], low: float, high: float) -> None:
+        if not numbers or not self._shelf.load(chunk, self._kind):
+            return
+        moments = chunk.moments
+        begin, end = bisect_left(moments, low), bisect_right(moments, high)
+        for key, found in lives_of(self._shelf, chunk, self._kind, numbers, self._places):
+            self._apart.setdefault(key, Columns(len(self._places))).add(found, moments, begin, end)
+
+    def _crossing(self, key: str, chunk: Chunk) -> Rows:
+        """The rows of one entity in a chunk that is in several blocks of time."""
+        columns = Columns(len(self._places))
+        if len(self._keys) > MANY:  # others of them will come here, too
+            self._shelf.sheet(chunk, self._kind)
+        if self._shelf.load(chunk, self._kind):
+            numbers = [pair for pair in self._numbered(chunk.file) if pair[1] == key]
+            for _, one in lives_of(self._shelf, chunk, self._kind, numbers, self._places):
+                columns.add(one, chunk.moments, 0, len(chunk.moments))
+        return self._added(columns)[0]
+
+    def _added(self, apart: Columns) -> tuple[Rows, dict[str, list[tuple[float, int]]]]:
+        """Need in each row in which it is known, and what is known of the other figures, both by time."""
+        rule, by_name = SUMS[self._kind], dict(zip(self._names, apart.columns, strict=True))
+        order = sorted(range(len(apart.times)), key=apart.times.__getitem__)
+        known: list[int] = []
+        for at in order:
+            if not known or apart.times[at] > apart.times[known[-1]]:  # of a moment that comes twice the first
+                known.append(at)
+        times = [apart.times[at] for at in known]
+        columns = {name: [one[at] for at in known] for name, one in by_name.items()}
+        others = {
+            name: [(moment, value) for moment, value in zip(times, columns[name], strict=True) if value]
+            for name in (*rule.highest, *rule.ends)
+        }
+        there = [all(row) for row in zip(*(columns[name] for name in (*rule.plus, *rule.minus)), strict=True)]
+        if not any(there):
+            return Rows([], []), others
+        if not all(there):
+            times = list(compress(times, there))
+            columns = {name: list(compress(one, there)) for name, one in columns.items()}
+        for name in rule.optional:  # what is not known adds nothing
+            if 0 in columns[name] and any(columns[name]):
+                columns[name] = [value or 1 for value in columns[name]]
+        return Rows(times, need_of(self._kind, columns)), others
+
+
+def _alone(pieces: Sequence[tuple[Chunk, float, float]]) -> list[bool]:
+    """Whether each of these chunks, which come by their first row, has its time for itself."""
+    found, end, latest = [True] * len(pieces), float("-inf"), 0
+    for at, (chunk, low, high) in enumerate(pieces):
+        if max(chunk.first, low) <= end:
+            found[at] = found[latest] = False
+        if (last := min(chunk.last, high)) >= end:
+            end, latest = last, at
+    return found
+
+
+def needed(
+    shelf: Shelf, pieces: Sequence[tuple[Chunk, float, float]], kind: str, keys: Sequence[str],
+    known_as: Callable[[File, str, str], list[int]],
+) -> Iterator[tuple[str, Held]]:  # fmt: skip
+    """
+    (key, what it needed) of each entity of *kind* called one of *keys* whose need is known anywhere in *pieces*: chunks
+    and the time each answers for, by their first row. *known_as*: the numbers that an entity has in a file.
+    """
+    reader = _Reader(shelf, kind, keys, known_as)
+    reader.read(pieces)
+    yield from reader.held()
