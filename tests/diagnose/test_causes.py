@@ -356,7 +356,7 @@ def test_panic_and_no_killable() -> None:
     panic.panic = "System is deadlocked on memory"
     assert next(iter(causes(panic))) == "no_killable_process"
     nobody = host(victim=0, kind=EventKind.NO_KILLABLE)
-    assert "1 of 6 listed processes are protected" in causes(nobody)["no_killable_process"].evidence[1].text
+    assert "protected (-1000): 1 of 6 listed processes" in causes(nobody)["no_killable_process"].evidence[1].text
 
 
 def test_allocating_task_killed() -> None:

@@ -132,9 +132,9 @@ def test_slab_is_the_culprit_and_its_cache_is_named():
     assert found is not None
     assert (found.kind, found.kib, found.share_pct) == ("kernel", 24000, 60.0)
     assert "kmalloc-64" in (found.note or "")
-    assert "20000 KiB" in (found.note or "")
+    assert "19.5 MiB" in (found.note or "")
     report.meminfo.slabs = [("skbuff_head_cache", 1, 3692)]
-    assert "only 3692 KiB" in (culprit_of(report).note or "")
+    assert "only 3.6 MiB" in (culprit_of(report).note or "")
 
 
 def test_reserved_huge_pages_are_the_culprit():

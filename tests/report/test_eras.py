@@ -292,18 +292,18 @@ def test_old_rule_gives_the_printed_score(era: Era) -> None:
 
 ANDROID = (
     ("lowmemorykiller: Killing 'com.example.app' (4242), adj 900,\n   to free 51200kB on behalf of 'kswapd0' (63) because\n"
-     "   cache 73728kB is below limit 73728kB for oom_score_adj 529\n   Free memory is 1024kB above reserved\n", "com.example.app"),
-    ("send sigkill to 4242 (example.app), adj 9, size 12345\n", "example.app"),
-    ("lowmemorykiller: send sigkill to 4242 (example.app), adj 9, size 12345\n", "example.app"),
+     "   cache 73728kB is below limit 73728kB for oom_score_adj 529\n   Free memory is 1024kB above reserved\n", "com.example.app", "lowmemorykiller"),
+    ("send sigkill to 4242 (example.app), adj 9, size 12345\n", "example.app", "lowmemorykiller"),
+    ("lowmemorykiller: send sigkill to 4242 (example.app), adj 9, size 12345\n", "example.app", "lowmemorykiller"),
     ("lowmemorykiller: Kill 'com.example.app' (4242), uid 10077, oom_score_adj 900 to free 51200kB rss, 900kB swap; reason: low watermark is"
-     " breached\n", "com.example.app"),
+     " breached\n", "com.example.app", "lmkd"),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "comm"), ANDROID)
-def test_android_killers_are_no_kernel_kills(text: str, comm: str) -> None:
+@pytest.mark.parametrize(("text", "comm", "killer"), ANDROID)
+def test_android_killers_are_no_kernel_kills(text: str, comm: str, killer: str) -> None:
     reports = parse_text(text)
     assert [v for r in reports for v in r.victims] == []
     assert [(r.kind, r.killer, r.killed[0].pid, r.killed[0].comm) for r in reports] == [
-        (EventKind.USERSPACE_KILLER, "lmkd", 4242, comm)
+        (EventKind.USERSPACE_KILLER, killer, 4242, comm)
     ]

@@ -63,9 +63,14 @@ def _less_memory(owner: Owner, limit_kib: int) -> list[Advice]:
     return [Advice(f"give {who} less memory", ("virsh", "setmaxmem", name, str(mib << 10), "--config"))]
 
 
+def cap_kib(held_kib: int, managed_kib: int) -> int:
+    """Return a limit for what held *held_kib*: a tenth of RAM below that, at least half of it."""
+    return round_down(max(held_kib - int(managed_kib * CAP_RESERVE), held_kib // 2))
+
+
 def cap(owner: Owner | None, held_kib: int, managed_kib: int, *, release: Release | None = None) -> list[Advice]:
     """Return how to keep *owner* from filling the machine again: a limit below what it held by a tenth of RAM."""
-    limit = round_down(max(held_kib - int(managed_kib * CAP_RESERVE), held_kib // 2))
+    limit = cap_kib(held_kib, managed_kib)
     v1 = release is not None and release < MEMORY_MAX_SINCE  # v2 had a memory controller since 4.5, and no users
     if smaller := _less_memory(owner, limit) if owner else []:
         return smaller

@@ -23,6 +23,7 @@ from oomsight.diagnose.accounting import (
     swap_in_use_kib,
 )
 from oomsight.diagnose.model import Accounting, Consumer
+from oomsight.diagnose.wording import size
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.task_rows import TaskRows
 
@@ -103,6 +104,8 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
         else:
             first.setdefault(c.kind, c)
     best = first.get("process")
+    if best is not None and not best.is_victim:  # the victim is no less of one (both may even share the memory)
+        best = next((c for c in consumers if c.kind == "process" and c.is_victim and c.kib == best.kib), best)
     pool, user, cgroup = first.get("name"), first.get("user"), first.get("cgroup")
     if best and pool and pool.kib >= _POOL_OVER_PROCESS * best.kib:
         best = pool
@@ -384,5 +387,6 @@ def _slab_note(slabs: Sequence[tuple[str, int, int]], kib: int) -> str:
     name, _used, most = max(slabs, key=itemgetter(2))
     listed = sum(total for _name, _used, total in slabs)
     if 2 * listed < kib:
-        return f"the caches listed hold only {listed} KiB of it; the rest are big kmalloc blocks, which are in no cache"
-    return f"biggest cache: {mark(name, Kind.OWNER)}, {most} KiB"
+        rest = "the rest are big kmalloc blocks, which are in no cache"
+        return f"the caches listed hold only {size(listed)} of it; {rest}"
+    return f"biggest cache: {mark(name, Kind.OWNER)}, {size(most)}"

@@ -106,7 +106,7 @@ def explain_report(report: OomReport) -> Incident:
             source=report.source,
             headline=attempt("the headline", lambda: userspace.headline(report), "An event that is no kernel kill"),
             summary=attempt("the summary", lambda: userspace.summary(report, gfp), ""),
-            answers=attempt("the answers", lambda: userspace.answers(report), Answers()),
+            answers=attempt("the answers", lambda: userspace.answers(report, gfp), Answers()),
             causes=attempt("the cause", lambda: userspace.causes(report, gfp), no_causes),
             accountings=attempt("the accounting", lambda: account(report), no_accountings),
             gfp=gfp,

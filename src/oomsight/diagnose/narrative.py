@@ -110,7 +110,11 @@ def headline(case: Case) -> str:
         if report.skipped_exiting:
             special = "The chosen process was already exiting: the kernel killed nobody"
         elif report.kind is EventKind.SYSRQ:
-            return "SysRq-f asked for a kill; this text shows none"
+            return (
+                "SysRq-f asked for a kill; the kernel ignored it and killed nobody"
+                if _ignored(case)
+                else "SysRq-f asked for a kill; this text shows none"
+            )
         elif report.selected is not None:
             chosen = process(report.selected.comm, report.selected.pid)
             special = f"{chosen} was chosen to be killed (its kill line is not in this text)"
@@ -134,6 +138,10 @@ def headline(case: Case) -> str:
     return f"{special}: {why}"
 
 
+def _ignored(case: Case) -> bool:
+    return any(note.code == "sysrq_ignored" for note in case.report.notes)
+
+
 def _others(number: int) -> str:
     return f" and {count(number, 'other process')}" if number > 0 else ""
 
@@ -145,7 +153,7 @@ _VERDICTS: Final[dict[str | None, str]] = {
     "shmem_tmpfs": "tmpfs and shared memory hold it",
     "unaccounted_kernel_memory": "much of it is in no counter",
     "cma_reserved": "what is free is set aside for CMA",
-    "low_zone_exhausted": "only in a low zone",
+    "low_zone_exhausted": "only its low zones, the rest this request could not use",
     "fragmentation": "free, but in pieces too small",
     "memory_balloon": "the hypervisor took it",
     "locked_memory": "much of it is locked",
@@ -169,8 +177,10 @@ def _what_happened(case: Case) -> list[str]:
             if case.manual:
                 asked = f"Somebody asked the kernel{host} for an OOM kill (SysRq-f)"
                 return [f"{asked}; it panicked instead, because it is set to (panic_on_oom)."]
-            why = "could free nothing" if "deadlocked" in (report.panic or "") else "is set to (panic_on_oom)"
-            return [f"The kernel{host} ran out of memory and panicked, because it {why}."]
+            if "deadlocked" in (report.panic or ""):
+                return [f"The kernel{host} ran out of memory and panicked, because it could free nothing."]
+            why = place(case)
+            return [f"The kernel{host} panicked instead of killing a process: {why}, and it is set to (panic_on_oom)."]
         if report.kind is EventKind.NO_KILLABLE:
             return [f"The kernel{host} needed memory and found no process it may kill: nothing was freed."]
         if report.skipped_exiting:
@@ -181,6 +191,8 @@ def _what_happened(case: Case) -> list[str]:
             chosen = f"{process(report.selected.comm, report.selected.pid)}{of}"
             why = place(case, short=bool(of))
             return [f"The kernel{host} chose {chosen} to be killed, because {why}; its kill line is not in this text."]
+        if _ignored(case):
+            return [f"Somebody asked the kernel{host} for an OOM kill (SysRq-f); it ignored that and killed nobody."]
         return [f"The OOM killer ran{host}; whom it killed is not in this text."]
     foreign = f" ({size(case.elsewhere_kib)} or more charged elsewhere)" if case.elsewhere_kib else ""
     held = f", which held {case.victim_held}{foreign}," if case.victim_held is not None else ""
@@ -205,7 +217,7 @@ def _why_this_one(case: Case) -> list[str]:
         said.append(sentence(selection.why))
     if report.group_memcg:
         group = mark(report.group_memcg, Kind.CGROUP)
-        said.append(f"All of cgroup {group} died with it, because memory.oom.group is set there.")
+        said.append(f"memory.oom.group is set on cgroup {group}: whatever may be killed in it died with it.")
     return said
 
 
@@ -218,7 +230,9 @@ def _who_held_it(case: Case) -> list[str]:
         return [f"Most of the memory, {held}, is in no counter of this report."]
     if culprit.kind in ("kernel", "shared"):
         more = "More than any process held: " if case.report.tasks else "Most memory was held by "
-        return [f"{more}{holder(culprit)}, {held}."]
+        waiting = case.items.get("dirty", 0) + case.items.get("writeback", 0)
+        stuck = culprit.name == "page cache of files" and 2 * waiting > culprit.kib
+        return [f"{more}{holder(culprit)}, {held}{f', of it {size(waiting)} not yet written to disk' * stuck}."]
     if culprit.is_victim:
         if culprit.kind != "process":
             return [f"It is one of {holder(culprit)}, which held {held} together."]
@@ -376,8 +390,8 @@ def _limits_said(case: Case) -> list[str]:
         if report.kind is EventKind.REAPER_ONLY or (report.constraint is None and report.meminfo is None):
             return ["Whether a limit was involved is not in this text."]
         return [
-            "No cgroup limit acted first: this kill is a host-wide one, so whatever limits there were had not been "
-            "reached."
+            "No cgroup limit acted first: this kill is a host-wide one, so what limits there were allow more together "
+            "than there is."
         ]
     said = []
     line = memcg.memory if memcg else None
@@ -421,5 +435,7 @@ def _swap_said(case: Case) -> list[str]:
     if not case.swap_total_kib:
         return ["There is no swap, so private memory could not be moved out of RAM."]
     free = case.swap_free_kib
-    state = "is not in the text" if free is None else f"of it {size(free)} was free"
+    state = "how much of it was free is not in the text"
+    if free is not None:
+        state = f"{size(free)} of it was free" if free else "all of it was in use"
     return [f"There is {size(case.swap_total_kib)} of swap; {state}."]

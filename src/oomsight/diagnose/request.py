@@ -47,9 +47,13 @@ def gfp_words(report: OomReport) -> GfpWords | None:
     by_hand = order is not None and order < 0
     page_size = page_kib_of(report) << 10
     words, zone = _in_words(tuple(flags), order or 0, page_size)
-    if order is None:  # 2.6.11 prints none, and lines get cut
-        words = f"an unknown number of pages of {words.partition(' of ')[2] or 'memory'}"
     size_kib = None if order is None or by_hand else (page_size << order) >> 10
+    if order is None:  # 2.6.11 prints none, and lines get cut; an area of vmalloc has none
+        amount = "an unknown number of pages"
+        if report.failure_bytes is not None:
+            size_kib = report.failure_bytes >> 10
+            amount = size(size_kib)
+        words = f"{amount} of {words.partition(' of ')[2] or 'memory'}"
     return GfpWords(size_kib, words, flags, None if by_hand else zone)
 
 

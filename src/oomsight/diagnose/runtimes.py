@@ -22,7 +22,7 @@ class Runtime(NamedTuple):
     One program or language runtime: what bounds its memory.
 
     ``text`` may hold ``{mib}`` (``share`` of the limit or of RAM, in MiB), ``{workers}`` (how many processes of the
-    size seen fit) and ``{each}`` (that size). ``snippet`` likewise.
+    size seen fit, at least 1), ``{fit}`` (that in words) and ``{each}`` (that size). ``snippet`` likewise.
     """
 
     label: str
@@ -59,14 +59,14 @@ _PYTHON = Runtime(
 )
 _WORKERS = Runtime(
     "Python workers",
-    "every worker holds its own copy: at {each} each, {workers} fit. Lower --workers or --concurrency, and recycle "
+    "every worker holds its own copy: at {each} each, {fit}. Lower --workers or --concurrency, and recycle "
     "them (gunicorn --max-requests with jitter, celery --max-memory-per-child, uwsgi --reload-on-rss)",
     pool=True,
     serves=True,
 )
 _PHP = Runtime(
     "PHP-FPM",
-    "pm.max_children times memory_limit is what the pool may take: at {each} each, {workers} children fit. Also set "
+    "pm.max_children times memory_limit is what the pool may take: at {each} each, {fit}. Also set "
     "pm.max_requests to recycle them",
     snippet="pm.max_children = {workers}\npm.max_requests = 500\n",
     pool=True,
@@ -74,15 +74,15 @@ _PHP = Runtime(
 )
 _RUBY = Runtime(
     "Ruby workers",
-    "processes times threads decide: at {each} each, {workers} processes fit; MALLOC_ARENA_MAX=2 or jemalloc cuts "
+    "processes times threads decide: at {each} each, {fit}; MALLOC_ARENA_MAX=2 or jemalloc cuts "
     "fragmentation",
     pool=True,
     serves=True,
 )
 _APACHE = Runtime(
     "Apache httpd",
-    "in the prefork model each connection is a process: at {each} each, {workers} fit in MaxRequestWorkers "
-    "(MaxClients before 2.4)",
+    "in the prefork model each connection is a process: at {each} each, {fit}: set "
+    "MaxRequestWorkers (MaxClients before 2.4)",
     snippet="MaxRequestWorkers {workers}\n",
     pool=True,
     serves=True,
@@ -160,7 +160,7 @@ _GIT = Runtime(
 )
 _BUILD = Runtime(
     "compiler or linker",
-    "parallel jobs multiply: at {each} each, {workers} fit. Run fewer (make -j{workers}, ninja -j{workers}, "
+    "parallel jobs multiply: at {each} each, {fit}. Run fewer (make -j{workers}, ninja -j{workers}, "
     "CARGO_BUILD_JOBS={workers}), link with less parallelism, or use a linker that needs less",
     pool=True,
 )
@@ -234,21 +234,34 @@ def runtime_of(comm: str | None) -> Runtime | None:
     return found
 
 
+def fitting(room_kib: int, each_kib: int | None) -> int:
+    """Return how many processes of *each_kib* fill no more than four fifths of *room_kib*."""
+    return int(room_kib * POOL_SHARE) // each_kib if each_kib else 0
+
+
+def fit_words(room_kib: int, each_kib: int | None) -> str:
+    """Return that in words, with the room: ``12 of them fit into four fifths of 1.0 GiB``."""
+    number = fitting(room_kib, each_kib)
+    fit = f"{number} of them fit" if number > 1 else "one of them fits" if number else "not even one of them fits"
+    return f"{fit} into four fifths of {size(room_kib)}"
+
+
 def tune(comm: str | None, base_kib: int | None, each_kib: int | None = None) -> list[Advice]:
     """
-    Return which setting bounds the program called *comm*, with numbers for *base_kib* (limit or RAM).
+    Return which setting bounds the program called *comm*, with numbers for *base_kib* (the room it may take).
 
     *each_kib* is the size of one process, for programs that run as a pool. Unknown program or size: nothing.
     """
     runtime = runtime_of(comm)
     if runtime is None or comm is None or not base_kib:
         return []
-    if "{workers}" in runtime.text and not each_kib:
+    if "{fit}" in runtime.text and not each_kib:
         return []
     values: dict[str, str | int] = {
         "mib": max(1, int(base_kib * runtime.share) >> 10),
         "each": size(each_kib),
-        "workers": max(1, int(base_kib * POOL_SHARE) // each_kib) if each_kib else 0,
+        "workers": max(1, fitting(base_kib, each_kib)),
+        "fit": fit_words(base_kib, each_kib),
     }
     return [
         Advice(

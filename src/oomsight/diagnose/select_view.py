@@ -133,7 +133,7 @@ def _rule(report: OomReport) -> tuple[Rule, str]:
     for victim in report.victims[:1]:
         # vsz: of 2.6.33-2.6.35 is the same number; those kernels are known by the table's columns.
         for name, value in (("total-vm", victim.total_vm_kib), ("shmem-rss", victim.shmem_rss_kib),
-                            ("pgtables", victim.pgtables_kib)):  # fmt: skip
+                            ("pgtables", victim.pgtables_kib), ("score", victim.score)):  # fmt: skip
             if value is not None:
                 fields.add(name)
     trigger = report.trigger
@@ -432,6 +432,9 @@ def _why(scene: _Scene, chosen: int, view: Selection) -> str:
         text += f"; {_whole(scene)} is less than 1000 pages, so oom_score_adj has no effect"
     elif adj:
         text += f", and its {key} {adj:+d} {_effect(scene, adj)}"
+    twin = order[1] if len(order) > 1 else chosen  # those of one memory are of one size, and rank side by side
+    if _shares_memory(scene, chosen, twin) and scene.task(twin).tgid != scene.task(chosen).tgid:
+        text += f"; {scene.name(twin)} shares that memory, so the kernel killed it too, which no line says"
     if view.margin_pages == 0:
         wins = scene.tie.partition("_")[0]
         text += f"; another process has the same points, and of these the {wins} scanned is taken"

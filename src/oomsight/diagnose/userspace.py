@@ -55,6 +55,13 @@ KILLERS: Final[dict[str, Killer]] = {
         "the ro.lmkd.* properties and the oom_score_adj the activity manager gives",
         ("getprop",),
     ),
+    "lowmemorykiller": Killer(
+        "the low memory killer inside older Android kernels ends the biggest process of the least important class when "
+        "free memory and page cache are both below that class's mark",
+        "/sys/module/lowmemorykiller/parameters (minfree in pages, adj) and the oom_score_adj the activity manager "
+        "gives",
+        ("sh", "-c", "grep . /sys/module/lowmemorykiller/parameters/*"),
+    ),
     "talos": Killer(
         "Talos Linux ends the cgroup that ranks highest when memory pressure triggers its rule",
         "an OOMConfig document (triggerExpression, cgroupRankingExpression)",
@@ -97,6 +104,12 @@ KILLERS: Final[dict[str, Killer]] = {
     ),
 }
 """Killers by the name the parser gives. Sources: the projects' manuals."""
+
+_SPELLED: Final = {
+    "docker": "Docker", "flux": "Flux", "htcondor": "HTCondor", "kubelet": "The kubelet", "lsf": "LSF",
+    "lowmemorykiller": "The kernel's lowmemorykiller", "slurm": "Slurm", "talos": "Talos",
+}  # fmt: skip
+"""Names as sentences begin with them, where the parser's differ."""
 
 CODES: Final[dict[str, str]] = {
     "userspace_killer": "A userspace killer acted, not the kernel",
@@ -162,6 +175,8 @@ def summary(report: OomReport, gfp: GfpWords | None = None) -> str:
     known = KILLERS.get(report.killer or "")
     acts = f" {sentence(known.acts)}" if known else ""
     why = f" It gives as its reason: {mark(reasons[0], Kind.OWNER)}." if reasons else ""
+    if reasons and reasons[0].startswith(("badness", "oom_score ", "adj ")):
+        why = f" It was picked by its rank: {mark(reasons[0], Kind.OWNER)}."
     where = f" What it acts on is set in {known.setting}." if known else ""
     return f"{headline(report)}.{acts}{why}{where}"
 
@@ -217,6 +232,15 @@ def _set_in(report: OomReport) -> list[Advice]:
     return [Advice(f"what it may use is set by {known.setting}", known.command)]
 
 
+_ANY_SIZE: Final = frozenset({"x86_64", "amd64", "aarch64", "arm64", "ppc64le", "s390x", "riscv64"})
+"""Architectures whose space for vmalloc is bigger than any memory, as releases name them."""
+_AREA_WHY: Final = (
+    ("exceeds", "No machine of this size can give that much: the size itself is wrong, or somebody outside chose it."),
+    ("failed to alloc", "The pages for it could not all be had: memory was short, or a cgroup's limit refused them."),
+)
+"""What the reasons mean that mm/vmalloc.c prints, by their first words."""
+
+
 def _in_vmalloc(report: OomReport) -> bool:
     return "vm" in (report.failure_mode or "")
 
@@ -228,11 +252,14 @@ def _charged(gfp: GfpWords | None) -> bool:
 
 def _what_it_means(report: OomReport, gfp: GfpWords | None) -> str:
     if _in_vmalloc(report):
+        for why, means in _AREA_WHY:
+            if (report.failure_why or "").startswith(why):
+                return means
         return (
             "The kernel could not build a large area out of single pages: its size is refused, the address space for "
             "such areas is used up (32-bit kernels), or a cgroup's limit refused the pages."
         )
-    if gfp is not None and "may sleep" in gfp.words and (gfp.size_kib or 0) <= 32:
+    if _small_and_patient(gfp):
         return (
             "A request this small that may wait is refused only where memory is really short, or where the limit of a "
             "cgroup says so: look for an OOM kill at the same time."
@@ -243,30 +270,52 @@ def _what_it_means(report: OomReport, gfp: GfpWords | None) -> str:
     )
 
 
+def _small_and_patient(gfp: GfpWords | None) -> bool:
+    """Whether the request may wait and is of an order (up to 3) that the kernel else kills for."""
+    return gfp is not None and "may sleep" in gfp.words and (gfp.size_kib or 0) <= 32
+
+
 def _failure_advice(report: OomReport, gfp: GfpWords | None) -> list[Advice]:
-    driver = Advice(
-        "look for the driver in the stack below the line: big requests (order 2 and more) are its choice"
-    )
+    big = report.trigger is None or report.trigger.order is None or report.trigger.order >= 2
+    driver = [
+        Advice("look for the driver in the stack below the line: big requests (order 2 and more) are its choice")
+    ] if big else []  # fmt: skip
     if _charged(gfp):
         limit = Advice(
             "the request counts against a cgroup's limit: raise that limit (memory.max, or memory.kmem.limit_in_bytes "
             "of cgroup v1), more free memory on the host does not help"
         )
-        return [limit, driver]
+        return [limit, *driver]
     if _in_vmalloc(report):
-        room = Advice("see what takes the address space of such areas", ("sort", "-k2nr", "/proc/vmallocinfo"))
-        return [room, Advice("on a 32-bit kernel vmalloc=SIZE on its command line makes that space bigger"), driver]
+        asks = Advice("look in the stack below the line for who asks for it: its size is the caller's choice")
+        if (report.failure_why or "").startswith("exceeds"):
+            return [asks]
+        advice = [Advice("see what takes the address space of such areas", ("sort", "-k2nr", "/proc/vmallocinfo"))]
+        release = (report.trigger.kernel_release if report.trigger else None) or ""
+        if not any(name in release for name in _ANY_SIZE):
+            advice.append(Advice("on a 32-bit kernel vmalloc=SIZE on its command line makes that space bigger"))
+        return [*advice, asks]
+    if _small_and_patient(gfp):
+        kill = "see whether the kernel killed for want of memory at that time, and whom: that is what there is to mend"
+        return [Advice(kill, ("oomsight", "explain")), *driver]
     managed = managed_kib(report.meminfo, page_kib_of(report))
     return [more_reserve("if it comes often, keep more memory free for requests that cannot wait",
-                         managed[0] if managed else None), driver]  # fmt: skip
+                         managed[0] if managed else None), *driver]  # fmt: skip
 
 
-def answers(report: OomReport) -> Answers:
+def answers(report: OomReport, gfp: GfpWords | None = None) -> Answers:
     """Return the three questions as far as such an event answers them."""
     if report.kind is EventKind.ALLOCATION_FAILURE:
+        grew = "Requests that may not wait (interrupts, network receive) live from a small reserve; a burst uses it up."
+        if (report.failure_why or "").startswith("exceeds"):
+            grew = "Nothing needs to have grown: the size of this one request decided."
+        elif _in_vmalloc(report):
+            grew = "One moment is shown. Areas that are made and never given back would show in /proc/vmallocinfo."
+        elif gfp is not None and "may sleep" in gfp.words:
+            grew = "One moment is shown: a request that may wait fails only after reclaim found nothing for it."
         return Answers(
             ["Nothing needs to have used too much: one request could not be met at that moment."],
-            ["Requests that may not wait (interrupts, network receive) live from a small reserve; a burst uses it up."],
+            [grew],
             ["Nothing was to be stopped: the caller was told, and no process died."],
         )
     sizes = [f"{_one(killed)} held {size(killed.rss_kib)}" for killed in report.killed if killed.rss_kib is not None]
@@ -281,7 +330,7 @@ def answers(report: OomReport) -> Answers:
 
 def _killer(report: OomReport) -> str:
     return (
-        report.killer
+        _SPELLED.get(report.killer, report.killer)
         if report.killer in KILLERS
         else mark(report.killer, Kind.OWNER)
         if report.killer

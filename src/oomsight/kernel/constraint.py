@@ -54,7 +54,8 @@ def t_nodes(node_pages: Iterable[int], swap_pages: int, spanned: bool = False) -
     """
     pages = list(node_pages)
     kind = "spanned" if spanned else "present"
-    return Total(sum(pages) + swap_pages, f"{sum(pages)} {kind} pages on {len(pages)} nodes + swap {swap_pages}")
+    nodes = "1 node" if len(pages) == 1 else f"{len(pages)} nodes"
+    return Total(sum(pages) + swap_pages, f"{sum(pages)} {kind} pages on {nodes} + swap {swap_pages}")
 
 
 class MemcgEra(NamedTuple):

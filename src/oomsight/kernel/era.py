@@ -41,6 +41,7 @@ _KILL_LINE_SHAPES: Final[tuple[tuple[frozenset[str], _Shape], ...]] = (
     (frozenset({"vsz"}), _Shape("the kill line has vsz (2.6.33-2.6.35)", (2, 6, 33), (2, 6, 35))),
 )
 _OOM_KILL_LINE: Final = _Shape("there is an oom-kill: line (>= 5.0)", (5, 0), None)
+_ANNOUNCED: Final = _Shape("the kill is announced with a score (<= 5.1)", (2, 6, 18), (5, 1))
 _GFP_SHAPES: Final = {
     "A0": _Shape("the gfp bits are those of 2.6", (2, 6, 11), (2, 6, 30)),
     "A": _Shape("the gfp bits are those of 4.3 and older", (2, 6, 11), (4, 3)),
@@ -61,6 +62,8 @@ def _shapes(
         yield _OOM_KILL_LINE
     fields = {field.lower() for field in kill_line_fields}
     yield from [shape for wanted, shape in _KILL_LINE_SHAPES if wanted & fields][:1]
+    if "score" in fields:
+        yield _ANNOUNCED
     if gfp_layout in _GFP_SHAPES:
         yield _GFP_SHAPES[gfp_layout]
 
@@ -77,9 +80,10 @@ def rule_for_shape(
     The badness rule a report was made by, and why in words.
 
     ``columns``: header words of the task table (``None`` = not seen); ``kill_line_fields``: field names of the
-    ``Killed process`` line (``total-vm``, ``shmem-rss``, ``UID``, ``pgtables``); ``gfp_layout``: of
-    :func:`~oomsight.kernel.gfp.layout_of`; ``release``: kernel release text. Shape decides, release only between
-    rules that the shape leaves open, because distributions back-port lines and formulas. With neither, the newest.
+    ``Killed process`` line (``total-vm``, ``shmem-rss``, ``UID``, ``pgtables``), ``score`` where it was announced;
+    ``gfp_layout``: of :func:`~oomsight.kernel.gfp.layout_of`; ``release``: kernel release text.
+    Shape decides, release only between rules that the shape leaves open, because distributions
+    back-port lines and formulas. With neither, the newest.
     """
     since: Release = (2, 6, 11)
     until: Release | None = None

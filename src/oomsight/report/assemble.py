@@ -378,6 +378,11 @@ class Assembler:
             return
         self._sysrq = i
 
+    def _on_show_memory(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
+        # Memory numbers that belong to no event, and must not be taken for those of the next kill.
+        draft = self._new(i)
+        draft.alloc, draft.shown = i, True
+
     def _on_suppressed(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         if "oom_kill_process" in text or "oom" in text:
             m = re.search(r"\b(\d{1,18}) callbacks", text)
@@ -447,6 +452,7 @@ class Assembler:
 _HANDLERS = {
     "head": Assembler._on_head, "alloc": Assembler._on_alloc, "kill": Assembler._on_kill, "group": Assembler._on_group,
     "panic": Assembler._on_panic, "no_killable": Assembler._on_no_killable, "sysrq": Assembler._on_sysrq,
+    "show_memory": Assembler._on_show_memory,
     "suppressed": Assembler._on_suppressed, "reaper": Assembler._on_reaper, "exiting": Assembler._on_extra,
     "path": Assembler._on_path, "sharing": Assembler._on_extra, "pinned": Assembler._on_extra,
 }

@@ -116,6 +116,8 @@ def _year(report: OomReport, lines: Lines) -> None:
 
 
 def _is_event(draft: Draft, lines: Lines) -> bool:
+    if draft.shown:
+        return False
     if draft.kills or draft.head is not None or draft.alloc is not None or draft.reaper_only is not None:
         return True
     if draft.panic is not None or draft.no_killable is not None or draft.ignored:
@@ -295,6 +297,7 @@ def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> Non
         at = rows.find(kill.pid, "pid")
         if at is not None:
             victim.tgid = rows.numbers("tgid")[at]
+            victim.comm = victim.comm or rows.names[at]  # a line cut behind the pid
             victim.uid = rows.numbers("uid")[at] if victim.uid is None else victim.uid
             if victim.oom_score_adj is None and (adj := rows.column("oom_score_adj")) is not None:
                 victim.oom_score_adj = adj[at]
@@ -369,6 +372,10 @@ def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:
     report.sysrq = draft.sysrq is not None or (report.trigger is not None and report.trigger.order == -1)
     report.suppressed_callbacks = draft.suppressed
     report.allocating_task_killed = any("oom_kill_allocating_task" in (k.prefix or "") for k in draft.kills)
+    if draft.ignored and draft.sysrq is not None:
+        why = "no process could be killed" if "eligible" in lines.texts[draft.sysrq] else "the killer was switched off"
+        ignored = f"the kernel ignored the request for a kill: {why}"
+        report.notes.append(Note("sysrq_ignored", lines.nos[draft.sysrq], ignored))
     if draft.panic is not None:
         report.panic = lines.texts[draft.panic]
         report.lines["panic"] = lines.nos[draft.panic]

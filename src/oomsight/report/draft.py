@@ -31,6 +31,7 @@ class Draft:
     caller: str | None = None
     head: int | None = None
     alloc: int | None = None
+    shown: bool = False  #: memory was only shown because somebody asked for it (SysRq-m): no event
     parts: dict[str, list[int]] = field(default_factory=dict)
     tails: dict[int, str] = field(default_factory=dict)  #: continuation of a row's name, by row index
     section: int = 0

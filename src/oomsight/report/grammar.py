@@ -130,6 +130,8 @@ LINE_RULES: tuple[LineRule, ...] = (
              "48.2 MiB  12345 mm/slub.c:2420 func:alloc_slab_page"),
     LineRule("sysrq", rf"{_BY_HAND}|[Ss]ys[Rr]q ?: ?(?:SysRq ?: ?)?(?:{_BY_HAND})", "2.6.11",
              "drivers/tty/sysrq.c moom_callback()", "sysrq: Manual OOM execution"),
+    LineRule("show_memory", r"[Ss]ys[Rr]q ?: ?(?:SysRq ?: ?)?Show Memory", "2.6.11",
+             "drivers/tty/sysrq.c sysrq_handle_showmem()", "sysrq: Show Memory"),
     LineRule("suppressed", r"\d\d*+ callbacks suppressed|\w\w*+: \d+ callbacks suppressed", "2.6.27",
              "lib/ratelimit.c ___ratelimit()",
              "oom_kill_process: 15 callbacks suppressed"),

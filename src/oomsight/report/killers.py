@@ -97,6 +97,13 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "oomd Oomd.cpp",
     ),
     _rule(
+        "lowmemorykiller",
+        r"(?:lowmemorykiller: )?Killing '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\), adj (?P<adj>-?\d+),"
+        r"(?: .*? ?to free (?P<rss_kib>\d{1,18})kB)?(?:.*?because\W*(?P<reason>cache \d+kB is below limit \d+kB))?",
+        "lowmemorykiller: Killing 'syz-fuzzer' (24327), adj 0,",
+        "drivers/staging/android/lowmemorykiller.c 3.10-4.11, whose line has no uid as lmkd's has",
+    ),
+    _rule(
         "lmkd",
         r"(?:lowmemorykiller: )?(?:Kill(?:ing)?|Reclaim) '(?P<comm>[^']*)' \((?P<pid>\d{1,10})\)"
         r"(?:, uid (?P<uid>\d{1,10}))?,?"
@@ -106,7 +113,7 @@ KILLER_RULES: tuple[KillerRule, ...] = (
         "drivers/staging/android/lowmemorykiller.c, AOSP lmkd; Samsung's says Reclaim",
     ),
     _rule(
-        "lmkd",
+        "lowmemorykiller",
         r"(?:lowmem.*: )?send sigkill to (?P<pid>\d{1,10}) \((?P<comm>.*)\), adj (?P<adj>-?\d+), "
         r"size (?P<rss_pages>\d{1,12})",
         "lowmemorykiller: send sigkill to 4242 (chrome), adj 9, size 12345",
@@ -187,7 +194,8 @@ def _joined(lines: Lines, i: int) -> str:
     """The line with the one or two that continue it (wrapped by a ticket system): indented, no own carrier."""
     text = lines.texts[i]
     if text.rstrip().endswith(",") and i + 1 < len(lines.texts) and lines.texts[i + 1].startswith("to free "):
-        return f"{text.rstrip()} {lines.texts[i + 1]}"  # Android's driver up to 4.11 prints four lines in one record
+        more = lines.texts[i + 1 : i + 3]  # Android's driver up to 4.11 prints four lines in one record
+        return " ".join([text.rstrip(), *(more if more[-1].startswith("cache ") else more[:1])])
     if text.startswith("Out of memory! avail") and i + 1 < len(lines.texts):
         return f"{text.rstrip()} {lines.texts[i + 1].strip()}"  # earlyoom 0.x says why first
     if i + 1 < len(lines.texts) and ("due to" not in text or text.rstrip().endswith(("service", "scope", "slice"))):

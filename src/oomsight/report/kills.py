@@ -24,6 +24,7 @@ _SIZED = lazy(r"\((?P<comm>.*)\)(?P<rest>,? ?(?:UID:? ?\d+,? ?)?[\s,]*(?:total-v
 _SCORED = lazy(r"\((?P<comm>.*)\),? score (?P<score>-?\d{1,18})(?P<rest> .*)?$", re.S)
 _PLAIN = lazy(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
 _UNCLOSED = lazy(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):.*|)$", re.S)
+_CUT = lazy(r"\((?P<comm>)(?P<rest>)$")
 _UID_AFTER = lazy(r"UID:? ?(\d{1,10})(?!\d)")
 _TOO_LONG = lazy(r"[0-9]{19}")
 _MESSAGE = lazy(
@@ -80,7 +81,7 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
         sized = _SIZED.match(tail)
     if not sized:
         scored = _SCORED.match(tail)
-    body = sized or scored or _PLAIN.match(tail) or _UNCLOSED.match(tail)
+    body = sized or scored or _PLAIN.match(tail) or _UNCLOSED.match(tail) or _CUT.match(tail)
     if body is None:
         return None
     comm = unescape_name(body["comm"])

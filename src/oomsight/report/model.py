@@ -288,3 +288,5 @@ class OomReport(Record):
     killed: list[Killed] = field(default_factory=list)
     container_lost: bool = False  #: headless: reaper or kill line without its report (rate limit, cut text)
     failure_mode: str | None = None  #: allocation_failure: what failed (``page allocation``, ``vmalloc``)
+    failure_bytes: int | None = None  #: size of the area of vmalloc that failed
+    failure_why: str | None = None  #: what the line of vmalloc gives as the reason, in the kernel's words

@@ -25,6 +25,13 @@ _MODE = lazy(r"mode:(0x[0-9a-f]{1,16})\b(?:\(([^)]*)\))?")
 # Pages that lost their commas. It begins with a set of characters, so that others are passed over at once.
 _NO_COMMA = lazy(r"[on](?<=[\da-f)].)(?:rder=|om_score_adj=|om_adj=|odemask=)")
 _HEAD_GOES_ON = lazy(r"[\w|(_]*\)?,|nodemask=|order=|gfp_mask=|oom_score_adj=")
+# mm/vmalloc.c: "vmalloc error: size N, exceeds total pages", up to 5.11 "vmalloc: allocation failure: N bytes", and
+# "…, allocated N of M bytes"
+_AREA = lazy(
+    r"vma(?:lloc|p)\b.*?(?:size |failure: |\d of )(?P<bytes>\d{1,18})(?!\d)"
+    r"(?: bytes| failed)?"
+    r"(?:, (?:page order \d+, )?(?P<why>exceeds total pages|failed to [a-z ]+|[a-z_]+ allocation failed))?"
+)
 _NODEMASK = lazy(r"nodemask=(\(null\)|[\d,\-]+)")
 _CPU = lazy(
     r"(?:CPU: ?(?P<cpu>\d{1,10}) (?:UID: ?(?P<uid>\d{1,10}) )?PID: ?(?P<pid>\d{1,10}) Comm: "
@@ -65,6 +72,8 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
         m = ALLOC.match(text)
         raw_comm = (m["comm"] or m["comm2"]) if m else None
         report.failure_mode = (m["what"] or m["stall"] or m["vm"]) if m else None
+        if m and (area := _AREA.search(text)):
+            report.failure_bytes, report.failure_why = int(area["bytes"]), area["why"]
         gfp = _MODE.search(text) or _GFP.search(text)
     if raw_comm is not None:
         trigger.comm = _comm(draft.comm_prefix + raw_comm)

@@ -55,7 +55,7 @@ def story(incident: Incident, *, level: Level = "normal") -> list[Block]:
     if level == "brief":
         return _brief(incident)
     proof = level == "evidence"
-    blocks: list[Block] = [Heading(incident.headline, 1), Paragraph(incident.summary)]
+    blocks: list[Block] = [Heading(incident.headline, 1), Paragraph(_more(incident))]
     if incident.recurrence:
         blocks.append(Paragraph(incident.recurrence, "warn"))
     blocks.append(KeyValues(tuple(_facts(incident, proof))))
@@ -123,9 +123,14 @@ def stories(incidents: Sequence[Incident], *, level: Level = "normal") -> list[B
     return blocks
 
 
+def _more(incident: Incident) -> str:
+    """The summary, without the headline where it begins with that."""
+    return incident.summary.removeprefix(f"{incident.headline}.").lstrip() or incident.summary
+
+
 def _brief(incident: Incident) -> list[Block]:
     first = next((advice for cause in incident.causes for advice in cause.advice), None)
-    blocks: list[Block] = [Heading(incident.headline, 1), Paragraph(incident.summary)]
+    blocks: list[Block] = [Heading(incident.headline, 1), Paragraph(_more(incident))]
     if first is not None:
         item = _advice_item(first)
         told = item.text[1:] in incident.summary  # the first letter is small there
@@ -252,14 +257,17 @@ def _choice(incident: Incident, proof: bool) -> list[Block]:
     blocks: list[Block] = [Heading("Why this process")]
     if selection.why:
         blocks.append(Paragraph(selection.why))
-    if not selection.explained and selection.reason:
+    by_rule = incident.report.allocating_task_killed
+    if not selection.explained and selection.reason and not by_rule and selection.reason not in (selection.why or ""):
         blocks.append(Paragraph(sentence(selection.reason), "warn"))
-    if selection.ranking:
-        blocks.append(ranking_table(incident, selection, proof=proof))
+    if (table := ranking_table(incident, selection, proof=proof)).rows:
+        blocks.append(table)
     blocks += _passed_over(selection.ranking)
     if selection.margin_pages is not None:
         kib = selection.margin_pages * page_kib(incident.report)
         margin = f"Margin to the next process: {selection.margin_pages:,} pages ({human_kib(kib)})."
+        if kib < 0:
+            margin = f"It had {-selection.margin_pages:,} points ({human_kib(-kib)}) fewer than the first."
         blocks.append(Paragraph("Margin to the next process: none, a tie." if kib == 0 else margin))
     rule = f"Rule: badness as in Linux {selection.rule}"
     if proof and selection.rule_why:

@@ -80,7 +80,7 @@ def consumers_table(incident: Incident, *, proof: bool) -> tuple[Table, list[str
         pid = c.pids[0] if c.kind == "process" and c.pids else None
         cells = [
             _consumer_name(c, labels), "" if pid is None else str(pid), human_kib(c.kib),
-            "" if c.share_pct is None else f"{c.share_pct:.0f} %",
+            "" if c.share_pct is None else "<1 %" if c.share_pct < 1 else f"{c.share_pct:.0f} %",
             _roles(c.is_victim, c == culprit, trigger is not None and trigger in c.pids),
         ]  # fmt: skip
         if proof:

@@ -20,7 +20,7 @@ from oomsight.why.signals import CRASHES, SIGKILL, SIGTERM, signal_name
 
 KILLERS: Final[dict[str, EndedBy]] = {
     "systemd-oomd": EndedBy.SYSTEMD_OOMD, "earlyoom": EndedBy.EARLYOOM, "nohang": EndedBy.NOHANG,
-    "oomd": EndedBy.OOMD, "lmkd": EndedBy.LMKD,
+    "oomd": EndedBy.OOMD, "lmkd": EndedBy.LMKD, "lowmemorykiller": EndedBy.LMKD,
 }  # fmt: skip
 """Killer as the log parser names it -> verdict. Kubelet and Slurm only report what the kernel did."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight._record import dataclass, field
 from oomsight.diagnose.accounting import is_complete, managed_kib, swap_in_use_kib
+from oomsight.diagnose.advice import cap_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
 from oomsight.diagnose.wording import percent, size
 from oomsight.kernel.release import Release, parse_release
@@ -139,6 +140,15 @@ class Case:
         if self.report.kind in (EventKind.CPUSET, EventKind.MEMPOLICY):
             whole = "what the allowed nodes have"
         return f"{size(consumer.kib)} ({consumer.share_pct:.0f} % of {whole})"
+
+    def room_kib(self, consumer: Consumer) -> int | None:
+        """
+        Return what *consumer* may take: on a machine the limit that would keep it from filling it again, in a cgroup
+        the limit, and for a pool of processes no more than it held (others live there as well). ``None`` = not known.
+        """
+        if self.in_memcg:
+            return min(self.base_kib, consumer.kib) if self.base_kib and consumer.kind == "name" else self.base_kib
+        return cap_kib(consumer.kib, self.managed_kib) if self.managed_kib else None
 
     def most(self, kib: int) -> bool:
         """Return whether *kib* is more than any of the usual holders of memory: then it is the story."""

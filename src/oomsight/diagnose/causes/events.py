@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.diagnose.advice import sysctl
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence
-from oomsight.diagnose.wording import count, listing, missing, process
+from oomsight.diagnose.wording import count, listing, missing, process, size
 from oomsight.report.model import EventKind
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 TINY_KIB: Final = 4096
 """A cgroup smaller than this can hardly start a process: stack, page tables and program text take more."""
+NAMED_SHARE: Final = 0.2
+"""A protected process with this share of the memory is named as the one that can grow."""
 _KERNEL_KINDS: Final = (EventKind.GLOBAL, EventKind.MEMCG, EventKind.CPUSET, EventKind.MEMPOLICY, EventKind.REAPER_ONLY)
 
 
@@ -77,7 +79,7 @@ def no_killable_process(case: Case) -> Finding | None:
     ]
     if report.tasks:
         evidence.append(
-            case.at(f"{protected} of {count(len(report.tasks), 'listed process')} are protected (-1000)", "table_first")
+            case.at(f"protected (-1000): {protected} of {count(len(report.tasks), 'listed process')}", "table_first")
         )
     if empty:
         evidence.append(case.at("the task table is empty", "table_first"))
@@ -105,13 +107,20 @@ def no_killable_process(case: Case) -> Finding | None:
         evidence,
         [
             Advice(
-                "take oom_score_adj -1000 from what can grow; or the memory is the kernel's (slab, page tables, no "
-                "counter) "
-                "or tmpfs, which no kill frees: see where it was"
+                f"take oom_score_adj -1000 from {_holding(case)}; or the memory is the kernel's (slab, page tables, no "
+                "counter) or tmpfs, which no kill frees: see where it was"
             )
         ],
         main=True,
     )
+
+
+def _holding(case: Case) -> str:
+    """The protected process that holds the memory, by name where the table shows one."""
+    big = case.biggest
+    if big is None or big.oom_score_adj != -1000 or not case.exceeds(case.biggest_kib, NAMED_SHARE):
+        return "what can grow"
+    return f"{process(big.comm, big.pid)}, which held {size(case.biggest_kib)}"
 
 
 def allocating_task_killed(case: Case) -> Finding | None:

@@ -106,9 +106,9 @@ def kernel_slab(case: Case) -> Finding | None:
         return None
     evidence = [case.at(f"{what}: {case.of(kib)}")]
     info = case.report.meminfo
-    if info is not None and info.slabs:
-        for name, _used, total in sorted(info.slabs, key=lambda slab: -slab[2])[:3]:
-            evidence.append(case.at(f"slab cache {mark(name, Kind.OWNER)}: {size(total)}"))
+    biggest = sorted(info.slabs, key=lambda slab: -slab[2])[:3] if info is not None else []
+    for name, _used, total in biggest:
+        evidence.append(case.at(f"slab cache {mark(name, Kind.OWNER)}: {size(total)}"))
     if info is not None:
         evidence += _alloc_sites(case)
     advice = [
@@ -118,6 +118,16 @@ def kernel_slab(case: Case) -> Finding | None:
             ("slabtop", "-o", "-s", "c"),
         ),
     ]
+    if info is not None and info.slabs and 2 * sum(total for _, _, total in info.slabs) < kib:
+        advice[0] = Advice(
+            "most of it is in no cache that slabtop shows: blocks of more than two pages, as drivers and network "
+            "buffers use them"
+        )
+    if any(name.startswith("skbuff") for name, _, _ in biggest):
+        advice.insert(0, Advice(
+            "buffers of sockets are among the biggest caches: look for sockets whose data nobody reads (Recv-Q, skmem)",
+            ("ss", "-a", "-m"),
+        ))  # fmt: skip
     if kib is soft:
         advice.append(
             Advice(

@@ -131,7 +131,7 @@ def _limit_advice(case: Case, ancestor: bool) -> list[Advice]:
         ))  # fmt: skip
     culprit = case.culprit
     if culprit is not None and culprit.kind in ("process", "name"):
-        advice += tune(culprit.name.rstrip("*"), case.base_kib, culprit.kib // max(culprit.count, 1))
+        advice += tune(culprit.name.rstrip("*"), case.room_kib(culprit), culprit.kib // max(culprit.count, 1))
     return advice
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from oomsight.diagnose.advice import add_swap, cap, sysctl
 from oomsight.diagnose.causes.case import ORDERLESS, Case
@@ -11,8 +11,12 @@ from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.platforms import platform_of
 from oomsight.diagnose.runtimes import tune
-from oomsight.diagnose.wording import holder, size
+from oomsight.diagnose.wording import count, holder, size
 from oomsight.report.model import EventKind
+
+if TYPE_CHECKING:
+    from oomsight.diagnose.model import Consumer
+    from oomsight.naming.cgroup_path import Owner
 
 FILE_SMALL: Final = 0.10
 """Page cache below this share of RAM is what reclaim cannot take anyway (mapped code, pages in use)."""
@@ -76,7 +80,9 @@ def host_exhausted(case: Case) -> Finding | None:
         evidence.append(case.at(swap, "swap", "meminfo"))
     failed = [z for z in case.zone_checks if z.eligible]
     if failed and not any(z.passes for z in failed):
-        evidence.append(case.at(f"all {len(failed)} zone(s) the request could use are below their watermark"))
+        every = {1: "the only zone", 2: "both zones"}.get(len(failed), f"all {len(failed)} zones")
+        below = "is below its watermark" if len(failed) == 1 else "are below their watermarks"
+        evidence.append(case.at(f"{every} the request could use {below}"))
     return Finding(
         Confidence.LIKELY if swap_left or not failed or any(z.passes for z in failed) else Confidence.CERTAIN,
         evidence,
@@ -97,7 +103,8 @@ def page_fault(case: Case) -> Finding | None:
     asked = "gfp_mask 0: no allocation asked for this kill, a page fault that failed did (up to 5.15)"
     evidence = [case.at(asked, "head")]
     if room:
-        evidence.append(case.at(f"{len(room)} zone(s) had free memory above their watermark"))
+        above = "its watermark" if len(room) == 1 else "their watermarks"
+        evidence.append(case.at(f"{count(len(room), 'zone')} had free memory above {above}"))
     if cache:
         evidence.append(case.at(f"{case.of(case.file_kib or 0)} of page cache could still be given back"))
     return Finding(
@@ -120,14 +127,13 @@ def page_fault(case: Case) -> Finding | None:
 def _room_advice(case: Case) -> list[Advice]:
     """What makes room on a full machine: bound the biggest holder, or add memory."""
     advice: list[Advice] = []
-    culprit, managed = case.culprit, case.managed_kib or 0
+    culprit = case.culprit
     if culprit is not None and culprit.kind in ("process", "name", "cgroup", "user"):
         owner = case.owner if culprit.is_victim else None  # only the victim's cgroup is in a report
-        steps = cap(owner, culprit.kib, managed, release=case.release)
-        steps[0].text = f"bound {holder(culprit)}, which held {size(culprit.kib)}: {steps[0].text}"
-        advice += steps
+        advice += bound(case, culprit, owner)
         if culprit.kind in ("process", "name"):
-            advice += tune(culprit.name.rstrip("*"), managed, culprit.kib // max(culprit.count, 1))
+            # What is set inside must fit into the limit just advised, not into all of RAM.
+            advice += tune(culprit.name.rstrip("*"), case.room_kib(culprit), culprit.kib // max(culprit.count, 1))
     platform = platform_of(case.report)
     if platform is not None and platform.room is not None:
         advice.append(Advice(platform.room))
@@ -138,6 +144,13 @@ def _room_advice(case: Case) -> list[Advice]:
         )
     )
     return advice
+
+
+def bound(case: Case, culprit: Consumer, owner: Owner | None = None) -> list[Advice]:
+    """How to bound whoever filled the machine; *owner* of its cgroup where that is known."""
+    steps = cap(owner, culprit.kib, case.managed_kib or 0, release=case.release)
+    steps[0].text = f"bound {holder(culprit)}, which held {size(culprit.kib)}: {steps[0].text}"
+    return steps
 
 
 def no_swap(case: Case) -> Finding | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oomsight.diagnose.advice import cap
+from oomsight.diagnose.causes.machine import bound
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence
-from oomsight.diagnose.runtimes import runtime_of, tune
+from oomsight.diagnose.runtimes import fit_words, runtime_of, tune
 from oomsight.diagnose.wording import count, holder, process, size
 from oomsight.naming.marked import Kind, mark
 
@@ -93,18 +93,11 @@ def many_processes(case: Case) -> Finding | None:
     each = pool.kib // pool.count
     if case.exceeds(each, POOL_SHARE / 2) or thread_or_fork_bomb(case) is not None:
         return None
-    name = pool.name.rstrip("*")
+    name, room = pool.name.rstrip("*"), case.room_kib(pool) or case.base_kib or 0
     return Finding(
         Confidence.CERTAIN,
         [case.at(f"{holder(pool)} hold {case.held(pool)}, {size(each)} each on average", "table_first")],
-        tune(name, case.base_kib, each)
-        or [
-            Advice(
-                f"run fewer at a time: at {size(each)} each, "
-                f"{max(1, int((case.base_kib or 0) * 0.8) // max(each, 1))} fit "
-                f"into four fifths of {case.whole}"
-            )
-        ],
+        tune(name, room, each) or [Advice(f"run fewer at a time: at {size(each)} each, {fit_words(room, each)}")],
     )
 
 
@@ -131,7 +124,7 @@ def noisy_neighbour(case: Case) -> Finding | None:
             )
         ]
         if case.in_memcg
-        else cap(None, culprit.kib, case.managed_kib or 0, release=case.release)
+        else bound(case, culprit)
     )
     return Finding(
         Confidence.LIKELY,
