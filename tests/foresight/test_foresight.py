@@ -22,9 +22,10 @@ from oomsight.pipeline import foresight
 from oomsight.pipeline.outlook import outlook as status_outlook
 from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
 from oomsight.record.model import Change
+from oomsight.sinks.blocks import Table
 from oomsight.sinks.curve_svg import Curve, curves_svg
 from oomsight.sinks.foresight_document import forecast_schema, leaks_schema
-from oomsight.sinks.foresight_words import DO, LEAKS
+from oomsight.sinks.foresight_words import DO, LEAKS, forecast_blocks
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.errors import SourceError
 from oomsight.sources.history import History
@@ -246,6 +247,15 @@ def test_a_leak_that_was_killed_is_one_until_the_next_life_can_be_judged() -> No
     assert leak.finding.is_leak
     assert leak.left is None
     assert "until it was killed" in leak.finding.evidence[-1]
+
+
+def test_what_grows_too_slowly_for_a_forecast_is_shown_with_its_rate_and_what_was_killed_without() -> None:
+    killed = BEGIN + 4.5 * DAY
+    slow = subject(curve(lambda d: 300 + 60 * d, 2), path="/slow", limit=MIB * 1e4)
+    gone = subject(curve(lambda d: leaking(d) if d < 4.5 else 0.004, restarts=(killed,)), path="/gone", kills=(killed,))
+    quiet = [outlook(one, one.need.times[-1], None, (), (), 4096) for one in (slow, gone)]
+    (table,) = [block for block in forecast_blocks([], quiet, NOW, 80, unicode=True) if isinstance(block, Table)]
+    assert [row.cells[3:] for row in table.rows] == [("60.0 MiB/day", "unknown"), ("", "leak")]
 
 
 def test_forecast_calls_a_curve_what_leaks_calls_it() -> None:

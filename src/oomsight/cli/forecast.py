@@ -156,7 +156,7 @@ def _curve(one: Outlook) -> Curve:
     from oomsight.sinks.curve_svg import Curve
     from oomsight.sinks.foresight_words import interval_words, source_words
 
-    words = "not filling" if one.left is None else f"full {interval_words(one.left)}"
+    words = "no forecast" if one.left is None else f"full {interval_words(one.left)}"
     if one.causes:
         words += f", by {unmark(source_words(one.causes[0]))}"
     return Curve(plain_name(one.subject), words, one.subject.need, one.subject.limit_bytes, one.finding, one.left)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 IN_FULL: Final = 3  #: forecasts told in full; a row each for the rest
 FULL: Final = 0.95  #: of the limit: what does not grow any more may be full all the same
+MAY_GO_ON: Final = frozenset({Verdict.LEAK, Verdict.SUSPECTED, Verdict.UNKNOWN})
 SUSPECTED: Final = (
     "They grow as leaks do, but not for long enough to be sure: a cache that fills does so too. Change nothing yet."
     " Look again well before they are full; what does not slow down by then leaks. Whether more memory helps shows"
@@ -191,8 +192,8 @@ def forecast_blocks(
         blocks.append(table)
     if quiet:
         rows = tuple(Row(_quiet_cells(one), "bad" if _is_full(one) else "plain") for one in quiet)
-        table = Table((Column("not filling", flexible=True), Column("now", right=True), Column("limit", right=True),
-                       Column("verdict", drop=1)), rows)  # fmt: skip
+        table = Table((Column("no forecast for", flexible=True), Column("now", right=True), Column("limit", right=True),
+                       Column("grows", right=True, drop=2), Column("verdict", drop=1)), rows)  # fmt: skip
         blocks += [table]
     return blocks
 
@@ -250,8 +251,17 @@ def _victim_words(victim: Victim) -> str:
 def _quiet_cells(one: Outlook) -> tuple[str, ...]:
     need, limit = one.subject.need, one.subject.limit_bytes
     return (subject_words(one.subject), size_words(need.values[-1]) if len(need) else "",
-            size_words(limit) if limit is not None else "none",
+            size_words(limit) if limit is not None else "none", _rate_words(one),
             "full" if _is_full(one) else _shown(one.finding.verdict))  # fmt: skip
+
+
+def _rate_words(one: Outlook) -> str:
+    """How fast it grows, where that may go on though it is too early or too slow for a forecast."""
+    grows, need = one.finding.growth, one.subject.need
+    if one.finding.verdict not in MAY_GO_ON or grows is None or grows.bytes_per_second <= 0:
+        return ""
+    ended = need.restarts and grows.until < need.restarts[-1]
+    return "" if ended else rate_words(grows.bytes_per_second)
 
 
 def _is_full(one: Outlook) -> bool:
