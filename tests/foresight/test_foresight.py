@@ -255,7 +255,7 @@ def test_what_grows_too_slowly_for_a_forecast_is_shown_with_its_rate_and_what_wa
     gone = subject(curve(lambda d: leaking(d) if d < 4.5 else 0.004, restarts=(killed,)), path="/gone", kills=(killed,))
     quiet = [outlook(one, one.need.times[-1], None, (), (), 4096) for one in (slow, gone)]
     (table,) = [block for block in forecast_blocks([], quiet, NOW, 80, unicode=True) if isinstance(block, Table)]
-    assert [row.cells[3:] for row in table.rows] == [("60.0 MiB/day", "unknown"), ("", "leak")]
+    assert [row.cells[3:] for row in table.rows] == [("2.5 MiB/h", "unknown"), ("", "leak")]
 
 
 def test_forecast_calls_a_curve_what_leaks_calls_it() -> None:

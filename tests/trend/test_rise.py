@@ -33,6 +33,13 @@ def test_a_ramp_older_than_the_samples_says_so() -> None:
     assert not found.whole
 
 
+def test_a_ramp_that_began_with_its_first_sample_is_told_from_there() -> None:
+    found = rise(series([(29 + 0.8 * i) * MIB for i in range(124)]), 124)
+    assert (found.since, found.low) == (0.0, 29 * MIB)
+    assert found.per_second == pytest.approx(0.8 * MIB)
+    assert found.shape == "even"
+
+
 def test_a_leap_is_at_once() -> None:
     assert rise(series([10 * MIB] * 60 + [500 * MIB] * 3), 63).shape == "at once"
     assert rise(series([10 * MIB] * 6 + [500 * MIB] * 3, step=60), 540).shape == "at once"

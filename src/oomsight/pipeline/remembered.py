@@ -26,6 +26,7 @@ WINDOWS: Final = (600.0, 7200.0, 2 * 86400.0, 14 * 86400.0)
 MOST_POINTS: Final = 1200
 NEED: Final = "need_bytes"
 BORN_SECONDS: Final = 6.0  #: a first sample this much later than others' could have been: it was not there before
+YOUNG_SECONDS: Final = 10.0  #: what has been on record for less may have grown between its first two samples
 SLACK_SECONDS: Final = 5.0  #: between the kernel's clock and the recorder's
 OTHERS: Final = 2  #: named besides the victim
 WORTH: Final = 0.2  #: growth of another is worth a sentence from this share of the whole growth on
@@ -197,6 +198,9 @@ def _cgroup_sentence(history: History, cgroup: Entity, whole: _Grown | None, kil
     of = f", its limit being {size(int(limit) >> 10)}" if limit < float("inf") else ""
     name = mark(cgroup.name, Kind.CGROUP)
     if whole is None:
+        lived = kill - SLACK_SECONDS - (limits.times[0] if len(limits) else 0.0)
+        if lived < YOUNG_SECONDS:
+            return f"Cgroup {name} came on record only with the kill, too late to see it grow{of}."
         return f"On record, cgroup {name} did not grow in the minutes before{of}."
     return f"On record, cgroup {name} {_went(whole, kill)}{of}."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Final, Literal
@@ -72,8 +73,11 @@ def rise(series: Series, until: float) -> Rise | None:
     since, start = points[begin]
     # How long it was at that level: back to where it was last clearly off it.
     off = [t for t, v in points[:begin] if abs(v - start) > FOOT * (high - low)]
-    level = since - (off[-1] if off else points[0][0])
-    return Rise(since, end, start, high, level, _shape(points[begin : top + 1]))
+    found = Rise(since, end, start, high, since - (off[-1] if off else points[0][0]), "even")
+    if not found.whole:  # there is no level before it: its foot is part of it
+        begin = max(range(begin + 1), key=lambda i: (-points[i][1], i))
+        found = Rise(points[begin][0], end, points[begin][1], high, 0.0, "even")
+    return replace(found, shape=_shape(points[begin : top + 1]))
 
 
 def _shape(points: list[tuple[float, float]]) -> Shape:

@@ -1,0 +1,56 @@
+"""What a kill is told from the record: where it began, and what came too late to be seen growing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+from oomsight.pipeline.remembered import Remembered
+from oomsight.record.fields import INDEX
+from oomsight.record.model import Change
+from oomsight.sinks.history_store import HistoryStore
+
+WALL = 1_700_000_000
+
+
+def _row(kind: str, **kib: int) -> tuple[int, ...]:
+    return tuple(kib.get(name, 0) for name in INDEX[kind])
+
+
+def _store(path, born: int, seconds: int) -> None:
+    """A cgroup and its process that come up *born* seconds after the recorder and grow by 1 MiB a second."""
+    store = HistoryStore(path, "b" * 32)
+    for second in range(seconds):
+        change = Change([], [(1, "host", _row("host", anon_bytes=second))])
+        if not second:
+            change.new.append((1, {"kind": "host", "name": "box"}))
+        if second == born:
+            change.new += [(2, {"kind": "cgroup", "name": "/app"}),
+                           (3, {"kind": "process", "pid": 7, "start": born, "name": "grows", "cgroup": "/app", "cmd": "", "age": 1})]  # fmt: skip
+        if second >= born:
+            kib = 20_480 + ((second - born) << 10)
+            change.rows += [(2, "cgroup", _row("cgroup", working_set_bytes=kib, usage_bytes=kib, limit_bytes=1 << 17)),
+                            (3, "process", _row("process", rss_anon_bytes=kib))]  # fmt: skip
+        store.write(1000 + second * 1000, (WALL + second) * 1000, change)
+    store.close()
+
+
+def _told(path, second: int) -> str:
+    time = datetime.fromtimestamp(WALL + second, UTC).isoformat()
+    report = SimpleNamespace(when=SimpleNamespace(time=time), oom_memcg="/app", task_memcg="/app", memcg=None,
+                             victims=[SimpleNamespace(pid=7, comm="grows")])  # fmt: skip
+    return " ".join(Remembered(str(path)).sentences(report))
+
+
+def test_what_grew_from_its_start_on_is_told_from_there(tmp_path) -> None:
+    _store(str(tmp_path), 60, 160)
+    began = datetime.fromtimestamp(WALL + 60).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    told = _told(tmp_path, 159)
+    assert f"from 20.0 MiB to 119.0 MiB in 1 min 39 s, steadily, by 1 MiB/s from its start on ({began})" in told
+
+
+def test_what_came_with_its_kill_is_not_told_as_level(tmp_path) -> None:
+    _store(str(tmp_path), 60, 61)
+    told = _told(tmp_path, 60)
+    assert "only with the kill, too late to see it grow" in told
+    assert "minutes before" not in told
