@@ -61,6 +61,13 @@ def subject(need: Series, *, kind="cgroup", path="/app", limit=1000 * MIB, **mor
 # -- when -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("empty", range(250, 340))
+def test_a_step_below_the_limit_is_not_full_at_once(empty) -> None:
+    """Nothing for minutes, then 59.6 MiB of 64 at once, and no more."""
+    values = [0.004 * MIB] * empty + [59.8 * MIB] * 2 + [59.6 * MIB] * 42
+    assert soonest(Series([BEGIN + i for i in range(len(values))], values), 64 * MIB, BEGIN + len(values)) is None
+
+
 def test_what_fills_within_minutes_shows_in_a_weeks_record() -> None:
     week = curve(lambda d: 300 + 2 * math.sin(50 * d), 7)
     now = week.times[-1] + 300

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._record import dataclass
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.robust import mann_kendall, theil_sen
-from oomsight.trend.shape import DAY, FEWEST, shape
+from oomsight.trend.shape import DAY, FEWEST, Shape, shape
 from oomsight.trend.words import span
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class Exhaustion:
 
 PEAKS: Final = 0.9
 """Quantile of how far the peaks reach above the line of low points: the limit is hit by a peak."""
+
+ONE_JUMP: Final = 0.8
+"""Share of a growth in one jump from which it is a step: its line has no rate, and ends where nothing has been."""
 
 MARGIN: Final = 0.2
 SLOPE_MARGIN: Final = 2.0
@@ -75,6 +78,11 @@ def time_left_young(series: Series, limit_bytes: float, now: float) -> Exhaustio
     )  # fmt: skip
 
 
+def _is_step(found: Shape) -> bool:
+    jump = max((b - a for a, b in pairwise(found.lows[found.bend :])), default=0.0)
+    return jump >= ONE_JUMP * found.grown
+
+
 def time_left(series: Series, limit_bytes: float, now: float, *, leaks: bool = False) -> Exhaustion | None:
     """
     Return when *series* reaches *limit_bytes*; ``None`` when it does not grow or nothing can be said yet.
@@ -83,6 +91,8 @@ def time_left(series: Series, limit_bytes: float, now: float, *, leaks: bool = F
     """
     found = shape(series, limit_bytes, now)
     if found is None or not (found.rises or (leaks and found.grows)):
+        return None
+    if not leaks and _is_step(found):
         return None
     line = found.line
     above = sorted([high - line.at(time) for time, high in

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Final, Literal
 
-from oomsight._record import dataclass
+from oomsight._record import dataclass, replaced
 
 if TYPE_CHECKING:
     from oomsight.trend.series import Series
@@ -77,7 +76,7 @@ def rise(series: Series, until: float) -> Rise | None:
     if not found.whole:  # there is no level before it: its foot is part of it
         begin = max(range(begin + 1), key=lambda i: (-points[i][1], i))
         found = Rise(points[begin][0], end, points[begin][1], high, 0.0, "even")
-    return replace(found, shape=_shape(points[begin : top + 1]))
+    return replaced(found, shape=_shape(points[begin : top + 1]))
 
 
 def _shape(points: list[tuple[float, float]]) -> Shape:
