@@ -229,6 +229,31 @@ def test_wrong_time_is_a_usage_error_with_examples(log: Path, capsys: pytest.Cap
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (["--comm", ""], "--comm is empty; is the variable that should hold it set?"),
+        (["--cgroup", ""], "--cgroup is empty; is the variable that should hold it set?"),
+        # who gives a key means to hide names, and would have published them
+        (["--redact-key", "secret"], "--redact-key hides nothing by itself: add --redact"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_meant_are_usage_errors(
+    option: list[str], says: str, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["explain", str(log), *option]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"oomsight: {says} (see oomsight explain --help)" in " ".join(told.err.split())
+
+
+def test_directories_that_are_not_there_are_said_to_be_missing(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "--root", "/no/such/root"]) == 2
+    assert "--root: /no/such/root: no such directory" in capsys.readouterr().err
+    assert run(["explain", str(log), "--history", "/no/such/record"]) == 0
+    assert "--history: /no/such/record: no such directory" in capsys.readouterr().err
+
+
 def test_redacted_output_keeps_numbers_and_hides_names(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", str(log), "--redact", "--redact-key", "k", "--format", "json"]) == 0
     out = capsys.readouterr().out

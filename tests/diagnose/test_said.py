@@ -39,6 +39,13 @@ def test_ways_of_writing_it(line: str, of: Of) -> None:
     assert saying.of is of
 
 
+def test_a_number_alone_compiles_no_regex(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row._replace(pattern=None) if row.beside else row for row in SAYINGS]  # would fit where it is asked
+    monkeypatch.setattr("oomsight.diagnose.said.SAYINGS", rows)
+    assert saying_of("kernel: [  137.137137] usb 1-1: new device number 137") is None
+    assert saying_of("Exit 137") is not None
+
+
 def told(text: str, *, quote: bool = True) -> str:
     return "\n".join(heard(list(sayings(text.encode())), quote=quote))
 

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from oomsight.report.model import OomReport
 
 EXCERPTS = sorted((Path(__file__).parent.parent / "excerpts" / "logs").glob("*"))
-# Cut within the header of a table; rows of one user other than root; quoted-printable, of which half a text is none;
-# words that have no needle: of Android before 3.10, of nohang before 0.1, of the output of one LSF job.
+# Rows of one user other than root; words that have no needle: of nohang before 0.1, of the output of one LSF job.
 LOST = {
-    "lede-zones-table-header", "nginx-rows-with-wall-clock", "quoted-printable-soft-breaks", "rows-with-blank-lines",
-    "php-fpm-rows-only", "nohang-send-month-in-russian",
-    "android-send-sigkill-pre-3.10", "lsf-term-memlimit",
+    "nginx-rows-with-wall-clock", "rows-with-blank-lines", "php-fpm-rows-only", "nohang-send-month-in-russian",
+    "lsf-term-memlimit",
 }  # fmt: skip
 # Damaged pastes: what surrounds them decides which reading is tried; the event stays, one of its lines may not.
 LESS = {"gcp-serial-escaped", "kubevirt-container-disk", "kubevirt-wrapped-in-prose", "mesos-block-cut"}

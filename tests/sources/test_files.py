@@ -150,6 +150,28 @@ def test_open_blocks_progress_counts_raw_bytes(tmp_path):
     assert seen[-1] == source.size_bytes == path.stat().st_size
 
 
+def test_expand_closed_directories_below_are_told_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "kern.log").write_text("text\n")
+    for name in "abcde":
+        (tmp_path / name).mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:  # root, as whom these tests may run, may read all
+        if str(path) != str(tmp_path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    errors: list[str] = []
+    refs = expand([str(tmp_path)], on_error=lambda error: errors.append(str(error)))
+    assert [ref.name for ref in refs] == [str(tmp_path / "kern.log")]
+    assert errors == [
+        f"{tmp_path}/a, {tmp_path}/b, {tmp_path}/c and 2 more directories: permission denied, what is in there was left "
+        f"out; try: sudo oomsight explain {tmp_path}"
+    ]
+    assert [ref.name for ref in expand([str(tmp_path)])] == [str(tmp_path / "kern.log")]
+
+
 def test_open_blocks_unreadable_says_what_to_try(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may read everything")

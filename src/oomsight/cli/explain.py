@@ -82,6 +82,8 @@ def command(  # noqa: PLR0917 - one parameter per option
     sources, failed = given.sources, given.failed
     pseudonyms = pseudonyms_of(redact, redact_key)
     recorded = recorded_at(history)
+    if history is not None and recorded is None:
+        remark(f"--history: {history}: no such directory; explained without a record")
     to_json = output_format in {"json", "ndjson"}
     from oomsight.pipeline.run import explain_sources
     from oomsight.sinks.progress import Progress
@@ -101,7 +103,8 @@ def command(  # noqa: PLR0917 - one parameter per option
                 remark(str(result.error))
                 failed = True
         if run.undated:
-            remark(f"{run.undated} event(s) have no date in the text and are shown whatever --since and --until say")
+            undated = f"{run.undated:,} of the events have" if run.undated > 1 else "1 of the events has"
+            remark(f"{undated} no date in the text: shown whatever --since and --until say")
         if to_json:
             write_json(run, output_format, pseudonyms)
         elif run.entries:
@@ -125,6 +128,9 @@ def _query(  # noqa: PLR0917
     from oomsight.cli.when import period
     from oomsight.pipeline.query import Query
 
+    for option, value in (("--comm", comm), ("--cgroup", cgroup)):
+        if value == "":
+            raise UsageError(f"{option} is empty; is the variable that should hold it set?")
     first, until_then = period(since, until, now)
     return Query(first, until_then, last, pid, comm, cgroup)
 
@@ -143,6 +149,8 @@ def _sources(paths: tuple[str, ...], root: str) -> _Given:
         paths = ("-",)
     if paths:
         return _files(paths)
+    if not os.path.isdir(root):
+        raise UsageError(f"--root: {root}: no such directory")
     from oomsight.sources.host import best_host_sources, in_container
 
     candidates = best_host_sources(root)

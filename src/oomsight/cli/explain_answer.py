@@ -220,7 +220,8 @@ def nothing(run: Run, query: Query, looked: Looked | None, about: Iterable[str],
         else:
             yield f"{what} in {files}, none named like a log, {seen}."
     if run.left_out:
-        yield f"{run.left_out:,} event(s) did not pass the filters; run again without them to see those."
+        events = "1 event" if run.left_out == 1 else f"{run.left_out:,} events"
+        yield f"{events} did not pass the filters; run again without them to see more."
     said = [one for r in read for one in r.said]
     if said and not run.left_out:
         from oomsight.cli.heard import heard

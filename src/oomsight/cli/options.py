@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oomsight.cli import declare
+from oomsight.cli.exits import UsageError
 from oomsight.cli.speak import answer, remark, renderer, stdout_surface
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ def redact_options(function: F) -> F:
 
 def pseudonyms_of(redact: bool, key: str | None) -> Pseudonyms | None:
     """Return what stands for names with ``--redact``; ``None`` = they are shown."""
-    if not redact:
-        return None
     import os
 
+    if not redact:
+        if key is not None and os.environ.get("OOMSIGHT_REDACT_KEY") != key:
+            raise UsageError("--redact-key hides nothing by itself: add --redact")
+        return None
     from oomsight.naming.redact import Pseudonyms
 
     return Pseudonyms(key.encode("utf-8", "surrogateescape") if key else os.urandom(16))

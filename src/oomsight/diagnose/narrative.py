@@ -10,7 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oomsight.diagnose.model import Answers, Confidence
-from oomsight.diagnose.wording import IN_NO_COUNTER, count, holder, listing, missing, percent, process, sentence, size
+from oomsight.diagnose.wording import (
+    IN_NO_COUNTER,
+    count,
+    first_clause,
+    holder,
+    listing,
+    missing,
+    percent,
+    process,
+    sentence,
+    size,
+)
 from oomsight.naming.cgroup_path import relation
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import UNLIMITED, EventKind
@@ -246,17 +257,9 @@ def _first_change(causes: Sequence[Cause]) -> str | None:
     for cause in causes:
         if cause.confidence is Confidence.POSSIBLE or not cause.advice:
             continue
-        text = _first_clause(cause.advice[0].text)
+        text = first_clause(cause.advice[0].text)
         return sentence(text if cause.code == "partial_report" else f"first thing to change: {text}")
     return None
-
-
-def _first_clause(text: str) -> str:
-    """Cut *text* at its first semicolon that stands outside brackets."""
-    at = text.find(";")
-    while at >= 0 and text.count("(", 0, at) != text.count(")", 0, at):
-        at = text.find(";", at + 1)
-    return text if at < 0 else text[:at]
 
 
 # --- the three questions -----------------------------------------------------------------------------------------

@@ -39,9 +39,15 @@ class Saying(NamedTuple):
     sample: str
     source: str
     pattern: re.Pattern[str] | None = None  #: what the line must match besides
+    beside: str = ""  #: in the line as well, in whatever letters: looked for first, the regex is dear to compile
 
 
 _HEAP: Final = "set it below the container's limit and above what the work needs"
+
+_BY_SIGKILL: Final = (
+    "137 is 128 + 9: it was ended by SIGKILL. The kernel's OOM killer sends that; so do people, timeouts and "
+    "orchestrators, and this text does not say who did."
+)
 
 SAYINGS: Final[tuple[Saying, ...]] = (
     Saying(Of.KERNEL_KILL, "systemd", ("killed by the OOM killer", "'oom-kill'", "OOM killer killed some"), "",
@@ -148,12 +154,11 @@ SAYINGS: Final[tuple[Saying, ...]] = (
         "These are not the kernel's words about a kill. Where a program wrote them, it asked for memory, was refused "
         "(ENOMEM) and not killed.",
         "bash: fork: Cannot allocate memory", "errno(3) ENOMEM"),
-    Saying(Of.SIGKILL, "an exit status", ("137", "status=9", "signal: killed", "Killed: 9"),
-        "137 is 128 + 9: it was ended by SIGKILL. The kernel's OOM killer sends that; so do people, timeouts and "
-        "orchestrators, and this text does not say who did.",
-        "ERROR: Job failed: exit code 137", "signal(7); bash(1) exit status",
-        lazy(r"(?i)exit(?:ed)?\W{0,3}(?:with|code|status|value|error exit status)?[\w :=\"'(]{0,20}\b137\b"
-             r"|status=9/KILL|signal: killed|Killed: 9|\bstatus \(137\)")),
+    Saying(Of.SIGKILL, "an exit status", ("status=9/KILL", "signal: killed", "Killed: 9", " status (137)"), _BY_SIGKILL,
+        "web.service: Main process exited, code=killed, status=9/KILL", "signal(7); systemd core/service.c"),
+    Saying(Of.SIGKILL, "an exit status", ("137",), _BY_SIGKILL, "ERROR: Job failed: exit code 137",
+        "signal(7); bash(1) exit status",
+        lazy(r"(?i)exit(?:ed)?\W{0,3}(?:with|code|status|value|error exit status)?[\w :=\"'(]{0,20}\b137\b"), "exit"),
 )  # fmt: skip
 """What others than the kernel say, the more telling first."""
 
@@ -172,6 +177,8 @@ def saying_of(line: str) -> Saying | None:
     """Return the row of :data:`SAYINGS` that *line* is one of, ``None`` = of none."""
     for saying in SAYINGS:
         fits = any(word in line for word in saying.words)
+        if fits and saying.beside and saying.beside not in line.lower():
+            continue
         if fits and (saying.pattern is None or saying.pattern.search(line)):
             return saying
     return None

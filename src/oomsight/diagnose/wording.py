@@ -87,3 +87,11 @@ def sentence(text: str) -> str:
     """Return *text* with a capital first letter (unless it starts with a name) and a full stop."""
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def first_clause(text: str) -> str:
+    """Return *text* cut at its first semicolon that stands outside brackets."""
+    at = text.find(";")
+    while at >= 0 and text.count("(", 0, at) != text.count(")", 0, at):
+        at = text.find(";", at + 1)
+    return text if at < 0 else text[:at]

@@ -82,8 +82,9 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text[:1] == "\ufeff":
         text = text[1:]
-    if _may_be_quoted_printable(text) and _is_quoted_printable(text):
-        text = _quoted_printable(text)
+    if _may_be_quoted_printable(text):
+        start, end = (0, len(text)) if _is_quoted_printable(text) else _encoded_part(text)
+        text = text[:start] + _quoted_printable(text[start:end]) + text[end:]
     head = text[:_HEAD]
     if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or "\nMESSAGE=" in text[:16384]:
         from oomsight.report.exports import journal_export  # exports are rare, and pastes are many
@@ -146,6 +147,21 @@ def _is_quoted_printable(text: str) -> bool:
     """
     others = len(re.findall(r"=(?![0-9A-F]{2}|\n|$)", text))
     return others * 4 <= text.count("=3D") + text.count("=\n")
+
+
+def _encoded_part(text: str) -> tuple[int, int]:
+    """
+    Where a mail stands among lines of a log, whose equal signs are bare: from the first to the last line that shows the
+    encoding; nothing where no ``=3D`` does. A line that ends in ``=`` alone may be base64.
+    """
+    first, last, soft = text.find("=3D"), text.rfind("=3D"), text.find("=\n")
+    if first < 0:
+        return 0, 0
+    if soft >= 0:
+        first, last = min(first, soft), max(last, text.rfind("=\n"))
+    start, end = text.rfind("\n", 0, first) + 1, text.find("\n", last + 2)  # a soft break goes on in the next line
+    end = end if end >= 0 else len(text)
+    return (start, end) if _is_quoted_printable(text[start:end]) else (0, 0)
 
 
 def _quoted_printable(text: str) -> str:

@@ -11,6 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight.diagnose.userspace import reports_kernel_kill
+from oomsight.diagnose.wording import first_clause
 from oomsight.naming.marked import Kind, mark, unmark
 from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, KeyValues, Paragraph, Table, human_kib
 from oomsight.sinks.blocks import Row as TableRow
@@ -133,8 +134,13 @@ def _brief(incident: Incident) -> list[Block]:
     blocks: list[Block] = [Heading(incident.headline, 1), Paragraph(_more(incident))]
     if first is not None:
         item = _advice_item(first)
-        told = item.text[1:] in incident.summary  # the first letter is small there
-        blocks += item.below if told else [Bullets((item,))]
+        clause = first_clause(item.text)
+        if clause[1:].rstrip(".") in incident.summary:  # the first letter is small there
+            rest = item.text[len(clause) + 1 :].strip()
+            item = item._replace(text=sentence(rest)) if rest else item
+            blocks += [Bullets((item,))] if rest else item.below
+        else:
+            blocks.append(Bullets((item,)))
     when = when_words(incident.report)
     blocks.append(Paragraph(f"{f'{when}; ' if when else ''}{source_words(incident.source)}.", "dim"))
     return blocks

@@ -49,13 +49,19 @@ class Below(Record):
     size_bytes: int
 
 
-def logs_below(directory: str, looked: Looked | None = None) -> Iterator[Below]:
+def logs_below(directory: str, looked: Looked | None = None, closed: list[str] | None = None) -> Iterator[Below]:
     """
     Yield the logs in *directory* and below: by name, or because they hold text. Links to directories are not followed.
 
-    With *looked*, text under another name counts only where it could hold a report.
+    With *looked*, text under another name counts only where it could hold a report. Directories that may not be read
+    are added to *closed*.
     """
-    for folder, folders, names in os.walk(directory):
+
+    def refused(error: OSError) -> None:
+        if closed is not None and isinstance(error, PermissionError):
+            closed.append(os.fspath(error.filename))
+
+    for folder, folders, names in os.walk(directory, onerror=refused):
         folders[:] = [name for name in folders if os.path.join(folder, name) not in _NO_FILES]
         for name in names:
             path = os.path.join(folder, name)

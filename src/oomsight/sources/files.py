@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oomsight.sources.file_stream import PlainFile
 
 STDIN_NAME: Final = "<stdin>"
+_NAMED: Final = 3  #: directories that may not be read are named up to this number
 _KMSG_DEVICE: Final = os.makedev(1, 11)
 _NO_LOGS = frozenset(os.makedev(1, minor) for minor in (1, 2, 4, 5, 7, 8, 9))  # mem, port, zero, full, random: no end
 
@@ -97,7 +98,7 @@ def expand(
     refs: list[FileRef] = []
     for path in paths:
         try:
-            refs += _meant(path, looked)
+            refs += _meant(path, looked, on_error)
         except SourceError as error:
             if on_error is None:
                 raise
@@ -105,8 +106,8 @@ def expand(
     return _by_age(_merge_journals(_once(refs)))
 
 
-def _meant(path: str, looked: Looked | None) -> list[FileRef]:
-    """What one argument means."""
+def _meant(path: str, looked: Looked | None, on_error: Callable[[SourceError], None] | None) -> list[FileRef]:
+    """What one argument means; *on_error* is told of directories below it that may not be read."""
     if path == "-":
         return [FileRef(STDIN_NAME, "stdin", ())]
     if os.path.isdir(path):
@@ -115,7 +116,12 @@ def _meant(path: str, looked: Looked | None) -> list[FileRef]:
         if not os.access(path, os.R_OK | os.X_OK):
             raise NotReadable(path, "permission denied", f"sudo oomsight explain {quote(path)}")
         before = looked.files if looked else 0
-        logs = sorted(logs_below(path, looked), key=lambda log: log.path)
+        closed: list[str] = []
+        logs = sorted(logs_below(path, looked, closed), key=lambda log: log.path)
+        if closed and on_error is not None:
+            more = f" and {len(closed) - _NAMED} more directories" if len(closed) > _NAMED else ""
+            names, hint = ", ".join(sorted(closed)[:_NAMED]), f"sudo oomsight explain {quote(path)}"
+            on_error(NotReadable(f"{names}{more}", "permission denied, what is in there was left out", hint))
         if not logs and (looked is None or looked.files == before):
             raise SourceError(path, "no log files in this directory", "the file itself, whatever it is called")
         return [FileRef(log.path, log.kind, (log.path,), log.size_bytes) for log in logs]

@@ -28,7 +28,7 @@ KERNEL: Final = lazy(
 # Of the lines with a PART needle, those of a report, and HTCondor's.
 PART: Final = lazy(
     rb"""
-      \btotal_vm\b | Tasks\ state\ \( | \][ ]{5}0[ ]+\d+[ ]+\d+[ ]+\d+[ ]
+      \btgid\ total | Tasks\ state\ \( | \][ ]{5}0[ ]+\d+[ ]+\d+[ ]+\d+[ ]
     | y:\ usage\ \d | limit\ of\ / | dump_header\b | memory\ limit\ of\ \d
     """,
     re.VERBOSE,
