@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.cli.main import cli
+from oomsight.cli.main import cli, run
+from oomsight.pipeline.outlook import outlook
 from oomsight.record import chunk, codec, dense
 from oomsight.record.cmdline import masked
 from oomsight.record.fields import FIELDS, UNLIMITED
@@ -26,7 +27,7 @@ from oomsight.record.journal import add_row
 from oomsight.record.model import Change
 from oomsight.record.pace import Filling, Pace, Reading, decide
 from oomsight.record.tiers import TIERS, StoredFile, combine, expired
-from oomsight.sinks.history_store import HistoryBusy, HistoryStore
+from oomsight.sinks.history_store import HistoryBusy, HistoryNewer, HistoryStore
 from oomsight.sources.history import History, HistoryError
 from oomsight.sources.history_files import Shelf
 from oomsight.sources.sampler import Places, Sampler
@@ -158,6 +159,32 @@ def test_a_newer_format_is_named(tmp_path) -> None:
     (tmp_path / "t0-00000001.hist").write_bytes(codec.MAGIC[:4] + b"\x09" + codec.MAGIC[5:] + b"x" * 40)
     with pytest.raises(HistoryError, match="newer oomsight"):
         History(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["t0-00000001.hist", "t2.journal"])
+def test_nothing_is_added_to_a_newer_format(tmp_path, capsys, name) -> None:
+    theirs = codec.MAGIC[:4] + b"\x09" + codec.MAGIC[5:] + b"x" * 40
+    (tmp_path / name).write_bytes(theirs)
+    with pytest.raises(HistoryNewer, match="newer oomsight"):
+        HistoryStore(str(tmp_path), "b")
+    for command in (["record", "--once"], ["history"], ["leaks"], ["forecast"]):
+        assert run([*command, "--store", str(tmp_path)]) == 4
+        assert "format 9); update this oomsight, or give another --store" in capsys.readouterr().err
+    assert (outlook(str(tmp_path), 0.0).missing or "").endswith("newer oomsight (format 9)")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {name: theirs, "lock": b""}
+
+
+def test_leaks_and_forecast_say_what_is_damaged(tmp_path, capsys) -> None:
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    fill(store, 250)
+    store.close()
+    file = next(tmp_path.glob("t0-*.hist"))
+    data = bytearray(file.read_bytes())
+    data[-40] ^= 255
+    file.write_bytes(data + b"nonsense" * 9)
+    for command in (["history", "42"], ["leaks"], ["forecast"]):
+        run([*command, "--store", str(tmp_path), "--since", "2023-01-01"])
+        assert "1 damaged part(s) left out" in capsys.readouterr().err, command
 
 
 def test_a_clock_set_later_corrects_what_was_recorded_before(tmp_path) -> None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 PROGRAM: Final = "oomsight"
 
 
+UPDATE: Final = "update this oomsight, or give another --store"
+"""What to try with a history of a newer one."""
+
+
 class Exit(IntEnum):
     """Status of the process."""
 

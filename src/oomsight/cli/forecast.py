@@ -59,6 +59,10 @@ def command(
     """
     place = place_of(files, store, since, until, limit_text)
     subjects = _subjects(place, who, limit_of(limit_text), gone_too=test)
+    if place.history is not None:
+        from oomsight.cli.history import tell_damage
+
+        tell_damage(place.history)
     tests = None
     if test:
         from oomsight.trend.backtest import backtest

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from oomsight.cli import declare
-from oomsight.cli.exits import CommandError, Exit, UsageError
+from oomsight.cli.exits import UPDATE, CommandError, Exit, UsageError
 from oomsight.cli.history_question import GROWN_BYTES, Question
 from oomsight.cli.history_show import (
     Show,
@@ -109,21 +109,28 @@ def command(
             show.blocks([*blocks_of_host(found, low, high, show), *_growth_blocks(question, low, top, show)])
         else:
             show.blocks(blocks_of_series(found, show.surface.width, low, high, unicode=show.surface.unicode))
-    if damaged := max(damaged, history.damaged):
-        remark(f"{history.path}: {damaged} damaged part(s) left out")
+    tell_damage(history, damaged)
     return Exit.OK
 
 
 def open_history(store: str | None) -> History:
     """The history in *store* (default: this host's), or the error that says how to begin one."""
-    from oomsight.sources.history import History, HistoryDenied, HistoryError
+    from oomsight.sources.history import History, HistoryDenied, HistoryError, HistoryNewer
 
     try:
         return History(store)
     except HistoryDenied as error:
         raise CommandError(str(error), Exit.INPUT, "this user may not read it; sudo would") from None
+    except HistoryNewer as error:
+        raise CommandError(str(error), Exit.INPUT, UPDATE) from None
     except HistoryError as error:
         raise CommandError(str(error), Exit.INPUT, "start `oomsight record`, or give --store") from None
+
+
+def tell_damage(history: History, elsewhere: int = 0) -> None:
+    """Say what was left out as it is damaged. *elsewhere*: parts that another process found."""
+    if damaged := max(elsewhere, history.damaged):
+        remark(f"{history.path}: {damaged} damaged part(s) left out")
 
 
 def _when(option: str, text: str, now: datetime) -> float:

@@ -59,6 +59,10 @@ def command(
     from oomsight.foresight.leaks import suspected, told
 
     every = _judged(place, kinds, limit_text)
+    if place.history is not None:
+        from oomsight.cli.history import tell_damage
+
+        tell_damage(place.history)
     leaks, suspects = told(every), suspected(every)
     if output_format == "json":
         import json

@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 from oomsight.cli import declare
-from oomsight.cli.exits import CommandError, Exit
+from oomsight.cli.exits import UPDATE, CommandError, Exit
 from oomsight.cli.options import remark, root_option
 
 EXAMPLES: Final = (
@@ -45,7 +45,13 @@ def command(
     """
     from oomsight.daemons.recorder import BUSY_STATUS, Recorder
     from oomsight.record.pace import CALM_SECONDS, DENSE_SECONDS
-    from oomsight.sinks.history_store import HistoryBusy, HistoryStore, HistoryStoreError, default_directory
+    from oomsight.sinks.history_store import (
+        HistoryBusy,
+        HistoryNewer,
+        HistoryStore,
+        HistoryStoreError,
+        default_directory,
+    )
     from oomsight.sources.sampler import Places, Sampler
 
     def below(name: str) -> str:
@@ -64,6 +70,8 @@ def command(
             return BUSY_STATUS
         hint = "it is recorded already: oomsight history shows it; or give another --store"
         raise CommandError(str(error), Exit.FAILED, hint) from None
+    except HistoryNewer as error:
+        raise CommandError(str(error), Exit.INPUT, UPDATE) from None
     except HistoryStoreError as error:
         raise CommandError(str(error), Exit.INPUT, "give --store, or use sudo") from None
     calm, dense = (interval, interval) if interval is not None else (CALM_SECONDS, DENSE_SECONDS)

@@ -14,8 +14,10 @@ import oomsight
 from oomsight.daemons.recorder import BUSY_STATUS
 
 AGAIN_SECONDS: Final = 10.0  #: after it ended by itself
-BUSY_SECONDS: Final = 300.0  #: while another recorder writes the same history
+BUSY_SECONDS: Final = 300.0  #: while another recorder writes the same history, or it cannot be written
 END_SECONDS: Final = 10.0  #: for it to pack what it has
+UNWRITABLE_STATUS: Final = 4  #: of ``oomsight record`` whose store cannot be opened
+WHY: Final = {BUSY_STATUS: "another records into it", UNWRITABLE_STATUS: "it cannot be written, see the line above"}
 _START: Final = "from oomsight.cli.entry import main; main()"
 
 
@@ -79,12 +81,12 @@ class RecorderChild:
             status = child.wait() if child is not None else None
             if self._ending.is_set():
                 return
-            busy = status == BUSY_STATUS
-            if not (busy and told):
-                why = "another records into it" if busy else f"it ended with status {status}"
+            lasting = status in WHY
+            if not (lasting and told):
+                why = WHY.get(status or 0, f"it ended with status {status}")
                 self._say(f"{self.directory} is not recorded by this agent now: {why}")
-            told = busy
-            if self._ending.wait(BUSY_SECONDS if busy else AGAIN_SECONDS):
+            told = lasting
+            if self._ending.wait(BUSY_SECONDS if lasting else AGAIN_SECONDS):
                 return
             with suppress(OSError):
                 self._spawn()

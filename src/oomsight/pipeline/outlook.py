@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.alarms.event import span
 from oomsight.pipeline import foresight
-from oomsight.sources.history import History, HistoryError, default_directory
+from oomsight.sources.history import History, HistoryDenied, HistoryError, HistoryNewer, default_directory
 from oomsight.status.growth import Grower
 from oomsight.status.model import Forecast
 
@@ -47,6 +47,8 @@ def outlook(directory: str | None, now: float) -> Ahead:
 def _outlook(path: str, now: float) -> Ahead:
     try:
         history = History(path)
+    except (HistoryDenied, HistoryNewer) as error:
+        return Ahead(missing=f"none: {error}")
     except HistoryError:
         return Ahead(missing="none: nothing is recorded (`oomsight record` or `oomsight agent` does)")
     ends = history.span()

@@ -65,6 +65,8 @@ def from_history(  # noqa: PLR0917
         raise SourceError("history", "this build has no recorder", "--prometheus URL, or --from incidents") from None
     try:
         history = module.History(path)
+    except module.HistoryNewer as error:
+        raise SourceError("history", str(error), "update this oomsight, or --prometheus URL") from None
     except module.HistoryError as error:
         raise SourceError(
             "history", f"{error}", "start the recorder (oomsight record), or --prometheus URL, or --from incidents"

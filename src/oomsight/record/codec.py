@@ -27,6 +27,7 @@ from typing import Final
 from oomsight.record.fields import FIELDS
 
 MAGIC: Final = b"oomH\x01\r\n\x00"
+"""The first bytes of each file; the fifth is the number of the format."""
 """How every file begins; the fifth byte is the version of the format."""
 VERSION: Final = 1
 
@@ -45,6 +46,14 @@ LITTLE: Final = array("H", [1]).tobytes() == b"\x01\x00"
 
 class DamagedError(ValueError):
     """The bytes are not what was written."""
+
+
+def newer_format(head: bytes) -> int | None:
+    """The format of a file that begins with *head* and is of a newer oomsight; ``None`` = it is not."""
+    end = len(MAGIC)
+    if len(head) < end or head[:4] != MAGIC[:4] or head[5:end] != MAGIC[5:] or head[4] == MAGIC[4]:
+        return None
+    return head[4]
 
 
 def put(out: bytearray, number: int) -> None:

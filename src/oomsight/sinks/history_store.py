@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight.record.chunk import ChunkBuilder
-from oomsight.record.codec import CHUNK, MAGIC, ROW, DamagedError, coded, event, kind_code, record
+from oomsight.record.codec import CHUNK, MAGIC, ROW, DamagedError, coded, event, kind_code, newer_format, record
 from oomsight.record.gather import Gatherer, TierRow
 from oomsight.record.journal import encode_row, read_journal
 from oomsight.record.layout import (
@@ -58,13 +58,20 @@ def default_directory() -> str:
     return history_beside(default_path())
 
 
+class HistoryNewer(HistoryStoreError):  # noqa: N818  # the same thing with a cause of its own
+    """A newer oomsight writes this store; what is added in an older format were damage to it."""
+
+
 class HistoryStore:
     """The one writer. :attr:`remarks` is what has to be told; :attr:`trouble` why nothing can be written now."""
 
     def __init__(
         self, path: str, boot: str, *, max_bytes: int | None = None, clock: Callable[[], float] = time.time
     ) -> None:
-        """Open or create the directory *path*. Raises :class:`HistoryStoreError` (:class:`HistoryBusy`)."""
+        """
+        Open or create the directory *path*. Raises :class:`HistoryStoreError` (:class:`HistoryBusy`,
+        :class:`HistoryNewer`).
+        """
         self.path, self.boot, self.max_bytes = path, boot, max_bytes
         self.remarks: list[str] = []
         self.trouble: str | None = None
@@ -81,6 +88,10 @@ class HistoryStore:
         except OSError:
             os.close(self._lock)
             raise HistoryBusy(f"{path}: another recorder writes this history") from None
+        for name in [*self._names(), *(journal_name(tier.number) for tier in TIERS)]:
+            if (number := newer_format(_head(os.path.join(path, str(name))))) is not None:
+                os.close(self._lock)
+                raise HistoryNewer(f"{path}: written by a newer oomsight (format {number})")
         self._number = max((name.number for name in self._names()), default=0)
         self._tiers = [_TierLog(self, tier) for tier in TIERS]
         for log in self._tiers:
@@ -442,3 +453,10 @@ class _TierLog:
 
         self._append_chunk(builder, known, boot, journal)
         self.go_on()
+
+
+def _head(path: str) -> bytes:
+    """How a file begins; empty = it cannot be read, which whoever writes to it will say."""
+    with suppress(OSError), open(path, "rb", buffering=0) as file:
+        return file.read(len(MAGIC))
+    return b""

@@ -33,11 +33,11 @@ from oomsight.record.fields import FIELDS, INDEX, field_names, parts_of, shown, 
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_columns import Columns, gathered, lives_of
-from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, Shelf
+from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, HistoryNewer, Shelf
 from oomsight.sources.history_needs import Held, needed
 from oomsight.trend.series import Series
 
-__all__ = ["History", "HistoryDenied", "HistoryError", "default_directory"]
+__all__ = ["History", "HistoryDenied", "HistoryError", "HistoryNewer", "default_directory"]
 
 
 POINTS_AT_ONCE: Final = 160_000  #: of each figure that are in memory

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._record import dataclass, field
 from oomsight.record.chunk import ChunkHead, Index, Marks, chunk_front, stream_of
-from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES, DamagedError, check, events
+from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES, DamagedError, check, events, newer_format
 from oomsight.record.journal import Journal, read_journal, row_times
 from oomsight.record.layout import Words, entities_text, journal_name, numbers_of, parse_name
 from oomsight.record.needs import Needs
@@ -36,6 +36,10 @@ class HistoryError(Exception):
 
 class HistoryDenied(HistoryError):  # noqa: N818 - it is an error as its base says
     """There is one, which this user may not read."""
+
+
+class HistoryNewer(HistoryError):  # noqa: N818 - it is an error as its base says
+    """There is one, of a format that only a newer oomsight knows."""
 
 
 def _failed(path: str, error: OSError) -> HistoryError:
@@ -383,9 +387,7 @@ class Shelf:
 
 
 def _ours(path: str, data: bytes) -> bool:
-    """Whether a file is a history's. Raises :class:`HistoryError` for one of a later format."""
-    if data[: len(MAGIC)] == MAGIC:
-        return True
-    if data[:4] == MAGIC[:4] and len(data) >= len(MAGIC) and data[5 : len(MAGIC)] == MAGIC[5:]:
-        raise HistoryError(f"{path}: made by a newer oomsight (format {data[4]})")
-    return False
+    """Whether a file is a history's. Raises :class:`HistoryNewer` for one of a later format."""
+    if (number := newer_format(data)) is not None:
+        raise HistoryNewer(f"{path}: made by a newer oomsight (format {number})")
+    return data[: len(MAGIC)] == MAGIC
