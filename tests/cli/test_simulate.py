@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from oomsight._extras import how_to_get
 from oomsight.cli.exits import Exit
 from oomsight.cli.main import run
 from oomsight.data import read_capture
@@ -150,7 +151,7 @@ def test_plot_png_without_pillow_degrades_with_one_line(here, capsys, monkeypatc
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert run(["simulate", "leak", "--plot", "leak.png"]) == Exit.UNSUPPORTED
     assert capsys.readouterr().err == (
-        "oomsight: PNG pictures need Pillow; pip install 'oomsight[plot]', or --plot FILE.svg\n"
+        f"oomsight: PNG pictures need Pillow; {how_to_get('plot')}, or --plot FILE.svg\n"
     )
 
 

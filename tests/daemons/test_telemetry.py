@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from oomsight._extras import how_to_get
 from oomsight.cli.exits import Exit
 from oomsight.cli.main import run
 from oomsight.daemons import exporter as exporter_module
@@ -91,9 +92,10 @@ def test_metrics_page_has_kills_host_and_agent() -> None:
 def test_metrics_without_the_library_is_one_clear_line_and_the_rest_works(monkeypatch) -> None:
     monkeypatch.setattr(prometheus, "available", lambda: False)
     with running(health=healthy()) as (telemetry, said):
-        assert get(telemetry, "/metrics") == (503, f"{prometheus.MISSING}\n")
+        assert get(telemetry, "/metrics") == (503, f"{prometheus.missing_words()}\n")
         assert get(telemetry, "/healthz")[0] == 200
-    assert said == ["prometheus_client is not installed; to get /metrics: pip install 'oomsight[agent]'"]
+    assert said == [prometheus.missing_words()]
+    assert said[0].endswith(how_to_get("agent"))
 
 
 def test_healthz_says_what_is_wrong() -> None:

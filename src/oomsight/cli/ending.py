@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from oomsight._extras import how_to_get
 from oomsight.cli.exits import PROGRAM, CommandError, Exit, UsageError
 from oomsight.cli.speak import remark
 
@@ -40,7 +41,7 @@ def explain_error(error: BaseException) -> tuple[str, Exit]:
             return str(error), Exit.INPUT
         case ModuleNotFoundError() if error.name == "click":
             return (
-                "this command line needs click: pip install click (Debian: python3-click), or install oomsight",
+                f"this command line needs click: {how_to_get('click')}, or install oomsight",
                 Exit.UNSUPPORTED,
             )
         case OSError() if error.filename is not None:

@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from oomsight._extras import how_to_get
 from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.picture import write_picture
 from oomsight.cli.speak import answer, renderer, stdout_surface
@@ -100,7 +101,7 @@ def _library() -> Iterator[None]:
     try:
         yield
     except MissingParquetError as error:
-        hint = "pip install 'oomsight[parquet]', or --format csv"
+        hint = f"{how_to_get('parquet')}, or --format csv"
         raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from oomsight._extras import how_to_get
 from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit, UsageError
 from oomsight.cli.speak import remark
@@ -39,7 +40,7 @@ def write_picture(path: str, svg: str) -> None:
         try:
             data = png_of(svg)
         except MissingPlotterError as error:
-            hint = "pip install 'oomsight[plot]', or --plot FILE.svg"
+            hint = f"{how_to_get('plot')}, or --plot FILE.svg"
             raise CommandError(str(error), Exit.UNSUPPORTED, hint) from None
     try:
         with open(path, "wb") as file:

@@ -164,8 +164,8 @@ class Telemetry:
 
     def _metrics(self) -> Callable[[Asked], Answer]:
         if not prometheus.available():
-            self._say(prometheus.MISSING)
-            return lambda _: Answer(f"{prometheus.MISSING}\n".encode(), status=503)
+            self._say(prometheus.missing_words())
+            return lambda _: Answer(f"{prometheus.missing_words()}\n".encode(), status=503)
         exposition = prometheus.Exposition(self.collect)
         return lambda asked: Answer(*exposition.render(asked.accept))
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from oomsight.daemons.config import Config, ConfigError
 from oomsight.daemons.http import is_loopback, parse_address
-from oomsight.sinks.prometheus import MISSING, available
+from oomsight.sinks.prometheus import available, missing_words
 from oomsight.sinks.zabbix import PORT as ZABBIX_PORT
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9873"
@@ -177,7 +177,7 @@ def metrics_troubles(section: Mapping[str, Any]) -> Iterator[str]:
     except ConfigError as error:
         yield f"[metrics] cannot be used here: {error}"
     if settings.listen is not None and not available():
-        yield f"[metrics] cannot be used here: {MISSING}"
+        yield f"[metrics] cannot be used here: {missing_words()}"
 
 
 def otlp_troubles(section: Mapping[str, Any]) -> Iterator[str]:

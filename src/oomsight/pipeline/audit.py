@@ -44,7 +44,7 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.pipeline.audit_beside import MAX_TEXT_BYTES, environment_beside
 from oomsight.pipeline.audit_compose import audit_compose, override
 from oomsight.sources.audit_files import STDIN, Task, content, find
-from oomsight.sources.yaml_documents import MISSING, NoYaml, document, pieces
+from oomsight.sources.yaml_documents import NoYaml, document, missing_words, pieces
 
 if TYPE_CHECKING:
     from oomsight.audit.model import Finding
@@ -96,7 +96,7 @@ def audit_paths(plan: Plan, progress: Callable[[int], Progress] | None = None) -
         everything.findings += auditor.run("asked", asked)
     everything.findings += _templates(everything.templates, found.tasks, auditor)
     if everything.no_yaml:
-        report.remarks.append(f"{everything.no_yaml} YAML files not read: {MISSING}")
+        report.remarks.append(f"{everything.no_yaml} YAML files not read: {missing_words()}")
     for path, why in (*found.unreadable, *((error.name, error.what) for error in found.failed)):
         everything.findings += auditor.unread(Unread(path, None, None, why))
     report.failed = [str(error) for error in found.failed]

@@ -7,12 +7,17 @@ The library is imported when the first text is written: without it everything el
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from oomsight._extras import how_to_get
 
 if TYPE_CHECKING:
     from oomsight.metrics.family import Family
 
-MISSING: Final = "prometheus_client is not installed; to get /metrics: pip install 'oomsight[agent]'"
+
+def missing_words() -> str:
+    """What is missing for /metrics, and how to get it."""
+    return f"prometheus_client is not installed; to get /metrics: {how_to_get('agent')}"
 
 
 def available() -> bool:

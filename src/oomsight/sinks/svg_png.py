@@ -188,4 +188,7 @@ def _font(size: float, *, bold: bool) -> tuple[Any, bool]:
             return ImageFont.truetype(names[bold], size), False
         except OSError:
             continue
-    return ImageFont.load_default(size), True
+    try:
+        return ImageFont.load_default(size), True
+    except TypeError:  # Pillow before 10.1: one size
+        return ImageFont.load_default(), True

@@ -14,6 +14,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+from oomsight._extras import how_to_get
 from oomsight._lazy import lazy
 from oomsight.audit.sniff import may_hold
 from oomsight.audit.tree import Node, is_bomb
@@ -35,7 +36,11 @@ _PIECE_HEAD: Final = b"kind: List\nitems:\n"
 _MARKER = lazy(rb"^---(?=[ \t\r\n]|\Z)", 8)  # re.MULTILINE
 _JSON_MARKER = lazy(rb"^---(?=[ \t\r\n]|\Z)|^\}[ \t]*\r?\n\s*(?=\{)", 8)  # kubectl takes objects one behind the other
 _STEP: Final = 1 << 20
-MISSING: Final = "YAML files need PyYAML: pip install 'oomsight[audit]' (Debian: python3-yaml)"
+
+
+def missing_words() -> str:
+    """What YAML needs, and how to get it."""
+    return f"YAML files need PyYAML: {how_to_get('audit')}"
 
 
 class Problem(NamedTuple):
@@ -64,7 +69,7 @@ class NoYaml(Exception):  # noqa: N818 - a state of the host, said in one line
     """PyYAML is not installed; ``str()`` says how to get it."""
 
     def __init__(self) -> None:
-        super().__init__(MISSING)
+        super().__init__(missing_words())
 
 
 @cache

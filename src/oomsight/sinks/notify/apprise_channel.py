@@ -14,12 +14,16 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from oomsight._extras import how_to_get
 from oomsight.sinks.notify.channel import Message, SendError, body, missing_secret, secret, shown
 
 if TYPE_CHECKING:
     from oomsight.alerts.rules import ChannelSpec
 
-MISSING: Final = "Apprise is not installed; install it with: pip install 'oomsight[notify]'"
+
+def _not_installed() -> str:
+    return f"Apprise is not installed; install it with: {how_to_get('notify')}"
+
 
 CHILD: Final = """
 import json, sys
@@ -54,12 +58,12 @@ class AppriseChannel:
 
     def missing(self) -> str | None:
         """Whether Apprise is installed, and the address can be read."""
-        return missing_secret(self.options, "url") if find_spec("apprise") is not None else MISSING
+        return missing_secret(self.options, "url") if find_spec("apprise") is not None else _not_installed()
 
     def send(self, message: Message) -> bool:
         """Send *message*."""
         if find_spec("apprise") is None:
-            raise SendError(MISSING)
+            raise SendError(_not_installed())
         urls = (secret(self.options, "url") or "").split()
         if not urls:
             raise SendError("its address is empty")
