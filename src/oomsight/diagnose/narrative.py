@@ -390,12 +390,10 @@ def _why_nothing_stopped_it(case: Case) -> list[str]:
 def _limits_said(case: Case) -> list[str]:
     report, memcg = case.report, case.report.memcg
     if not case.in_memcg:
-        if report.kind is EventKind.REAPER_ONLY or (report.constraint is None and report.meminfo is None):
+        if report.kind is EventKind.REAPER_ONLY or (report.constraint is None and not case.global_shown):
             return ["Whether a limit was involved is not in this text."]
-        return [
-            "No cgroup limit acted first: this kill is a host-wide one, so what limits there were allow more together "
-            "than there is."
-        ]
+        what = "the memory of the allowed nodes" if case.bound_to_nodes else "the machine's memory"
+        return [f"No cgroup limit acted first: {what} came to its end before any limit that may be set."]
     said = []
     line = memcg.memory if memcg else None
     if report.oom_memcg and report.task_memcg and report.oom_memcg != report.task_memcg:

@@ -156,6 +156,8 @@ def _check(zone: Zone, asked: _Asked) -> ZoneCheck:
     barred = None
     if _RANK.get(zone.name, len(_ZONE_ORDER)) > asked.rank:
         barred = f"above {_ZONE_ORDER[asked.rank]}, the highest zone this request may use"
+    elif zone.kib.get("present") == 0:
+        barred = "it has no pages"
     elif asked.nodes is not None and zone.node is not None and zone.node not in asked.nodes:
         barred = "on a node this request may not use"
     where = zone.name if zone.name in _RANK else mark(zone.name, Kind.OWNER)

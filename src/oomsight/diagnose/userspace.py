@@ -264,6 +264,11 @@ def _what_it_means(report: OomReport, gfp: GfpWords | None) -> str:
             "A request this small that may wait is refused only where memory is really short, or where the limit of a "
             "cgroup says so: look for an OOM kill at the same time."
         )
+    if _big_and_patient(gfp):
+        return (
+            "The kernel does not try hard for blocks this big: they fail where free memory lies in pieces, and most "
+            "callers go on with smaller ones."
+        )
     return (
         "Once in a while it is harmless (network drivers try again); often repeated it means that the reserve of free "
         "memory is too small or too much in pieces."
@@ -273,6 +278,11 @@ def _what_it_means(report: OomReport, gfp: GfpWords | None) -> str:
 def _small_and_patient(gfp: GfpWords | None) -> bool:
     """Whether the request may wait and is of an order (up to 3) that the kernel else kills for."""
     return gfp is not None and "may sleep" in gfp.words and (gfp.size_kib or 0) <= 32
+
+
+def _big_and_patient(gfp: GfpWords | None) -> bool:
+    """Whether the request may wait and is of an order above 3, for which the kernel neither tries hard nor kills."""
+    return gfp is not None and "may sleep" in gfp.words and (gfp.size_kib or 0) > 32
 
 
 def _failure_advice(report: OomReport, gfp: GfpWords | None) -> list[Advice]:
@@ -298,6 +308,9 @@ def _failure_advice(report: OomReport, gfp: GfpWords | None) -> list[Advice]:
     if _small_and_patient(gfp):
         kill = "see whether the kernel killed for want of memory at that time, and whom: that is what there is to mend"
         return [Advice(kill, ("oomsight", "explain")), *driver]
+    if _big_and_patient(gfp):
+        pieces = "if it comes often, free memory lies too much in pieces: have it put together"
+        return [Advice(pieces, ("sysctl", "-w", "vm.compact_memory=1")), *driver]
     managed = managed_kib(report.meminfo, page_kib_of(report))
     return [more_reserve("if it comes often, keep more memory free for requests that cannot wait",
                          managed[0] if managed else None), *driver]  # fmt: skip
@@ -311,6 +324,8 @@ def answers(report: OomReport, gfp: GfpWords | None = None) -> Answers:
             grew = "Nothing needs to have grown: the size of this one request decided."
         elif _in_vmalloc(report):
             grew = "One moment is shown. Areas that are made and never given back would show in /proc/vmallocinfo."
+        elif _big_and_patient(gfp):
+            grew = "Nothing needs to have grown: free memory in pieces is enough to fail a block this big."
         elif gfp is not None and "may sleep" in gfp.words:
             grew = "One moment is shown: a request that may wait fails only after reclaim found nothing for it."
         return Answers(

@@ -15,8 +15,15 @@ IN_NO_COUNTER: Final = "memory in no counter"
 """What the rest of an accounting is called in sentences."""
 
 
+def prints_no_table(report: OomReport) -> bool:
+    """Whether the head is that of 2.6.11 to 2.6.18, which does not name who asked: dump_tasks() came with 2.6.25."""
+    return report.trigger is not None and report.trigger.comm is None and report.trigger.pid is None
+
+
 def missing(report: OomReport) -> str:
     """Return what is not in the text and how to get it, as the end of a sentence."""
+    if prints_no_table(report) and report.victims:
+        return "kernels as old as this one print no table of processes"
     if report.trigger is None:
         part, how = "start", "the lines above, from 'invoked oom-killer' on"
     elif report.victims:

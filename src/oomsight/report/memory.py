@@ -121,7 +121,8 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         key_name = _COUNT_KEYS.get(words.strip())
         if key_name:
             info.counts.setdefault(key_name, int(number))
-    for _no, text in parts.get("swap", ()):
+    glued = [(no, text[at:]) for no, text in parts.get("swapcache", ()) if (at := text.find("Free swap")) > 0]
+    for _no, text in [*parts.get("swap", ()), *glued]:
         m = _SWAP.match(text)
         if m and m[1] == "Free" and info.free_swap_kib is None:
             info.free_swap_kib = int(m[2])

@@ -165,6 +165,13 @@ class Case:
         return above and self.exceeds(self.free_kib, FREE_ENOUGH)
 
     @property
+    def bound_to_nodes(self) -> bool:
+        """Whether the request could use some NUMA nodes only (cpuset, memory policy)."""
+        return self.report.kind in (EventKind.CPUSET, EventKind.MEMPOLICY) or self.constraint in (
+            "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY",
+        )  # fmt: skip
+
+    @property
     def global_shown(self) -> bool:
         """Whether the text itself shows that the whole machine, not a limit, ran out."""
         report = self.report
@@ -178,6 +185,8 @@ class Case:
     def is_v1(self) -> bool:
         """Whether the report shows a v1 hierarchy: its counters, its statistics, or a kernel older than v2's memory."""
         memcg = self.report.memcg
+        if self.report.group_memcg is not None:
+            return False  # memory.oom.group is of v2, whose statistics had the names of v1 up to 5.2
         if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then
             old = self.release is not None and self.release < V2_MOUNTED_SINCE
             return old or "announce" in self.report.lines or (self.report.oom_memcg or "").startswith("UB ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.diagnose.advice import sysctl
 from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.model import Advice, Confidence
-from oomsight.diagnose.wording import count, listing, missing, process, size
+from oomsight.diagnose.wording import count, listing, missing, prints_no_table, process, size
 from oomsight.report.model import EventKind
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def partial_report(case: Case) -> Finding | None:
         for words, there in (
             ("the first line (who asked for memory)", report.trigger is not None),
             ("the memory numbers", report.meminfo is not None or report.memcg is not None),
-            ("the task table", bool(report.tasks)),
+            ("the task table", bool(report.tasks) or prints_no_table(report)),
             ("the kill line", bool(report.victims)),
         )
         if not there
@@ -199,7 +199,7 @@ def partial_report(case: Case) -> Finding | None:
             )
         )
     advice = [Advice(f"to know more: {missing(report)}")]
-    if not report.tasks and report.trigger is not None:
+    if not report.tasks and report.trigger is not None and not prints_no_table(report):
         advice.append(
             sysctl(
                 "if the table is missing in the log itself, it is switched off or filtered by level (info)",

@@ -44,18 +44,10 @@ def swappable_kib(case: Case) -> int | None:
     return (case.anon_kib or 0) + (case.shmem_kib or 0)
 
 
-def _placed(case: Case) -> bool:
-    """Whether memory was left that the request could not use (nodes, low zones, big blocks): not exhaustion."""
-    return case.constraint in ("CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY") or case.report.kind in (
-        EventKind.CPUSET,
-        EventKind.MEMPOLICY,
-    )
-
-
 def host_exhausted(case: Case) -> Finding | None:
     """RAM is used up: little free, little cache to give back, swap gone or absent."""
     report = case.report
-    if case.manual or case.in_memcg or _placed(case) or report.kind not in _GLOBAL_KINDS:
+    if case.manual or case.in_memcg or case.bound_to_nodes or report.kind not in _GLOBAL_KINDS:
         return None
     if case.managed_kib is None or case.free_kib is None or not case.counted:
         if not report.victims or report.kind is not EventKind.GLOBAL or not case.global_shown:
@@ -94,7 +86,7 @@ def host_exhausted(case: Case) -> Finding | None:
 def page_fault(case: Case) -> Finding | None:
     """A page fault ended in "out of memory" (mask 0) while memory was there: the allocator itself had not given up."""
     trigger = case.report.trigger
-    if trigger is None or trigger.gfp_mask != 0 or trigger.order != 0 or case.in_memcg or _placed(case):
+    if trigger is None or trigger.gfp_mask != 0 or trigger.order != 0 or case.in_memcg or case.bound_to_nodes:
         return None
     room = [check for check in case.zone_checks if check.eligible and check.passes]
     cache = case.file_kib is not None and case.file_kib > (case.anon_kib or 0) + (case.shmem_kib or 0)
@@ -199,7 +191,7 @@ def swap_unusable(case: Case) -> Finding | None:
     total, free, held = case.swap_total_kib, case.swap_free_kib, swappable_kib(case)
     if case.manual or not total or free is None or free < SWAP_LEFT * total or not case.exceeds(held, ANON_LARGE):
         return None
-    if case.order not in ORDERLESS or _placed(case):
+    if case.order not in ORDERLESS or case.bound_to_nodes:
         return None  # the request needed something swap cannot give
     return Finding(
         Confidence.LIKELY,
@@ -263,7 +255,7 @@ def dirty_writeback(case: Case) -> Finding | None:
 def page_cache_stuck(case: Case) -> Finding | None:
     """Much clean page cache was left and not given back."""
     share = MEMCG_CACHE_LARGE if case.in_memcg else FILE_SMALL
-    if case.manual or _placed(case) or case.order not in ORDERLESS or not case.exceeds(case.file_kib, share):
+    if case.manual or case.bound_to_nodes or case.order not in ORDERLESS or not case.exceeds(case.file_kib, share):
         return None
     waiting = case.items.get("dirty", 0) + case.items.get("writeback", 0)
     if case.zone_checks and not any(not z.passes for z in case.zone_checks if z.eligible):
