@@ -115,7 +115,7 @@ KILL = "Out of memory: Killed process 7 (a) total-vm:192kB, anon-rss:164kB, file
     ("text", "says", "never"),
     [
         (OLD, "kernels as old as this one print no table of processes", "vm.oom_dump_tasks"),
-        (OLD, "memory of any zone (for user memory, page cache or vmalloc)", "pages of kernel memory"),
+        (OLD, "pages of user memory, page cache or an area of vmalloc", "pages of kernel memory"),
         (OLD, "There is 494.2 MiB of swap; all of it was in use", "holds only a part"),  # two records on one line
         (OLD, "both zones the request could use", "all 3 zones"),
         # memory.oom.group is of v2, whose statistics were printed with the names of v1 up to 5.2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._named import NamedTuple
 from oomsight.diagnose.accounting import allowed_nodes, page_kib_of
 from oomsight.diagnose.model import GfpWords, ZoneCheck
-from oomsight.diagnose.wording import size
+from oomsight.diagnose.wording import prints_no_table, size
 from oomsight.kernel.gfp import decode_gfp, expand_flags, highest_zone, layout_of, words_of
 from oomsight.kernel.watermark import OrderRule, free_blocks, zone_check
 from oomsight.naming.marked import Kind, mark
@@ -47,6 +47,8 @@ def gfp_words(report: OomReport) -> GfpWords | None:
     by_hand = order is not None and order < 0
     page_size = page_kib_of(report) << 10
     words, zone = _in_words(tuple(flags), order or 0, page_size)
+    if prints_no_table(report) and "__GFP_HIGHMEM" in flags:  # up to 2.6.14 no other flag tells user memory
+        words = words.replace("kernel memory", "user memory, page cache or an area of vmalloc")
     size_kib = None if order is None or by_hand else (page_size << order) >> 10
     if order is None:  # 2.6.11 prints none, and lines get cut; an area of vmalloc has none
         amount = "an unknown number of pages"

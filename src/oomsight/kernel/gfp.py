@@ -301,8 +301,6 @@ def _kind(have: frozenset[str]) -> str:
         kind = "movable user memory" if "__GFP_ZERO" in have else "movable user memory or page cache"
     elif "__GFP_HARDWALL" in have:
         kind = "user memory"
-    elif "__GFP_HIGHMEM" in have:  # user memory up to 2.6.14, areas of vmalloc since
-        kind = "memory of any zone (for user memory, page cache or vmalloc)"
     elif "__GFP_RECLAIMABLE" in have:
         kind = "reclaimable kernel memory"
     else:
