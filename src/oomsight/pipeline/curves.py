@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._named import NamedTuple
 from oomsight.record.answers import ascending, thinned
 from oomsight.record.codec import plain
-from oomsight.record.dense import added, summed
-from oomsight.record.fields import INDEX, parts_of, shown
+from oomsight.record.fields import INDEX, shown
 from oomsight.trend.series import Series
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 40  #: entities that are in memory at once
 KIB: Final = 1024
-_USAGE, _FILE, _SHMEM, _LIMIT, _KILLS = (
-    INDEX["cgroup"][name] for name in ("usage_bytes", "file_bytes", "shmem_bytes", "limit_bytes", "events_oom_kill")
-)
+_LIMIT, _KILLS = (INDEX["cgroup"][name] for name in ("limit_bytes", "events_oom_kill"))
 
 
 class Known(NamedTuple):
@@ -49,10 +46,10 @@ def cgroup_curves(
     history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
 ) -> Iterator[Known]:
     """Charged memory without page cache, with tmpfs; *most*: points of each of the parts that :func:`edges` makes."""
-    for entity, parts in _read(history, entities, (_USAGE, _FILE, _SHMEM, _LIMIT, _KILLS), since, until, most):
-        needs = [_charged(one.columns) for one in parts]
-        whole = None if None in needs else _series(parts, [need for need in needs if need is not None], most)
-        limits = [column for one in parts if max(column := one.columns[3], default=0) or min(column, default=0)]
+    for entity, parts in _read(history, entities, (_LIMIT, _KILLS), since, until, most):
+        known = all(0 not in one.columns[0] for one in parts)
+        whole = _series(parts, most) if known else None
+        limits = [one.columns[1] for one in parts if any(one.columns[1])]
         limit = shown(plain(next(filter(None, reversed(limits[-1])))), KIB) if limits else None
         yield Known(entity, whole, limit, _kills(parts))
 
@@ -61,27 +58,25 @@ def program_curves(
     history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
 ) -> Iterator[Known]:
     """Memory that would have to be given back, of processes or of all of a name."""
-    places = parts_of(entities[0].kind, "need_bytes") if entities else ()
-    for entity, parts in _read(history, entities, places, since, until, most):
-        needs = []
+    for entity, parts in _read(history, entities, (), since, until, most):
         for one in parts:
-            column = added(one.columns)
-            if min(column, default=1) <= 0:  # rows in which nothing is known
+            column = one.columns[0]
+            if 0 in column:  # rows in which nothing is known
                 one.times = [moment for moment, coded in zip(one.times, column, strict=True) if coded > 0]
-                column = [coded for coded in column if coded > 0]
-            needs.append([(coded - 1) * KIB for coded in column])
-        yield Known(entity, _series(parts, needs, most))
+                one.columns[0] = [coded for coded in column if coded > 0]
+        yield Known(entity, _series(parts, most))
 
 
 def _read(  # noqa: PLR0917
     history: History, entities: Sequence[Entity], places: Sequence[int], since: float, until: float, most: Sequence[int]
 ) -> Iterator[tuple[Entity, list[Columns]]]:
+    """Needs, and the figures at *places*, of each of *entities*: a piece for each part of the time."""
     cuts = list(pairwise(edges(since, until)))
     for at in range(0, len(entities), BATCH):
         batch = entities[at : at + BATCH]
         pieces = []
         for (low, high), points in zip(cuts, most[-len(cuts) :], strict=True):
-            piece = history.columns(batch, places, low, high, points)
+            piece = history.columns(batch, places, low, high, points, need=True)
             for one in piece.values():
                 one.came = [moment for moment in one.came if low <= moment <= high]
             pieces.append(piece)
@@ -89,28 +84,13 @@ def _read(  # noqa: PLR0917
             yield entity, [piece.pop(entity.key) for piece in pieces]
 
 
-def _charged(columns: Sequence[Sequence[int]]) -> list[float] | None:
-    """Bytes in each row; ``None`` = some row lacks a figure."""
-    usage, files, shmem = columns[:3]
-    if min(usage, default=1) <= 0 or min(files, default=1) <= 0:
-        return None
-    if not usage:
-        return []
-    parts = [(usage, False), (files, True)]
-    if any(shmem):
-        if min(shmem) <= 0:
-            return None
-        parts.append((shmem, False))
-    total, level = summed(parts)
-    level -= len(parts) - 2  # coded figures are one higher: usage's and files' cancel, shmem's is left
-    return [value * KIB if (value := one + level) > 0 else 0.0 for one in total]
-
-
-def _series(parts: Sequence[Columns], needs: Sequence[Sequence[float]], most: Sequence[int]) -> Series:
-    return joined([
-        Series(*thinned(*ascending(one.times, list(need)), points, "max"), tuple(one.came), one.step_seconds or None)
-        for one, need, points in zip(parts, needs, most[-len(parts) :], strict=True)
-    ])  # fmt: skip
+def _series(parts: Sequence[Columns], most: Sequence[int]) -> Series:
+    pieces = []
+    for one, points in zip(parts, most[-len(parts) :], strict=True):
+        times, needs = thinned(*ascending(one.times, one.columns[0]), points, "max")
+        values = [(coded - 1) * KIB or 0.0 for coded in needs]
+        pieces.append(Series(times, values, tuple(one.came), one.step_seconds or None))
+    return joined(pieces)
 
 
 def joined(pieces: Sequence[Series]) -> Series:
@@ -132,9 +112,9 @@ def rises(points: Iterable[tuple[float, float]]) -> tuple[float, ...]:
 
 
 def _kills(parts: Sequence[Columns]) -> tuple[float, ...]:
-    counts = [one.columns[4] for one in parts if one.columns[4]]
-    if len({pick(column) for column in counts for pick in (min, max)}) < 2:
+    counts = [one.columns[2] for one in parts if one.columns[2]]
+    if len({column[0] for column in counts}) < 2 and all(column.count(column[0]) == len(column) for column in counts):
         return ()
-    known = sorted((moment, coded) for one in parts for moment, coded in zip(one.times, one.columns[4], strict=True)
+    known = sorted((moment, coded) for one in parts for moment, coded in zip(one.times, one.columns[2], strict=True)
                    if coded > 0)  # fmt: skip
     return rises(known)

@@ -29,6 +29,7 @@ class Stretch(Protocol):
 
 
 S = TypeVar("S", bound=Stretch)
+N = TypeVar("N", int, float)
 
 
 def choose(held: Sequence[S], since: float, until: float, max_points: int | None) -> list[tuple[S, float, float]]:
@@ -111,11 +112,17 @@ def main_figure(kind: str, coded: int) -> float | None:
     return shown(plain(coded), FIELDS[kind][INDEX[kind][MAIN[kind]]].scale)
 
 
-def ascending(times: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+_ASCENDING: Final[deque[list[float]]] = deque(maxlen=4)  #: as many figures are known of the same moments
+
+
+def ascending(times: list[float], values: list[N]) -> tuple[list[float], list[N]]:
     """Points ascending in time, one per moment: the first."""
-    if all(map(lt, times, times[1:])):
+    if any(times == known for known in _ASCENDING):
         return times, values
-    found: tuple[list[float], list[float]] = [], []
+    if all(map(lt, times, times[1:])):
+        _ASCENDING.append(times[:])
+        return times, values
+    found: tuple[list[float], list[N]] = [], []
     for moment, value in sorted(zip(times, values, strict=True), key=itemgetter(0)):
         if not found[0] or moment > found[0][-1]:
             found[0].append(moment)
@@ -123,42 +130,43 @@ def ascending(times: list[float], values: list[float]) -> tuple[list[float], lis
     return found
 
 
-def thinned(
-    times: list[float], values: list[float], most: int | None, rule: str
-) -> tuple[list[float], list[float]]:
+def thinned(times: list[float], values: list[N], most: int | None, rule: str) -> tuple[list[float], list[N]]:
     """
     At most *most* of the points: of each equal part of the time the highest, lowest or last, by *rule*; of equal
     ones the last.
     """
     if most is None or len(times) <= most:
         return times, values
-    if rule == "last":
-        kept = [end for end, _ in _parts(times, most)]
-    else:
-        pick = min if rule == "min" else max
-        kept = [end if cut is None else end - (part := values[cut]).index(pick(part))
-                for end, cut in _parts(times, most)]  # fmt: skip
-    return [times[at] for at in kept], [values[at] for at in kept]
+    ends, several = _parts(times, most)
+    kept = ends
+    if rule != "last":
+        pick, kept = min if rule == "min" else max, ends[:]
+        for part, cut in several:
+            kept[part] -= (some := values[cut]).index(pick(some))
+    return list(map(times.__getitem__, kept)), list(map(values.__getitem__, kept))
 
 
-_KNOWN: Final[deque[tuple[list[float], int, list[tuple[int, slice | None]]]]] = deque(maxlen=4)
+_Cuts = tuple[list[int], list[tuple[int, slice]]]
+_KNOWN: Final[deque[tuple[list[float], int, _Cuts]]] = deque(maxlen=4)
 
 
-def _parts(times: list[float], most: int) -> list[tuple[int, slice | None]]:
+def _parts(times: list[float], most: int) -> _Cuts:
     """
-    The equal parts of a time that have samples: the last of each, and the slice from there back to the first if it has
-    more. Remembered, as many figures are known of the same moments.
+    The equal parts of a time that have samples: the last of each; and of those that have more than one which of the
+    parts it is, and the slice from its last back to its first. Remembered, as many figures are known of the same
+    moments.
     """
     for known, parts, found in _KNOWN:
         if parts == most and known == times:
             return found
     first, width = times[0], (times[-1] - times[0]) / most or 1.0
-    cuts, low = list[tuple[int, slice | None]](), 0
+    ends, several, low = list[int](), list[tuple[int, slice]](), 0
     for part in range(1, most + 1):
         high = bisect_left(times, first + part * width, low) if part < most else len(times)
+        if high > low + 1:
+            several.append((len(ends), slice(high - 1, low - 1 if low else None, -1)))
         if high > low:
-            cut = slice(high - 1, low - 1 if low else None, -1) if high - low > 1 else None
-            cuts.append((high - 1, cut))
+            ends.append(high - 1)
         low = high
-    _KNOWN.append((times[:], most, cuts))
-    return cuts
+    _KNOWN.append((times[:], most, (ends, several)))
+    return ends, several

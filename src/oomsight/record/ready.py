@@ -20,16 +20,20 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate, pairwise
 from math import gcd
+from operator import add, sub
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code
 from oomsight.record.dense import Life, lives
 from oomsight.record.fields import FIELDS, INDEX, parts_of
+from oomsight.record.formula import totals
 from oomsight.record.needs import SUMS, entry, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from oomsight.record.formula import Formula
 
 _SHEETS: Final = ("cgroup", "name")
 SHEETS: Final[Mapping[int, tuple[str, ...]]] = dict.fromkeys((0, 1), _SHEETS) | dict.fromkeys(
@@ -179,13 +183,67 @@ class Sheet:
     def life(self, number: int, figures: Sequence[int]) -> Life:
         """The life of the entity called *number*, of the *figures* at these places of :data:`PLACES`."""
         place = self._numbers[number]
-        length, found = self._lengths[place], []
-        for at in figures:
-            values, moves, steps, unit = self._columns[at]
-            if moves[place]:
-                start = self._starts[at][place]
-                moved = map(unit.__mul__, steps[start : start + length - 1])
-                found.append(list(accumulate(moved, initial=values[place])))
-            else:
-                found.append([values[place]] * length)
+        found = [self._column(place, at) for at in figures]
         return Life(self._firsts[place], found, bool(self._ended[place]))
+
+    def _column(self, place: int, at: int) -> list[int]:
+        values, moves, _, unit = self._columns[at]
+        if moves[place]:
+            return list(accumulate(map(unit.__mul__, self._steps(place, at)), initial=values[place]))
+        return [values[place]] * self._lengths[place]
+
+    def _steps(self, place: int, at: int) -> array[int]:
+        start = self._starts[at][place]
+        return self._columns[at][2][start : start + self._lengths[place] - 1]
+
+    def need(self, number: int, formula: Formula, at: Sequence[int], figures: Sequence[int]) -> Life:
+        """
+        As :meth:`life`, the first column the sum of the figures at the places *at* of :data:`PLACES`, as
+        :func:`~oomsight.record.formula.totals` makes it. Steps are summed before they are added up: half of the work.
+        """
+        place = self._numbers[number]
+        found = [self._sum(place, formula, at), *(self._column(place, figure) for figure in figures)]
+        return Life(self._firsts[place], found, bool(self._ended[place]))
+
+    def _sum(self, place: int, formula: Formula, at: Sequence[int]) -> list[int]:
+        length, level, rest = self._lengths[place], 1, 0
+        moving: list[tuple[array[int], int]] = []  # steps, and what they are multiples of
+        for figure, sign in zip(at, formula.signs, strict=True):
+            values, moves, steps, unit = self._columns[figure]
+            first = values[place]
+            if moves[place]:
+                mine, lowest = self._steps(place, figure), first - (length * unit << 8 * steps.itemsize - 1)
+                moving.append((mine, sign * unit))
+                if sign < 0 or figure != at[0]:
+                    if lowest <= 0 and (lowest := first + unit * min(accumulate(mine, initial=0))) <= 0:
+                        return self._row_by_row(place, formula, at)
+                    rest -= lowest - 1 if sign < 0 else 1 - first - unit * max(accumulate(mine, initial=0))
+            elif first <= 0:
+                if figure in at[: formula.least]:
+                    return [0] * length
+                continue
+            elif figure != at[0]:
+                rest += sign * (first - 1)
+            level += sign * (first - 1)
+        if not moving:
+            return [max(level, 1) if any(self._columns[figure][0][place] for figure in at) else 0] * length
+        found = list(accumulate(_moved(moving), initial=level))
+        lowest = min(found)
+        # The first figure is the sum less the rest: known in all rows if that is nowhere below nothing.
+        if self._columns[at[0]][1][place] and lowest - 1 < rest:
+            return self._row_by_row(place, formula, at)
+        return found if lowest > 0 else [max(value, 1) for value in found]
+
+    def _row_by_row(self, place: int, formula: Formula, at: Sequence[int]) -> list[int]:
+        return totals([self._column(place, figure) for figure in at], formula)
+
+
+def _moved(moving: Sequence[tuple[array[int], int]]) -> Iterable[int]:
+    """The sum of columns of steps, each a multiple of its unit."""
+    (steps, unit), *others = moving
+    if len(others) == 1 and others[0][1] == -unit:
+        return map(unit.__mul__, map(sub, steps, others[0][0]))
+    total: Iterable[int] = map(unit.__mul__, steps)
+    for more, factor in others:
+        total = map(add, total, map(factor.__mul__, more))
+    return total

@@ -30,6 +30,7 @@ from oomsight.record.answers import (
 from oomsight.record.codec import KINDS, plain
 from oomsight.record.dense import added, at_rows
 from oomsight.record.fields import FIELDS, INDEX, field_names, parts_of, shown, stored_kind
+from oomsight.record.formula import FORMULAS
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_columns import Columns, gathered, lives_of
@@ -194,15 +195,16 @@ class History:
 
     def columns(
         self, entities: Sequence[Entity], places: Sequence[int], since: float, until: float,
-        max_points: int | None = None,
+        max_points: int | None = None, *, need: bool = False,
     ) -> dict[str, Columns]:  # fmt: skip
         """
         Stored figures of *entities*, all of one kind, by key: every row of the tier that is fine enough for
-        *max_points*, not thinned.
+        *max_points*, not thinned. With *need* the first column is what they need (:mod:`oomsight.record.formula`).
         """
         kind = stored_kind(entities[0].kind) if entities else ""
         pieces = choose(self._shelf.chunks, since, until, max_points)
-        found = gathered(self._shelf, pieces, kind, [one.key for one in entities], places, self._known_as)
+        found = gathered(self._shelf, pieces, kind, [one.key for one in entities], places, self._known_as,
+                         FORMULAS[kind] if need else None)  # fmt: skip
         self._shelf.close()
         return found
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.record.codec import DamagedError
 from oomsight.record.dense import Life, lives
+from oomsight.record.formula import totals
 from oomsight.record.ready import PLACES
 from oomsight.record.tiers import TIERS
 
 if TYPE_CHECKING:
+    from oomsight.record.formula import Formula
     from oomsight.sources.history_files import Chunk, File, Shelf
 
 MANY: Final = 8  #: entities of a chunk from which on all its streams are read at once
@@ -51,13 +53,13 @@ class Columns:
 
 def gathered(  # noqa: PLR0917
     shelf: Shelf, pieces: Iterable[tuple[Chunk, float, float]], kind: str, keys: Sequence[str], places: Sequence[int],
-    known_as: Callable[[File, str, str], list[int]],
+    known_as: Callable[[File, str, str], list[int]], formula: Formula | None = None,
 ) -> dict[str, Columns]:  # fmt: skip
     """
     The figures at *places* of every entity of *kind* called one of *keys*, from *pieces*: chunks, and the time each
-    answers for. *known_as*: the numbers that an entity has in a file.
+    answers for. *known_as*: the numbers that an entity has in a file; *formula*: of a sum that is the first column.
     """
-    found = {key: Columns(len(places)) for key in keys}
+    found = {key: Columns(len(places) + (formula is not None)) for key in keys}
     numbers: dict[int, list[tuple[int, str]]] = {}  # a file has those of every run in it
     for chunk, low, high in pieces:
         if not shelf.load(chunk, kind):
@@ -67,24 +69,27 @@ def gathered(  # noqa: PLR0917
         file = chunk.file
         if id(file) not in numbers:
             numbers[id(file)] = [(number, key) for key in keys for number in known_as(file, kind, key)]
-        for key, one in lives_of(shelf, chunk, kind, numbers[id(file)], places):
+        for key, one in lives_of(shelf, chunk, kind, numbers[id(file)], places, formula):
             columns = found[key]
             columns.step_seconds = max(columns.step_seconds, TIERS[chunk.tier].step_seconds)
             columns.add(one, moments, begin, end)
     return found
 
 
-def lives_of(
-    shelf: Shelf, chunk: Chunk, kind: str, numbers: Sequence[tuple[int, str]], places: Sequence[int]
-) -> Iterator[tuple[str, Sequence[Life]]]:
+def lives_of(  # noqa: PLR0917
+    shelf: Shelf, chunk: Chunk, kind: str, numbers: Sequence[tuple[int, str]], places: Sequence[int],
+    formula: Formula | None = None,
+) -> Iterator[tuple[str, Sequence[Life]]]:  # fmt: skip
     """
     (key, lives) of each of *numbers* (and the keys they stand for in this file) that is in a loaded chunk, in turn; the
-    figures at *places*. What is damaged is left out and counted.
+    figures at *places*, before them the sum by *formula*. What is damaged is left out and counted.
     """
     assert chunk.index is not None
-    sheet, at = None, list[int]()
-    if (len(numbers) > MANY or chunk.sheets.get(kind)) and set(places) <= set(kept := PLACES.get(kind, ())):
-        sheet, at = shelf.sheet(chunk, kind), list(map(kept.index, places))
+    summed_up = formula.places if formula is not None else ()
+    wanted = [*summed_up, *places]
+    sheet, parts, at = None, list[int](), list[int]()
+    if (len(numbers) > MANY or chunk.sheets.get(kind)) and set(wanted) <= set(kept := PLACES.get(kind, ())):
+        sheet, parts, at = shelf.sheet(chunk, kind), list(map(kept.index, summed_up)), list(map(kept.index, places))
     rest = [number for number, _ in numbers if sheet is None or number not in sheet]
     where = {number: place for number in rest if (place := chunk.index.place(number)) is not None}
     whole = dict(shelf.picked(chunk, kind, list(where.values()))) if len(where) > MANY else None
@@ -92,10 +97,16 @@ def lives_of(
         place = where.get(number)
         if place is None:
             if sheet is not None and number in sheet:
-                yield key, [sheet.life(number, at)]
+                yield key, [sheet.life(number, at) if formula is None else sheet.need(number, formula, parts, at)]
             continue
         stream = shelf.stream(chunk, place) if whole is None else whole.get(place, b"")
         try:
-            yield key, lives(stream, places, len(chunk.times))
+            found = lives(stream, wanted, len(chunk.times))
+            yield key, found if formula is None else [_with_sum(one, formula) for one in found]
         except DamagedError:
             shelf.damaged += 1
+
+
+def _with_sum(life: Life, formula: Formula) -> Life:
+    size = len(formula.places)
+    return life._replace(columns=[totals(life.columns[:size], formula), *life.columns[size:]])
