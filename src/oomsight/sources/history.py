@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import nlargest, nsmallest
 from operator import lt
@@ -35,6 +35,7 @@ from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_columns import Columns, gathered, lives_of
 from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, HistoryNewer, Shelf
+from oomsight.sources.history_growth import bounds_of, grown_most
 from oomsight.sources.history_needs import Held, needed
 from oomsight.trend.series import Series
 
@@ -91,11 +92,15 @@ class History:
         stored = stored_kind(kind)
         chosen = choose(self._shelf.chunks, since, until, _LIST_POINTS)
         least = most if kind == stored and not by_growth else None  # which cgroups are units their names must tell
-        found = self._summed(chosen, stored, least, like)
+        grown = most if kind == "process" and by_growth and like is None else None  # of others there are few
+        found = self._grown(chosen, stored, grown) if grown else self._summed(chosen, stored, least, like)
         # Who is younger than a step of the coarse tier at the end of the period is in no row of it by then.
         step = max((TIERS[c.tier].step_seconds for c, _, _ in chosen if c.first <= until < c.last), default=0)
         newest = choose(self._shelf.chunks, max(until - step, since), until, None) if step > 1 else []
-        found = self._summed(newest, stored, least, like) | found
+        young = self._summed(newest, stored, least, like)
+        if grown:  # who grew by too little to be found is no younger for that
+            young = {key: one for key, one in young.items() if not self._is_in(chosen, stored, key, one)}
+        found = young | found
         sign = -1 if stored == "zone" else 1  # the scarcest zone first
         ordered = sorted(found.items(), key=lambda one: -sign * one[1].peak)
         if by_growth:
@@ -279,13 +284,41 @@ class History:
         self, chosen: Sequence[tuple[Chunk, float, float]], kind: str, most: int | None, like: str | None
     ) -> dict[str, _Sum]:  # fmt: skip
         """What is known by key of everything of a kind, of the *most* biggest, or of whom *like* means."""
-        pieces = [(chunk, low, high) for chunk, low, high in chosen
-                  if self._shelf.load(chunk, kind) and self._shelf.marks(chunk) is not None]  # fmt: skip
+        pieces = self._loaded(chosen, kind)
         found: dict[str, _Sum] = {}
         wanted = None if most is None and like is None else self._wanted(pieces, kind, most, like)
         for chunk, low, high in pieces:
-            self._sum_up(chunk, kind, low, high, found, wanted)
+            numbers = None if wanted is None else sorted(
+                number for key in wanted for number in self._known_as(chunk.file, kind, key)
+            )  # fmt: skip
+            self._sum_up(chunk, kind, low, high, found, numbers)
         return found
+
+    def _grown(self, chosen: Sequence[tuple[Chunk, float, float]], kind: str, most: int) -> dict[str, _Sum]:
+        """What is known by key of everything of a kind that may be among the *most* that grew most."""
+        pieces = self._loaded(chosen, kind)
+
+        def summed(among: Mapping[str, set[int]]) -> dict[str, _Sum]:
+            found: dict[str, _Sum] = {}
+            for chunk, low, high in pieces:
+                self._sum_up(chunk, kind, low, high, found, sorted(among.get(chunk.file.boot, ())))
+            return found
+
+        return grown_most(bounds_of(pieces, kind), most, summed)
+
+    def _is_in(self, chosen: Sequence[tuple[Chunk, float, float]], kind: str, key: str, one: _Sum) -> bool:
+        """Whether an entity, called *key* and known by a number, is in these chunks in their part of the time."""
+        for chunk, low, high in reversed(chosen):  # who is there now has been for a while
+            place = chunk.index.place(one.number) if chunk.index is not None else None
+            if place is not None and within(chunk, place, low, high):
+                words = self._shelf.words(chunk.file, kind).get(one.number)
+                if words is not None and key_of(words.kind, words.ident, chunk.file.boot) == key:
+                    return True
+        return False
+
+    def _loaded(self, chosen: Sequence[tuple[Chunk, float, float]], kind: str) -> list[tuple[Chunk, float, float]]:
+        return [piece for piece in chosen
+                if self._shelf.load(piece[0], kind) and self._shelf.marks(piece[0]) is not None]  # fmt: skip
 
     def _wanted(
         self, pieces: Sequence[tuple[Chunk, float, float]], kind: str, most: int | None, like: str | None
@@ -320,16 +353,16 @@ class History:
         return found
 
     def _sum_up(  # noqa: PLR0917
-        self, chunk: Chunk, kind: str, low: float, high: float, found: dict[str, _Sum], wanted: set[str] | None
+        self, chunk: Chunk, kind: str, low: float, high: float, found: dict[str, _Sum],
+        numbers: Sequence[int] | None,
     ) -> None:
-        """Add what a chunk says of each entity of a kind, or of the *wanted*."""
+        """Add what a chunk says of each entity of a kind, or of those called by *numbers*, which ascend."""
         index, words, boot = chunk.index, self._shelf.words(chunk.file, kind), chunk.file.boot
         assert index is not None
         marks, lowest = index.marks, kind == "zone"
-        if wanted is None:
+        if numbers is None:
             places = index.places(KINDS.index(kind))
         else:
-            numbers = [number for key in wanted for number in self._known_as(chunk.file, kind, key)]
             places = [place for number in numbers if (place := index.place(number)) is not None]
         moments = chunk.moments
         for place in places:
