@@ -41,8 +41,9 @@ def told(tmp_path):
                 )))  # fmt: skip
             store.write((hour + 1) * 3_600_000, WALL + hour * 3_600_000, change)
         store.close()
-        advices, _ = from_history(str(tmp_path / "history"), 0, 2e9, per=per)
-        return {advice.usage.subject.name: advice for advice in advices}
+        found = from_history(str(tmp_path / "history"), 0, 2e9, per=per)
+        assert len(found.advices) == found.asked
+        return {advice.usage.subject.name: advice for advice in found.advices}
 
     return tell
 

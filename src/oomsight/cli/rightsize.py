@@ -85,7 +85,8 @@ def command(  # noqa: PLR0917 - one parameter per option
     if matchers and origin != "prometheus":
         raise UsageError("--match goes with --prometheus")
     if origin == "history":
-        advices, source = _from_history(history, store, (first, last), per, policy, names)
+        most = None if patched else limit or None
+        advices, asked, source = _from_history(history, store, (first, last), per, policy, names, most)
     else:
         usages, source = (
             _from_prometheus(prometheus, token_file, matchers, first, last) if origin == "prometheus"
@@ -93,6 +94,7 @@ def command(  # noqa: PLR0917 - one parameter per option
         )  # fmt: skip
         wanted = {*_chosen([usage.subject for usage in usages], names)}
         advices = advised([usage for usage in usages if usage.subject in wanted], policy)
+        asked = len(advices)
     if patched:
         return _patch(advices, patched)
     shown = advices[: limit or None]
@@ -110,7 +112,7 @@ def command(  # noqa: PLR0917 - one parameter per option
         return Exit.OK
     from oomsight.sinks.rightsize import rightsize_blocks
 
-    answer(renderer(output_format, width, color)(rightsize_blocks(shown, source, len(advices))))
+    answer(renderer(output_format, width, color)(rightsize_blocks(shown, source, asked)))
     return Exit.OK
 
 
@@ -186,8 +188,10 @@ def _from_incidents(store: str | None, since: float | None, until: float | None)
 
 
 def _from_history(  # noqa: PLR0917
-    history: str | None, store: str | None, period: tuple[float, float], per: str, policy: Policy, names: Sequence[str]
-) -> tuple[list[Advice], str]:
+    history: str | None, store: str | None, period: tuple[float, float], per: str, policy: Policy, names: Sequence[str],
+    most: int | None,
+) -> tuple[list[Advice], int, str]:  # fmt: skip
+    """What to set for the first *most* of those that are meant, how many these are, and where it is from."""
     from oomsight.pipeline.rightsize import from_history
 
     kills: list[Usage] = []
@@ -197,9 +201,10 @@ def _from_history(  # noqa: PLR0917
         if store is not None:
             raise
     found = from_history(history, *period, kills, "process" if per == "process" else "cgroup", policy,
-                         lambda subjects: _chosen(subjects, names))  # fmt: skip
-    _chosen([advice.usage.subject for advice in found[0]], names)  # what is too small is not known either
-    return found
+                         (lambda subjects: _chosen(subjects, names)) if names else None, most)  # fmt: skip
+    if names:
+        _chosen(found.meant, names)  # what is too small is not known either
+    return found.advices, found.asked, found.source
 
 
 def _judged(usage: Usage, now: float) -> Usage:

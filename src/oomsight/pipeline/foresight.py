@@ -43,12 +43,12 @@ CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "limit_bytes", "events_oom_k
 HOST_FIELDS: Final = ("mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes", "oom_kill")
 
 
-def host(history: History, since: float, until: float) -> Subject | None:
-    """The host's RAM and swap; ``None`` = not on record then."""
+def host(history: History, since: float, until: float, most: Sequence[int] = MOST_POINTS) -> Subject | None:
+    """The host's RAM and swap; ``None`` = not on record then. *most*: points of the curve, as for :func:`fine`."""
     machine = history.host(since, until)
     if machine is None:
         return None
-    figures = fine(history, machine, HOST_FIELDS, since, until)
+    figures = fine(history, machine, HOST_FIELDS, since, until, most=most)
     found = host_of(figures)
     if found is None:
         return None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from oomsight.audit.runtimes.table import RUNTIMES, recognise
 from oomsight.naming.cgroup_path import describe
@@ -20,6 +19,7 @@ from oomsight.rightsize.policy import USUAL
 from oomsight.rightsize.recommend import recommend
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.errors import SourceError
+from oomsight.sources.history_needs import Held
 from oomsight.sources.proctree import ProcTree, read_if_there
 from oomsight.trend.series import Series
 
@@ -29,33 +29,43 @@ if TYPE_CHECKING:
     from oomsight.rightsize.need import Basis
     from oomsight.rightsize.policy import Policy
     from oomsight.sources.history import History
-    from oomsight.sources.history_needs import Held
+    from oomsight.trend.leak import Finding
 
 Per = Literal["cgroup", "process"]
 """What gets a row: a cgroup (unit, container), or all processes of one name."""
 
 MOST_PIDS: Final = 1000  #: of one cgroup, looked at for the biggest
 MOST_POINTS: Final = 10_080  #: of one series, as far as there is a choice: a minute over a week
-LEAST_ENTITIES: Final = 40  #: for which another process is worth starting
-FIELDS: Final = {
-    "cgroup": ("usage_bytes", "file_bytes", "shmem_bytes", "swap_bytes", "limit_bytes", "events_oom_kill"),
-    "host": ("mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes"),
-}  # fmt: skip
-"""What is asked row by row, …"""
-OTHER_FIELDS: Final = ("anon_bytes", "kernel_bytes", "inactive_file_bytes", "working_set_bytes")
-"""… and of a cgroup of which that is not all known."""
+LEAST_ENTITIES: Final = 10  #: for which another process is worth starting
+FIELDS: Final = (
+    "usage_bytes", "file_bytes", "shmem_bytes", "swap_bytes", "limit_bytes", "events_oom_kill", "anon_bytes",
+    "kernel_bytes", "inactive_file_bytes", "working_set_bytes",
+)  # fmt: skip
+"""What is asked of a cgroup of which not all is known that need is best made of."""
 HOST: Final = Subject(kind="host", name="this host")
+_UNNAMED: Final = Subject(kind="cgroup", name="")  #: until it is known which of them are told of
 _WORTH_BYTES: Final = 8 << 20  #: smaller ones are not worth a limit of their own, unless they have one
+
+
+class Found(NamedTuple):
+    """What a history says."""
+
+    advices: list[Advice]  #: as many as were asked for
+    asked: int  #: how many there are
+    meant: list[Subject]  #: who they are, where some were chosen
+    source: str  #: marked
 
 
 def from_history(  # noqa: PLR0917
     path: str | None, since: float, until: float, kills: Sequence[Usage] = (), per: Per = "cgroup",
-    policy: Policy = USUAL, chosen: Callable[[Sequence[Subject]], Sequence[Subject]] = list,
-) -> tuple[list[Advice], str]:  # fmt: skip
+    policy: Policy = USUAL, chosen: Callable[[Sequence[Subject]], Sequence[Subject]] | None = None,
+    most: int | None = None,
+) -> Found:  # fmt: skip
     """
     Return what to set for what the recorder's store at *path* (``None`` = the default one) holds, biggest first, what
-    only *kills* know after it, and the host itself, whose swap has a size, last; and the store's name (marked).
-    *chosen*: which of all subjects are wanted. Raises :class:`~oomsight.sources.errors.SourceError`.
+    only *kills* know after it, and the host itself, whose swap has a size, last. *chosen*: which of all subjects are
+    wanted (``None`` = all), of which the first *most* are worked out. Raises
+    :class:`~oomsight.sources.errors.SourceError`.
     """
     from importlib import import_module
 
@@ -71,72 +81,128 @@ def from_history(  # noqa: PLR0917
         raise SourceError(
             "history", f"{error}", "start the recorder (oomsight record), or --prometheus URL, or --from incidents"
         ) from None
-    known = {usage.subject.name: usage for usage in kills}
     kind = "name" if per == "process" else "cgroup"
-    everyone = [(entity, _subject(entity)) for entity in history.entities(kind, since, until)]
     machine = history.host(since, until)
-    hosts = [HOST] if machine is not None else []
-    wanted = {*chosen([*(subject for _, subject in everyone), *(usage.subject for usage in kills), *hosts])}
-    everyone = [one for one in everyone if one[1] in wanted]
+    everyone = history.described(kind, since, until, MOST_POINTS)
+    if chosen is not None:
+        of = {_subject(one): one for one in everyone}
+        wanted = {*chosen([*of, *(usage.subject for usage in kills), *([HOST] if machine is not None else [])])}
+        everyone = [one for subject, one in of.items() if subject in wanted]
+        kills = [usage for usage in kills if usage.subject in wanted]
+        machine = machine if HOST in wanted else None
+    rows = _with_kills(_rows(history, everyone, since, until), kills)
+    hosts = 1 if machine is not None else 0
+    if machine is not None and (most is None or len(rows) < most):
+        rows += (found := [(machine, usage) for usage in _of_host(history, machine, since, until)])
+        hosts = 1 - len(found)
+    picked = rows[:most]
 
-    def share(number: int, count: int) -> list[Advice | None]:
-        mine = everyone[number::count]
-        usages = _usages(history, [entity for entity, _ in mine], [subject for _, subject in mine], since, until)
-        found: list[Advice | None] = []
-        for one in usages:
-            usage = one
-            if usage is not None and (stored := known.get(usage.subject.name)) is not None:
-                kill_count = max(stored.kill_count, usage.kill_count)
-                usage = replace(usage, kills=stored.kills, kill_count=kill_count)
-            found.append(_advised(usage, policy))
-        if number == count - 1:  # has the least of the others to do
-            host = _of_host(_columns(history, machine, FIELDS["host"], since, until)) if HOST in wanted else None
-            found.append(_advised(judged(host, until) if host is not None else None, policy))
-        return found
+    def share(number: int, count: int) -> list[Advice]:
+        return _advices(history, picked[number::count], since, until, policy)
 
-    found = [one for one in in_shares(share, len(everyone), LEAST_ENTITIES) if one is not None]
-    found.sort(key=lambda advice: -(advice.peak_bytes or 0))
-    there = {advice.usage.subject.name for advice in found}
-    killed = (usage for name, usage in known.items() if usage.subject in wanted and name not in there)
-    ordered = [one for one in found if one.usage.subject != HOST]
-    ordered += [recommend(usage, policy) for usage in killed]
-    ordered += [one for one in found if one.usage.subject == HOST]
-    return ordered, f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
+    advices = in_shares(share, len(picked), LEAST_ENTITIES)
+    source = f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
+    meant = [] if chosen is None else [_subject(entity) if entity is not None else one.subject for entity, one in rows]
+    return Found(advices, len(rows) + hosts, meant, source)
 
 
-def _advised(usage: Usage | None, policy: Policy) -> Advice | None:
-    """What to set, without what was measured: all of that goes through a pipe."""
-    if usage is None:
-        return None
-    advice = recommend(usage, policy)
-    return replace(advice, usage=replace(usage, needs=(), recorded=None))
+def _rows(
+    history: History, everyone: Sequence[Entity], since: float, until: float
+) -> list[tuple[Entity | None, Usage]]:
+    """What each needed that is worth a limit, biggest first; nothing else is known of it yet."""
+    found: list[tuple[Entity | None, Usage]] = []
+    for entity, held in history.needs(everyone, since, until, MOST_POINTS):
+        if held is None:
+            usage = _otherwise(history, entity, since, until)
+        elif not _worth(entity, held.peak_bytes, held.end("limit_bytes", 1) if entity.kind == "cgroup" else None):
+            usage = None
+        else:
+            usage = Usage(subject=_UNNAMED, source="", recorded=held)
+        if usage is not None:
+            found.append((entity, usage))
+    found.sort(key=lambda one: (-_highest_need(one[1]), one[0].name if one[0] is not None else ""))
+    return found
 
 
-def _usages(
-    history: History, entities: Sequence[Entity], subjects: Sequence[Subject], since: float, until: float
-) -> list[Usage | None]:
-    """What each of *entities* needed, ``None`` = it is not worth a limit; its growth as ``leaks`` judges it."""
-    from oomsight.foresight.leaks import verdict_on
-    from oomsight.pipeline.foresight import cgroups, programs
-    from oomsight.pipeline.leaks import POINTS
+def _with_kills(
+    rows: list[tuple[Entity | None, Usage]], kills: Sequence[Usage]
+) -> list[tuple[Entity | None, Usage]]:
+    """*rows* with what is stored of their kills, and after them what only these know."""
+    if not kills:
+        return rows
+    there = {_subject(entity).name: at for at, (entity, _) in enumerate(rows) if entity is not None}
+    for stored in kills:
+        if (at := there.get(stored.subject.name)) is None:
+            rows.append((None, stored))
+        else:
+            rows[at] = rows[at][0], replace(rows[at][1], kills=stored.kills, kill_count=stored.kill_count)
+    return rows
 
-    if not entities:
-        return []
+
+def _highest_need(usage: Usage) -> float:
+    return usage.recorded.peak_bytes if usage.recorded is not None else max(usage.needs[0].values)
+
+
+def _advices(
+    history: History, rows: Sequence[tuple[Entity | None, Usage]], since: float, until: float, policy: Policy
+) -> list[Advice]:
+    """What to set for each of *rows*, its growth as ``leaks`` judges it; what was measured is left out."""
     hierarchy = find_hierarchy(ProcTree().mounts())
     here = CgroupTree(hierarchy) if hierarchy is not None else None
-    read, of = (cgroups, partial(_of_cgroup, cgroups=here)) if entities[0].kind == "cgroup" else (programs, _of_name)
-    held = dict(history.needs(entities, since, until, MOST_POINTS))
+    seen = [entity for entity, usage in rows if entity is not None and usage.recorded is not None]
+    verdicts = _verdicts(history, seen, since, until)
     found = []
-    for entity, subject in zip(entities, subjects, strict=True):
-        known = held.get(entity)
-        found.append(of(subject, known) if known is not None else _otherwise(history, entity, subject, since, until))
-    told = [entity for entity, usage in zip(entities, found, strict=True) if usage is not None and not usage.needs]
-    verdicts = {one.name: verdict_on(one, until)[0] for one in read(history, told, since, until, POINTS)}
-    return [
-        usage if usage is None else judged(usage, until) if usage.needs
-        else concluded(usage, [verdicts[entity.name]] if entity.name in verdicts else [])
-        for entity, usage in zip(entities, found, strict=True)
-    ]
+    for entity, one in rows:
+        usage = one
+        if entity is not None and isinstance(usage.recorded, Held):
+            usage = concluded(_measured(entity, usage, usage.recorded), verdicts.get(entity.key, ()))
+        elif usage.needs:
+            usage = judged(usage, until)
+        if usage.subject.kind not in {"name", "host"} and entity is not None:
+            runtime, argv, environ = _program(str(entity.cgroup), here)
+            usage = replace(usage, runtime=runtime, command_line=argv, environment=environ)
+        advice = recommend(usage, policy)
+        found.append(replace(advice, usage=replace(usage, needs=(), recorded=None)))
+    return found
+
+
+def _measured(entity: Entity, usage: Usage, held: Held) -> Usage:
+    """*usage* with all that is on record of it."""
+    if entity.kind == "host":
+        return usage
+    subject, swap = _subject(entity), int(held.extreme("swap_bytes") or 0) or None
+    if entity.kind == "name":  # all processes of one name: what a unit of their own would have to allow
+        return replace(usage, subject=subject, basis=_basis("process"), swap_peak_bytes=swap)
+    limit, swap_limit = held.end("limit_bytes", 1), held.end("swap_limit_bytes", 1)
+    begin, end = (held.end("events_oom_kill", side) for side in (0, 1))
+    counted = round(end - begin) if begin is not None and end is not None else 0
+    return replace(
+        usage, subject=subject, basis=_basis("charged"),
+        limit_bytes=int(limit) if limit is not None and isfinite(limit) else "unlimited",
+        swap_limit_bytes=int(swap_limit) if swap_limit is not None and isfinite(swap_limit) else None,
+        cache_peak_bytes=int(held.extreme("usage_bytes") or 0) or None, swap_peak_bytes=swap,
+        kill_count=max(counted, usage.kill_count),
+    )  # fmt: skip
+
+
+def _verdicts(
+    history: History, entities: Sequence[Entity], since: float, until: float
+) -> dict[str, tuple[Finding, ...]]:
+    """What the curve of each is, by key; the host and others of one kind."""
+    from oomsight.foresight.leaks import verdict_on
+    from oomsight.pipeline.foresight import cgroups, host, programs
+    from oomsight.pipeline.leaks import POINTS
+
+    others = [one for one in entities if one.kind != "host"]
+    key_of = {one.name: one.key for one in others}
+    read = programs if others and others[0].kind == "name" else cgroups
+    found: dict[str, tuple[Finding, ...]] = {}
+    for curve in read(history, others, since, until, POINTS):
+        found[key_of[curve.name]] = (verdict_on(curve, until)[0],)
+    for machine in (one for one in entities if one.kind == "host"):
+        if (whole := host(history, since, until, POINTS)) is not None:
+            found[machine.key] = (verdict_on(whole, until)[0],)
+    return found
 
 
 Columns = dict[str, Series]
@@ -162,78 +228,46 @@ def _sampled(answers: Columns) -> Columns:
     return {name: series for name, series in answers.items() if len(series.times)}
 
 
-def _of_cgroup(subject: Subject, held: Held, cgroups: CgroupTree | None) -> Usage | None:
-    path = str(subject.cgroup)
-    limit = held.ends.get("limit_bytes", (0.0, inf))[1] if "limit_bytes" in held.ends else inf
-    if not _worth(subject, held.ordered[-1], limit):
-        return None
-    runtime, argv, environ = _program(path, cgroups)
-    swap_limit, kills = held.ends.get("swap_limit_bytes"), held.ends.get("events_oom_kill")
-    return Usage(
-        subject=subject, source="", recorded=held, basis=_basis("charged"),
-        limit_bytes=int(limit) if isfinite(limit) else "unlimited",
-        swap_limit_bytes=int(swap_limit[1]) if swap_limit is not None and isfinite(swap_limit[1]) else None,
-        cache_peak_bytes=int(held.highest.get("usage_bytes", 0)) or None,
-        swap_peak_bytes=int(held.highest.get("swap_bytes", 0)) or None,
-        kill_count=round(kills[1] - kills[0]) if kills is not None else 0,
-        runtime=runtime, command_line=argv, environment=environ,
-    )  # fmt: skip
-
-
-def _of_name(subject: Subject, held: Held) -> Usage | None:
-    """All processes of one name together: what a unit of their own would have to allow."""
-    if not _worth(subject, held.ordered[-1], inf):
-        return None
-    swap = int(held.highest.get("swap_bytes", 0)) or None
-    return Usage(subject=subject, source="", recorded=held, basis=_basis("process"), swap_peak_bytes=swap)
-
-
-def _worth(subject: Subject, most: float, limit: float) -> bool:
+def _worth(entity: Entity, most: float, limit: float | None) -> bool:
     """Whether something is worth a limit of its own. A parent without one only sums its children."""
-    if subject.kind == "name":
-        return most >= _WORTH_BYTES and not subject.name.startswith("(")  # which is the sum of many
-    path = str(subject.cgroup)
-    return path != "/" and (isfinite(limit) or (most >= _WORTH_BYTES and not path.endswith(".slice")))
+    if entity.kind == "name":
+        return most >= _WORTH_BYTES and not entity.name.startswith("(")  # which is the sum of many
+    limited = limit is not None and isfinite(limit)
+    return entity.cgroup != "/" and (limited or (most >= _WORTH_BYTES and not str(entity.cgroup).endswith(".slice")))
 
 
 def _basis(name: str) -> Basis:
     return next(basis for basis in BASES if basis.name == name)
 
 
-def _otherwise(history: History, entity: Entity, subject: Subject, since: float, until: float) -> Usage | None:
+def _otherwise(history: History, entity: Entity, since: float, until: float) -> Usage | None:
     """What a cgroup needed of which not all is known that need is best made of."""
     if entity.kind != "cgroup":
         return None
-    columns = _columns(history, entity, (*FIELDS["cgroup"], *OTHER_FIELDS), since, until)
+    columns = _columns(history, entity, FIELDS, since, until)
     basis, need = _best(columns)
     limit = columns["limit_bytes"].values[-1] if "limit_bytes" in columns else inf
-    if need is None or not _worth(subject, max(need.values), limit):
+    if need is None or not _worth(entity, max(need.values), limit):
         return None
     kills = columns.get("events_oom_kill")
     return Usage(
-        subject=subject, source="", needs=(need,), basis=basis,
+        subject=_subject(entity), source="", needs=(need,), basis=basis,
         limit_bytes=int(limit) if isfinite(limit) else "unlimited",
         cache_peak_bytes=_highest(columns, "usage_bytes"), swap_peak_bytes=_highest(columns, "swap_bytes"),
         kill_count=round(kills.values[-1] - kills.values[0]) if kills is not None else 0,
     )  # fmt: skip
 
 
-def _of_host(columns: Columns) -> Usage | None:
+def _of_host(history: History, machine: Entity, since: float, until: float) -> Iterator[Usage]:
     """The host: what is in use without what reclaim can take, and swap; held against RAM and swap."""
-    total, available = columns.get("mem_total_bytes"), columns.get("mem_available_bytes")
-    if total is None or available is None:
-        return None
-    ram = int(total.values[-1])
-    sizes, free = columns.get("swap_total_bytes"), columns.get("swap_free_bytes")
-    swap = int(sizes.values[-1]) if sizes is not None else 0
-    free_at = dict(zip(free.times, free.values, strict=True)) if free is not None else {}
-    used = {time: max(swap - left, 0.0) for time, left in free_at.items()}
-    values = [ram - left + used.get(time, 0.0) for time, left in zip(available.times, available.values, strict=True)]
-    return Usage(
-        subject=HOST, source="",
-        needs=(Series(available.times, values, available.restarts, available.step_seconds),),
-        ram_bytes=ram, limit_bytes=ram + swap, swap_peak_bytes=int(max(used.values(), default=0.0)) or None,
-    )  # fmt: skip
+    for _, held in history.needs([machine], since, until, MOST_POINTS):
+        if held is None:
+            continue
+        ram, swap = (int(held.end(name, 1) or 0) for name in ("mem_total_bytes", "swap_total_bytes"))
+        yield Usage(
+            subject=HOST, source="", recorded=held, ram_bytes=ram, limit_bytes=ram + swap,
+            swap_peak_bytes=max(swap - int(held.extreme("swap_free_bytes") or 0), 0) or None,
+        )  # fmt: skip
 
 
 def _best(columns: Columns) -> tuple[Basis | None, Series | None]:
@@ -284,6 +318,8 @@ def _need(basis: Basis, known: Columns) -> Series | None:
 
 
 def _subject(entity: Entity) -> Subject:
+    if entity.kind == "host":
+        return HOST
     return subject_of(str(entity.cgroup)) if entity.kind == "cgroup" else Subject(kind="name", name=entity.name)
 
 

@@ -7,7 +7,8 @@ between them the steps from one to the next. Who is in them was there in one pie
 made of in every row; of all others, and of rows that a question wants one by one, the streams and sheets tell.
 
 Need is charged memory without page cache, with tmpfs and swap; of programs anonymous and shared memory, swap and page
-tables. What the kernel counts one after the other may differ by a few pages the wrong way: less than nothing is 0.
+tables; of the host what of RAM could not be had, and swap in use. What the kernel counts one after the other may differ
+by a few pages the wrong way: less than nothing is 0.
 """
 
 from __future__ import annotations
@@ -35,13 +36,17 @@ class Sum(NamedTuple):
     minus: tuple[str, ...]
     optional: tuple[str, ...]  #: added where it is known
     highest: tuple[str, ...]  #: the highest value is kept, …
+    lowest: tuple[str, ...]  #: … the lowest, …
     ends: tuple[str, ...]  #: … or the first and the last
 
 
 SUMS: Final[Mapping[str, Sum]] = {
-    "cgroup": Sum(("usage_bytes", "shmem_bytes"), ("file_bytes",), ("swap_bytes",), ("usage_bytes", "swap_bytes"),
+    "cgroup": Sum(("usage_bytes", "shmem_bytes"), ("file_bytes",), ("swap_bytes",), ("usage_bytes", "swap_bytes"), (),
                   ("limit_bytes", "swap_limit_bytes", "events_oom_kill")),
-    "name": Sum(("rss_anon_bytes", "rss_shmem_bytes"), (), ("swap_bytes", "pgtables_bytes"), ("swap_bytes",), ()),
+    "name": Sum(("rss_anon_bytes", "rss_shmem_bytes"), (), ("swap_bytes", "pgtables_bytes"), ("swap_bytes",), (),
+                ()),
+    "host": Sum(("mem_total_bytes", "swap_total_bytes"), ("mem_available_bytes", "swap_free_bytes"), (), (),
+                ("swap_free_bytes",), ("mem_total_bytes", "swap_total_bytes")),
 }  # fmt: skip
 """By kind."""
 
@@ -55,7 +60,7 @@ class Entry(NamedTuple):
     number: int
     first: int  #: row
     ordered: list[int]  #: need in each of its rows, ascending
-    highest: list[int]
+    extremes: list[int]  #: of the figures the highest, of others the lowest
     ends: list[int]  #: first and last of each
 
 
@@ -72,7 +77,8 @@ def entry(kind: str, number: int, life: Life, known: Mapping[str, int]) -> Entry
         if least <= 0 and (wanted or least != max(one)) and not (name in rule.ends and 0 not in one):
             return None
     return Entry(
-        number, life.first, sorted(need_of(kind, columns)), [max(columns[name]) for name in rule.highest],
+        number, life.first, sorted(need_of(kind, columns)),
+        [*(max(columns[name]) for name in rule.highest), *(min(columns[name]) for name in rule.lowest)],
         [columns[name][at] for name in rule.ends for at in (0, -1)],
     )  # fmt: skip
 
@@ -97,7 +103,7 @@ def packed(entries: Sequence[Entry], others: Sequence[int]) -> bytes:
         column("I", others), column("I", [one.number for one in entries]),
         column("H", [one.first for one in entries]), column("H", [len(one.ordered) for one in entries]),
         column("q", [one.ordered[0] for one in entries]), column("q", [one.ordered[-1] for one in entries]),
-        *(column("q", numbers) for numbers in zip(*(one.highest for one in entries), strict=True)),
+        *(column("q", numbers) for numbers in zip(*(one.extremes for one in entries), strict=True)),
         *(column("q", numbers) for numbers in zip(*(one.ends for one in entries), strict=True)),
         column(width, [step // unit for step in steps]),
     )), 6)  # fmt: skip
@@ -106,7 +112,7 @@ def packed(entries: Sequence[Entry], others: Sequence[int]) -> bytes:
 class Needs:
     """The entries of one kind in one chunk; columns go by :attr:`places`."""
 
-    __slots__ = ("_starts", "_steps", "_unit", "ends", "firsts", "highest", "highs", "lows", "others", "places",
+    __slots__ = ("_starts", "_steps", "_unit", "ends", "extremes", "firsts", "highs", "lows", "others", "places",
                  "rows")  # fmt: skip
 
     def __init__(self, kind: str, data: bytes, crc: int) -> None:
@@ -114,13 +120,14 @@ class Needs:
         if zlib.crc32(data) != crc:
             raise DamagedError("the sum of needs is wrong")
         rule = SUMS[kind]
+        extremes = len(rule.highest) + len(rule.lowest)
         try:
             text = zlib.decompress(data)
             n, rest, width, count, self._unit = _HEAD.unpack_from(text)
             at = _HEAD.size + 4 * rest
             self.others = frozenset(column_of("I", text[_HEAD.size : at]))  #: who is there, and has no entry
             found: list[array[int]] = []
-            for code in ("I", "H", "H", *"q" * (2 + len(rule.highest) + 2 * len(rule.ends))):
+            for code in ("I", "H", "H", *"q" * (2 + extremes + 2 * len(rule.ends))):
                 size = n * {"I": 4, "H": 2, "q": 8}[code]
                 found.append(column_of(code, text[at : at + size]))
                 at += size
@@ -131,8 +138,8 @@ class Needs:
         if len(self._steps) != count or any(len(one) != n for one in found):
             raise DamagedError("needs of another length")
         self.places = {number: place for place, number in enumerate(numbers)}
-        self.highest = others[: len(rule.highest)]  #: of each figure
-        self.ends = others[len(rule.highest) :]  #: of each figure first and last, in turn
+        self.extremes = others[:extremes]  #: of each figure
+        self.ends = others[extremes:]  #: of each figure first and last, in turn
         self._starts: list[int] | None = None
 
     def ordered(self, place: int) -> list[int]:

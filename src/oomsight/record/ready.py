@@ -49,6 +49,9 @@ PLACES: Final[Mapping[str, tuple[int, ...]]] = {
     )),
     "name": parts_of("name", "need_bytes"),
     "process": parts_of("process", "need_bytes"),
+    "host": tuple(INDEX["host"][name] for name in (
+        "mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes",
+    )),
 }  # fmt: skip
 """By kind, which figures."""
 
@@ -76,7 +79,7 @@ def sheets(streams: Iterable[tuple[str, int, bytes]], rows: int, wanted: Sequenc
     The last part of a body of *rows* rows, from (kind, entity, stream); *wanted*: kinds, as in :data:`SHEETS`. Empty
     without any.
     """
-    found: dict[str, list[tuple[int, Life]]] = {kind: [] for kind in wanted if kind in PLACES}
+    found: dict[str, list[tuple[int, Life]]] = {kind.lower(): [] for kind in wanted}
     there: dict[str, list[int]] = {kind: [] for kind in found}
     for kind, number, stream in streams:
         if kind in found:
@@ -87,7 +90,7 @@ def sheets(streams: Iterable[tuple[str, int, bytes]], rows: int, wanted: Sequenc
                     found[kind].append((number, one[0]))
     blobs: list[tuple[int, bytes]] = []
     for kind, members in found.items():
-        if members:
+        if members and kind in wanted:
             blobs.append((kind_code(kind), zlib.compress(_sheet(members), 6)))
         if kind.upper() in wanted:
             known = [entry(kind, number, life, _AT[kind]) for number, life in members]

@@ -28,7 +28,7 @@ def judged(usage: Usage, now: float) -> Usage:
 
 
 def concluded(usage: Usage, findings: Sequence[Finding]) -> Usage:
-    """Return *usage* with its growth as it follows from the *findings* about its replicas."""
+    """Return *usage* with its growth as it follows from the *findings* about its replicas; without any it stays."""
     known = [finding for finding in findings if finding.verdict not in {Verdict.UNKNOWN, Verdict.SUSPECTED}]
     if not known:
         grown = [finding.growth for finding in findings if finding.growth is not None]

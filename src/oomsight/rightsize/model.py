@@ -71,6 +71,11 @@ class Recorded(Protocol):
         ...
 
     @property
+    def peak_bytes(self) -> float:
+        """The highest."""
+        ...
+
+    @property
     def span_seconds(self) -> float:
         """From the first moment known to the last."""
         ...

@@ -118,6 +118,20 @@ class History:
         self._shelf.close()
         return whole
 
+    def described(self, kind: str, since: float, until: float, max_points: int | None = None) -> list[Entity]:
+        """
+        Everything of a stored *kind* that is described where a question of that density is answered, without its
+        figures; some may not have been there in that period. A fraction of the work of :meth:`entities`.
+        """
+        found: dict[str, Entity] = {}
+        files = {id(chunk.file): chunk for chunk, _, _ in choose(self._shelf.chunks, since, until, max_points)}
+        for chunk in files.values():
+            for one in self._shelf.words(chunk.file, kind).holding(f"\t{kind}\t"):
+                key = key_of(one.kind, one.ident, chunk.file.boot)
+                if one.kind == kind and key not in found:
+                    found[key] = entity_of(kind, key, one.words, chunk.shift_ms)
+        return list(found.values())
+
     def host(self, since: float, until: float) -> Entity | None:
         """The host, if anything was recorded in a period; without its figures, which takes no time."""
         for chunk in reversed(self._shelf.chunks):
@@ -186,10 +200,10 @@ class History:
 
     def needs(
         self, entities: Sequence[Entity], since: float, until: float, max_points: int | None = None
-    ) -> Iterator[tuple[Entity, Held]]:
+    ) -> Iterator[tuple[Entity, Held | None]]:
         """
-        How much each of *entities*, cgroups or names, all of one kind, needed for how long, of every row of the tier
-        that is fine enough; of whom nothing is known of that is left out.
+        How much each of *entities*, cgroups, names or the host, all of one kind, needed for how long, of every row of
+        the tier that is fine enough; ``None`` = it was there, but that is not known. Who was not there is left out.
         """
         if not entities:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import compress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -59,19 +59,49 @@ _Piece = tuple[_Part, int]
 class Held:
     """What one entity needed. Bytes; ``None`` = not known."""
 
-    __slots__ = ("_crossing", "_highs", "_pieces", "_rows", "ends", "highest", "ordered", "span_seconds")
-
     def __init__(  # noqa: PLR0917
-        self, pieces: Sequence[_Piece], rows: Rows, highest: dict[str, float], ends: dict[str, tuple[float, float]],
-        span_seconds: float, crossing: Callable[[Chunk], Rows],
+        self, kind: str, pieces: Sequence[_Piece], rows: Rows, columns: dict[str, list[tuple[float, int]]],
+        edge: Callable[[_Part, int], tuple[float, float]], crossing: Callable[[Chunk], Rows],
     ) -> None:  # fmt: skip
-        self._pieces, self._rows, self._crossing = pieces, rows, crossing
-        self.highest = highest  #: of some figures, as far as they are known
-        self.ends = ends  #: of others the first and the last
-        self.span_seconds = span_seconds  #: from its first row to its last
+        self._kind, self._pieces, self._rows, self._columns = kind, pieces, rows, columns
+        self._edge, self._crossing = edge, crossing
         self._highs = [part.needs.highs[place] for part, place in pieces]
+        self.peak_bytes = float(max([*self._highs, *rows.values]) * KIB)
+
+    def extreme(self, name: str) -> float | None:
+        """The highest value of a figure, or the lowest, as :data:`~oomsight.record.needs.SUMS` says."""
+        rule = SUMS[self._kind]
+        at = (*rule.highest, *rule.lowest).index(name)
+        coded = [part.needs.extremes[at][place] for part, place in self._pieces]
+        coded += [value for _, value in self._columns.get(name, ())]
+        return self._shown(name, (max if name in rule.highest else min)(coded, default=0))
+
+    def end(self, name: str, side: int) -> float | None:
+        """The first (*side* 0) or last (1) value of a figure that is known."""
+        at = 2 * SUMS[self._kind].ends.index(name) + side
+        found = self._columns.get(name, [])
+        known = found[-1:] if side else found[:1]
+        known += next(([(part.chunk.last if side else part.chunk.first, value)]
+                       for part, place in (reversed(self._pieces) if side else self._pieces)
+                       if (value := part.needs.ends[at][place])), [])  # fmt: skip
+        return self._shown(name, (max if side else min)(known)[1]) if known else None
+
+    def _shown(self, name: str, coded: int) -> float | None:
+        return shown(plain(coded), FIELDS[self._kind][INDEX[self._kind][name]].scale)
+
+    @property
+    def span_seconds(self) -> float:
+        """From its first row to its last."""
+        moments = [*self._rows.times[:1], *self._rows.times[-1:]]
+        if self._pieces:
+            moments += [self._edge(*self._pieces[0])[0], self._edge(*self._pieces[-1])[1]]
+        return max(moments) - min(moments)
+
+    @cached_property
+    def ordered(self) -> Ordered:
+        """Need in every row, ascending."""
+        pieces, highs, alone = self._pieces, self._highs, sorted(self._rows.values)
         lows, counts = ([column(part.needs)[place] for part, place in pieces] for column in (_LOWS, _ROWS))
-        highs, alone = self._highs, sorted(rows.values)
         if alone:
             lows, highs, counts = [*lows, alone[0]], [*highs, alone[-1]], [*counts, len(alone)]
 
@@ -81,7 +111,7 @@ class Held:
             part, place = pieces[at]
             return part.needs.ordered(place)
 
-        self.ordered = Ordered(lows, highs, counts, piece, KIB)
+        return Ordered(lows, highs, counts, piece, KIB)
 
     def peaks(self, block_seconds: float) -> list[float]:
         """The highest need of every block that has samples, in order of time; blocks begin at multiples of it."""
@@ -137,37 +167,16 @@ class _Reader:
             if needs.others and (rest := [pair for pair in numbers if pair[0] in needs.others]):
                 self._read_rows(chunk, rest, low, high)
 
-    def held(self) -> Iterator[tuple[str, Held]]:
-        """What is known of each; of whom need is not known in any row, nothing."""
+    def held(self) -> Iterator[tuple[str, Held | None]]:
+        """What is known of each that was there; ``None`` = its need is not known in any row."""
         for key in self._keys:
             pieces = self.pieces.pop(key)
             apart = self._apart.pop(key, None)
             rows, columns = (Rows([], []), {}) if apart is None else self._added(apart)
             if pieces or rows.times:
-                yield key, self._held(key, pieces, rows, columns)
-
-    def _held(self, key: str, pieces: list[_Piece], rows: Rows, columns: dict[str, list[tuple[float, int]]]) -> Held:
-        rule, scales = SUMS[self._kind], {field.name: field.scale for field in FIELDS[self._kind]}
-        highest, ends = {}, {}
-        for at, name in enumerate(rule.highest):
-            coded = [part.needs.highest[at][place] for part, place in pieces]
-            coded += [value for _, value in columns.get(name, ())]
-            if most := max(coded, default=0):
-                highest[name] = shown(plain(most), scales[name]) or 0.0
-        for at, name in enumerate(rule.ends):
-            found = columns.get(name, [])
-            first, last = found[:1], found[-1:]
-            first += next(([(part.chunk.first, value)] for part, place in pieces
-                           if (value := part.needs.ends[2 * at][place])), [])  # fmt: skip
-            last += next(([(part.chunk.last, value)] for part, place in reversed(pieces)
-                          if (value := part.needs.ends[2 * at + 1][place])), [])  # fmt: skip
-            if first:
-                begin, end = (shown(plain(coded), scales[name]) for coded in (min(first)[1], max(last)[1]))
-                ends[name] = begin or 0.0, end or 0.0
-        moments = [*rows.times[:1], *rows.times[-1:]]
-        if pieces:
-            moments += [self._edge(*pieces[0])[0], self._edge(*pieces[-1])[1]]
-        return Held(pieces, rows, highest, ends, max(moments) - min(moments), partial(self._crossing, key))
+                yield key, Held(self._kind, pieces, rows, columns, self._edge, partial(self._crossing, key))
+            elif apart is not None and apart.times:
+                yield key, None
 
     def _edge(self, part: _Part, place: int) -> tuple[float, float]:
         """First and last moment of an entity in a chunk."""
@@ -216,7 +225,7 @@ class _Reader:
         columns = {name: [one[at] for at in known] for name, one in by_name.items()}
         others = {
             name: [(moment, value) for moment, value in zip(times, columns[name], strict=True) if value]
-            for name in (*rule.highest, *rule.ends)
+            for name in (*rule.highest, *rule.lowest, *rule.ends)
         }
         there = [all(row) for row in zip(*(columns[name] for name in (*rule.plus, *rule.minus)), strict=True)]
         if not any(there):
@@ -244,10 +253,10 @@ def _alone(pieces: Sequence[tuple[Chunk, float, float]]) -> list[bool]:
 def needed(
     shelf: Shelf, pieces: Sequence[tuple[Chunk, float, float]], kind: str, keys: Sequence[str],
     known_as: Callable[[File, str, str], list[int]],
-) -> Iterator[tuple[str, Held]]:  # fmt: skip
+) -> Iterator[tuple[str, Held | None]]:  # fmt: skip
     """
-    (key, what it needed) of each entity of *kind* called one of *keys* whose need is known anywhere in *pieces*: chunks
-    and the time each answers for, by their first row. *known_as*: the numbers that an entity has in a file.
+    (key, what it needed) of each entity of *kind* called one of *keys* that is in *pieces*: chunks and the time each
+    answers for, by their first row; ``None`` = that is not known. *known_as*: the numbers that an entity has in a file.
     """
     reader = _Reader(shelf, kind, keys, known_as)
     reader.read(pieces)
