@@ -265,6 +265,17 @@ def test_what_grows_too_slowly_for_a_forecast_is_shown_with_its_rate_and_what_wa
     assert [row.cells[3:] for row in table.rows] == [("2.5 MiB/h", "unknown"), ("", "leak")]
 
 
+def test_the_way_out_of_a_name_for_a_file_and_of_one_sample(tmp_path, capsys) -> None:
+    assert run(["leaks", "nginx"]) == 4
+    assert "nginx: no such file or directory; try: oomsight history nginx, or oomsight forecast nginx" in capsys.readouterr().err
+    writer = HistoryStore(str(tmp_path), "b" * 32)
+    writer.write(1000, int(BEGIN * 1000), Change([(1, {"kind": "host", "name": "box"})], [(1, "host", _row("host", anon_bytes=5))]))
+    writer.close()
+    for command in ("leaks", "forecast"):
+        assert run([command, "--store", str(tmp_path), "--since", "2020-01-01"]) == 4
+        assert "only one sample is recorded yet; wait a minute" in capsys.readouterr().err
+
+
 def test_forecast_calls_a_curve_what_leaks_calls_it() -> None:
     killed = BEGIN + 4.5 * DAY
     for need, kills in ((LEAK, ()), (curve(lambda d: leaking(d) if d < 4.5 else 0.004, restarts=(killed,)), (killed,))):

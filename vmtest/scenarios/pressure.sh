@@ -12,11 +12,6 @@ arrange() {
 	cgmk /files.slice memory.high=24M
 	cgmk /work.slice
 }
-thrash() { # CGROUP KIND MIB SECONDS [FILE...]: go through so much of files, or of memory of its own, round and round
-	group=$1
-	shift
-	sh -c 'echo $$ >"$0/cgroup.procs"; exec chroot /mnt /usr/bin/python3 -S /tmp/thrash.py "$@"' "$CG$group" "$@"
-}
 quiet() { # PHASE: nothing was told so far, and the recorder was dense for no reason but pressure
 	note "$1: $(tr '\n' ' ' </proc/pressure/memory)"
 	[ -s /tmp/told ] && die "told while $1: $(head -c 300 /tmp/told)"
@@ -26,31 +21,6 @@ quiet() { # PHASE: nothing was told so far, and the recorder was dense for no re
 }
 provoke() {
 	[ -n "$PRODUCT" ] || return
-	cat >/tmp/thrash.py <<-'END'
-		import mmap, os, sys, time
-		kind, mib, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-		end = time.monotonic() + seconds
-		def stream(path):
-		    with open(path, "rb", buffering=0) as file:
-		        while time.monotonic() < end and file.read(1 << 20):
-		            pass
-		def touch(area, write):
-		    for at in range(0, mib << 20, 4096):
-		        if write:
-		            area[at] = 1
-		        elif area[at] and time.monotonic() > end:
-		            return
-		if kind == "memory":
-		    area = mmap.mmap(-1, mib << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-		elif kind == "file":
-		    area = mmap.mmap(os.open(sys.argv[4], os.O_RDONLY), mib << 20, prot=mmap.PROT_READ)
-		while time.monotonic() < end:
-		    if kind == "stream":
-		        for path in sys.argv[4:]:
-		            stream(path)
-		    else:
-		        touch(area, kind == "memory")
-	END
 	cat >/tmp/listen.py <<-'END'
 		import socket
 		sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

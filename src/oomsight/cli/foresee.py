@@ -78,6 +78,9 @@ def place_of(files: Sequence[str], store: str | None, since: str, until: str, li
         raise CommandError(f"{history.path}: nothing is recorded yet", Exit.INPUT, "wait a minute, or give --store")
     end = min(high.timestamp(), span[1])
     begin = max(end - DAYS * 86400 if since == SINCE else low.timestamp(), span[0])
+    if begin >= end and span[0] == span[1]:
+        words = f"{history.path}: only one sample is recorded yet"
+        raise CommandError(words, Exit.INPUT, "wait a minute while `oomsight record` runs")
     if begin >= end:
         raise CommandError(f"{history.path}: nothing was recorded in this period", Exit.INPUT, "oomsight history")
     if until == "now" and time.time() - span[1] > 300:

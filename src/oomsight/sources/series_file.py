@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,9 @@ def read_subjects(path: str, limit_bytes: float | None = None, content: bytes | 
                 raise SourceError(path, "is larger than 256 MiB", "export a shorter period or fewer points")
             content = data.read_bytes()
         except OSError as error:
-            raise SourceError(path, (error.strerror or str(error)).lower()) from None
+            named = isinstance(error, FileNotFoundError) and os.sep not in path and "." not in path
+            hint = f"oomsight history {path}, or oomsight forecast {path}, to look at the record" if named else None
+            raise SourceError(path, (error.strerror or str(error)).lower(), hint) from None
     text = content.decode("utf-8-sig", "replace")
     curves = _json(path, text) if text.lstrip()[:1] in {"{", "["} else _csv(path, text)
     found = list(_subjects(curves, limit_bytes))
