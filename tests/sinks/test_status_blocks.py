@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from oomsight.naming.marked import unmark
+from oomsight.sinks.status_blocks import _lasts
 from oomsight.sinks.status_facts import _growing_words
 from oomsight.status.growth import Grower
 
@@ -30,3 +31,13 @@ def test_growth_now_and_on_record_is_one_statement(now, before, seconds, words) 
     status = SimpleNamespace(growers=now, grown=before or [], grown_seconds=None if before is None else 900.0,
                              seconds=seconds, counter_error_kib=0)  # fmt: skip
     assert unmark(_growing_words(status)) == words
+
+
+@pytest.mark.parametrize(("left", "record", "forecasts", "lasts"), [
+    (None, 900.0, [], True), (600.0, None, [], True), (600.0, 900.0, [], False), (150.0, 900.0, [], True),
+    (600.0, 900.0, ["/a"], True), (600.0, 900.0, ["/b"], False),
+])  # fmt: skip
+def test_a_minute_of_growth_is_not_followed_to_the_limit_against_the_record(left, record, forecasts, lasts) -> None:
+    one = SimpleNamespace(time_left_seconds=left, cgroup=SimpleNamespace(memcg=SimpleNamespace(path="/a")))
+    status = SimpleNamespace(grown_seconds=record, seconds=60.0, forecasts=[SimpleNamespace(subject=s) for s in forecasts])
+    assert _lasts(one, status) is lasts

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from oomsight.alarms.event import place_words, size, span
+from oomsight.alarms.growth import FURTHEST
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import mark
 from oomsight.sinks.blocks import (
@@ -181,13 +182,24 @@ def _limited(status: Status, rows: int, *, more: bool) -> Table:
         Column("grows", right=True, drop=2), Column("full in", right=True, drop=1),
         Column("would die", flexible=True, drop=3),
     )  # fmt: skip
-    shown = [Row(_limited_cells(one), _fullness(one)) for one in status.limited[:rows]]
+    shown = [Row(_limited_cells(one, lasts=_lasts(one, status)), _fullness(one)) for one in status.limited[:rows]]
     others = status.limited_all - len(shown)
     words = f"{others:,} more with more room, or with nobody inside" if others > 0 and more else None
     return Table(columns, tuple(shown), words)
 
 
-def _limited_cells(one: Limited) -> tuple[str, ...]:
+def _lasts(one: Limited, status: Status) -> bool:
+    """
+    Whether the rate of the last look may be followed to the limit: not far beyond what was seen where a record knows
+    better, as heaps and jobs climb for a minute and fall again.
+    """
+    if one.time_left_seconds is None or status.grown_seconds is None:
+        return True
+    forecast = any(told.subject == one.cgroup.memcg.path for told in status.forecasts)
+    return forecast or one.time_left_seconds <= FURTHEST * (status.seconds or 0.0)
+
+
+def _limited_cells(one: Limited, *, lasts: bool) -> tuple[str, ...]:
     cgroup, memcg = one.cgroup, one.cgroup.memcg
     victim = cgroup.ranking.victim
     dies = f"{mark(victim.process.comm)} ({victim.process.pid})" if victim is not None else "nobody can"
@@ -200,7 +212,8 @@ def _limited_cells(one: Limited) -> tuple[str, ...]:
     return (
         place_words(memcg.path), size(memcg.limit_bytes if isinstance(memcg.limit_bytes, int) else None),
         size(memcg.need_bytes), "" if cgroup.full_pct is None else f"{cgroup.full_pct:.0f} %",
-        size(memcg.headroom_bytes), size(memcg.page_cache_bytes), grows, "" if left is None else span(left), dies,
+        size(memcg.headroom_bytes), size(memcg.page_cache_bytes), grows,
+        span(left) if left is not None and lasts else "", dies,
     )  # fmt: skip
 
 
