@@ -265,6 +265,8 @@ FIXED = {
 }  # fmt: skip
 
 
+# Frames of POWER, the stack pointer in front (arch/powerpc/kernel/process.c show_stack()): rare, so looked for last.
+_POWER = lazy(rf"\[[0-9a-f]+\] \[[0-9a-f]+\][ \t]*{_FRAME}", re.ASCII)
 _NUMBER = lazy(r"\d+(?=[ \t]|$)", re.ASCII)
 
 
@@ -296,6 +298,8 @@ def classify(text: str) -> str | None:
         return "oom_kill"
     elif "process" in text and "limit of /" in text:
         return "task_in"
+    elif text[:1] == "[" and _POWER.match(text):
+        return "frame"
     return None
 
 

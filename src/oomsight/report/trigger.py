@@ -43,7 +43,7 @@ _BEHIND_COMM = lazy(r" (?:Kdump: |Not tainted|Tainted: |xid: |Comm: )")
 _RELEASE = lazy(r"(?:Not tainted|Tainted: [A-Z \-]*?(?:\[[^\]]*\])?) *(?P<release>\d+\.\d+\S*)")
 _TAINTED = lazy(r"Tainted: (\S(?:[A-Z \-]*[A-Z])?)")
 _CPUSET = lazy(r" cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,\-]*)")
-_FRAME = lazy(r"(?:\[<[0-9a-f]+>\][ \t]*)?\(?([\w.$]+)(?:\+0x|\)? from|(?= \[))")
+_FRAME = lazy(r"(?:\[<?[0-9a-f]+>?\][ \t]*){0,2}\(?([\w.$]+)(?:\+0x|\)? from|(?= \[))")
 # On 32-bit ARM "show_stack from dump_stack+0x18/0x1c", the first with its module in brackets.
 _FRAMES = lazy(r"\n([\w.$]+)(?:\+0x|(?: \[\w+\])? from )", re.ASCII)
 

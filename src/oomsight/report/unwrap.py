@@ -106,6 +106,8 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
     nos = range(first_no, first_no + len(lines))
     if _SOFT in text:
         lines, nos = _apart((no, line) for no, line in zip(nos, lines, strict=True) if line != _SOFT)
+    if _may_be_parts(text) and (parts := [i for i, line in enumerate(lines) if _PART.match(line)])[1:]:
+        lines, nos = _apart(_in_order(list(zip(nos, lines, strict=True)), parts))
     if _stands_before("#", "0", text) or ("\\" in text and re.search(r"\\(?:n|x0a|x5c)", text)):
         lines, nos = _apart(_split_escaped(zip(nos, lines, strict=True)))
     if "`" in text:
@@ -117,6 +119,36 @@ def _apart(numbered: Iterable[_NUMBERED]) -> tuple[list[str], Sequence[int]]:
     """Numbered lines as lines and numbers."""
     pairs = list(numbered)
     return [s for _, s in pairs], [no for no, _ in pairs]
+
+
+# fs/pstore/platform.c pstore_dump(): the name of the reason, the number of the dump, and of its part.
+_PART = lazy(r"[A-Z][a-z]+#(\d{1,6}) Part(\d{1,4})\r?$")
+
+
+def _may_be_parts(text: str) -> bool:
+    """Whether the name of a part follows a number sign: one-character searches are fast."""
+    at = text.find("#")
+    while at >= 0:
+        if text.find(" Part", at + 2, at + 12) >= 0:
+            return True
+        at = text.find("#", at + 1)
+    return False
+
+
+def _in_order(numbered: list[_NUMBERED], heads: list[int]) -> Iterator[_NUMBERED]:
+    """
+    The parts of a log that pstore kept (ramoops, EFI, ERST) as they were written: its files hold the end of the log in
+    part 1. Files of one dump stand together, in any order; of several dumps that order stays.
+    """
+    yield from numbered[: heads[0]]
+    dumps: dict[str, list[tuple[int, int]]] = {}
+    for index, head in enumerate(heads):
+        m = _PART.match(numbered[head][1])
+        dumps.setdefault(m[1] if m else "", []).append((int(m[2]) if m else 0, index))
+    for parts in dumps.values():
+        for _part, index in sorted(parts, key=lambda pair: (-pair[0], pair[1])):
+            end = heads[index + 1] if index + 1 < len(heads) else len(numbered)
+            yield from numbered[heads[index] + 1 : end]
 
 
 def _stands_before(one: str, other: str, text: str) -> bool:
