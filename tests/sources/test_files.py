@@ -129,6 +129,19 @@ def test_expand_journal_files_of_one_directory_are_one(tmp_path):
     assert refs[0].size_bytes == 216
 
 
+def test_expand_parts_that_pstore_keeps_are_one_log(tmp_path):
+    for number in (1, 2, 10):
+        (tmp_path / f"dmesg-efi_pstore-{number}").write_text(f"Panic#2 Part{number}\n<6>[    1.0] part {number}\n")
+    (tmp_path / "dmesg-note").write_text("Panic#2 Part 1 is missing\n")
+    (tmp_path / "console-ramoops-0").write_text("[    1.0] text\n")
+    refs = expand([str(tmp_path)])
+    (log,) = [ref for ref in refs if len(ref.paths) > 1]
+    assert (log.name, log.kind, len(log.paths), len(refs)) == (str(tmp_path), "file", 3, 3)
+    source = FileSource(log)
+    text = b"".join(source.blocks())
+    assert (text.count(b"Part"), len(text), source.plain_file(10)) == (3, source.size_bytes, None)
+
+
 def test_expand_kmsg_device_is_not_read_as_a_file():
     try:
         refs = expand(["/dev/kmsg"])

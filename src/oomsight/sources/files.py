@@ -27,6 +27,8 @@ _NAMED: Final = 3  #: directories that may not be read are named up to this numb
 _KMSG_DEVICE: Final = os.makedev(1, 11)
 _NO_LOGS = frozenset(os.makedev(1, minor) for minor in (1, 2, 4, 5, 7, 8, 9))  # mem, port, zero, full, random: no end
 
+_PART: Final = lazy(rb"[A-Z][a-z]+#\d{1,6} Part\d{1,4}\r?\n")  # fs/pstore/platform.c pstore_dump()
+
 # name, rotation by number (1 = the newest), rotation by date, compression.
 _ROTATION: Final = lazy(
     r"(?P<stem>.+?)(?:[.-](?P<date>20\d{6}(?:[-T_]?\d{2,6})?))?(?:\.(?P<number>\d{1,4}))?(?P<old>\.old)?"
@@ -40,7 +42,8 @@ class FileRef(Record):
 
     name: str  #: for people: the path as given or found, or ``<stdin>``
     kind: Kind
-    paths: tuple[str, ...]  #: one path; several for journal files, which journalctl merges; none for stdin
+    paths: tuple[str, ...]
+    """One path; several for journal files, which journalctl merges, and for parts that pstore kept; none for stdin."""
     size_bytes: int | None = None  #: on disk; ``None`` = not known (pipe, device)
     follows: str | None = None  #: name of the file that a rotation left and this one goes on from, if it is there too
 
@@ -74,7 +77,7 @@ class FileSource(Record):
 
     def plain_file(self, least_bytes: int) -> PlainFile | None:
         """The file itself, where it is larger than that and its bytes are the text; ``None`` = only in blocks."""
-        if self.kind != "file" or (self.size_bytes or 0) <= least_bytes:
+        if self.kind != "file" or len(self.ref.paths) != 1 or (self.size_bytes or 0) <= least_bytes:
             return None
         from oomsight.sources.file_stream import open_plain
 
@@ -103,7 +106,7 @@ def expand(
             if on_error is None:
                 raise
             on_error(error)
-    return _by_age(_merge_journals(_once(refs)))
+    return _by_age(_merge(_once(refs)))
 
 
 def _meant(path: str, looked: Looked | None, on_error: Callable[[SourceError], None] | None) -> list[FileRef]:
@@ -193,20 +196,29 @@ def _once(refs: list[FileRef]) -> list[FileRef]:
     return result
 
 
-def _merge_journals(refs: list[FileRef]) -> list[FileRef]:
-    """*refs* with the journal files of one directory as one: journalctl puts their entries in order."""
+def _merge(refs: list[FileRef]) -> list[FileRef]:
+    """
+    *refs* with the files of one directory as one that are pieces of one log: journal files, whose entries journalctl
+    puts in order, and the parts that pstore keeps, which the parser does.
+    """
     result: list[FileRef] = []
-    journals: dict[str, FileRef] = {}
+    firsts: dict[tuple[str, Kind], FileRef] = {}
     for ref in refs:
-        folder = os.path.dirname(ref.paths[0]) if ref.kind == "journal" else None
-        if folder is not None and (first := journals.get(folder)):
-            first.name, first.paths = folder or ".", (*first.paths, *ref.paths)
+        pieces = ref.kind == "journal" or (ref.kind == "file" and _is_part(ref.paths[0]))
+        key = (os.path.dirname(ref.paths[0]), ref.kind) if pieces else None
+        if key is not None and (first := firsts.get(key)):
+            first.name, first.paths = key[0] or ".", (*first.paths, *ref.paths)
             first.size_bytes = (first.size_bytes or 0) + (ref.size_bytes or 0)
             continue
         result.append(ref)
-        if folder is not None:
-            journals[folder] = ref
+        if key is not None:
+            firsts[key] = ref
     return result
+
+
+def _is_part(path: str) -> bool:
+    """Whether a file is one of those fs/pstore makes of a kernel log (dmesg-efi_pstore-…, dmesg-ramoops-0, …)."""
+    return os.path.basename(path).startswith("dmesg-") and _PART.match(_head(path)) is not None
 
 
 def _by_age(refs: list[FileRef]) -> list[FileRef]:
@@ -268,12 +280,13 @@ def _raw(ref: FileRef, progress: Progress | None, notes: list[str]) -> Iterator[
     """Yield the bytes of *ref* as they are."""
     hint, done = f"sudo oomsight explain {quote(ref.name)}", 0
     try:
-        with open(ref.paths[0], "rb", buffering=0) if ref.paths else _standard_input() as file:
-            while block := file.read(BLOCK_BYTES):
-                done += len(block)
-                yield block
-                if progress:
-                    progress(done)
+        for path in ref.paths or (None,):
+            with open(path, "rb", buffering=0) if path is not None else _standard_input() as file:
+                while block := file.read(BLOCK_BYTES):
+                    done += len(block)
+                    yield block
+                    if progress:
+                        progress(done)
     except OSError as error:
         if not done:
             raise from_os_error(ref.name, error, hint) from None
