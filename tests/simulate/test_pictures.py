@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from oomsight.simulate.engine import simulate
 from oomsight.simulate.sweep import BASE, Played, play_variants
-from oomsight.sinks.plot_svg import escape, stack, ticks, timeline_svg
+from oomsight.sinks.plot_svg import stack, ticks, timeline_svg
 from oomsight.sinks.safe import display_width
+from oomsight.sinks.svg_words import escape
 from oomsight.sinks.timeline_chart import chart_lines, resample, sparkline
 from oomsight.sinks.timeline_document import json_schema, timeline_json
 

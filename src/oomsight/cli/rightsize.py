@@ -99,11 +99,10 @@ def command(  # noqa: PLR0917 - one parameter per option
         return _patch(advices, patched)
     shown = advices[: limit or None]
     if output_format == "json":
-        import json
-
+        from oomsight.sinks.even_json import dumps
         from oomsight.sinks.rightsize import rightsize_document
 
-        answer(json.dumps(rightsize_document(__version__, source, shown), indent=2) + "\n")
+        answer(dumps(rightsize_document(__version__, source, shown), 2) + "\n")
         return Exit.OK
     if not shown:
         from oomsight.naming.marked import unmark

@@ -29,6 +29,7 @@ class Stretch(Protocol):
 
 
 S = TypeVar("S", bound=Stretch)
+_SCALED: Final = {kind: [(field.name, field.scale) for field in fields] for kind, fields in FIELDS.items()}
 N = TypeVar("N", int, float)
 
 
@@ -97,10 +98,11 @@ def looked_at_as(entity: Entity, kind: str) -> Entity | None:
 def figures(kind: str, state: Sequence[int]) -> dict[str, float]:
     """Coded values by name and in the units of their names, sums included; what is not known is left out."""
     found: dict[str, float] = {}
-    for field, coded in zip(FIELDS[kind], state, strict=False):
-        value = shown(plain(coded), field.scale)
-        if value is not None:
-            found[field.name] = value
+    for (name, scale), coded in zip(_SCALED[kind], state, strict=False):
+        if coded > 0:
+            found[name] = (coded - 1) * scale
+        elif (value := shown(plain(coded), scale)) is not None:
+            found[name] = value
     for name, parts in DERIVED.get(kind, {}).items():
         if any(part in found for part in parts):
             found[name] = sum(found.get(part, 0) for part in parts)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import size_words
-from oomsight.sinks.plot_svg import escape, short
+from oomsight.sinks.svg_words import escape, short
 from oomsight.trend.series import buckets
 
 if TYPE_CHECKING:

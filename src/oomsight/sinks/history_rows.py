@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._named import NamedTuple
+from oomsight.sinks.even_json import dumps
 from oomsight.sinks.score_csv import csv_cell
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _numbers(values: Mapping[str, float]) -> dict[str, int | float | str | None]
 
 
 def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=1) + "\n"
+    return dumps(document, 1) + "\n"
 
 
 def series_groups(found: Sequence[tuple[Entity, str, Series]]) -> Iterator[Group]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.record.fields import FIELDS
 from oomsight.sinks.history_words import figure_words
-from oomsight.sinks.plot_svg import escape, short
+from oomsight.sinks.svg_words import escape, short
 
 if TYPE_CHECKING:
     from oomsight.trend.series import Series

@@ -7,13 +7,13 @@ told apart in print and by colour-blind readers (Okabe and Ito's palette); kills
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._sizes import GIB, MIB, size_words
 from oomsight.simulate.units import duration_words
 from oomsight.simulate.verdict import result_words
+from oomsight.sinks.svg_words import escape, short
 
 if TYPE_CHECKING:
     from oomsight.simulate.outcome import Run
@@ -30,7 +30,6 @@ _LABELS: Final = 4  #: kills that get a name; all get a mark
 _PALETTE: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _KERNEL, _CACHE, _SWAP, _OTHER = "#8a8f98", "#e3e6ea", "#f0e442", "#b8bec7"
 _INK, _FAINT, _KILL, _GUARD, _GOOD = "#22262c", "#6b7280", "#c1121f", "#7b2cbf", "#1b7f4b"
-_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FONT: Final = "font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif"
 
 
@@ -50,14 +49,6 @@ class _Box(NamedTuple):
     y: float
     width: float
     height: float
-
-
-def escape(text: str) -> str:
-    """*text* inside an element or attribute: markup, quotes, and characters XML forbids."""
-    text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
-    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")):
-        text = text.replace(char, entity)
-    return text
 
 
 def timeline_svg(played: Sequence[Played]) -> str:
@@ -239,11 +230,6 @@ def _tick_words(size: int) -> str:
     if size % GIB == 0 and size:
         return f"{size // GIB} GiB"
     return "0" if not size else f"{size // MIB} MiB" if size < GIB else f"{size / GIB:g} GiB"
-
-
-def short(text: str, most: int) -> str:
-    """*text* in at most *most* characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, *, width: float = 1.0, dash: str = "") -> str:
