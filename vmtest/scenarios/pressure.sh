@@ -4,7 +4,7 @@
 # SWAPDISK: 512
 # EXPECT: end
 # PREDICT: no
-# TIMEOUT: 420
+# TIMEOUT: 600
 # ALARMS: memory_pressure host python3
 arrange() {
 	cg2
