@@ -58,7 +58,7 @@ def command(
     place = place_of(files, store, since, until, limit_text)
     from oomsight.foresight.leaks import suspected, told
 
-    every = _judged(place, kinds, limit_text)
+    every = _judged(place, kinds, limit_text, drawn=plot is not None)
     if place.history is not None:
         from oomsight.cli.history import tell_damage
 
@@ -82,7 +82,7 @@ def command(
     return Exit.FOUND if exit_code and leaks else Exit.OK
 
 
-def _judged(place: Place, kinds: tuple[str, ...], limit_text: str | None) -> list[Leak]:
+def _judged(place: Place, kinds: tuple[str, ...], limit_text: str | None, *, drawn: bool) -> list[Leak]:
     if place.history is None:
         from oomsight.foresight.leaks import judged
 
@@ -90,8 +90,8 @@ def _judged(place: Place, kinds: tuple[str, ...], limit_text: str | None) -> lis
                 if one.kind != "host" and (not kinds or one.kind in kinds)]  # fmt: skip
     from oomsight.pipeline.leaks import leaks_on_record
 
-    limit = limit_of(limit_text)
-    return leaks_on_record(place.history, kinds or ("cgroup", "name"), place.since, place.until, limit)
+    asked = place.since, place.until, limit_of(limit_text)
+    return leaks_on_record(place.history, kinds or ("cgroup", "name"), *asked, curves_too=drawn)
 
 
 def _curve(leak: Leak) -> Curve:

@@ -23,10 +23,12 @@ being so: one in sixty when the six hours are read by minutes.
 
 
 def leaks_on_record(
-    history: History, kinds: Sequence[str], since: float, until: float, limit_bytes: float | None
-) -> list[Leak]:
+    history: History, kinds: Sequence[str], since: float, until: float, limit_bytes: float | None, *,
+    curves_too: bool = False,
+) -> list[Leak]:  # fmt: skip
     """
     The verdict on every curve of these *kinds*: cgroup, name, process. *limit_bytes*: of what brings none of its own.
+    Of what does not leak, the curve is left out but for its last point, unless *curves_too*: it goes through a pipe.
     """
     curves = {kind: grown(history, kind, since, until) for kind in kinds}
 
@@ -36,11 +38,18 @@ def leaks_on_record(
                 read = cgroups if kind == "cgroup" else programs
                 yield from read(history, entities[number::count], since, until, POINTS)
 
-        return [judged(replaced(one, limit_bytes=one.limit_bytes or limit_bytes), until) for one in subjects()]
+        found = (judged(replaced(one, limit_bytes=one.limit_bytes or limit_bytes), until) for one in subjects())
+        return [one if curves_too or one.finding.may_leak else _without_curve(one) for one in found]
 
     found = in_shares(share, sum(map(len, curves.values())), LEAST_CURVES)
     order = {kind: place for place, kind in enumerate(curves)}
     return [_blamed(leak, history) for leak in sorted(found, key=lambda leak: order[leak.subject.kind])]
+
+
+def _without_curve(leak: Leak) -> Leak:
+    need = leak.subject.need
+    last = replaced(need, times=need.times[-1:], values=need.values[-1:])
+    return replaced(leak, subject=replaced(leak.subject, need=last))
 
 
 def _blamed(leak: Leak, history: History) -> Leak:

@@ -18,9 +18,9 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from math import gcd
-from operator import add, sub
+from operator import add, mul, sub
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
@@ -192,7 +192,7 @@ class Sheet:
     def _column(self, place: int, at: int) -> list[int]:
         values, moves, _, unit = self._columns[at]
         if moves[place]:
-            return list(accumulate(map(unit.__mul__, self._steps(place, at)), initial=values[place]))
+            return list(accumulate(_times(unit, self._steps(place, at)), initial=values[place]))
         return [values[place]] * self._lengths[place]
 
     def _steps(self, place: int, at: int) -> array[int]:
@@ -245,8 +245,13 @@ def _moved(moving: Sequence[tuple[array[int], int]]) -> Iterable[int]:
     """The sum of columns of steps, each a multiple of its unit."""
     (steps, unit), *others = moving
     if len(others) == 1 and others[0][1] == -unit:
-        return map(unit.__mul__, map(sub, steps, others[0][0]))
-    total: Iterable[int] = map(unit.__mul__, steps)
+        return _times(unit, map(sub, steps, others[0][0]))
+    total = _times(unit, steps)
     for more, factor in others:
-        total = map(add, total, map(factor.__mul__, more))
+        total = map(add, total, _times(factor, more))
     return total
+
+
+def _times(unit: int, steps: Iterable[int]) -> Iterable[int]:
+    """Each of the steps *unit* times; not by ``unit.__mul__``, for whose every call a tuple is made."""
+    return steps if unit == 1 else map(mul, steps, repeat(unit))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import nlargest, nsmallest
 from operator import lt
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from oomsight._record import dataclass, replaced
 from oomsight.record.answers import (
@@ -39,6 +39,9 @@ from oomsight.sources.history_growth import bounds_of, grown_most
 from oomsight.sources.history_needs import Held, needed
 from oomsight.trend.series import Series
 
+if TYPE_CHECKING:
+    from oomsight.record.layout import Words
+
 __all__ = ["History", "HistoryDenied", "HistoryError", "HistoryNewer", "default_directory"]
 
 
@@ -59,6 +62,19 @@ class _Sum:
     last_main: int
 
 
+class _Keys(dict[int, str | None]):
+    """Keys by number, each made when first asked for; ``None`` = that number is not described."""
+
+    def __init__(self, words: Words, boot: str) -> None:
+        super().__init__()
+        self._words, self._boot = words, boot
+
+    def __missing__(self, number: int) -> str | None:
+        one = self._words.get(number)
+        self[number] = key = None if one is None else key_of(one.kind, one.ident, self._boot)
+        return key
+
+
 class History:
     """A history opened for reading. What is recorded later is seen by a new one."""
 
@@ -66,6 +82,7 @@ class History:
         """Open the directory *path* (default: the agent's). Raises :class:`HistoryError`."""
         self.path = path if path is not None else default_directory()
         self._shelf = Shelf(self.path)
+        self._keys: dict[tuple[int, str], _Keys] = {}
 
     @property
     def damaged(self) -> int:
@@ -324,10 +341,9 @@ class History:
         """Whether an entity, called *key* and known by a number, is in these chunks in their part of the time."""
         for chunk, low, high in reversed(chosen):  # who is there now has been for a while
             place = chunk.index.place(one.number) if chunk.index is not None else None
-            if place is not None and within(chunk, place, low, high):
-                words = self._shelf.words(chunk.file, kind).get(one.number)
-                if words is not None and key_of(words.kind, words.ident, chunk.file.boot) == key:
-                    return True
+            there = place is not None and within(chunk, place, low, high)
+            if there and self._keys_of(chunk.file, kind)[one.number] == key:
+                return True
         return False
 
     def _loaded(self, chosen: Sequence[tuple[Chunk, float, float]], kind: str) -> list[tuple[Chunk, float, float]]:
@@ -371,31 +387,36 @@ class History:
         numbers: Sequence[int] | None,
     ) -> None:
         """Add what a chunk says of each entity of a kind, or of those called by *numbers*, which ascend."""
-        index, words, boot = chunk.index, self._shelf.words(chunk.file, kind), chunk.file.boot
+        index, keys, moments = chunk.index, self._keys_of(chunk.file, kind), chunk.moments
         assert index is not None
-        marks, lowest = index.marks, kind == "zone"
+        marks, lowest, rows = index.marks, kind == "zone", len(moments)
         if numbers is None:
             places = index.places(KINDS.index(kind))
         else:
             places = [place for number in numbers if (place := index.place(number)) is not None]
-        moments = chunk.moments
         for place in places:
             first = moments[index.first_rows[place]]
-            last = moments[min(index.gone_rows[place], len(moments)) - 1]
-            one = words.get(number := index.entities[place])
-            if last < low or first > high or one is None:
+            last = moments[min(index.gone_rows[place], rows) - 1]
+            key = keys[number := index.entities[place]]
+            if last < low or first > high or key is None:
                 continue
-            key = key_of(one.kind, one.ident, boot)
-            now = _Sum(number, chunk, first, last, marks.firsts[place], marks.peaks[place], marks.lasts[place])
-            before = found.get(key)
+            peak, before = marks.peaks[place], found.get(key)
             if before is None:
-                found[key] = now
+                found[key] = _Sum(number, chunk, first, last, marks.firsts[place], peak, marks.lasts[place])
                 continue
             if first < before.first:
-                before.first, before.first_main = first, now.first_main
+                before.first, before.first_main = first, marks.firsts[place]
             if last >= before.last:
-                before.last, before.last_main, before.number, before.chunk = last, now.last_main, number, chunk
-            before.peak = min(before.peak, now.peak) if lowest else max(before.peak, now.peak)
+                before.last, before.last_main, before.number, before.chunk = last, marks.lasts[place], number, chunk
+            if peak < before.peak if lowest else peak > before.peak:
+                before.peak = peak
+
+    def _keys_of(self, file: File, kind: str) -> _Keys:
+        """What the entities of *kind* in a file are called in all of them, by number."""
+        found = self._keys.get((id(file), kind))
+        if found is None:
+            found = self._keys[id(file), kind] = _Keys(self._shelf.words(file, kind), file.boot)
+        return found
 
     def _known_as(self, file: File, kind: str, key: str) -> list[int]:
         """Numbers that the entity called *key* has in a file: one that went and came again has several."""
