@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomsight.record import codec
-from oomsight.record.dense import lives
+from oomsight.record.dense import at_rows, lives
 from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
 from oomsight.record.model import Change
 from oomsight.record.ready import PLACES, SHEETS, TAIL_BYTES, Sheet, sheets, spots
@@ -55,6 +55,10 @@ def test_a_sheet_says_what_the_streams_say(crowd) -> None:
         if number in alone:
             assert sheet.life(number, range(len(PLACES["name"]))) == alone[number]
             assert sheet.life(number, [2]).columns == [alone[number].columns[2]]
+            for wanted in ([0, 3, 4, 8], [5], []):
+                assert [*at_rows(sheet.rows(number, [0, 2], wanted), wanted)] == [
+                    (row, (one[0], one[2])) for row, one in at_rows([alone[number]], wanted)
+                ]
 
 
 @given(st.binary(max_size=90), st.integers(0, 200))

@@ -40,7 +40,8 @@ def totals(columns: Sequence[list[int]], formula: Formula) -> list[int]:
     if used and all(min(column) > 0 for column, _ in used):
         total, level = summed([(column, sign < 0) for column, sign in used])
         level += 1 - sum(sign for _, sign in used)  # each coded figure is one higher than what it stands for
-        return [max(value + level, 1) for value in total]
+        found = [value + level for value in total]
+        return found if min(found) > 0 else [max(value, 1) for value in found]
     signs, found = [sign for _, sign in used], []
     for values in zip(*(column for column, _ in used), strict=True):
         known = [sign * (value - 1) for value, sign in zip(values, signs, strict=True) if value > 0]

@@ -272,7 +272,7 @@ class History:
             rows.sort()
             moments = chunk.moments
             numbers = [(number, key) for key in keys for number in self._known_as(chunk.file, stored, key)]
-            for key, one in lives_of(self._shelf, chunk, stored, numbers, places):
+            for key, one in lives_of(self._shelf, chunk, stored, numbers, places, rows=rows):
                 columns = found[key]
                 for row, coded in at_rows(one, rows):
                     for i, value in enumerate(coded):

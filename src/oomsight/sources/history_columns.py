@@ -78,11 +78,12 @@ def gathered(  # noqa: PLR0917
 
 def lives_of(  # noqa: PLR0917
     shelf: Shelf, chunk: Chunk, kind: str, numbers: Sequence[tuple[int, str]], places: Sequence[int],
-    formula: Formula | None = None,
+    formula: Formula | None = None, rows: Sequence[int] | None = None,
 ) -> Iterator[tuple[str, Sequence[Life]]]:  # fmt: skip
     """
     (key, lives) of each of *numbers* (and the keys they stand for in this file) that is in a loaded chunk, in turn; the
-    figures at *places*, before them the sum by *formula*. What is damaged is left out and counted.
+    figures at *places*, before them the sum by *formula*, or else, where that is less work, no more than the *rows*
+    asked for, which ascend. What is damaged is left out and counted.
     """
     assert chunk.index is not None
     summed_up = formula.places if formula is not None else ()
@@ -97,7 +98,10 @@ def lives_of(  # noqa: PLR0917
         place = where.get(number)
         if place is None:
             if sheet is not None and number in sheet:
-                yield key, [sheet.life(number, at) if formula is None else sheet.need(number, formula, parts, at)]
+                if formula is not None:
+                    yield key, [sheet.need(number, formula, parts, at)]
+                else:
+                    yield key, [sheet.life(number, at)] if rows is None else sheet.rows(number, at, rows)
             continue
         stream = shelf.stream(chunk, place) if whole is None else whole.get(place, b"")
         try:
