@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oomsight.record import codec
 from oomsight.record.dense import at_rows, lives
 from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
+from oomsight.record.formula import FORMULAS
 from oomsight.record.model import Change
 from oomsight.record.ready import PLACES, SHEETS, TAIL_BYTES, Sheet, sheets, spots
 from oomsight.record.tiers import TIERS
@@ -107,12 +108,13 @@ def answers(path: str, kind: str) -> list:
     history = History(path)
     low, high = history.span()
     everyone, found = history.entities(kind, low, high), []
+    places = PLACES.get(kind, FORMULAS["process"].places)
     for points in (None, 100, 12):
         for since in (low, low + 1234.5):
-            columns = history.columns(everyone, PLACES[kind], since, high - 61, points)
+            columns = history.columns(everyone, places, since, high - 61, points)
             found.append({key: (one.times, one.columns, one.came, one.went, one.step_seconds)
                           for key, one in columns.items()})  # fmt: skip
-    fields = [FIELDS[kind][place].name for place in PLACES[kind]]
+    fields = [FIELDS[kind][place].name for place in places]
     found.append(history.glimpses(everyone, fields, low, high, 20))
     assert history.damaged == 0
     return found

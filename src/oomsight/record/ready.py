@@ -49,7 +49,6 @@ PLACES: Final[Mapping[str, tuple[int, ...]]] = {
         "usage_bytes", "file_bytes", "shmem_bytes", "swap_bytes", "limit_bytes", "swap_limit_bytes", "events_oom_kill",
     )),
     "name": parts_of("name", "need_bytes"),
-    "process": parts_of("process", "need_bytes"),
     "host": tuple(INDEX["host"][name] for name in (
         "mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes",
     )),

@@ -83,6 +83,7 @@ class History:
         self.path = path if path is not None else default_directory()
         self._shelf = Shelf(self.path)
         self._keys: dict[tuple[int, str], _Keys] = {}
+        self._numbers: dict[str, int] = {}  #: of processes that were listed, by key: the same in all files of a run
 
     @property
     def damaged(self) -> int:
@@ -127,6 +128,8 @@ class History:
             words = self._shelf.words(one.chunk.file, stored)[one.number].words
             entity = looked_at_as(entity_of(stored, key, words, one.chunk.shift_ms), kind)
             if entity is not None:
+                if kind == "process":
+                    self._numbers[key] = one.number
                 first, peak, last = (main_figure(stored, coded) for coded in (one.first_main, one.peak, one.last_main))
                 whole.append(replaced(entity, first=one.first, last=one.last, first_main=first, peak_main=peak,
                                      last_main=last))  # fmt: skip
@@ -425,6 +428,9 @@ class History:
             boot, _, ident = ident.partition(":")
             if not file.boot.startswith(boot):
                 return []
+            number = self._numbers.get(key)
+            if number is not None and self._keys_of(file, kind)[number] == key:  # it has one in a file
+                return [number]
         return self._shelf.numbers(file, kind, ident)
 
     def _picture(self, chunk: Chunk, moment: float) -> Picture:
