@@ -47,6 +47,26 @@ def test_public_names_are_all_there_and_documented() -> None:
             assert value.__doc__, name
 
 
+def test_what_is_no_text_is_refused_not_found_empty(tmp_path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(read_capture())
+    for wrong in (path, 5, None, ["x"], io.StringIO("x")):
+        with pytest.raises(TypeError, match=r"a log is text or bytes, not .*; for a file use explain_paths"):
+            oomsight.explain(wrong)
+        with pytest.raises(TypeError, match="a log is text or bytes"):
+            oomsight.parse(wrong)
+    for wrong in ("a.log", b"a.log"):
+        with pytest.raises(TypeError, match="for a path explain_paths"):
+            oomsight.iter_incidents(wrong)
+    with pytest.raises(TypeError, match="a time is a datetime, not str"):
+        list(oomsight.explain_paths([path], since="yesterday"))
+    (incident,) = oomsight.explain_paths(path)
+    assert _victims(oomsight.explain_paths(str(path))) == _victims([incident]) != []
+    for show in (oomsight.to_text, oomsight.to_markdown):
+        with pytest.raises(ValueError, match="level is 'brief', 'normal' or 'evidence', not 'long'"):
+            show(incident, "long")
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'oomsight' has no attribute 'explian'"):
         oomsight.explian  # noqa: B018

@@ -50,11 +50,25 @@ class _Text:
 
 
 def _bytes(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogateescape")
+    if isinstance(text, (bytes, bytearray, memoryview)):
+        return bytes(text)
+    # bytes() would take a path for its name and a number for that many zeros, and find no kill in either.
+    hint = "for a file use explain_paths, for an open one iter_incidents"
+    raise TypeError(f"a log is text or bytes, not {type(text).__name__}; {hint}")
+
+
+def _level(level: Level) -> Level:
+    if level not in {"brief", "normal", "evidence"}:
+        raise ValueError(f"level is 'brief', 'normal' or 'evidence', not {level!r}")
+    return level
 
 
 def _aware(now: datetime | None) -> datetime:
     """*now* with a zone; the local one where it has none."""
+    if now is not None and not isinstance(now, datetime):
+        raise TypeError(f"a time is a datetime, not {type(now).__name__}")
     return datetime.now().astimezone() if now is None else now.astimezone() if now.tzinfo is None else now
 
 
@@ -94,7 +108,12 @@ def iter_incidents(
     :return: an iterator. Input of up to 1 MiB is looked at whole, so its incidents come at its end. Copies of an
         event are not merged: that needs all of them.
     """
-    known = _clock(clock)
+    if isinstance(blocks, (str, bytes)):
+        raise TypeError("a stream is an open file or its pieces; for a text use explain, for a path explain_paths")
+    return _stream(blocks, name, _clock(clock))
+
+
+def _stream(blocks: Iterable[str | bytes], name: str, known: Clock) -> Iterator[Incident]:
     windows: Iterable[Window] = scan(_bytes(block) for block in blocks)
     for window in windows:
         for report in parse_text(window.data, name, first_line=window.first_line, clock=known):
@@ -116,7 +135,7 @@ def explain(text: str | bytes, name: str = "<text>", *, clock: Clock | None = No
 
 
 def explain_paths(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -131,7 +150,8 @@ def explain_paths(
     """
     Yield every OOM event of log files explained, newest first, each once however many files tell of it.
 
-    :param paths: files (gz, xz, zst and bz2 included), directories, shell patterns, ``-`` for standard input.
+    :param paths: files (gz, xz, zst and bz2 included), directories, shell patterns, ``-`` for standard input; one alone
+        need not be in a list.
     :param since: only events from then on; a time without zone is local. Events without a date always pass.
     :param until: only events up to then.
     :param last: only the newest *last* of those that pass.
@@ -149,7 +169,8 @@ def explain_paths(
     from oomsight.sources.kmsg import KmsgSource
 
     report_error = on_error or _raise
-    refs = expand([os.fspath(path) for path in paths], looked=Looked(), on_error=report_error)
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    refs = expand([os.fspath(path) for path in given], looked=Looked(), on_error=report_error)
     sources = [KmsgSource(ref.paths[0]) if ref.kind == "kmsg" else FileSource(ref) for ref in refs]
     moment = _aware(now)
     query = _query(
@@ -217,7 +238,7 @@ def to_markdown(incident: Incident, level: Level = "normal") -> str:
     from oomsight.sinks.markdown import render_markdown
     from oomsight.sinks.story import story
 
-    return render_markdown(story(incident, level=level))
+    return render_markdown(story(incident, level=_level(level)))
 
 
 def to_text(
@@ -233,7 +254,7 @@ def to_text(
     from oomsight.sinks.story import story
     from oomsight.sinks.text import render_text
 
-    return render_text(story(incident, level=level), width=width, colour=colour, unicode=unicode)
+    return render_text(story(incident, level=_level(level)), width=width, colour=colour, unicode=unicode)
 
 
 def redact(incident: Incident, key: bytes) -> Incident:
