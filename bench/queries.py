@@ -95,10 +95,12 @@ FORMS = (
     Form("explain FILE, one kill, with the record", ["explain", "{log}", "--history", "{record}"]),
     Form("incidents show last, with the record", ["incidents", "show", "last", "--store", "{incidents}"]),
     Form("rightsize: 200 cgroups and the host", ["rightsize", "--from", "history", "--history", "{record}"]),
+    Form("rightsize: all of them worked out (-n 0)",
+         ["rightsize", "--from", "history", "--history", "{record}", "-n", "0"]),
 )
 WHOLE = _history("every sample of ten cgroups' figures: CSV", "--by", "cgroup", "--field", "usage_bytes", "--field",
                  "working_set_bytes", "--format", "csv")  # fmt: skip
-SLOWER = ("leaks", "backtest", "rightsize")  #: judge or learn from every curve: no look-ups
+SLOWER = ("leaks", "backtest", "-n 0")  #: judge or learn from every curve: no look-ups
 
 
 def prepared(folder: Path, record: str) -> dict[str, str]:
