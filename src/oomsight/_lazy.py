@@ -21,7 +21,11 @@ _METHODS = (
 )  # fmt: skip
 
 
-class _Lazy:
+class _Compiled:
+    """A compiled pattern's methods as attributes; a class without ``__getattr__``, which makes each look-up dear."""
+
+
+class _Lazy(_Compiled):
     """Looks like a compiled pattern; from the first use on its methods are those of the compiled one."""
 
     def __init__(self, source: Any, flags: int) -> None:
@@ -35,6 +39,7 @@ class _Lazy:
         compiled = re.compile(*self._lazy)
         for method in _METHODS:
             self.__dict__[method] = getattr(compiled, method)
+        self.__class__ = _Compiled  # type: ignore[assignment]  # all it had of its own was to compile
         return self.__dict__[name]
 
 

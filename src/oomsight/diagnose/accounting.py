@@ -278,13 +278,12 @@ def _values(
         if key is not None:
             found[key] = found.get(key, 0) + number * page_kib
     out = {}
-    for row in ROWS:
-        key = row.key
+    for key, _, _, node_kib, zone_kib, _ in ROWS:
         value = found.get(key)
-        if value is None and row.node_kib:
-            value = _summed(row.node_kib, nodes)
-        if value is None and row.zone_kib:
-            value = _summed(row.zone_kib, zones)
+        if value is None and node_kib:
+            value = _summed(node_kib, nodes)
+        if value is None and zone_kib:
+            value = _summed(zone_kib, zones)
         if value is not None:
             out[key] = value if value > 0 else 0
     return out

@@ -7,6 +7,7 @@ definition: it is whatever held the biggest part of the memory that ran out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -135,8 +136,7 @@ def _rows_missing(report: OomReport, scope: Accounting | None) -> bool:
     anon = next((item.kib for item in scope.items if item.key == "anon"), 0) if scope is not None else 0
     if not report.tasks or report.complete or not anon:
         return False
-    rows = TaskRows.of(report.tasks)
-    held = sum(rows.numbers("rss_pages")) + sum(rows.numbers("swapents_pages"))
+    held = sum(TaskRows.of(report.tasks).resident_pages())
     return 2 * held * page_kib_of(report) < anon
 
 
@@ -217,7 +217,7 @@ def _held(table: TaskRows, page_kib: int) -> _Held:
     anon, tables = table.column("rss_anon_pages"), table.column("pgtables_bytes")
     if anon is None:
         pages = table.held_pages(page_kib << 10)
-        resident = table.plus(table.numbers("rss_pages"), "swapents_pages")
+        resident = table.resident_pages()
         if tables is None or sum(tables) == (sum(pages) - sum(resident)) * (page_kib << 10):
             return _Held(page_kib, pages, None, tgids, names)
     else:
@@ -275,18 +275,18 @@ def _first(order: Sequence[int], total: Sequence[int], count: int) -> list[int]:
 
 def _stems(names: Sequence[str]) -> Sequence[str]:
     """The pool of every one of *names*."""
-    if not _NUMBERED.search("\n".join([*names, ""])):
+    distinct = set(names)
+    if not _NUMBERED.search("\n".join([*distinct, ""])):
         return names
-    stem_of = {name: stem for name in set(names) if name[-1:].isdigit() and (stem := _stem(name)) != name}
+    stem_of = {name: stem for name in distinct if name[-1:].isdigit() and (stem := _stem(name)) != name}
     return [stem_of.get(name, name) for name in names]
 
 
 def _grouped(keys: Sequence[_Key], rows: Sequence[int]) -> Collection[tuple[_Key, list[int]]]:
     """Those of *rows* that have the same key, together, by key; *keys* has one for each row of the table."""
     used = keys if len(rows) == len(keys) else list(map(keys.__getitem__, rows))
-    groups: dict[_Key, list[int]] = {key: [] for key in dict.fromkeys(used)}
-    for _ in map(list.append, map(groups.__getitem__, used), rows):
-        pass
+    groups: defaultdict[_Key, list[int]] = defaultdict(list)
+    any(map(list.append, map(groups.__getitem__, used), rows))  # all of them: append returns nothing
     return groups.items()
 
 

@@ -83,9 +83,9 @@ def _weak_facts(report: OomReport, victim: Victim | None) -> list[object]:
 def explain_report(report: OomReport) -> Incident:
     """Return *report* explained. Never raises: a part that fails becomes a note of code ``diagnosis_failed``."""
 
-    def attempt(part: str, work: Callable[[], _T], otherwise: _T) -> _T:
+    def attempt(part: str, otherwise: _T, work: Callable[..., _T], *facts: object) -> _T:
         try:
-            return work()
+            return work(*facts)
         except Exception as error:  # the log is hostile input; one bad number must not hide the rest
             text = f"internal: {part} could not be worked out ({type(error).__name__}); please report this"
             report.notes.append(Note("diagnosis_failed", None, text))
@@ -95,45 +95,45 @@ def explain_report(report: OomReport) -> Incident:
     no_consumers: list[Consumer] = []
     no_causes: list[Cause] = []
     no_zones: list[ZoneCheck] = []
-    report_id = attempt("the id", lambda: incident_id(report), "oom-unknown")
-    owner = attempt("the victim's cgroup", lambda: describe(report.task_memcg), None)
-    oom_owner = attempt("the cgroup", lambda: describe(report.oom_memcg), None)
-    gfp = attempt("the request", lambda: gfp_words(report), None)
+    report_id = attempt("the id", "oom-unknown", incident_id, report)
+    owner = attempt("the victim's cgroup", None, describe, report.task_memcg)
+    oom_owner = attempt("the cgroup", None, describe, report.oom_memcg)
+    gfp = attempt("the request", None, gfp_words, report)
     if userspace.is_userspace(report):
         return Incident(
             id=report_id,
             report=report,
             source=report.source,
-            headline=attempt("the headline", lambda: userspace.headline(report), "An event that is no kernel kill"),
-            summary=attempt("the summary", lambda: userspace.summary(report, gfp), ""),
-            answers=attempt("the answers", lambda: userspace.answers(report, gfp), Answers()),
-            causes=attempt("the cause", lambda: userspace.causes(report, gfp), no_causes),
-            accountings=attempt("the accounting", lambda: account(report), no_accountings),
+            headline=attempt("the headline", "An event that is no kernel kill", userspace.headline, report),
+            summary=attempt("the summary", "", userspace.summary, report, gfp),
+            answers=attempt("the answers", Answers(), userspace.answers, report, gfp),
+            causes=attempt("the cause", no_causes, userspace.causes, report, gfp),
+            accountings=attempt("the accounting", no_accountings, account, report),
             gfp=gfp,
             owner=owner,
             oom_owner=oom_owner,
         )
-    accountings = attempt("the accounting", lambda: account(report), no_accountings)
-    held = attempt("the consumers", lambda: consumers(report, accountings), no_consumers)
-    worst = attempt("the culprit", lambda: culprit(report, accountings, held), None)
-    chosen = attempt("the selection", lambda: selection(report), None)
-    zones = attempt("the zones", lambda: zone_checks(report), no_zones)
+    accountings = attempt("the accounting", no_accountings, account, report)
+    held = attempt("the consumers", no_consumers, consumers, report, accountings)
+    worst = attempt("the culprit", None, culprit, report, accountings, held)
+    chosen = attempt("the selection", None, selection, report)
+    zones = attempt("the zones", no_zones, zone_checks, report)
     case = attempt(
         "the facts",
+        None,
         lambda: make_case(
             report, accountings=accountings, consumers=held, culprit=worst, selection=chosen, zone_checks=zones,
             owner=owner, oom_owner=oom_owner,
         ),
-        Case(report),
-    )  # fmt: skip
-    causes = attempt("the causes", lambda: find_causes(case), no_causes)
+    ) or Case(report)  # fmt: skip
+    causes = attempt("the causes", no_causes, find_causes, case)
     return Incident(
         id=report_id,
         report=report,
         source=report.source,
-        headline=attempt("the headline", lambda: narrative.headline(case), "The OOM killer ran"),
-        summary=attempt("the summary", lambda: narrative.summary(case, causes), ""),
-        answers=attempt("the answers", lambda: narrative.answers(case, causes, gfp), Answers()),
+        headline=attempt("the headline", "The OOM killer ran", narrative.headline, case),
+        summary=attempt("the summary", "", narrative.summary, case, causes),
+        answers=attempt("the answers", Answers(), narrative.answers, case, causes, gfp),
         causes=causes,
         accountings=accountings,
         consumers=held,

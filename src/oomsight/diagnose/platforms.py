@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight._lazy import remembered
 from oomsight._named import NamedTuple
 from oomsight.diagnose.model import Advice
 
@@ -49,7 +50,11 @@ PLATFORMS: Final[tuple[Platform, ...]] = (
 
 def platform_of(report: OomReport) -> Platform | None:
     """Return the system *report* comes from, if its kernel's release tells one of :data:`PLATFORMS`."""
-    release = report.trigger.kernel_release if report.trigger else None
+    return _of_release(report.trigger.kernel_release if report.trigger else None)
+
+
+@remembered(64)  # several causes ask, and reports of one machine have one
+def _of_release(release: str | None) -> Platform | None:
     return next((platform for platform in PLATFORMS if release and platform.tells in release), None)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from oomsight._lazy import lazy, remembered
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
+from oomsight.report.numbers import by_name, whole_numbers
 from oomsight.report.unwrap import unescape_name
 
 _A = re.ASCII  # digits and letters of all scripts are several times slower, and no kernel prints them
@@ -22,6 +23,8 @@ _BLOCK = ("counters", "node", "zone", "buddy", "pages", "swap", "hugepages", "sl
 # Names are bounded and begin at a letter: megabytes without a blank must not take quadratic time.
 _PAGES = lazy(r"\b([A-Za-z]\w{0,40}):(\d{1,18})(?=[ \t]|$)", _A)
 _KIB = lazy(r"\b([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):[ ]?(\d{1,18})[kK]B", _A)
+_COUNTER_NAME = lazy(r"([A-Za-z][A-Za-z_]{0,40}):", _A)
+_KIB_NAME = lazy(r"([a-zA-Z][a-z_A-Z]{0,40}(?:\([a-z]{1,8}\))?):", _A)
 _NUMBER = lazy(r"(?<!\d)\d{1,18}(?!\d)", _A)
 _MAX_DIGITS = 18
 _TOO_MUCH = 10**_MAX_DIGITS
@@ -107,7 +110,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         if zone.buddy is None:
             blocks = _BUDDY.findall(text)
             numbers, sizes, letters = zip(*blocks, strict=True) if blocks else ((), (), ())
-            zone.buddy = tuple(zip(map(int, numbers), _sizes(sizes), letters, strict=True))
+            zone.buddy = tuple(zip(whole_numbers(numbers), _sizes(sizes), letters, strict=True))
             total = _EQUALS.search(text)
             zone.buddy_total_kib = int(total[1]) if total else None
     info.zones = list(zones.values())
@@ -148,37 +151,38 @@ def _sizes(words: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
+@remembered(64)
+def _counter_names(form: bytes) -> tuple[str, ...]:
+    """The names of a text of counters without its numbers, if it is one as the kernel prints it."""
+    names = tuple(_COUNTER_NAME.findall(form.decode()))
+    return names if len({*names}) == len(names) and form == f"{': '.join(names)}:".encode() else ()
+
+
 def _counters(text: str) -> dict[str, int]:
-    """The counters in *text*, the first of a name. As the kernel prints them they need no regex: pairs, a blank."""
-    words = text.replace(":", " ").split()
-    names, values = words[::2], words[1::2]
-    pairs = len(values)
-    if (
-        text.isascii() and "".join(names).replace("_", "").isalpha() and "".join(values).isdigit()
-        and len(names) == pairs == text.count(":") == text.count(" ") + 1 and max(map(len, values)) <= _MAX_DIGITS
-    ):  # fmt: skip
-        found = dict(zip(names, map(int, values), strict=True))
-        if len(found) == pairs:
-            return found
+    """The counters in *text*, the first of a name."""
+    found = by_name(text, _counter_names)
+    if found and max(found.values()) < _TOO_MUCH:
+        return found
     found = {}
     for name, value in _PAGES.findall(text):
         found.setdefault(name, int(value))
     return found
 
 
+@remembered(64)
+def _kib_names(form: bytes) -> tuple[str, ...]:
+    """The names of pairs in kB without their numbers, if they are printed as the kernel does."""
+    names = tuple(_KIB_NAME.findall(form.decode()))
+    bare = form.replace(b"KB", b"kB").decode()
+    return names if bare == f"{':kB '.join(names)}:kB" else ()
+
+
 def _kib_fields(text: str) -> dict[str, int]:
     # As the kernel prints it: pairs of a name and a number of kB, up to the end. Anything else is read one by one.
-    pairs, _, rest = text[text.rfind(" ", 0, text.find(":")) + 1 :].partition(" all_unreclaimable?")
-    pairs += " "
-    bare = pairs.replace("kB ", " ").replace("KB ", " ")  # units and colons go at once: a third of a loop's price
-    words = bare.replace(":", " ").split()
-    units, values = (len(pairs) - len(bare)) >> 1, words[1::2]
-    if ":" not in rest and len(words) == 2 * units == 2 * pairs.count(":"):
-        try:
-            found = dict(zip(words[::2], map(int, values), strict=True))
-        except ValueError:
-            found = {}
-        if found and "-" not in pairs and max(found.values()) < _TOO_MUCH:
+    members, _, rest = text[text.rfind(" ", 0, text.find(":")) + 1 :].partition(" all_unreclaimable?")
+    if ":" not in rest:
+        found = by_name(members, _kib_names)
+        if found and max(found.values()) < _TOO_MUCH:
             return found
     return {name: int(value) for name, value in _KIB.findall(text)}
 
@@ -188,7 +192,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     words = text.partition(":")[2].split()
     joined = "".join(words)
     if joined.isdigit() and joined.isascii() and max(map(len, words)) <= _MAX_DIGITS:
-        return tuple(map(int, words))
+        return tuple(whole_numbers(words))
     return tuple(map(int, _NUMBER.findall(text)))
 
 

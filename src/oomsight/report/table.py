@@ -8,13 +8,14 @@ Units: ``total_vm``, ``rss*`` and ``swapents`` in pages, ``nr_ptes``/``nr_pmds``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import compress
 from operator import add, itemgetter, sub
 from typing import TYPE_CHECKING, Any, Final
 
-from oomsight._lazy import lazy, remembered
+from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
+from oomsight.report.numbers import integers
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.unwrap import may_be_escaped, unescape_name
 
@@ -223,7 +224,7 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
     if "[" in text or '"' in text:
         return None
     try:
-        numbers = _integers()(f"[{text.rstrip(' ,')}]")
+        numbers = integers(f"[{text.rstrip(' ,')}]")
     except (ValueError, StopIteration):
         return None
     if len(numbers) != count * len(asked):  # commas of its own
@@ -245,31 +246,6 @@ def _equal(matrix: bytearray, width: int, one: int, other: int, before: int) -> 
         if left != right and (left.strip() or right.strip()):
             return False
     return True
-
-
-@remembered(1)
-def _integers() -> Callable[[str], list[int]]:
-    """Reader of an array of integers in JSON; ``ValueError`` or ``StopIteration`` where it is none."""
-    try:
-        from _json import make_scanner  # what json.loads uses; that module loads five more and compiles six patterns
-    except ImportError:  # another Python
-        import json
-
-        return lambda text: json.loads(text, parse_float=_no_integer, parse_constant=_no_integer)
-    scan_once: Any = make_scanner(_Options)  # type: ignore[arg-type]  # a decoder has no more to say
-    return lambda text: scan_once(text, 0)[0]
-
-
-def _no_integer(text: str) -> None:
-    raise ValueError(text)
-
-
-class _Options:
-    """What the scanner asks of a decoder."""
-
-    strict = True
-    object_hook = object_pairs_hook = None
-    parse_int, parse_float, parse_constant = int, _no_integer, _no_integer
 
 
 def _make(cells: list[list[Any]], nos: Sequence[int], columns: tuple[str, ...], tails: dict[int, str]) -> TaskRows:

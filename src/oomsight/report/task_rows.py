@@ -24,7 +24,7 @@ FIELDS: Final = (
 class TaskRows(Rows[Task]):
     """A task table: a sequence of :class:`~oomsight.report.model.Task` that can also be read by column."""
 
-    __slots__ = ("_held", "_made", "_numbers", "_order", "_sets", "lines", "names")
+    __slots__ = ("_held", "_made", "_numbers", "_order", "_resident", "_sets", "lines", "names")
 
     def __init__(self, numbers: Mapping[str, list[int]], names: Sequence[str], lines: Sequence[int]) -> None:
         """
@@ -41,6 +41,7 @@ class TaskRows(Rows[Task]):
         self._made: dict[int, Task] = {}
         # What several parts of a diagnosis ask for is worked out once.
         self._sets: dict[str, set[int]] = {}
+        self._resident: list[int] | None = None
         self._held: dict[int, list[int]] = {}
         self._order: dict[int, list[int]] = {}
 
@@ -101,11 +102,17 @@ class TaskRows(Rows[Task]):
                 best = at if best is None or at < best else best
         return best
 
+    def resident_pages(self) -> list[int]:
+        """Resident memory and swap of every row, in pages; not to be changed."""
+        if self._resident is None:
+            self._resident = self.plus(self.numbers("rss_pages"), "swapents_pages")
+        return self._resident
+
     def held_pages(self, page_size: int) -> list[int]:
         """Resident memory, swap and page tables of every row, in pages of *page_size* bytes; not to be changed."""
         held = self._held.get(page_size)
         if held is None:
-            held, tables = self.plus(self.numbers("rss_pages"), "swapents_pages"), self.column("pgtables_bytes")
+            held, tables = self.resident_pages(), self.column("pgtables_bytes")
             if tables is None:
                 held = self.plus(self.plus(held, "nr_ptes"), "nr_pmds")
             else:

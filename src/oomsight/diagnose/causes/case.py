@@ -249,7 +249,7 @@ def _read_tasks(case: Case) -> None:
     rows = TaskRows.of(case.report.tasks)
     if not rows:
         return
-    pages = rows.plus(rows.numbers("rss_pages"), "swapents_pages")
+    pages = rows.resident_pages()
     biggest = max(pages)
     case.biggest, case.biggest_kib = rows[pages.index(biggest)], biggest * case.page_kib
     tables = rows.column("pgtables_bytes")

@@ -84,11 +84,13 @@ def numa_or_cpuset_constraint(case: Case) -> Finding | None:
 
 def cma_reserved(case: Case) -> Finding | None:
     """Free memory lies in CMA areas, which only movable pages may use, and the request was for another kind."""
-    eligible = [z for z in case.zone_checks if z.eligible]
-    if case.manual or case.in_memcg or not eligible or any(has_room(z) for z in eligible):
-        return None
     info = case.report.meminfo
-    zones = {(z.node, z.name): z.kib for z in (info.zones if info else ())}
+    if case.manual or case.in_memcg or info is None or not any(z.kib.get("free_cma") for z in info.zones):
+        return None
+    eligible = [z for z in case.zone_checks if z.eligible]
+    if not eligible or any(has_room(z) for z in eligible):
+        return None
+    zones = {(z.node, z.name): z.kib for z in info.zones}
     cma, free, managed, enough = 0, 0, 0, False
     for check in eligible:
         kib = zones.get((check.node, check.name), {})
