@@ -325,6 +325,8 @@ def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _CACHE: dict[tuple[str, ...], re.Pattern[str]] = {}
+_FIRST_WORDS = ("oom-kill:constraint=", "Out of memory: Kill", "Memory cgroup out of memory: Kill")
+"""What some lines begin with whose telling words stand further back: nothing of a carrier is in front of these."""
 _CLOSED = frozenset({"printk", "syslog"})
 """Layers behind which, but for a bracket, nothing can be a part of them."""
 _NEVER = lazy(r"(?!)")
@@ -406,7 +408,7 @@ def _maybe_carried(texts: list[str], kinds: list[str | None], until: int) -> Ite
     while i < until:
         kind = classify(texts[i])
         kinds.append(kind)
-        if kind not in BARE:
+        if kind not in BARE and not texts[i].startswith(_FIRST_WORDS):
             yield i
         i += 1
         if kind in RUNS:

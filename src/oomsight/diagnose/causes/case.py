@@ -6,6 +6,7 @@ The rules are many and small; each reading the report itself would walk the task
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight._record import dataclass, field
@@ -333,5 +334,6 @@ def make_case(
     case.victim = report.victims[0] if report.victims else None
     _read_tasks(case)
     _read_victim(case)
-    case.pool = max((c for c in consumers if c.kind == "name" and c.count > 1), key=lambda c: c.kib, default=None)
+    pools = [c for c in consumers if c.kind == "name" and c.count > 1]
+    case.pool = max(pools, key=attrgetter("kib"), default=None)
     return case
