@@ -7,11 +7,12 @@ two chunks) is read row by row, and added up as the recorder would have.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import compress
-from operator import attrgetter
+from operator import attrgetter, lt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import plain
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from oomsight.sources.history_files import Chunk, File, Shelf
 
 KIB: Final = 1024
+AT_ONCE: Final = 20  #: entities of which all rows are in memory
 _LOWS, _ROWS = attrgetter("lows"), attrgetter("rows")
 
 
 class Rows(NamedTuple):
     """Need row by row."""
 
-    times: list[float]  #: unix seconds, ascending
-    values: list[int]  #: KiB
+    times: Sequence[float]  #: unix seconds, ascending
+    values: Sequence[int]  #: KiB
 
 
 class _Part:
@@ -60,7 +62,7 @@ class Held:
     """What one entity needed. Bytes; ``None`` = not known."""
 
     def __init__(  # noqa: PLR0917
-        self, kind: str, pieces: Sequence[_Piece], rows: Rows, columns: dict[str, list[tuple[float, int]]],
+        self, kind: str, pieces: Sequence[_Piece], rows: Rows, columns: dict[str, _Seen],
         edge: Callable[[_Part, int], tuple[float, float]], crossing: Callable[[Chunk], Rows],
     ) -> None:  # fmt: skip
         self._kind, self._pieces, self._rows, self._columns = kind, pieces, rows, columns
@@ -73,14 +75,15 @@ class Held:
         rule = SUMS[self._kind]
         at = (*rule.highest, *rule.lowest).index(name)
         coded = [part.needs.extremes[at][place] for part, place in self._pieces]
-        coded += [value for _, value in self._columns.get(name, ())]
+        if (seen := self._columns.get(name)) is not None:
+            coded.append(seen.high if name in rule.highest else seen.low)
         return self._shown(name, (max if name in rule.highest else min)(coded, default=0))
 
     def end(self, name: str, side: int) -> float | None:
         """The first (*side* 0) or last (1) value of a figure that is known."""
         at = 2 * SUMS[self._kind].ends.index(name) + side
-        found = self._columns.get(name, [])
-        known = found[-1:] if side else found[:1]
+        seen = self._columns.get(name)
+        known = [] if seen is None else [seen.last if side else seen.first]
         known += next(([(part.chunk.last if side else part.chunk.first, value)]
                        for part, place in (reversed(self._pieces) if side else self._pieces)
                        if (value := part.needs.ends[at][place])), [])  # fmt: skip
@@ -150,6 +153,7 @@ class _Reader:
         self._numbers: dict[int, list[tuple[int, str]]] = {}
         self.pieces: dict[str, list[_Piece]] = {key: [] for key in keys}
         self._apart: dict[str, Columns] = {}
+        self._left: list[tuple[Chunk, dict[str, list[tuple[int, str]]], float, float]] = []  # to be read by rows
 
     def read(self, pieces: Sequence[tuple[Chunk, float, float]]) -> None:
         alone = _alone(pieces)
@@ -158,18 +162,22 @@ class _Reader:
             whole = one and low <= chunk.first and chunk.last <= high
             needs = self._shelf.needs(chunk, self._kind) if whole else None
             if needs is None:
-                self._read_rows(chunk, numbers, low, high)
+                self._leave(chunk, numbers, low, high)
                 continue
             part, place_of, held = _Part(chunk, needs), needs.places.get, self.pieces
             for number, key in numbers:
                 if (place := place_of(number)) is not None:
                     held[key].append((part, place))
             if needs.others and (rest := [pair for pair in numbers if pair[0] in needs.others]):
-                self._read_rows(chunk, rest, low, high)
+                self._leave(chunk, rest, low, high)
 
     def held(self) -> Iterator[tuple[str, Held | None]]:
         """What is known of each that was there; ``None`` = its need is not known in any row."""
-        for key in self._keys:
+        for at, key in enumerate(self._keys):
+            if at % AT_ONCE == 0:
+                batch = self._keys[at : at + AT_ONCE]
+                for chunk, numbers, low, high in self._left:
+                    self._read_rows(chunk, [pair for one in batch for pair in numbers.get(one, ())], low, high)
             pieces = self.pieces.pop(key)
             apart = self._apart.pop(key, None)
             rows, columns = (Rows([], []), {}) if apart is None else self._added(apart)
@@ -194,6 +202,12 @@ class _Reader:
             ]
         return found
 
+    def _leave(self, chunk: Chunk, numbers: Sequence[tuple[int, str]], low: float, high: float) -> None:
+        by_key: dict[str, list[tuple[int, str]]] = {}
+        for pair in numbers:
+            by_key.setdefault(pair[1], []).append(pair)
+        self._left.append((chunk, by_key, low, high))
+
     def _read_rows(self, chunk: Chunk, numbers: Sequence[tuple[int, str]], low: float, high: float) -> None:
         if not numbers or not self._shelf.load(chunk, self._kind):
             return
@@ -213,30 +227,46 @@ class _Reader:
                 columns.add(one, chunk.moments, 0, len(chunk.moments))
         return self._added(columns)[0]
 
-    def _added(self, apart: Columns) -> tuple[Rows, dict[str, list[tuple[float, int]]]]:
-        """Need in each row in which it is known, and what is known of the other figures, both by time."""
-        rule, by_name = SUMS[self._kind], dict(zip(self._names, apart.columns, strict=True))
-        order = sorted(range(len(apart.times)), key=apart.times.__getitem__)
-        known: list[int] = []
-        for at in order:
-            if not known or apart.times[at] > apart.times[known[-1]]:  # of a moment that comes twice the first
-                known.append(at)
-        times = [apart.times[at] for at in known]
-        columns = {name: [one[at] for at in known] for name, one in by_name.items()}
-        others = {
-            name: [(moment, value) for moment, value in zip(times, columns[name], strict=True) if value]
-            for name in (*rule.highest, *rule.lowest, *rule.ends)
-        }
-        there = [all(row) for row in zip(*(columns[name] for name in (*rule.plus, *rule.minus)), strict=True)]
-        if not any(there):
-            return Rows([], []), others
-        if not all(there):
+    def _added(self, apart: Columns) -> tuple[Rows, dict[str, _Seen]]:
+        """Need in each row in which it is known, by time, and what is known of the other figures."""
+        rule, columns, times = SUMS[self._kind], dict(zip(self._names, apart.columns, strict=True)), apart.times
+        if not all(map(lt, times, times[1:])):  # of a moment that comes twice the first
+            known: list[int] = []
+            for at in sorted(range(len(times)), key=times.__getitem__):
+                if not known or times[at] > times[known[-1]]:
+                    known.append(at)
+            times = [times[at] for at in known]
+            columns = {name: [one[at] for at in known] for name, one in columns.items()}
+        others = {name: seen for name in (*rule.highest, *rule.lowest, *rule.ends)
+                  if (seen := _seen(times, columns[name])) is not None}  # fmt: skip
+        needed = [columns[name] for name in (*rule.plus, *rule.minus)]
+        if min(map(min, needed), default=0) <= 0:
+            there = [all(row) for row in zip(*needed, strict=True)]
+            if not any(there):
+                return Rows([], []), others
             times = list(compress(times, there))
             columns = {name: list(compress(one, there)) for name, one in columns.items()}
         for name in rule.optional:  # what is not known adds nothing
             if 0 in columns[name] and any(columns[name]):
                 columns[name] = [value or 1 for value in columns[name]]
-        return Rows(times, need_of(self._kind, columns)), others
+        return Rows(array("d", times), array("q", need_of(self._kind, columns))), others
+
+
+class _Seen(NamedTuple):
+    """What is known of a figure read row by row. Values are coded."""
+
+    first: tuple[float, int]  #: moment and value
+    last: tuple[float, int]
+    low: int
+    high: int
+
+
+def _seen(times: Sequence[float], column: Sequence[int]) -> _Seen | None:
+    if 0 in column:
+        times, column = list(compress(times, column)), list(filter(None, column))
+    if not column:
+        return None
+    return _Seen((times[0], column[0]), (times[-1], column[-1]), min(column), max(column))
 
 
 def _alone(pieces: Sequence[tuple[Chunk, float, float]]) -> list[bool]:
