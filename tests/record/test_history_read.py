@@ -185,11 +185,20 @@ class Piece:
         self.tier, self.first, self.last = tier, first, last
 
 
-def test_what_a_coarse_tier_has_not_yet_comes_from_the_finest_alone() -> None:
+def test_what_a_coarse_tier_has_not_yet_comes_from_the_finest_alone_if_it_is_not_long() -> None:
     held = [Piece(3, 0, 6000), Piece(2, 0, 6060), Piece(1, 0, 6110), Piece(0, 5000, 6119)]
     assert [one.tier for one, _, _ in choose(held, 0, 6120, 10)] == [3, 0]
     held[-1] = Piece(0, 6115, 6119)  # does not reach back so far
     assert [one.tier for one, _, _ in choose(held, 0, 6120, 10)] == [3, 2, 1, 0]
+
+
+def test_hours_that_a_coarse_tier_has_not_yet_come_from_the_next_finer_ones() -> None:
+    held = [Piece(3, 0, 86_400), Piece(2, 0, 90_000), Piece(1, 0, 91_200), Piece(0, 84_700, 91_900)]
+    found = choose(held, 0, 91_900, 100)
+    assert [(one.tier, round(low), round(high)) for one, low, high in found] == [
+        (3, 0, 91_900), (2, 86_400, 91_900), (1, 90_000, 91_900), (0, 91_200, 91_900)]
+    held[2] = Piece(1, 0, 90_300)  # 300 s more than the minutes have: not worth it
+    assert [one.tier for one, _, _ in choose(held, 0, 91_900, 100)] == [3, 2, 0]
 
 
 @pytest.mark.parametrize(("since", "until"), [(1000, 1600), (0, 10), (5500, 5600), (90_000, 90_600), (99_000, 200_000)])

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from oomsight.foresight.model import Leak, Subject
     from oomsight.sources.history import History
 
-POINTS: Final = (800, 360, 600)
+POINTS: Final = (800, 350, 600)
 """
 Of a curve of which only the shape is asked for, which some sixty stretches show: before the last six hours, before the
-last ten minutes, and then. With fewer of the last two, verdicts on a week of random walks are others that are near to
-being so: one in sixty when the six hours are read by minutes.
+last ten minutes, and then. The six hours are read by minutes, of which they have 350: of ten seconds they would be a
+thousand rows more. Of 455 random walks over a week six got another verdict by it, of those near to being so.
 """
 
 

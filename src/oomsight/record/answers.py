@@ -31,13 +31,18 @@ class Stretch(Protocol):
 S = TypeVar("S", bound=Stretch)
 _SCALED: Final = {kind: [(field.name, field.scale) for field in fields] for kind, fields in FIELDS.items()}
 N = TypeVar("N", int, float)
+WORTH_SECONDS: Final = 600.0
+"""
+For less, another tier is not opened. Minutes are packed an hour at once, tens of minutes four hours: what is not in them
+yet may be two hours, which in seconds are more rows than the rest of the week.
+"""
 
 
 def choose(held: Sequence[S], since: float, until: float, max_points: int | None) -> list[tuple[S, float, float]]:
     """
     Pieces that cover a period, and the part of it each answers for, by time: of the tier that is just fine enough for
-    *max_points* (``None``: the finest); before what that still has a coarser one, after its last row the finest, or the
-    next finer ones where the finest does not reach back so far.
+    *max_points* (``None``: the finest); before what that still has a coarser one, after its last row the next finer
+    ones, each where it saves the finest :data:`WORTH_SECONDS` or more, or where the finest does not reach back so far.
     """
     wanted = 0
     if max_points:
@@ -47,12 +52,15 @@ def choose(held: Sequence[S], since: float, until: float, max_points: int | None
     for piece in held:
         by_tier.setdefault(piece.tier, []).append(piece)
     chosen: list[tuple[S, float, float]] = []
+    finest = min((piece.first for piece in by_tier.get(0, ())), default=until)
     begin, end = until, since  # covered so far; nothing yet
     for tier in (*range(wanted, len(TIERS)), *range(wanted - 1, -1, -1)):
         pieces = by_tier.get(tier)
-        if not pieces or (0 < tier < wanted and chosen and any(piece.first <= end for piece in by_tier.get(0, ()))):
-            continue  # what the wanted tier has not yet, the finest has all of
+        if not pieces:
+            continue
         first, last = min(piece.first for piece in pieces), max(piece.last for piece in pieces)
+        if 0 < tier < wanted and chosen and last - end < WORTH_SECONDS and finest <= end:
+            continue  # the finest has all of it, in few rows
         spans: list[tuple[float, float]] = []
         if begin >= end and not chosen:
             spans.append((since, until))
