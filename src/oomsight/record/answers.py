@@ -33,8 +33,8 @@ _SCALED: Final = {kind: [(field.name, field.scale) for field in fields] for kind
 N = TypeVar("N", int, float)
 WORTH_SECONDS: Final = 600.0
 """
-For less, another tier is not opened. Minutes are packed an hour at once, tens of minutes four hours: what is not in them
-yet may be two hours, which in seconds are more rows than the rest of the week.
+For less, another tier is not opened. Minutes are packed an hour at once, tens of minutes four hours: what is not yet in
+them may be two hours, which in seconds are more rows than the rest of the week.
 """
 
 
