@@ -9,6 +9,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.record.damage import damage
 
 from oomsight.record.codec import DamagedError
 from oomsight.record.dense import Life
@@ -217,12 +218,7 @@ def test_damage_costs_time_only(recorded, tmp_path) -> None:
         shelf = Shelf(path)
         if shelf.needs(chunk, "name") is None:
             continue
-        spot = chunk.spots["NAME"]
-        with open(chunk.file.path, "r+b") as file:
-            file.seek(chunk.start + chunk.length - spot.back + spot.length // 2)
-            byte = file.read(1)[0]
-            file.seek(-1, 1)
-            file.write(bytes([byte ^ 255]))
+        damage(chunk, "NAME")
         damaged += 1
     assert damaged > 20
     assert told(History(path), "name", low, high, 1800) == before

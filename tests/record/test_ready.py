@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.record.damage import damage
 
 from oomsight.record import codec
 from oomsight.record.dense import at_rows, lives
@@ -138,12 +139,7 @@ def test_damage_in_ready_columns_loses_nothing(recorded, tmp_path) -> None:
         found = Shelf(recorded)
         if found.sheet(chunk, "cgroup") is None:
             continue
-        spot = chunk.spots["cgroup"]
-        with open(chunk.file.path, "r+b") as file:
-            file.seek(chunk.start + chunk.length - spot.back + spot.length // 2)
-            byte = file.read(1)[0]
-            file.seek(-1, 1)
-            file.write(bytes([byte ^ 255]))
+        damage(chunk, "cgroup")
         damaged += 1
     assert damaged > 2
     for chunk in Shelf(recorded).chunks:

@@ -27,7 +27,6 @@ from typing import Final
 from oomsight.record.fields import FIELDS
 
 MAGIC: Final = b"oomH\x01\r\n\x00"
-"""The first bytes of each file; the fifth is the number of the format."""
 """How every file begins; the fifth byte is the version of the format."""
 VERSION: Final = 1
 

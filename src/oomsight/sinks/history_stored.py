@@ -35,14 +35,15 @@ class Stored:
 
     def __init__(self, path: str, tier: int) -> None:
         names = sorted(name for text in os.listdir(path) if (name := parse_name(text)) and name.tier == tier)
-        self._files = [os.path.join(path, str(name)) for name in names[-NEWEST:]]
-        self._runs = [(file, run) for file in self._files for run in _walk(file).runs]
+        files = [os.path.join(path, str(name)) for name in names[-NEWEST:]]
+        self._walks = [(file, _walk(file)) for file in files]
+        self._runs = [(file, run) for file, walked in self._walks for run in walked.runs]
 
     def last_file(self) -> Whole | None:
         """The newest file, if nothing is cut off or damaged in it: a later run may go on there."""
-        for file in self._files[-1:]:
+        for file, found in self._walks[-1:]:
             with suppress(OSError):
-                size, found = os.stat(file).st_size, _walk(file)
+                size = os.stat(file).st_size
                 if found.end == size and (first := next((head for run in found.runs for _, head in run.chunks), None)):
                     return Whole(file, size, first.wall_ms - (first.last_ms - first.first_ms))
         return None
