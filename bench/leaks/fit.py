@@ -25,8 +25,9 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.leaks.corpus import Trace, recorded, synthetic  # noqa: E402
 
+from oomsight.trend.features import features  # noqa: E402
 from oomsight.trend.manner import manner  # noqa: E402
-from oomsight.trend.shape import Shape, features, shape  # noqa: E402
+from oomsight.trend.shape import Shape, shape  # noqa: E402
 
 TARGET = HERE.parents[1] / "src/oomsight/trend/weights.py"
 SPLIT = "train"

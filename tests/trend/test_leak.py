@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from oomsight.trend import weights
 from oomsight.trend.exhaust import time_left
+from oomsight.trend.features import FEATURES
 from oomsight.trend.growth import growth
 from oomsight.trend.leak import Verdict, judge
 from oomsight.trend.periods import rhythm
 from oomsight.trend.robust import theil_sen
 from oomsight.trend.series import Series, buckets
-from oomsight.trend.shape import FEATURES
 from oomsight.trend.words import span
 
 MIB = float(1 << 20)

@@ -6,11 +6,12 @@ import math
 
 import pytest
 
+from oomsight.trend.features import FEATURES, features
 from oomsight.trend.leak import judge, log_odds, probability
 from oomsight.trend.manner import manner
 from oomsight.trend.robust import kendall, mann_kendall
 from oomsight.trend.series import Series
-from oomsight.trend.shape import FEATURES, features, shape
+from oomsight.trend.shape import shape
 from oomsight.trend.texture import CURVATURE, STAIRS, UNKNOWN, curvature, stairs
 
 

@@ -1,7 +1,7 @@
 """
 What the shape of a memory curve says: a leak, or one of the many things that look like one.
 
-The question "is it a leak?" is answered by boosted decision trees over the numbers of :mod:`oomsight.trend.shape`
+The question "is it a leak?" is answered by boosted decision trees over the numbers of :mod:`oomsight.trend.features`
 (fitted on the training split of the labelled corpus; they stand in a table). What it is otherwise is named by the first
 rule that fits. docs/explanation/leaks.md tells it in words.
 """
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final
 from oomsight._enums import StrEnum
 from oomsight._record import dataclass
 from oomsight._sizes import rate_words, size_words
+from oomsight.trend.features import features
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.lately import least_of
 from oomsight.trend.manner import Manner, manner
 from oomsight.trend.periods import Rhythm, rhythm
 from oomsight.trend.robust import median
-from oomsight.trend.shape import DAY, LEAST_TAU, Shape, features, shape
+from oomsight.trend.shape import DAY, LEAST_TAU, Shape, shape
 from oomsight.trend.weights import BIAS, TREES
 from oomsight.trend.words import share, span
 

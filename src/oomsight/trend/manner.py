@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
 
 from oomsight._record import dataclass
 from oomsight.trend.hinge import thirds
-from oomsight.trend.robust import median, spread, theil_sen
+from oomsight.trend.robust import clip, median, spread, theil_sen
+from oomsight.trend.shape import DAY, Shape
 from oomsight.trend.yesterday import excess_at
-
-if TYPE_CHECKING:
-    from oomsight.trend.shape import Shape
-
-DAY: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +51,6 @@ def manner(s: Shape) -> Manner:
         earlier_days=longest / DAY,
         earlier_height=clip(highest / unit, 0, 4),
     )
-
-
-def clip(value: float, low: float, high: float) -> float:
-    """Return *value*, or the end of the range it is beyond."""
-    return low if value < low else high if value > high else value
 
 
 def _even(early: float, late: float) -> float:

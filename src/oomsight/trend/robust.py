@@ -123,3 +123,8 @@ def _slopes(times: Sequence[float], values: Sequence[float]) -> list[float]:
     if all(map(lt, times, times[1:])):
         return list(map(truediv, rises, runs))
     return [rise / run for rise, run in zip(rises, runs, strict=True) if run]
+
+
+def clip(value: float, low: float, high: float) -> float:
+    """Return *value*, or the end of the range it is beyond."""
+    return low if value < low else high if value > high else value
