@@ -68,6 +68,14 @@ def test_why_unit_killed_by_the_kernel_in_a_log_file(log, capsys, tmp_path):
     assert found["advice"][0]["command"] == ["oomsight", "explain", "--pid", "4242", str(tmp_path / "syslog")]
 
 
+def test_why_no_verdict_says_that_docker_killed_what_its_event_only_reports(log, capsys, tmp_path):
+    ident = "3f" * 32
+    event = f"2019-05-04T18:05:45.011072877-05:00 container oom {ident} (image=web:1, name=web)\n"
+    _, found = _json(capsys, ident, "--log", log(event), "--root", str(tmp_path))
+    (fact,) = found["evidence"]
+    assert (fact["kind"], fact["text"]) == ("runtime_oom", "docker was told of an OOM kill in the container")
+
+
 @pytest.mark.parametrize("target", ["4242", "java"])
 def test_why_process_by_pid_or_name_in_a_log_file(log, capsys, tmp_path, target):
     (tmp_path / "proc").mkdir()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oomsight.diagnose.explain import explain_report
 from oomsight.naming.marked import unmark
 from oomsight.pipeline import entries
-from oomsight.pipeline.entries import Entry, Ledger, Spool, entry_of, recurrences
+from oomsight.pipeline.entries import Entry, Ledger, Spool, entry_of, recurrences, runs
 from oomsight.report import Clock, parse_text
 
 from .events import NOW, ago, dmesg, event, export, iso
@@ -29,6 +29,29 @@ def ledger(*found: Entry) -> list[Entry]:
     for item in found:
         book.add(item)
     return book.newest_first()
+
+
+HEAD = "{} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+KILL = "Out of memory in UB 7: OOM killed process {} (a) score 0 vm:9kB, rss:4kB, swap:0kB"
+FAILED = "{}: page allocation failure: order:4, mode:0xcc0(GFP_KERNEL)"
+
+
+@pytest.mark.parametrize(
+    ("events", "sizes"),
+    [
+        ([[HEAD.format("a")], [HEAD.format("b")], [HEAD.format("a")]], [3]),  # who asked stands in the list
+        ([[KILL.format(5)], [KILL.format(6)], [HEAD.format("a")]], [2, 1]),
+        # a number that only one of them tells is not lost
+        ([[KILL.format(5)], ["OOM killer in rage, 16 tasks killed in ub 7", KILL.format(6)]], [1, 1]),
+        ([[FAILED.format("a")], [FAILED.format("a")]], [1, 1]),  # each asked for something of its own
+        ([event(5), event(5)], [1, 1]),
+        ([["container oom " + "a" * 64 + " (image=web)"], ["container oom " + "a" * 64 + " (image=web)"]], [2]),
+        ([["container oom " + "a" * 64 + " (image=web)"], ["container oom " + "b" * 64 + " (image=web)"]], [1, 1]),
+    ],
+)
+def test_events_of_which_only_one_line_is_there_are_told_once(events: list[list[str]], sizes: list[int]) -> None:
+    found = [entry(dmesg(lines, 100.0 * i)) for i, lines in enumerate(events)]
+    assert [len(run) for run in runs(found, bare=True)] == sizes
 
 
 def test_entry_of_says_what_and_where():

@@ -159,6 +159,23 @@ def test_other_lines_of_a_kill() -> None:
     assert report.suppressed_callbacks == 15
 
 
+def test_kills_that_openvz_only_counts_are_told_with_the_kill_they_came_with() -> None:
+    def of(ub: int, number: int) -> str:
+        return f"OOM killer in rage, {number} tasks killed in ub {ub}"
+
+    first, second = "Out of memory in UB 7: OOM killed process 5 (a) score 0 vm:9kB, rss:4kB, swap:0kB", kill(6)
+    counted, plain = parse_text(log(of(7, 16), first, second))
+    assert (counted.killed_unnamed, counted.oom_memcg, counted.source.first_line) == (16, "UB 7", 1)
+    assert [v.pid for v in counted.victims] == [5]
+    assert plain.killed_unnamed is None
+    # Nobody is named, and it is still a kill; two of them are two.
+    alone = parse_text(log(of(7, 16), of(8, 32)))
+    assert [(r.killed_unnamed, r.oom_memcg, r.victims) for r in alone] == [(16, "UB 7", []), (32, "UB 8", [])]
+    # A kill long after is another event.
+    late = parse_text("[ 10.000000] " + of(7, 16) + "\n[ 99.000000] " + first + "\n")
+    assert [r.killed_unnamed for r in late] == [16, None]
+
+
 def test_text_torn_inside_two_tables_keeps_only_what_is_sure() -> None:
     """A console lost lines between two reports: the head above is not the kill's."""
     header = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"

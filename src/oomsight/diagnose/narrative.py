@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from oomsight.diagnose.causes.case import Case
     from oomsight.diagnose.model import Cause, Consumer, GfpWords
+    from oomsight.report.model import OomReport
 
 FRAMES: Final[dict[str, str]] = {
     "shmem_write_begin": "writing a file in tmpfs or /dev/shm",
@@ -129,12 +130,15 @@ def headline(case: Case) -> str:
         elif report.selected is not None:
             chosen = process(report.selected.comm, report.selected.pid)
             special = f"{chosen} was chosen to be killed (its kill line is not in this text)"
+        elif report.killed_unnamed:
+            were = "was" if report.killed_unnamed == 1 else "were"
+            special = f"{count(report.killed_unnamed, 'process')} {were} killed"
         else:
             special = "The OOM killer ran; this text does not show whom it killed"
     if special is None and victim is not None:
         held = f", {case.victim_held}" if case.victim_held is not None else ""
         where = f" (pid {victim.pid}{held})" if victim.pid is not None else ""
-        others = len(report.victims) - 1
+        others = _other_victims(report)
         special = f"{mark(victim.comm) if victim.comm else 'A process'}{where}{_others(others)} was killed"
         if report.kind is EventKind.REAPER_ONLY and not case.in_memcg:
             return f"{special}; this text does not say why"
@@ -155,6 +159,11 @@ def _ignored(case: Case) -> bool:
 
 def _others(number: int) -> str:
     return f" and {count(number, 'other process')}" if number > 0 else ""
+
+
+def _other_victims(report: OomReport) -> int:
+    """How many died besides the first victim, those included that the log only counts."""
+    return len(report.victims) - 1 + (report.killed_unnamed or 0)
 
 
 _VERDICTS: Final[dict[str | None, str]] = {
@@ -204,10 +213,13 @@ def _what_happened(case: Case) -> list[str]:
             return [f"The kernel{host} chose {chosen} to be killed, because {why}; its kill line is not in this text."]
         if _ignored(case):
             return [f"Somebody asked the kernel{host} for an OOM kill (SysRq-f); it ignored that and killed nobody."]
+        if report.killed_unnamed:
+            unnamed = count(report.killed_unnamed, "process")
+            return [f"The kernel{host} killed {unnamed} that this text does not name, because {place(case)}."]
         return [f"The OOM killer ran{host}; whom it killed is not in this text."]
     foreign = f" ({size(case.elsewhere_kib)} or more charged elsewhere)" if case.elsewhere_kib else ""
     held = f", which held {case.victim_held}{foreign}," if case.victim_held is not None else ""
-    others = _others(len(report.victims) - 1)
+    others = _others(_other_victims(report))
     of = f" of {case.owner_name}" if case.owner_name else ""
     text = f"The kernel{host} killed {process(victim.comm, victim.pid)}{of}{held}{others}"
     if report.kind is EventKind.REAPER_ONLY and not case.in_memcg:
@@ -404,6 +416,9 @@ def _limits_said(case: Case) -> list[str]:
             "reclaim found "
             "nothing more to give back."
         )
+    if case.is_beancounter:
+        return [*said, "physpages, the limit of an OpenVZ container, has nothing that slows growth down before it is "
+                       "reached; pages go to the container's swap (swappages) first, where it has any."]  # fmt: skip
     said.append(
         "This is a cgroup of version 1: it has nothing that slows growth down before the limit (memory.high of version "
         "2 does), so the first sign is the kill. Its soft limit acts only when the whole machine is short of memory."

@@ -113,6 +113,7 @@ _SPELLED: Final = {
 
 CODES: Final[dict[str, str]] = {
     "userspace_killer": "A userspace killer acted, not the kernel",
+    "kernel_kill_reported": "A daemon reports a kernel OOM kill",
     "allocation_failure": "An allocation failed; nothing was killed",
 }
 """Cause codes of these events and their titles."""
@@ -205,8 +206,8 @@ def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
         look = Advice("read the kernel's report of the same time", ("oomsight", "explain"))
         return [
             Cause(
-                "userspace_killer",
-                "A daemon reports a kernel OOM kill",
+                "kernel_kill_reported",
+                CODES["kernel_kill_reported"],
                 Confidence.CERTAIN,
                 [Evidence(f"{_killer(report)} names {_named(report)}", line, line)],
                 [look, *_set_in(report)],

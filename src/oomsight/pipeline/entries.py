@@ -12,7 +12,9 @@ from typing import IO, TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight._record import Record, dataclass
+from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
+from oomsight.report.model import Killed
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Incident
@@ -49,6 +51,7 @@ class Entry(Record):
     names: str  #: marked
     where: str  #: marked
     kills: int
+    bare: bool = False  #: the text has nothing of it but its kill line or its head
     place: Place | None = None  #: its window (which others may share) or its own text in the spool
     incident: Incident | None = None  #: itself, as long as there are few
     copies: int = 0  #: other copies of the event that were merged into it
@@ -57,15 +60,25 @@ class Entry(Record):
 _BARE: Final = 10  #: below this weight only the kill line is in the text
 
 
+def _is_bare(report: OomReport) -> bool:
+    """Whether the text has nothing of the event but its kill line, its head, or a daemon's word that it was."""
+    if weigh(report) < _BARE:
+        return True
+    blocks = report.meminfo is not None or report.memcg is not None or bool(report.tasks)
+    if blocks or report.victims or report.killed_unnamed is not None or report.failure_mode is not None:
+        return False
+    return report.trigger is not None or (bool(report.killed) and all(dead.rss_kib is None for dead in report.killed))
+
+
 def runs(entries: Sequence[Entry], *, bare: bool) -> Iterator[list[Entry]]:
     """
     *entries* in runs of neighbours with the same story; *bare*: only those that are a kill line and nothing else (rate
-    limit), each other one is a run of its own.
+    limit) or a head and nothing else (a grep), each other one is a run of its own.
     """
     run: list[Entry] = []
     for entry in entries:
         same = bool(run) and entry.fingerprint == run[-1].fingerprint and entry.source == run[-1].source
-        if run and not (same and (not bare or max(entry.weight, run[-1].weight) < _BARE)):
+        if run and not (same and (not bare or (entry.bare and run[-1].bare))):
             yield run
             run = []
         run.append(entry)
@@ -88,7 +101,7 @@ def weigh(report: OomReport) -> int:
     return (
         100 * report.complete + len(report.victims) + 10 * (report.trigger is not None) + min(len(report.tasks), 50)
         + 10 * (report.meminfo is not None) + 10 * (report.memcg is not None) + 5 * (report.oom_memcg is not None)
-        + 2 * (report.when.time is not None)
+        + 10 * (report.killed_unnamed is not None) + 2 * (report.when.time is not None)
     )  # fmt: skip
 
 
@@ -100,14 +113,16 @@ def entry_of(incident: Incident, epoch: float | None, source: int) -> Entry:
     name = (first.comm or getattr(first, "cgroup", None)) if first is not None else None
     cause = incident.causes[0].code if incident.causes else None
     owner = incident.oom_owner or incident.owner
+    inside = describe(first.cgroup) if isinstance(first, Killed) and first.comm is None else None
+    names = inside.short if inside is not None else mark(name, Kind.COMM) if name else ""
     return Entry(
         order=order_of(incident, epoch, source), id=incident.id, uptime_s=report.when.uptime_s,
         boot_id=report.when.boot_id, weight=weigh(report),
         fingerprint=(report.kind.value, name or "", report.oom_memcg or "", cause or ""),
         source=report.source.name, first_line=report.source.first_line, last_line=report.source.last_line,
         time=report.when.time or report.when.time_text, cause=cause,
-        kind=report.kind.value, names=mark(name, Kind.COMM) if name else "", where=owner.short if owner else "",
-        kills=len(report.victims),
+        kind=report.kind.value, names=names, where=owner.short if owner else "",
+        kills=len(report.victims), bare=_is_bare(report),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.pipeline.query import unix_seconds
 from oomsight.report import Clock, parse_text
+from oomsight.report.killers import REPORTERS
 from oomsight.report.model import EventKind
 from oomsight.sources.errors import SourceError
 from oomsight.sources.host import best_host_sources
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from oomsight.why.evidence import SubjectKind
 
 _CLOCK_SLACK: Final = 60.0  # printk's clock starts a little after boot
-_REPORTERS: Final = frozenset({"kubelet", "slurm"})  # daemons that only repeat what the kernel did
 
 
 @dataclass(slots=True)
@@ -256,7 +256,7 @@ def kill_facts(report: OomReport, source: Source) -> Iterator[Fact]:
     incident = incident_id(report)
     if report.kind is EventKind.USERSPACE_KILLER:
         for killed in report.killed:
-            if report.killer in _REPORTERS:
+            if report.killer in REPORTERS:
                 continue  # the kernel's own report is the better one
             what = mark(killed.comm) if killed.comm else mark(killed.cgroup or "a process", Kind.CGROUP)
             pid = f" (pid {killed.pid})" if killed.pid is not None else ""

@@ -64,6 +64,7 @@ class Assembler:
         self.others: list[int] = []  #: lines no report shape matches, for the userspace killers
         self._sysrq: int | None = None
         self._suppressed: int | None = None
+        self._rage: int | None = None
 
     def run(self) -> list[Draft]:
         """Classify and file every line."""
@@ -252,6 +253,9 @@ class Assembler:
             kill.role = "child"
         draft.kills.append(kill)
         draft.add("kill", i)
+        if self._rage is not None and self.moments.near(self._rage, i, SAME_EVENT_S):
+            draft.rage, self._rage = self._rage, None
+            draft.start = min(draft.start, draft.rage)
         draft.closed = True
         self._close(draft)
         self.current = draft
@@ -388,6 +392,16 @@ class Assembler:
             m = re.search(r"\b(\d{1,18}) callbacks", text)
             self._suppressed = int(m[1]) if m else None
 
+    def _on_rage(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
+        self._rage_alone()
+        self._rage = i
+
+    def _rage_alone(self) -> None:
+        """Make an event of the line that counts kills, if no kill line came behind it."""
+        if self._rage is not None:
+            self.done.append(Draft(start=self._rage, last=self._rage, rage=self._rage, closed=True))
+            self._rage = None
+
     def _on_reaper(self, i: int, text: str) -> None:
         m = _REAPED.search(text) or _UNREAPED.search(text)
         if m is None:
@@ -438,6 +452,7 @@ class Assembler:
             self._close(draft)
 
     def _finish(self) -> None:
+        self._rage_alone()
         for draft in list(self.open):
             if set(draft.parts) == {"announce"} and draft.announce is not None and self._repeated(draft.announce):
                 self.open.remove(draft)
@@ -453,6 +468,7 @@ _HANDLERS = {
     "head": Assembler._on_head, "alloc": Assembler._on_alloc, "kill": Assembler._on_kill, "group": Assembler._on_group,
     "panic": Assembler._on_panic, "no_killable": Assembler._on_no_killable, "sysrq": Assembler._on_sysrq,
     "show_memory": Assembler._on_show_memory,
-    "suppressed": Assembler._on_suppressed, "reaper": Assembler._on_reaper, "exiting": Assembler._on_extra,
+    "suppressed": Assembler._on_suppressed, "rage": Assembler._on_rage, "reaper": Assembler._on_reaper,
+    "exiting": Assembler._on_extra,
     "path": Assembler._on_path, "sharing": Assembler._on_extra, "pinned": Assembler._on_extra,
 }

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from oomsight._lazy import lazy
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.draft import REPORTING
-from oomsight.report.kills import OF_BEANCOUNTER
 from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
 from oomsight.report.model import (
     EventKind,
@@ -19,6 +18,7 @@ from oomsight.report.model import (
     Victim,
     When,
 )
+from oomsight.report.openvz import of_beancounter, read_rage
 from oomsight.report.page_size import infer_page_size
 from oomsight.report.summary import read_summary
 from oomsight.report.table import build_tasks, guess_columns, header_columns, looks_like_table, row_pattern
@@ -120,7 +120,7 @@ def _is_event(draft: Draft, lines: Lines) -> bool:
         return False
     if draft.kills or draft.head is not None or draft.alloc is not None or draft.reaper_only is not None:
         return True
-    if draft.panic is not None or draft.no_killable is not None or draft.ignored:
+    if draft.panic is not None or draft.no_killable is not None or draft.ignored or draft.rage is not None:
         return True
     if any(kind == "exiting" for kind, _ in draft.extra):
         return True
@@ -376,6 +376,7 @@ def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:
         why = "no process could be killed" if "eligible" in lines.texts[draft.sysrq] else "the killer was switched off"
         ignored = f"the kernel ignored the request for a kill: {why}"
         report.notes.append(Note("sysrq_ignored", lines.nos[draft.sysrq], ignored))
+    read_rage(report, draft, lines)
     if draft.panic is not None:
         report.panic = lines.texts[draft.panic]
         report.lines["panic"] = lines.nos[draft.panic]
@@ -400,7 +401,7 @@ def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
         report.memcg is not None
         or report.constraint == "CONSTRAINT_MEMCG"
         or prefix.lower().startswith("memory cgroup")
-        or _of_beancounter(report, prefix)
+        or of_beancounter(report, prefix)
         or ("__mem_cgroup_try_charge" in frames and "out_of_memory" not in frames)  # 3.10: inlined into it
         or not _CHARGING.isdisjoint(frames)
         or (report.oom_memcg is not None and report.meminfo is None)
@@ -432,14 +433,6 @@ def _kind(report: OomReport, draft: Draft, lines: Lines) -> None:
         report.kind = EventKind.MEMCG
     else:
         report.kind = _KINDS.get(report.constraint or "", EventKind.GLOBAL)
-
-
-def _of_beancounter(report: OomReport, prefix: str) -> bool:
-    """Whether the kill line is one of OpenVZ and names the container by its beancounter, which has the limit."""
-    m = OF_BEANCOUNTER.search(prefix)
-    if m is not None and m[1] != "0" and report.oom_memcg is None:  # 0 is the host itself
-        report.oom_memcg = f"UB {m[1]}"
-    return m is not None and m[1] != "0"
 
 
 def _landmarks(report: OomReport, draft: Draft, nos: list[int]) -> None:

@@ -44,6 +44,7 @@ class Draft:
     sysrq: int | None = None
     ignored: bool = False
     suppressed: int | None = None
+    rage: int | None = None
     comm_prefix: str = ""
     in_stats: bool = False
     reaper_only: Kill | None = None

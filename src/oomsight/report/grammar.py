@@ -135,6 +135,8 @@ LINE_RULES: tuple[LineRule, ...] = (
     LineRule("suppressed", r"\d\d*+ callbacks suppressed|\w\w*+: \d+ callbacks suppressed", "2.6.27",
              "lib/ratelimit.c ___ratelimit()",
              "oom_kill_process: 15 callbacks suppressed"),
+    LineRule("rage", r"OOM killer in rage[ \d:,]* \d+ tasks killed", "2.6.32", "OpenVZ mm/oom_kill.c",
+             "OOM killer in rage, 16 tasks killed in ub 1234"),
     LineRule("exiting", r"OOM victim \d+ \(|.*: OOM victim \d+ \(", "5.9", "mm/oom_kill.c oom_kill_process()",
              "Memory cgroup out of memory: OOM victim 12 (a) is already exiting. Skip killing the task"),
     LineRule("sharing", r"Kill process \d+ \(.*\) sharing same memory", "2.6.37", "mm/oom_kill.c oom_kill_process()",

@@ -31,8 +31,6 @@ _MESSAGE = lazy(
     r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\)| in UB \S{1,64}: OOM)?"
     r"|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
 )
-OF_BEANCOUNTER = lazy(r"in UB (\S{1,64}):")
-"""In a message of OpenVZ: the user beancounter, whose number is that of the container."""
 
 
 @dataclass(slots=True, eq=False, repr=False)

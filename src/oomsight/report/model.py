@@ -284,6 +284,7 @@ class OomReport(Record):
     sharing_killed: list[tuple[int, str]] = field(default_factory=list)  #: "sharing same memory" (2.6.37–4.3)
     pinned_by: list[str] = field(default_factory=list)  #: "has mm pinned by" lines, as text
     suppressed_callbacks: int | None = None  #: "<N> callbacks suppressed" before this report
+    killed_unnamed: int | None = None  #: processes the log counts as killed besides *victims*, naming none (OpenVZ)
     killer: str | None = None  #: userspace killer: systemd-oomd, earlyoom, nohang, oomd, lmkd, kubelet, slurm
     killed: list[Killed] = field(default_factory=list)
     container_lost: bool = False  #: headless: reaper or kill line without its report (rate limit, cut text)

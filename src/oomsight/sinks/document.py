@@ -101,6 +101,8 @@ INCIDENT: Final = Record(
     field("trigger", optional(TRIGGER.type), "The task whose allocation failed.", _report("trigger")),
     field("request", optional(REQUEST.type), "What it asked for.", lambda i: i.gfp),
     field("victims", array(VICTIM.type), "Processes the kernel killed.", _report("victims")),
+    field("killed_unnamed", optional(INT), "Processes the log counts as killed besides, naming none (OpenVZ).",
+          _report("killed_unnamed")),
     field("killer", optional(TEXT), "Userspace killer.", _report("killer")),
     field("killed", array(KILLED.type), "What it killed.", _report("killed")),
     field("oom_memcg", optional(TEXT), "Cgroup whose limit was hit.", _report("oom_memcg")),

@@ -47,18 +47,24 @@ def overview_table(incidents: Sequence[Incident]) -> Table:
         names = names or list(map(_ended, filter(_is_named, report.killed)))
         if not names and report.selected is not None and report.selected.comm is not None:
             names = [f"{task_words(report.selected.comm, report.selected.pid)}, chosen"]
-        more = f" +{len(names) - 1}" if len(names) > 1 else ""
+        others = max(len(names) - 1, 0) + (report.killed_unnamed or 0)
+        more = f" +{others}" if others else ""
         sizes = [kib for v in report.victims if (kib := rss_kib(v)) is not None]
         owner = incident.oom_owner or incident.owner
-        nobody = "not named" if report.killed else _NOBODY.get(report.kind, "not in this text")
+        if report.killed_unnamed and not names:
+            names, more = [f"{report.killed_unnamed:,}, not named"], ""
+        asked = report.trigger.comm if report.trigger is not None else None
+        unknown = f"unknown ({mark(asked)} asked)" if asked else "not in this text"
+        nobody = "not named" if report.killed else _NOBODY.get(report.kind, unknown)
         cells = (
             str(index), clock_words(report.when),
             names[0] + more if names else nobody,
             human_kib(sum(sizes)) if sizes else "",
             owner.short if owner else "", incident.causes[0].code if incident.causes else "",
         )  # fmt: skip
-        rows.append(Row(cells))
-    return Table(columns, tuple(rows))
+        rows.append(cells)
+    told = [at for at in range(len(columns)) if any(cells[at] for cells in rows)]  # a column of nothing tells nothing
+    return Table(tuple(columns[at] for at in told), tuple(Row(tuple(cells[at] for at in told)) for cells in rows))
 
 
 def consumers_table(incident: Incident, *, proof: bool) -> tuple[Table, list[str]] | None:

@@ -91,6 +91,8 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
     _rule(FactKind.RUNTIME_OOM, rf"TaskOOM event .*?(?:container_id|ContainerID):{_Q}?{_ID}", "TaskOOM event",
           r'msg="TaskOOM event container_id:\"' + "3f" * 32 + r'\""',
           "containerd was told of an OOM kill in the container", "containerd pkg/cri events.go"),
+    _rule(FactKind.RUNTIME_OOM, rf"container oom {_ID} \(", "container oom ", f"container oom {'3f' * 32} (name=web)",
+          "docker was told of an OOM kill in the container", "docker events"),
     # kubelet
     _rule(FactKind.EVICTION, rf'Eviction manager: pod is evicted successfully{_Q} pod={_Q}(?P<pod>[^"\\]+)',
           "is evicted successfully",

@@ -190,9 +190,14 @@ class Case:
             return False  # memory.oom.group is of v2, whose statistics had the names of v1 up to 5.2
         if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then
             old = self.release is not None and self.release < V2_MOUNTED_SINCE
-            return old or "announce" in self.report.lines or (self.report.oom_memcg or "").startswith("UB ")
+            return old or "announce" in self.report.lines or self.is_beancounter
         own = memcg.stats[0].stats if memcg.stats else {}
         return memcg.memsw is not None or memcg.kmem is not None or "rss" in own
+
+    @property
+    def is_beancounter(self) -> bool:
+        """Whether the limit is that of an OpenVZ container, which older ones count by user beancounter."""
+        return (self.report.oom_memcg or "").startswith("UB ")
 
     @property
     def release(self) -> Release | None:
