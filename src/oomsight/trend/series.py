@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 from oomsight._named import NamedTuple
-from oomsight._record import dataclass, replaced
+from oomsight._record import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Series:
         return len(self.times)
 
     def between(self, since: float, until: float) -> Series:
-        """Return the part from *since* to *until*, both included, with the restarts of that part."""
+        """Return the part from *since* to *until*, both included, and its restarts; where that is all, this one."""
         low, high = bisect_left(self.times, since), bisect_right(self.times, until)
-        return replaced(
-            self, times=self.times[low:high], values=self.values[low:high],
-            restarts=tuple(moment for moment in self.restarts if since <= moment <= until),
-        )  # fmt: skip
+        restarts = tuple(moment for moment in self.restarts if since <= moment <= until)
+        if high - low == len(self.times) and len(restarts) == len(self.restarts):
+            return self
+        return Series(self.times[low:high], self.values[low:high], restarts, self.step_seconds)
 
     def life(self, now: float) -> Series:
         """Return the part up to *now* since the last restart: the only one that says anything about today's process."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from oomsight._record import dataclass
+from oomsight._record import dataclass, replaced
 from oomsight.trend.hinge import hinge, thirds
 from oomsight.trend.robust import Line, clip, mann_kendall, theil_sen
 from oomsight.trend.series import Bucket, Series, buckets
@@ -63,7 +63,26 @@ class Shape:
 
 def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None:
     """Measure the curve since the last restart; ``None`` with too few samples."""
-    whole = series.life(now)
+    life = series.life(now)
+    found = _latest[0]
+    if found is None or found.life != life:
+        found = _latest[0] = _measured(life, limit_bytes)
+    elif found.limit_bytes != limit_bytes:
+        size = _size(found.grown, found.level, found.highs, limit_bytes)
+        found = replaced(found, limit_bytes=limit_bytes, size=size)
+    return found
+
+
+_latest: Final[list[Shape | None]] = [None]
+"""The shape measured last: several questions in turn are asked about a curve, and their limits may differ."""
+
+
+def _size(grown: float, level: float, highs: Sequence[float], limit_bytes: float | None) -> float:
+    free = limit_bytes - (level - grown) if limit_bytes else max(highs)
+    return clip(grown / free, 0, 1) if free > 0 else 1.0
+
+
+def _measured(whole: Series, limit_bytes: float | None) -> Shape | None:
     parts = buckets(whole, BUCKETS)
     if len(parts) < FEWEST:
         return None
@@ -77,7 +96,6 @@ def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None
     level = line.at(times[-1])
     first, middle, last = thirds(segment)
     trend = mann_kendall(segment)
-    free = limit_bytes - (level - grown) if limit_bytes else max(highs)
     return Shape(
         life=whole,
         limit_bytes=limit_bytes,
@@ -96,7 +114,7 @@ def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None
         slowing=clip(1 - (last - middle) / (middle - first), -2, 2)
         if middle > first
         else (-2.0 if last > middle else 1.0),
-        size=clip(grown / free, 0, 1) if free > 0 else 1.0,
+        size=_size(grown, level, highs, limit_bytes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -32,10 +33,13 @@ def soonest(series: Series, limit_bytes: float | None, now: float) -> Exhaustion
     life = series.life(now)
     best: Exhaustion | None = None
     for window in WINDOWS:
-        part = life.between(now - window, now)
-        if not len(part):
+        begin = bisect_left(life.times, now - window)
+        if begin == len(life):
             continue
-        whole = part.times[0] <= life.times[0]
+        whole = begin == 0
+        if not whole and life.values[-1] <= _highest(life, life.times[begin]):
+            continue  # whatever it shows, it would not count
+        part = life.between(now - window, now)
         left = time_left(part, limit_bytes, now)
         if left is None and whole:
             left = time_left_young(life, limit_bytes, now)
@@ -51,8 +55,13 @@ def _counts(left: Exhaustion, life: Series, part: Series, *, whole: bool) -> boo
     if left.seconds > FURTHEST * (left.growth.until - left.growth.since):
         return False
     if not whole:
-        before = life.between(life.times[0], max(left.growth.since, part.times[0]) - 1e-6)
-        if min(left.growth.level_bytes, life.values[-1]) <= max(before.values):
+        before = _highest(life, max(left.growth.since, part.times[0]))
+        if min(left.growth.level_bytes, life.values[-1]) <= before:
             return False
     finding = judge(part, left.limit_bytes, left.now)
     return not (finding.verdict in COMES_AND_GOES and finding.confidence >= SURE)
+
+
+def _highest(life: Series, moment: float) -> float:
+    """The highest value before *moment*."""
+    return max(life.values[: bisect_right(life.times, moment - 1e-6)])
