@@ -219,11 +219,16 @@ def _parts(text: str) -> list[list[str]]:
     return parts
 
 
+_NAMED_BY = {"-t", "-v", "-n", "--name", "configmap", "exec"}
+"""After these the word is the name of an image, a volume, a container, a name space, and not our program."""
+
+
 def syntax_errors(block: Block) -> Iterator[str]:
     """Yield what our own commands in *block* would refuse, without running them."""
     for command in block.commands():
         for words in _parts(command.text):
-            at = next((i for i, word in enumerate(words) if Path(word).name in {PROGRAM, f"{PROGRAM}.pyz"}), None)
+            ours = [Path(word).name in {PROGRAM, f"{PROGRAM}.pyz"} for word in words]
+            at = next((i for i, our in enumerate(ours) if our and (i == 0 or words[i - 1] not in _NAMED_BY)), None)
             if at is None or {"cp", "ln", "scp", "sha256sum", "install"} & set(words[:at]):  # the file, not the program
                 continue
             try:

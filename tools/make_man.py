@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomsight._state import default_path, history_beside
 from oomsight._version import __version__
 from oomsight.cli.commands import COMMANDS
 from oomsight.cli.exits import EXIT_HELP
 from oomsight.cli.main import EXAMPLES, PROGRAM, cli
 from oomsight.daemons.config import DEFAULT_FILE
-from oomsight.sinks.store_path import default_path, history_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -83,7 +83,7 @@ def environment(command: click.Command) -> Iterator[str]:
 
 def files() -> Iterator[str]:
     """Yield where the agent's configuration and what is kept are by default."""
-    store, own = default_path({}, uid=0), default_path({"HOME": "~"}, uid=1)
+    store, own = default_path({}, uid=0), default_path({"HOME": "~"}, uid=1, shared="")
     rows = (
         (DEFAULT_FILE, "The agent's configuration (TOML)."),
         (store, f"The agent's incident store; without root {own}."),

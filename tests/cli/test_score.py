@@ -139,7 +139,8 @@ def test_score_says_once_what_it_could_not_see(score, host):
     (host / "proc/2/stat").unlink()
     status, _, err = score("--watch", "0.1", "--count", "2")
     assert status == Exit.OK
-    assert err == "oomsight: not seen: processes and limits outside this container; it takes the host's pid namespace (--pid=host)\n"
+    assert err == "oomsight: not seen: processes and limits outside this container; " \
+        "it takes the host's processes and cgroups (--pid=host -v /sys/fs/cgroup:/sys/fs/cgroup:ro)\n"
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ SHELLS = {
 }
 """Rooms that touch the system or wire others."""
 
-BASE = {"_version", "_enums", "_extras", "_lazy", "_named", "_record", "_rows", "_sizes"}
+BASE = {"_version", "_enums", "_extras", "_lazy", "_named", "_record", "_rows", "_sizes", "_state"}
 """Modules beside the rooms that know nobody and that everybody may import."""
 
 IMPURE = {"os", "io", "pathlib", "subprocess", "socket", "time", "logging", "random", "sys", "tempfile", "threading",

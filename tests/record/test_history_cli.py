@@ -63,6 +63,24 @@ def ask(place: str, *arguments: str):
     return result
 
 
+def test_what_the_recorder_could_not_see_is_told_with_what_it_saw(tmp_path) -> None:
+    """In a container it records the host's figures and its own processes only."""
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    words = {"kind": "host", "name": "box", "unseen": ["processes and limits outside this container"]}
+    for i in range(60):
+        row = (1, "host", tuple(1 << 20 if name == "mem_total_bytes" else i for name in INDEX["host"]))
+        store.write(i * 1000 + 1000, WALL + i * 1000 + 1000, Change([(1, words)] if i == 0 else [], [row]))
+    store.close()
+    told = "not recorded: processes and limits outside this container"
+    for question in ((), ("--at", SINCE.replace("13:00", "13:40"))):
+        assert f"Not recorded{told[12:]}." in ask(str(tmp_path), *question).output
+    picture = ask(str(tmp_path), "--at", SINCE.replace("13:00", "13:40"), "--format", "json")
+    assert json.loads(picture.output)["unseen"] == [told[14:]]
+    for question in ("leaks", "forecast"):
+        asked = [question, "--store", str(tmp_path), "--since", SINCE, "--until", UNTIL]
+        assert told in CliRunner().invoke(cli, asked).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "holds"),
     [((), "mem_available_bytes"), (("42",), "rss_anon_bytes"), (("web",), "working_set_bytes"),

@@ -75,6 +75,44 @@ def test_host_swap_zram_zswap_zones_pressure(tmp_path, look) -> None:
     assert (zone["free_bytes"], zone["min_bytes"]) == (250_000 * 4096, 16_000 * 4096)
 
 
+KTHREAD = f"2 (kthreadd) S 0 0 0 0 -1 {0x00200000} " + "0 " * 12 + "1 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "inside", "unseen"),
+    [(2, False, None), (1, False, None), (2, True, "processes and limits outside this container"),
+     (2, True, "cgroups outside this container"), (1, True, "cgroups outside this container")],
+)  # fmt: skip
+def test_what_a_container_hides_is_said_and_recorded(tmp_path, look, version, inside, unseen) -> None:
+    machine = Machine(tmp_path, version)
+    if unseen is None or unseen.startswith("cgroups"):
+        machine.write(machine.proc / "2/stat", KTHREAD)
+    machine.write(machine.cgroups / "notify_on_release", "0\n")
+    if (version == 2) == inside:  # one that only the root lacks, or has
+        machine.write(machine.cgroups / ("cgroup.events" if version == 2 else "release_agent"), "")
+    seen = look(machine)
+    seen.at(1000)
+    (host,) = [words for words in seen.words.values() if words["kind"] == "host"]
+    if unseen is None:
+        assert (seen.sampler.remarks, host) == ([], {"kind": "host", "name": "box"})
+    else:
+        (remark,) = seen.sampler.remarks
+        assert remark.startswith(f"not recorded: {unseen}")
+        assert "-v /sys/fs/cgroup:/sys/fs/cgroup:ro" in remark
+        assert host["unseen"][0].startswith(unseen)
+
+
+def test_cgroups_below_another_root_are_those_its_first_process_sees(tmp_path, look) -> None:
+    """A container's own are mounted, too, and are not the host's."""
+    machine = Machine(tmp_path, 1)
+    machine.write(machine.proc / "1/mountinfo", "33 24 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n")
+    machine.write(machine.proc / "self/mountinfo", "33 24 0:30 /docker/x /own rw - cgroup cgroup rw,memory\n")
+    machine.cgroup("/web", usage=20 * MIB, limit=str(64 * MIB))
+    seen = look(machine)
+    seen.at(1000)
+    assert seen.of("cgroup", "/web")["limit_bytes"] == 64 * MIB
+
+
 def test_what_a_kernel_does_not_say_is_not_known(tmp_path, look) -> None:
     machine = Machine(tmp_path)
     (machine.proc / "pressure/memory").unlink()

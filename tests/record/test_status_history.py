@@ -51,6 +51,13 @@ def test_what_is_no_record_of_a_minute_ago_is_not_taken_for_one(tmp_path, until,
     assert earlier_on_record(record(tmp_path, until=until, boot=boot), BOOT, NOW, 200_000) is None
 
 
+@pytest.mark.parametrize(("age", "known"), [(40, True), (12, True), (8, False)])
+def test_a_recorder_that_began_a_moment_ago_is_heard(tmp_path, age, known) -> None:
+    """The 0.3 seconds of two looks would say that nobody grows."""
+    found = earlier_on_record(record(tmp_path, until=NOW + 120 - age), BOOT, NOW, 200_000)
+    assert (found is not None and NOW - found.at) == (pytest.approx(age) if known else False)
+
+
 def test_without_a_history_nothing_is_known(tmp_path) -> None:
     assert earlier_on_record(str(tmp_path / "none"), BOOT, NOW, None) is None
 

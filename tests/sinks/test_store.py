@@ -308,4 +308,8 @@ def test_fingerprint_ignores_ids_that_change_with_every_restart() -> None:
     ({"HOME": "/home/x", "XDG_STATE_HOME": "/s"}, 1000, "/s/oomsight/incidents.db"),
 ])  # fmt: skip
 def test_default_path(environ, uid, path) -> None:
-    assert default_path(environ, uid) == path
+    assert default_path(environ, uid, *([] if uid == 0 else ["/none"])) == path
+
+
+def test_default_path_of_whoever_may_write_the_shared_place(tmp_path) -> None:
+    assert default_path({"HOME": "/home/x"}, 1000, str(tmp_path)) == f"{tmp_path}/incidents.db"

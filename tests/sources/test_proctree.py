@@ -15,7 +15,7 @@ from oomsight.score.ranking import rank_host
 from oomsight.score.rules import recognise
 from oomsight.sources import procread, procreading, proctree
 from oomsight.sources.errors import SourceError
-from oomsight.sources.proctree import ProcTree, read_if_there, read_text, with_sharers
+from oomsight.sources.proctree import OUTSIDE, ProcTree, read_if_there, read_text, with_sharers
 
 from .proc_files import add_process, make_host, stat_line, status_text, write
 
@@ -90,7 +90,8 @@ def test_snapshot_denied_files_are_counted_with_the_right_that_helps(host, monke
 
 def test_snapshot_without_kernel_threads_says_what_is_hidden(host):
     (host / "proc/2/stat").unlink()
-    assert tree(host).snapshot().unseen == (Unseen("processes and limits outside this container", "the host's pid namespace (--pid=host)"),)
+    assert tree(host).snapshot().unseen == (OUTSIDE,)
+    assert not tree(host).sees_kernel()
     write(host / "proc/self", {"mountinfo": "24 1 0:22 / /proc rw - proc proc rw,hidepid=invisible\n"})
     (what, right), *_ = tree(host).snapshot().unseen
     assert what == "processes of other users are hidden (/proc is mounted with hidepid)"

@@ -42,7 +42,7 @@ class JsonOf:
 def recorded_at(history: str | None) -> str | None:
     """The recorder's directory, if there is one: without it nothing has to be loaded to ask it."""
     if history is None:
-        from oomsight.sinks.store_path import default_path, history_beside
+        from oomsight._state import default_path, history_beside
 
         history = history_beside(default_path())
     return history if os.path.isdir(history) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._record import replaced
 from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name
+from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name, tell_lacks
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -59,10 +59,7 @@ def command(
     """
     place = place_of(files, store, since, until, limit_text)
     subjects = _subjects(place, who, limit_of(limit_text), gone_too=test)
-    if place.history is not None:
-        from oomsight.cli.history import tell_damage
-
-        tell_damage(place.history)
+    tell_lacks(place)
     tests = None
     if test:
         from oomsight.trend.backtest import backtest

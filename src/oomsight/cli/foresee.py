@@ -90,6 +90,18 @@ def place_of(files: Sequence[str], store: str | None, since: str, until: str, li
     return Place(history, (), str(history.path), begin, end)
 
 
+def tell_lacks(place: Place) -> None:
+    """Say what the record lacks: damaged parts, and what its recorder could not see."""
+    if place.history is None:
+        return
+    from oomsight.cli.history import tell_damage
+
+    tell_damage(place.history)
+    host = place.history.host(place.since, place.until)
+    if host is not None and host.unseen:
+        remark(f"not recorded: {'; '.join(host.unseen)}")
+
+
 def limit_of(text: str | None) -> float | None:
     """Bytes of ``--limit``; ``None`` = not given."""
     if text is None:

@@ -106,7 +106,10 @@ def command(
     else:
         low = max([low, *(series.times[0] for _, _, series in found[:1] if len(series))])  # what there is fills a line
         if who is None:
-            show.blocks([*blocks_of_host(found, low, high, show), *_growth_blocks(question, low, top, show)])
+            from oomsight.sinks.history_words import unseen_blocks
+
+            unseen = unseen_blocks(entities[0].unseen)
+            show.blocks([*blocks_of_host(found, low, high, show), *_growth_blocks(question, low, top, show), *unseen])
         else:
             show.blocks(blocks_of_series(found, show.surface.width, low, high, unicode=show.surface.unicode))
     tell_damage(history, damaged)

@@ -90,7 +90,7 @@ def command(ctx: click.Context, store: str | None, history: str | None) -> Any:
 
     Without a subcommand it is `list` and takes the options of it.
     """
-    from oomsight.sinks.store_path import default_path, history_beside
+    from oomsight._state import default_path, history_beside
 
     ctx.obj = store or default_path()
     ctx.meta[HISTORY] = history or history_beside(ctx.obj)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.cli import declare
 from oomsight.cli.exits import Exit
-from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name
+from oomsight.cli.foresee import draw, limit_of, period_options, place_of, plain_name, tell_lacks
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -59,10 +59,7 @@ def command(
     from oomsight.foresight.leaks import suspected, told
 
     every = _judged(place, kinds, limit_text, drawn=plot is not None)
-    if place.history is not None:
-        from oomsight.cli.history import tell_damage
-
-        tell_damage(place.history)
+    tell_lacks(place)
     leaks, suspects = told(every), suspected(every)
     if output_format == "json":
         import json

@@ -43,6 +43,7 @@ def command(
     Runs in the foreground. Slow when all is calm, dense when memory gets short, so that the minutes before every kill
     are on record. `oomsight history` shows what was recorded; `oomsight agent` runs one of these by itself.
     """
+    from oomsight._state import default_history
     from oomsight.daemons.recorder import BUSY_STATUS, Recorder
     from oomsight.record.pace import CALM_SECONDS, DENSE_SECONDS
     from oomsight.sinks.history_store import (
@@ -50,7 +51,6 @@ def command(
         HistoryNewer,
         HistoryStore,
         HistoryStoreError,
-        default_directory,
     )
     from oomsight.sources.sampler import Places, Sampler
 
@@ -62,7 +62,7 @@ def command(
         sys.stderr.flush()
 
     sampler = Sampler(Places(proc or below("proc"), below("sys"), cgroup_root, root))
-    path = store or default_directory()
+    path = store or default_history()
     try:
         history = HistoryStore(path, sampler.boot_id, max_bytes=max_mib << 20)
     except HistoryBusy as error:

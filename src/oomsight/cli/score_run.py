@@ -201,7 +201,7 @@ class Host:
         """Of who asks, in a container: it is likelier to be hit than the whole host's memory."""
         from oomsight.sources.proctree import OUTSIDE
 
-        if self.root != "/" or OUTSIDE not in {one.what for one in snapshot.unseen}:
+        if self.root != "/" or OUTSIDE not in snapshot.unseen:
             return None
         cgroups, own = self._tree(tree), tree.cgroup(os.getpid())
         if cgroups is None or own is None:
@@ -279,13 +279,9 @@ class Host:
         return ranking._replace(rows=tuple(read(rows)), exempt=tuple(read(exempt)))
 
     def _tree(self, tree: ProcTree) -> CgroupTree | None:
-        from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
+        from oomsight.sources.cgrouptree import CgroupTree, hierarchy_of
 
-        # Below another root the mounts that count are those of its first process.
-        mounts = tree.mounts("self" if self.root == "/" else "1")
-        hierarchy = find_hierarchy(mounts, self.cgroup_root, self.root)
-        if hierarchy is None and self.cgroup_root is None:
-            hierarchy = find_hierarchy((), os.path.join(self.sys, "fs/cgroup"))
+        hierarchy = hierarchy_of(tree.proc, self.sys, self.cgroup_root, self.root)
         return None if hierarchy is None else CgroupTree(hierarchy)
 
     def _needed_tree(self, tree: ProcTree) -> CgroupTree:

@@ -314,7 +314,7 @@ def _live(root: str) -> Moment:
     """The moment of this machine."""
     from oomsight.pipeline.moments import moment_of_snapshot
     from oomsight.score.rules import recognise
-    from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
+    from oomsight.sources.cgrouptree import CgroupTree, hierarchy_of
     from oomsight.sources.proctree import ProcTree
 
     tree = ProcTree(os.path.join(root, "proc"), os.path.join(root, "sys"), itself=False)
@@ -322,7 +322,7 @@ def _live(root: str) -> Moment:
     if snapshot.unseen and not any(process.stat.vsize_bytes for process in snapshot.processes):
         missing = f"not seen: {snapshot.unseen[0].what}"
         raise CommandError("no process but this one can be seen", Exit.UNSUPPORTED, missing)
-    hierarchy = find_hierarchy(tree.mounts(), None, root)
+    hierarchy = hierarchy_of(tree.proc, tree.sys, None, root)
     cgroups = {}
     if hierarchy is not None:
         mounted = CgroupTree(hierarchy)

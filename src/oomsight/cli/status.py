@@ -154,7 +154,7 @@ def _turns(watch: float | None, count: int | None) -> Iterable[int]:
 
 def _recorded(place: Place) -> Earlier | None:
     """What the recorder saw of this machine a minute ago."""
-    from oomsight.sinks.store_path import history_beside
+    from oomsight._state import history_beside
 
     path = place.history or (history_beside(place.store) if place.store is not None else None)
     if path is None or not os.path.isdir(path):
@@ -190,7 +190,7 @@ def _status(place: Place, look: Look, before: Earlier | None) -> Status:
 
 
 def _default_store() -> str:
-    from oomsight.sinks.store_path import default_path
+    from oomsight._state import default_path
 
     return default_path()
 

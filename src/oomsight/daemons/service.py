@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from oomsight._state import history_beside
 from oomsight.daemons.agent import Agent, Beside, Say
 from oomsight.daemons.attribution import NAMES_FILE, Attribution
 from oomsight.daemons.memory_watch import open_watch
@@ -13,7 +14,6 @@ from oomsight.daemons.own_memory import few_arenas
 from oomsight.daemons.telling import Telling, TellingBusy, directory_for, settings_of
 from oomsight.sinks.alarm_file import path_beside
 from oomsight.sinks.store import StoreBusy, default_path
-from oomsight.sinks.store_path import history_beside
 
 if TYPE_CHECKING:
     from oomsight.daemons.config import Config

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from oomsight._state import default_history
 from oomsight.alarms.event import span
 from oomsight.pipeline import foresight
-from oomsight.sources.history import History, HistoryDenied, HistoryError, HistoryNewer, default_directory
+from oomsight.sources.history import History, HistoryDenied, HistoryError, HistoryNewer
 from oomsight.status.growth import Grower
 from oomsight.status.model import Forecast
 
@@ -37,7 +38,7 @@ _kept: dict[str, tuple[float, Ahead]] = {}
 
 def outlook(directory: str | None, now: float) -> Ahead:
     """What the history in *directory* (``None`` = this host's) says at *now*; remembered for a while."""
-    path = directory or default_directory()
+    path = directory or default_history()
     before = _kept.get(path)
     if before is None or not 0 <= now - before[0] < KEEP_SECONDS:
         before = _kept[path] = now, _outlook(path, now)

@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight._sizes import rate_words
+from oomsight._state import default_history
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.wording import process, size
 from oomsight.naming.marked import Kind, mark
 from oomsight.simulate.units import duration_words
-from oomsight.sources.history import History, HistoryError, default_directory
+from oomsight.sources.history import History, HistoryError
 from oomsight.trend.rise import Rise, rise
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Remembered:
         kill = datetime.fromisoformat(incident.report.when.time or "").timestamp()
         since, until = max(most.rise.since - 60, kill - WINDOWS[-1]), kill + SLACK_SECONDS
         moments = (datetime.fromtimestamp(one).astimezone().strftime("%Y-%m-%d %H:%M:%S") for one in (since, until))
-        where = ("--store", self.path) if os.path.abspath(self.path) != default_directory() else ()
+        where = ("--store", self.path) if os.path.abspath(self.path) != default_history() else ()
         return ("oomsight", "history", str(most.entity.pid), "--since", next(moments), "--until", next(moments), *where)
 
     def sentences(self, report: OomReport) -> list[str]:

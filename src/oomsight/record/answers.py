@@ -89,7 +89,8 @@ def entity_of(kind: str, key: str, words: dict[str, Any], shift_ms: int) -> Enti
     age = words.get("age")
     started = shift_ms / 1000 + age if isinstance(age, int | float) else None
     cgroup = words.get("name") if kind == "cgroup" else words.get("cgroup")
-    return Entity(kind, key, str(words.get("name", "")), words.get("pid"), started, cgroup, words.get("cmd"))
+    unseen = tuple(str(what) for what in words.get("unseen", ()))
+    return Entity(kind, key, str(words.get("name", "")), words.get("pid"), started, cgroup, words.get("cmd"), unseen)
 
 
 def looked_at_as(entity: Entity, kind: str) -> Entity | None:

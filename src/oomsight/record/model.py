@@ -29,6 +29,7 @@ class Entity:
     started: float | None = None  #: unix seconds; of a process
     cgroup: str | None = None  #: path of the memory controller
     cmdline: str | None = None  #: secrets masked, cut
+    unseen: tuple[str, ...] = ()  #: of the host: what its recorder could not see
     first: float | None = None  #: unix seconds of the first sample in the period asked for
     last: float | None = None  #: of the last sample
     first_main: float | None = None  #: its main figure (:data:`~oomsight.record.fields.MAIN`) then, …
@@ -48,6 +49,7 @@ class Picture:
     names: Sequence[tuple[Entity, Mapping[str, float]]]
     cgroups: Sequence[tuple[Entity, Mapping[str, float]]]
     others: Sequence[tuple[Entity, Mapping[str, float]]] = ()  #: zones, swap devices
+    unseen: tuple[str, ...] = ()  #: what the recorder could not see then
 
 
 @dataclass(slots=True)

@@ -85,6 +85,7 @@ def picture_document(picture: Picture) -> str:
         "schema": SCHEMA, "time": iso(picture.time), "asked": iso(picture.asked),
         "step_seconds": picture.step_seconds, "host": _numbers(picture.host), "processes": rows(picture.processes),
         "names": rows(picture.names), "cgroups": rows(picture.cgroups), "others": rows(picture.others),
+        "unseen": list(picture.unseen),
     })  # fmt: skip
 
 

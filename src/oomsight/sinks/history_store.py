@@ -36,7 +36,6 @@ from oomsight.record.ready import SHEETS
 from oomsight.record.rebuild import rebuilt, rows_after
 from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
 from oomsight.sinks.history_stored import Stored, Whole
-from oomsight.sinks.store_path import default_path, history_beside
 
 if TYPE_CHECKING:
     from oomsight.record.model import Change, Values
@@ -51,11 +50,6 @@ class HistoryStoreError(Exception):
 
 class HistoryBusy(HistoryStoreError):  # noqa: N818  # the same thing with a cause of its own
     """Another recorder writes this store."""
-
-
-def default_directory() -> str:
-    """Where the history is: beside the agent's incidents."""
-    return history_beside(default_path())
 
 
 class HistoryNewer(HistoryStoreError):  # noqa: N818  # the same thing with a cause of its own

@@ -203,7 +203,12 @@ def picture_blocks(picture: Picture, top: int) -> list[Block]:
     blocks += _ranked("Cgroups", picture.cgroups, "working_set_bytes", top, (
         ("working set", "working_set_bytes"), ("usage", "usage_bytes"), ("limit", "limit_bytes"),
         ("kills", "events_oom_kill")))  # fmt: skip
-    return blocks
+    return [*blocks, *unseen_blocks(picture.unseen)]
+
+
+def unseen_blocks(unseen: Sequence[str]) -> list[Block]:
+    """What the recorder could not see, as a remark."""
+    return [Paragraph(f"Not recorded: {'; '.join(unseen)}.", "dim")] if unseen else []
 
 
 def _ranked(

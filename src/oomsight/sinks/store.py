@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._lazy import lazy
+from oomsight._state import FILE_NAME, default_path
 from oomsight.sinks.attribution import name_of
 from oomsight.sinks.even_clock import EvenClock, boot_seconds
-from oomsight.sinks.store_path import FILE_NAME, default_path
 from oomsight.sinks.store_schema import APPLICATION_ID, COLUMNS, MIGRATIONS, UPSERT
 
 if TYPE_CHECKING:

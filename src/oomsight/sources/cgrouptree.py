@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from oomsight._named import NamedTuple
+from oomsight.proc.machine import parse_mountinfo
 from oomsight.proc.memcg import MARKER_FILES, MEMCG_FILES, Memcg, ancestors, parse_memcg
 from oomsight.proc.process import memory_cgroup
 from oomsight.sources.errors import SourceError
@@ -48,6 +49,34 @@ def find_hierarchy(mounts: Sequence[Mount], cgroup_root: str | None = None, root
         if mount.fs_type == "cgroup2" and _has_memory(place := _below(root, mount.mount_point)):
             return Hierarchy(2, place, mount.root)
     return None
+
+
+def hierarchy_of(
+    proc: str = "/proc", sys: str = "/sys", cgroup_root: str | None = None, root: str = "/"
+) -> Hierarchy | None:
+    """
+    The hierarchy of the host whose /proc and /sys these are: as its mounts say, else where it usually is. Below another
+    *root* than ``/`` the mounts that count are those of its first process.
+    """
+    mounts = parse_mountinfo(read_if_there(f"{proc}/{'self' if root == '/' else '1'}/mountinfo") or "")
+    found = find_hierarchy(mounts, cgroup_root, root)
+    if found is None and cgroup_root is None:
+        found = find_hierarchy((), os.path.join(sys, "fs/cgroup"))
+    return found
+
+
+def is_whole(hierarchy: Hierarchy) -> bool:
+    """
+    Whether all cgroups of the host are in it; in a container only its own are, unless the host's are mounted. Told by
+    files that only the root has or lacks (CFTYPE_ONLY_ON_ROOT, CFTYPE_NOT_ON_ROOT in kernel/cgroup/), as a cgroup
+    namespace calls its own root ``/``.
+    """
+    def there(name: str) -> bool:
+        return os.path.exists(os.path.join(hierarchy.mount_point, name))
+
+    if hierarchy.version == 2:
+        return not there("cgroup.events")
+    return there("release_agent") or not there("notify_on_release")
 
 
 def _has_memory(directory: str) -> bool:

@@ -8,7 +8,6 @@ down, machine suspended) is a gap in the times.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -17,6 +16,7 @@ from operator import lt
 from typing import TYPE_CHECKING, Final, cast
 
 from oomsight._record import dataclass, replaced
+from oomsight._state import default_history
 from oomsight.record.answers import (
     ascending,
     choose,
@@ -42,7 +42,7 @@ from oomsight.trend.series import Series
 if TYPE_CHECKING:
     from oomsight.record.layout import Words
 
-__all__ = ["History", "HistoryDenied", "HistoryError", "HistoryNewer", "default_directory"]
+__all__ = ["History", "HistoryDenied", "HistoryError", "HistoryNewer"]
 
 
 POINTS_AT_ONCE: Final = 160_000  #: of each figure that are in memory
@@ -80,7 +80,7 @@ class History:
 
     def __init__(self, path: str | None = None) -> None:
         """Open the directory *path* (default: the agent's). Raises :class:`HistoryError`."""
-        self.path = path if path is not None else default_directory()
+        self.path = path if path is not None else default_history()
         self._shelf = Shelf(self.path)
         self._keys: dict[tuple[int, str], _Keys] = {}
         self._numbers: dict[str, int] = {}  #: of processes that were listed, by key: the same in all files of a run
@@ -449,7 +449,7 @@ class History:
         others = [*found.get("zone", ()), *found.get("swap", ())]
         return Picture(
             when, moment, TIERS[chunk.tier].step_seconds, host[0][1] if host else {}, found.get("process", []),
-            found.get("name", []), found.get("cgroup", []), others,
+            found.get("name", []), found.get("cgroup", []), others, host[0][0].unseen if host else (),
         )  # fmt: skip
 
 
@@ -474,13 +474,3 @@ def within(chunk: Chunk, place: int, low: float, high: float) -> bool:
     index, moments = chunk.index, chunk.moments
     assert index is not None
     return moments[min(index.gone_rows[place], len(moments)) - 1] >= low and moments[index.first_rows[place]] <= high
-
-
-def default_directory() -> str:
-    """Where the recorder keeps its history unless told otherwise: the same rule as the incident store's."""
-    if state := os.environ.get("STATE_DIRECTORY"):
-        return os.path.join(state.split(":")[0], "history")
-    if os.geteuid() == 0:
-        return "/var/lib/oomsight/history"
-    home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.environ.get("HOME") or "/", ".local/state")
-    return os.path.join(home, "oomsight", "history")

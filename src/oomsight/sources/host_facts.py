@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oomsight.audit.host.facts import FILES, PLACES, HostFacts, Pids
 from oomsight.proc.memcg import parse_v2_limit
 from oomsight.proc.process import parse_int
-from oomsight.sources.cgrouptree import CgroupTree, Hierarchy, find_hierarchy
+from oomsight.sources.cgrouptree import CgroupTree, Hierarchy, hierarchy_of
 from oomsight.sources.errors import SourceError
 from oomsight.sources.proctree import ProcTree, read_if_there
 
@@ -43,8 +43,7 @@ def read_host(root: str = "/") -> HostFacts:
     snapshot = tree.snapshot()
     unseen = [entry.what + (f"; it takes {entry.right}" if entry.right else "") for entry in snapshot.unseen]
     mounts = tree.mounts("self" if root == "/" else "1")
-    hierarchy = find_hierarchy(mounts, None, root)
-    hierarchy = hierarchy or find_hierarchy((), below("sys/fs/cgroup"))
+    hierarchy = hierarchy_of(tree.proc, tree.sys, None, root)
     if hierarchy is None:
         unseen.append("memory cgroups are not mounted here: limits of services and containers are not known")
     else:

@@ -11,7 +11,7 @@ import os
 
 from oomsight.proc.fields import number
 from oomsight.proc.machine import Mount, parse_cpu_list, parse_meminfo, parse_mountinfo, parse_version
-from oomsight.proc.process import Process, SmapsRollup, Stat, Status, memory_cgroup, parse_smaps_rollup
+from oomsight.proc.process import Process, SmapsRollup, Stat, Status, memory_cgroup, parse_smaps_rollup, parse_stat
 from oomsight.score.model import Machine, Snapshot, Unseen
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.procread import Row, pids_of, read_if_there, read_row, read_text
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["ProcTree", "read_if_there", "read_text", "same_memory", "with_sharers"]
 
 _SPARE: Final = 4  # looked at besides the first few: some may turn out to be inside vfork
-OUTSIDE: Final = "processes and limits outside this container"
+OUTSIDE: Final = Unseen(
+    "processes and limits outside this container",
+    "the host's processes and cgroups (--pid=host -v /sys/fs/cgroup:/sys/fs/cgroup:ro)",
+)
+CGROUPS_OUTSIDE: Final = Unseen(
+    "cgroups outside this container and their limits", "the host's cgroups (-v /sys/fs/cgroup:/sys/fs/cgroup:ro)"
+)
 _KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}  # system call numbers
 
 
@@ -169,15 +175,22 @@ class ProcTree:
             yield Unseen(f"{self.denied:,} processes could not be read", "root")
         if any(process.stat.is_kthread for process in processes):
             return
-        # No kernel thread in sight: either they are hidden, or this is a pid namespace that has none.
-        hidden = next((m for m in reversed(self.mounts()) if m.fs_type == "proc" and _hides(m)), None)
-        if hidden is not None:
-            yield Unseen(
-                f"processes of other users are hidden ({hidden.mount_point} is mounted with hidepid)",
-                "root, or membership of the group in the mount option gid=",
-            )
-        else:
-            yield Unseen(OUTSIDE, "the host's pid namespace (--pid=host)")
+        yield self.hidden()
+
+    def hidden(self) -> Unseen:
+        """What is not seen where no kernel thread is: they are hidden, or this is a pid namespace that has none."""
+        hiding = next((m for m in reversed(self.mounts()) if m.fs_type == "proc" and _hides(m)), None)
+        if hiding is None:
+            return OUTSIDE
+        return Unseen(
+            f"processes of other users are hidden ({hiding.mount_point} is mounted with hidepid)",
+            "root, or membership of the group in the mount option gid=",
+        )
+
+    def sees_kernel(self) -> bool:
+        """Whether the host's kernel threads are in sight: pid 2 of every host is kthreadd."""
+        stat = parse_stat(read_if_there(f"{self.proc}/2/stat") or "")
+        return stat is not None and stat.is_kthread
 
 
 def _birth(row: Row) -> tuple[int, int]:

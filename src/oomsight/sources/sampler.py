@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.proc.machine import parse_mountinfo, parse_zoneinfo
+from oomsight.proc.machine import parse_zoneinfo
 from oomsight.record.fields import INDEX
 from oomsight.record.raw import host_values, swap_devices
-from oomsight.sources.cgrouptree import find_hierarchy
+from oomsight.sources.cgrouptree import hierarchy_of, is_whole
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.procread import read_if_there
+from oomsight.sources.proctree import CGROUPS_OUTSIDE, ProcTree
 from oomsight.sources.sampler_cgroups import CgroupSampler
 from oomsight.sources.sampler_processes import ProcessSampler
 from oomsight.sources.vmstat import read_boot_id, read_zram_kib
 
 if TYPE_CHECKING:
     from oomsight.record.model import Change, Values
+    from oomsight.score.model import Unseen
+    from oomsight.sources.cgrouptree import Hierarchy
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
 SLOW_SECONDS: Final = 10.0  #: zones and swap devices are read this often
@@ -58,9 +61,7 @@ class Sampler:
             raise from_os_error(places.proc, error) from None
         if read_if_there(f"{places.proc}/meminfo") is None:
             raise SourceError(f"{places.proc}/meminfo", "cannot be read", "is a proc file system mounted there?")
-        hierarchy = find_hierarchy(
-            parse_mountinfo(read_if_there(f"{places.proc}/self/mountinfo") or ""), places.cgroup, places.root
-        )
+        hierarchy = hierarchy_of(places.proc, places.sys, places.cgroup, places.root)
         share = min(4096, budget // 4) if hierarchy is not None else 0
         self._processes = ProcessSampler(
             numbers.__next__, places.proc, page_kib=page_kib, descriptors=budget - share,
@@ -71,6 +72,9 @@ class Sampler:
             self.remarks.append("no memory cgroups here: cgroups, units and containers are not recorded")
         else:
             self._cgroups = CgroupSampler(numbers.__next__, hierarchy, places.proc, descriptors=share)
+        unseen = list(self._unseen(hierarchy))
+        self._unseen_words = [one.what for one in unseen]
+        self.remarks += [f"not recorded: {one.what}; it takes {one.right}" for one in unseen]
         self._next_id: Callable[[], int] = numbers.__next__
         self._files: dict[str, int] = {}
         self._host_id = 0
@@ -117,6 +121,14 @@ class Sampler:
 
     # -----------------------------------------------------------------------------------------------------------------
 
+    def _unseen(self, hierarchy: Hierarchy | None) -> Iterator[Unseen]:
+        """What of the host cannot be seen from here."""
+        tree = ProcTree(self.places.proc)
+        if not tree.sees_kernel():
+            yield tree.hidden()
+        elif hierarchy is not None and not is_whole(hierarchy):
+            yield CGROUPS_OUTSIDE
+
     def _host(self, meminfo: str, vmstat: str, change: Change) -> None:
         pressure = self._kept("pressure/memory") or None
         counted = {
@@ -126,7 +138,8 @@ class Sampler:
         if not self._host_id:
             self._host_id = self._next_id()
             name = (read_if_there(f"{self.places.proc}/sys/kernel/hostname") or "host").strip()
-            change.new.append((self._host_id, {"kind": "host", "name": name}))
+            unseen = {"unseen": self._unseen_words} if self._unseen_words else {}
+            change.new.append((self._host_id, {"kind": "host", "name": name, **unseen}))
         if values != self.host:
             self.host = values
             change.rows.append((self._host_id, "host", values))

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 60.0  #: how long ago; longer would water down what began just now
 LATE_SECONDS: Final = 30.0  #: an older record is none of a minute ago
+LEAST_SECONDS: Final = 10.0  #: a recorder that began a moment ago: a younger record shows no more than two looks
 
 
 def earlier_on_record(path: str, boot_id: str, now: float, ticks: int | None) -> Earlier | None:
     """
-    The state about :data:`SECONDS` before *now* of this boot, as recorded in *path*; ``None`` = nobody recorded it.
+    The state about :data:`SECONDS` before *now* of this boot, as recorded in *path*, later where the recorder began
+    later; ``None`` = nobody recorded it.
 
     *ticks*: since boot, now.
     """
     try:
-        picture = History(path).at(now - SECONDS)
+        history = History(path)
+        picture = history.at(_moment(history, now))
     except HistoryError:
         return None
-    if picture.asked - picture.time > LATE_SECONDS or not boot_id:
+    if now - picture.time > SECONDS + LATE_SECONDS or not boot_id:
         return None
     processes: dict[int, tuple[int | None, int]] = {}
     for entity, values in picture.processes:
@@ -39,6 +42,13 @@ def earlier_on_record(path: str, boot_id: str, now: float, ticks: int | None) ->
     available = picture.host.get("mem_available_bytes")
     then = None if ticks is None else ticks - int((now - picture.time) * USER_HZ)
     return Earlier(picture.time, then, processes, cgroups, None if available is None else int(available) >> 10)
+
+
+def _moment(history: History, now: float) -> float:
+    """A minute ago; where nothing was recorded about then, the first moment after it that is not too young."""
+    asked = now - SECONDS
+    since = history.hours(asked - LATE_SECONDS, now - LEAST_SECONDS)
+    return asked if not since or since[0] <= asked else since[0]
 
 
 def _identity(entity: Entity) -> tuple[str, int | None]:

@@ -12,10 +12,10 @@ from oomsight.proc.memcg import MEMCG_FILES, Memcg, parse_memcg
 from oomsight.proc.pressure import RESOURCES, Stall, parse_pressure
 from oomsight.proc.process import parse_int, parse_status
 from oomsight.score.model import Unseen
-from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
+from oomsight.sources.cgrouptree import CgroupTree, hierarchy_of, is_whole
 from oomsight.sources.errors import SourceError, from_os_error
 from oomsight.sources.procread import read_if_there, read_text
-from oomsight.sources.proctree import ProcTree
+from oomsight.sources.proctree import CGROUPS_OUTSIDE, OUTSIDE, ProcTree
 from oomsight.sources.vmstat import read_zram_kib
 from oomsight.status.hurts import SYSCTLS
 from oomsight.status.model import Earlier, Look
@@ -81,6 +81,8 @@ class Looker:
         unseen = list(snapshot.unseen)
         if hierarchy is not None and hierarchy.denied:
             unseen.append(Unseen(f"{hierarchy.denied:,} cgroups could not be listed", "root"))
+        if hierarchy is not None and OUTSIDE not in unseen and not is_whole(hierarchy.hierarchy):
+            unseen.append(CGROUPS_OUTSIDE)
         vmstat = read_if_there(f"{self.proc}/vmstat")
         return Look(
             at=at, ticks=ticks, memory=memory, snapshot=snapshot, pressure=self._pressure(),
@@ -93,11 +95,7 @@ class Looker:
         """The hierarchy with the memory controller; ``None`` = there is none."""
         if not self._searched:
             self._searched = True
-            # Below another root the mounts that count are those of its first process.
-            mounts = self._tree.mounts("self" if self.root == "/" else "1")
-            found = find_hierarchy(mounts, self._cgroup_root, self.root)
-            if found is None and self._cgroup_root is None:
-                found = find_hierarchy((), os.path.join(self.sys, "fs/cgroup"))
+            found = hierarchy_of(self.proc, self.sys, self._cgroup_root, self.root)
             self._cgroups = CgroupTree(found) if found is not None else None
         return self._cgroups
 
