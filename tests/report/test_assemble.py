@@ -176,6 +176,38 @@ def test_kills_that_openvz_only_counts_are_told_with_the_kill_they_came_with() -
     assert [r.killed_unnamed for r in late] == [16, None]
 
 
+CPU = "CPU: 2 PID: 22 Comm: asker Tainted: G  O  3.10.0-957.el7.x86_64 #1"
+STACK = ["Hardware name: A", "Call Trace:", "[<ffffffff8b362e41>] dump_stack+0x19/0x1b"]
+OF_OOM = ["[<ffffffff8b35d86a>] dump_header+0x90/0x229", "[<ffffffff8adba604>] oom_kill_process+0x254/0x3d0"]
+CPUSET = "asker cpuset=docker-" + "3f" * 32 + ".scope mems_allowed=0"
+
+
+@pytest.mark.parametrize(
+    ("lines", "who", "first"),
+    [
+        ([CPUSET, CPU, *STACK, *OF_OOM], ("asker", 22), 1),
+        ([CPU, *STACK, *OF_OOM, "Mem-Info:", "active_anon:739 inactive_anon:60531 isolated_anon:0"], ("asker", 22), 1),
+        # a line of another program in between: what stands above may be of another event
+        ([CPU, "sshd[7]: hello", *STACK, *OF_OOM], None, 3),
+        # a warning's stack above the numbers of a kill is not who asked
+        ([CPU, *STACK, "[<ffffffff8b35d86a>] warn_slowpath+0x90/0x229",
+          "Memory cgroup stats for /a: cache:4KB rss:0KB rss_huge:0KB", kill(5)], None, 6),
+    ],
+)  # fmt: skip
+def test_who_asked_is_known_from_the_lines_below_a_head_that_is_missing(lines, who, first) -> None:
+    (report,) = parse_text(log(*lines))
+    found = None if report.trigger is None else (report.trigger.comm, report.trigger.pid)
+    assert (found, report.source.first_line, report.complete) == (who, first, False)
+
+
+def test_a_footnote_below_a_table_is_no_row_of_it() -> None:
+    header = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"
+    rows = [f"[{pid:7d}]     7 {pid:5d}     2250     2001    40960        0             0 worker" for pid in (50, 51)]
+    for last, notes in (('[1] commit 8cee852ec53f ("mm, procfs")', set()), ("[     52]     7    52  2250 lost", {"table_rows_damaged"})):
+        (report,) = parse_text(log(header, *rows, last))
+        assert {note.code for note in report.notes} & {"table_rows_damaged"} == notes
+
+
 def test_text_torn_inside_two_tables_keeps_only_what_is_sure() -> None:
     """A console lost lines between two reports: the head above is not the kill's."""
     header = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"

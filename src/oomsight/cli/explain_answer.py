@@ -240,4 +240,4 @@ def _period(read: list[SourceResult]) -> str:
     last = max((r.last_time for r in read if r.last_time), default=None)
     if first is None or last is None:
         return "no dates in the text"
-    return f"{first} to {last}"
+    return f"{first} to {last}" if first != last else first

@@ -366,7 +366,7 @@ def _cgroup(report: OomReport) -> Accounting | None:
     basis = "sum of the printed statistics" if usage is None else "memory usage of the cgroup"
     if many:
         basis += f"; statistics summed over {len(memcg.stats)} cgroups"
-    done = _closed("memcg", mark(path or "?", Kind.CGROUP), usage, basis, items)
+    done = _closed("memcg", mark(path, Kind.CGROUP) if path else "the cgroup", usage, basis, items)
     rest = done.items[-1]
     if not merged:
         rest.note = "the report has no statistics of this cgroup"

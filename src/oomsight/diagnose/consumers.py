@@ -81,9 +81,9 @@ def consumers(report: OomReport, accountings: Sequence[Accounting] | None = None
     """
     if accountings is None:
         accountings = account(report)
-    limit = limit_kib(report)
-    base = limit + swap_in_use_kib(report) if limit else None
     scope = _scope(report, accountings)
+    limit = limit_kib(report) or (scope.total_kib if scope is not None and scope.scope == "memcg" else None)
+    base = limit + swap_in_use_kib(report) if limit else None
     out = _by_process(report, base, _held_by_processes_kib(report, scope)) if report.tasks else _killed(report, base)
     out += _by_cgroup(report, base)
     out += _items(report, scope, base)
@@ -166,10 +166,10 @@ def _held_by_processes_kib(report: OomReport, scope: Accounting | None) -> int |
     if "anon" not in known:
         return None
     held = sum(known.get(key, 0) for key in ("anon", "unevictable", "swapcached", "pagetables", "kernel"))
-    return held + _mapped_kib(report) + swap_in_use_kib(report)
+    return held + mapped_kib(report) + swap_in_use_kib(report)
 
 
-def _mapped_kib(report: OomReport) -> int:
+def mapped_kib(report: OomReport) -> int:
     """File and shared memory pages mapped by at least one process, each counted once, in KiB."""
     if in_memcg(report):
         total = 0
@@ -367,11 +367,15 @@ def _items(report: OomReport, scope: Accounting | None, base: int | None) -> lis
             continue
         kib, note = item.kib, item.note
         if item.key == "shmem":
-            mapped = _mapped_kib(report)
-            kib = max(0, kib - mapped)
-            note = "tmpfs and shared memory no process maps; deleting the files or segments frees it"
+            mapped = mapped_kib(report)
+            if report.tasks:
+                kib = max(0, kib - mapped)
+                note = "tmpfs and shared memory no process maps; deleting the files or segments frees it"
+            else:  # nobody else can be told to hold it
+                kib = max(0, kib - max((victim.shmem_rss_kib or 0 for victim in report.victims), default=0))
+                note = "tmpfs and shared memory; which processes map it is not in this text"
         elif item.key == "file":
-            mapped = _mapped_kib(report) if mapped is None else mapped
+            mapped = mapped_kib(report) if mapped is None else mapped
             kib, note = max(0, kib - mapped), "page cache the kernel could not drop in time"
         elif item.key == "slab_unreclaimable" and report.meminfo and report.meminfo.slabs:
             note = _slab_note(report.meminfo.slabs, kib)

@@ -341,14 +341,17 @@ def set_limit(
     ]
 
 
-def look_up(owner: Owner | None, *, v1: bool) -> tuple[str, tuple[str, ...] | None]:
-    """Return words for where the limit and the peak of *owner*'s cgroup are read, and the command that shows them."""
+def look_up(owner: Owner | None, *, v1: bool, name: str = "that cgroup") -> tuple[str, tuple[str, ...] | None]:
+    """
+    Return words for where the limit and the peak of *owner*'s cgroup are read, and the command that shows them; *name*
+    (marked) is what it is called there.
+    """
     place = place_of(owner)
     limit, peak = ("memory.limit_in_bytes", "memory.max_usage_in_bytes") if v1 else ("memory.max", "memory.peak")
     if place is None or owner is None:
-        return f"look up the limit of that cgroup ({limit}) and its peak ({peak}): neither is in this text", None
+        return f"look up the limit of {name} ({limit}) and its peak ({peak}): neither is in this text", None
     limit, peak = place.files or (limit, peak)
-    where = f"that cgroup ({limit}), set by {place.knob}, and its peak ({peak})"
+    where = f"{name} ({limit}), set by {place.knob}, and its peak ({peak})"
     return f"look up the limit of {where}: neither is in this text", place.look(owner)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.diagnose.model import Answers, Confidence
 from oomsight.diagnose.wording import (
     IN_NO_COUNTER,
+    asked_in,
     count,
     first_clause,
     holder,
@@ -261,6 +262,9 @@ def _who_held_it(case: Case) -> list[str]:
             return [f"It is one of {holder(culprit)}, which held {held} together."]
         told = case.selection is not None and bool(case.selection.why)  # the ranking has just said so
         return [] if told else [f"It was also the biggest user of memory: {held}."]
+    if case.base_kib is None and case.report.tasks:  # who is not in the text may have held more
+        listed = count(len(case.report.tasks), "process")
+        return [f"Of the {listed} listed, {holder(culprit)} held the most: {held}."]
     but = "Most memory was held by" if case.victim is None else "But the memory was really held by"
     return [f"{but} {holder(culprit)}: {held}."]
 
@@ -289,7 +293,8 @@ def _what_used_too_much(case: Case) -> list[str]:
         if holder(culprit) == IN_NO_COUNTER:
             said.append(f"{case.held(culprit)} is in no counter of this report.")
         else:
-            said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{_which(case, culprit)}.")
+            most = ", the most of those listed" if case.base_kib is None and report.tasks else ""
+            said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{most}{_which(case, culprit)}.")
     if case.elsewhere_kib and case.victim is not None:
         said.append(
             f"{size(case.elsewhere_kib)} of that at least is not charged to this cgroup: memory stays charged where it "
@@ -350,7 +355,8 @@ def _why_it_grew(case: Case, causes: Sequence[Cause], gfp: GfpWords | None) -> l
             if gfp is not None
             else "asked for memory"
         )
-        by = process(trigger.comm, trigger.pid)
+        inside = asked_in(case.report)
+        by = process(trigger.comm, trigger.pid) + (f" of {inside}" if inside else "")
         said.append(
             f"The request that could not be met came from {by}: it {asked}{f', while {doing}' if doing else ''}. "
             "Asking last does not make it the one that used too much."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ def missing(report: OomReport) -> str:
     else:
         part, how = "end", "the lines below, down to 'Killed process'"
     return f"the {part} of the report is not in this text: run `oomsight explain` on the host, or paste {how}"
+
+
+def asked_in(report: OomReport) -> str | None:
+    """
+    Return the container, marked, whose process asked for memory, where only the name of its cpuset tells: reports up
+    to 4.20 print it with the head, the cgroups come later. ``None`` where the cgroups are told, or no container is.
+    """
+    if report.trigger is None or not report.trigger.cpuset or report.oom_memcg or report.task_memcg:
+        return None
+    owner = describe(f"/{report.trigger.cpuset.lstrip('/')}")
+    return owner.short if owner is not None and owner.kind == "container" else None
 
 
 def size(kib: int | None) -> str:

@@ -34,6 +34,10 @@ _STARTS_HEADLESS = frozenset(
     {"usage", "memcg_stats", "task_in", "meminfo", "counters", "node", "zone", "header", "row", "oom_kill", "pages",
      "swap", "buddy", "table", "hugepages", "protection", "slab_header"}
 )
+# Lines between the head and the numbers: about who asked.
+_ABOVE_MEMORY = frozenset(kind for kind, section in SECTION.items() if 1 <= section <= 2) | {"cpuset"}
+_MAX_STACK = 100  # of its lines looked at
+_KILLING = "oom_kill_process"
 _MAX_OPEN = 6
 _MAX_GAP_LINES = 20_000  # a draft this far behind has lost its end
 _REAPED = lazy(
@@ -130,6 +134,7 @@ class Assembler:
             if kind not in _STARTS_HEADLESS and not (kind == "frame" and REPORTING in text):
                 return
             draft = self._new(i)
+            self._look_back(draft)
         if kind == "stat":
             if not draft.in_stats:
                 return
@@ -154,6 +159,24 @@ class Assembler:
             self._close(self.open[0])
         self.current = draft
         return draft
+
+    def _look_back(self, draft: Draft) -> None:
+        """Add to a *draft* that begins without its head the lines just above about who asked, if they are of OOM."""
+        texts, nos = self.lines.texts, self.lines.nos
+        found: list[tuple[str, int]] = []
+        first = draft.start
+        while first and len(found) < _MAX_STACK and nos[first - 1] == nos[first] - 1:
+            kind = classify(texts[first - 1])
+            if kind not in _ABOVE_MEMORY or kind in (k for k, _ in found if k in _ONCE):
+                break
+            first -= 1
+            found.append((kind, first))
+        above = texts[first : draft.start + 1]
+        if not any(REPORTING in text or _KILLING in text for text in above):
+            return
+        for kind, i in reversed(found):
+            draft.parts.setdefault(kind, []).append(i)
+        draft.start = first
 
     def _close(self, draft: Draft) -> None:
         if draft in self.open:

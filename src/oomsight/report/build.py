@@ -40,6 +40,7 @@ _EXITING = lazy(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
 _SHARING = lazy(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
 # Whoever writes about the line leaves its numbers out: "oom-kill:constraint=CONSTRAINT_MEMCG,...,pid=N,...".
 _OF_ONE_KILL = lazy(r"nodemask=|[,\s]pid=\d|constraint=[A-Z_]*\s*$")
+_FOOTNOTE = lazy(r"\[[ \t]*\d+\][ \t]+[A-Za-z]|\[\d+\]:?[ \t]+https?:")
 _BLOCKS = ("zone", "counters", "usage")  #: memory of the machine or of a cgroup
 _NOT_NUMBERED = frozenset({"row", "frame", "regs", "trace"})
 """Lines that are many and are read in bulk, or not at all."""
@@ -90,7 +91,7 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
         early = "the log shows minutes, and seconds since the line before: the time may be up to a minute early"
         report.notes.append(Note("minutes_only", None, early))
     has_block = report.memcg is not None or report.meminfo is not None
-    report.complete = report.trigger is not None and has_block and bool(report.tasks) and bool(report.victims)
+    report.complete = draft.head is not None and has_block and bool(report.tasks) and bool(report.victims)
     _missing_notes(report, draft)
     return report
 
@@ -184,6 +185,8 @@ def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
         )
     tails = {lines.nos[i]: t for i, t in draft.tails.items()}
     report.tasks, bad = build_tasks(texts, nos, columns, tails)
+    while bad and bad[-1] == nos[-1] and _FOOTNOTE.match(texts[-1]):  # of the text around it: "[1] commit …"
+        del bad[-1], nos[-1], texts[-1]
     if bad:
         repaired = _repair(draft, lines, bad, columns)
         if repaired:
@@ -465,10 +468,9 @@ def _missing_notes(report: OomReport, draft: Draft) -> None:
         return
     if draft.head is None and report.victims:
         report.container_lost = report.memcg is None and report.meminfo is None and not report.tasks
-        report.notes.append(
-            Note("head_missing", None,
-                 "the report's head (“… invoked oom-killer”) is not in the text: trigger and request are unknown")
-        )
+        unknown = "trigger and request are unknown" if report.trigger is None else "what was asked for is unknown"
+        head = f"the report's head (“… invoked oom-killer”) is not in the text: {unknown}"
+        report.notes.append(Note("head_missing", None, head))
     if report.victims and not report.tasks and report.when is not None:
         no_table = "the task table is not in the text: the choice cannot be recomputed"
         report.notes.append(Note("table_missing", None, no_table))

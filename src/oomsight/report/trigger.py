@@ -51,10 +51,10 @@ _FRAMES = lazy(r"\n([\w.$]+)(?:\+0x|(?: \[\w+\])? from )", re.ASCII)
 def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str, list[Numbered]]) -> None:
     """Fill ``report.trigger`` from the head line and the lines about the CPU and the stack behind it."""
     texts, nos = lines.texts, lines.nos
-    if draft.head is None and draft.alloc is None:
-        return
     index = draft.head if draft.head is not None else draft.alloc
-    assert index is not None
+    if index is None:
+        report.trigger = _without_head(draft, texts, parts)
+        return
     text = texts[index]
     # A hard-wrapped head goes on in the next lines; key=value pairs do not mind.
     for following in texts[index + 1 : index + 3]:
@@ -92,6 +92,25 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
     trigger.nodemask = nodemask[1].rstrip(",") if nodemask and nodemask[1] != "(null)" else None
     in_head = text.replace(",cpuset=", " cpuset=").replace(",mems", " mems")
     cpuset_text = next((t for _, t in parts.get("cpuset", ())), in_head)
+    _asker(trigger, draft, texts, parts, cpuset_text)
+    report.trigger = trigger
+
+
+def _without_head(draft: Draft, texts: list[str], parts: dict[str, list[Numbered]]) -> Trigger | None:
+    """Who asked, from the lines below a head that is not in the text; ``None`` where none of them names it."""
+    for no, text in (parts.get("cpu") or parts.get("pid_comm") or ())[:1]:
+        trigger = Trigger(None, line=no)
+        _asker(trigger, draft, texts, parts, next((t for _, t in parts.get("cpuset", ())), ""))
+        m = _CPU.match(text)
+        trigger.comm = unescape_name(_BEHIND_COMM.split(m["rest"], 1)[0]) if m else None
+        return trigger
+    return None
+
+
+def _asker(
+    trigger: Trigger, draft: Draft, texts: list[str], parts: dict[str, list[Numbered]], cpuset_text: str
+) -> None:
+    """Fill *trigger* from the lines below the head: cpuset, CPU, hardware, work queue, stack."""
     cpuset = _CPUSET.search(cpuset_text)
     if cpuset:
         trigger.cpuset, trigger.mems_allowed = unescape_name(cpuset["cpuset"]), cpuset["mems"]
@@ -103,7 +122,6 @@ def read_trigger(report: OomReport, draft: Draft, lines: Lines, parts: dict[str,
     for _no, t in parts.get("workqueue", ())[:1]:
         trigger.workqueue = t[11:].strip()
     trigger.frames = stack(draft, texts)
-    report.trigger = trigger
 
 
 def stack(draft: Draft, texts: list[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight.diagnose.userspace import reports_kernel_kill
-from oomsight.diagnose.wording import first_clause
+from oomsight.diagnose.wording import asked_in, first_clause
 from oomsight.naming.marked import Kind, mark, unmark
 from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, KeyValues, Paragraph, Table, human_kib
 from oomsight.sinks.blocks import Row as TableRow
@@ -182,7 +182,8 @@ def _facts(incident: Incident, proof: bool) -> Iterable[tuple[str, str]]:
                 yield label, usage_words(counter)  # unlimited and unused tells nothing
     if (trigger := report.trigger) is not None:
         request = f": {incident.gfp.words}" if incident.gfp is not None else ""
-        yield "Asked for memory", task_words(trigger.comm, trigger.pid) + request + line(trigger.line)
+        inside = f" of {container}" if (container := asked_in(report)) else ""
+        yield "Asked for memory", task_words(trigger.comm, trigger.pid) + inside + request + line(trigger.line)
         if trigger.kernel_release:
             yield "Kernel", mark(trigger.kernel_release, Kind.OWNER)
     if when := when_words(report):

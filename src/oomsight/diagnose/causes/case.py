@@ -180,7 +180,14 @@ class Case:
             report.meminfo is not None
             or (not self.in_memcg and "oom_kill" in report.lines)
             or any((victim.prefix or "").startswith(("Out of memory", "Out of Memory")) for victim in report.victims)
+            or (not self.in_memcg and self._pages_refused)
         )
+
+    @property
+    def _pages_refused(self) -> bool:
+        """Whether the stack shows that the machine had no page to give, and that no cgroup refused the charge."""
+        frames = self.report.trigger.frames if self.report.trigger is not None else ()
+        return "out_of_memory" in frames and any(frame.startswith("__alloc_pages") for frame in frames)
 
     @property
     def is_v1(self) -> bool:
@@ -217,7 +224,9 @@ class Case:
     @property
     def whole(self) -> str:
         """What shares are shares of, in words."""
-        return "the limit" if self.in_memcg else "RAM"
+        if not self.in_memcg:
+            return "RAM"
+        return "the limit" if self.report.memcg is None or self.report.memcg.memory else "what was charged to it"
 
     @property
     def constraint(self) -> str | None:
@@ -242,12 +251,14 @@ def _read_items(case: Case, accounting: Accounting) -> None:
     case.free_kib = items.get("free")
 
 
-def _read_memcg(case: Case) -> None:
-    """Fill in limit and usage of the cgroup whose limit was hit."""
+def _read_memcg(case: Case, charged_kib: int | None) -> None:
+    """Fill in limit and usage of the cgroup whose limit was hit; *charged_kib*: the sum of its statistics."""
     memcg = case.report.memcg
     if memcg and memcg.memory:
         case.usage_kib, case.limit_kib = memcg.memory.usage_kib, memcg.memory.limit_kib
         case.base_kib = case.limit_kib if isinstance(case.limit_kib, int) and case.limit_kib > 0 else case.usage_kib
+    else:
+        case.base_kib = charged_kib
 
 
 def _read_tasks(case: Case) -> None:
@@ -330,7 +341,7 @@ def make_case(
     if main is not None:
         _read_items(case, main)
     if case.in_memcg:
-        _read_memcg(case)
+        _read_memcg(case, main.total_kib if main is not None else None)
     else:
         case.base_kib = case.managed_kib
     case.swap_used_kib = swap_in_use_kib(report)

@@ -210,8 +210,8 @@ def partial_report(case: Case) -> Finding | None:
     if report.container_lost and "oom_kill" not in report.lines and "announce" not in report.lines:
         advice.append(
             Advice(
-                "after ten reports in five seconds the kernel prints kill lines only: look for the first kill "
-                "of the burst"
+                "if it was one of many kills: after ten reports in five seconds the kernel prints kill lines only; the "
+                "first kill of the burst has its report"
             )
         )
     return Finding(Confidence.CERTAIN, evidence, advice)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.diagnose.advice import round_down
 from oomsight.diagnose.causes.rule import Finding
+from oomsight.diagnose.consumers import mapped_kib
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.wording import listing, process, size
 from oomsight.naming.marked import Kind, mark
@@ -39,6 +40,15 @@ _COMPLETE: Final = ("anon", "file", "free", "slab_unreclaimable")
 """Counters that must be in the text before a remainder may be called unaccounted."""
 
 
+ALL_IN_USE: Final = 0.9
+"""Share of the shared memory that processes map, from which it is memory of theirs and not files in a tmpfs."""
+_WHO_MAPS: Final = Advice(
+    "see which processes map it (RssShmem): the RAM of a virtual machine (QEMU, Kata) and a database's buffers are "
+    "such memory; their own settings bound it",
+    ("sh", "-c", "grep RssShmem /proc/[0-9]*/status | sort -nrk2 | head"),
+)
+
+
 def shmem_tmpfs(case: Case) -> Finding | None:
     """Files in tmpfs, System V segments or memfds hold the memory; killing processes may not free it."""
     shmem = case.shmem_kib
@@ -57,6 +67,10 @@ def shmem_tmpfs(case: Case) -> Finding | None:
     left = next((v for v in case.report.victims if (v.reaped_left_kib or 0) >= REAPED_LEFT_KIB), None)
     if left is not None:
         evidence.append(case.at(f"{size(left.reaped_left_kib)} stayed after the victim was reaped", "reaper", "kill"))
+    in_use = mapped_kib(case.report) - (case.file_kib or 0)  # at least: page cache is mapped, too
+    if in_use >= ALL_IN_USE * shmem:
+        evidence.append(case.at(f"processes map at least {size(in_use)} of it: no files that somebody left behind"))
+        return Finding(Confidence.CERTAIN, evidence, [_WHO_MAPS], main=case.exceeds(shmem, MOST))
     limit = round_down(shmem // 2)
     return Finding(
         Confidence.CERTAIN,
@@ -75,7 +89,8 @@ def shmem_tmpfs(case: Case) -> Finding | None:
 
 def _bound_tmpfs(case: Case, limit_kib: int) -> list[Advice]:
     mib = max(1, limit_kib >> 10)
-    if case.owner is not None and case.owner.orchestrator == "kubernetes":
+    owner = case.owner or case.oom_owner
+    if owner is not None and owner.orchestrator == "kubernetes":
         return [
             Advice(
                 "an emptyDir with medium Memory counts towards the container's limit: bound it",

@@ -9,7 +9,7 @@ from oomsight.diagnose.causes.rule import Finding
 from oomsight.diagnose.knobs import enter, look_up, set_limit, swap_knob
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.runtimes import runtime_of, tune
-from oomsight.diagnose.wording import process, size
+from oomsight.diagnose.wording import asked_in, process, size
 from oomsight.naming.cgroup_path import relation
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import UNLIMITED
@@ -96,6 +96,8 @@ def memcg_limit(case: Case) -> Finding | None:
             else "The memory limit of a parent cgroup was reached"
             if ancestor
             else "The cgroup reached its own memory limit"
+            if report.task_memcg is not None
+            else "A cgroup reached its memory limit"
         ),
         main=True,
     )
@@ -139,7 +141,9 @@ def _room(case: Case) -> list[Advice]:
     """How to raise the limit that was hit, with the number and how it was computed."""
     proposed = proposal(case)
     if proposed is None:
-        text, show = look_up(case.oom_owner, v1=case.is_v1)
+        container = asked_in(case.report)
+        name = f"{container}, or of a cgroup above it" if container else "that cgroup"
+        text, show = look_up(case.oom_owner, v1=case.is_v1, name=name)
         if show and case.around is not None and case.oom_owner is not None and case.oom_owner.orchestrator is None:
             text, show = f"inside {case.around.own}, {text}", (*enter(case.around), *show)
         return [Advice(text, show)]
