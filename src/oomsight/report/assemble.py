@@ -167,6 +167,9 @@ class Assembler:
         first = draft.start
         while first and len(found) < _MAX_STACK and nos[first - 1] == nos[first] - 1:
             kind = classify(texts[first - 1])
+            if kind is None and texts[first - 1].startswith("Tainted: ["):  # 6.12+: the flags spelled out
+                first -= 1
+                continue
             if kind not in _ABOVE_MEMORY or kind in (k for k, _ in found if k in _ONCE):
                 break
             first -= 1
