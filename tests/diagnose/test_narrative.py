@@ -233,3 +233,26 @@ def test_small_words() -> None:
     assert sentence("why not?") == "Why not?"
     assert unmark(holder(Consumer("name", "php-fpm", 9, None, count=3))) == "3 processes named php-fpm"
     assert holder(Consumer("kernel", "page tables", 9, None)) == "page tables"
+
+
+@pytest.mark.parametrize(
+    ("killer", "killed", "says", "command"),
+    [
+        ("systemd-oomd", Killed(cgroup="/user.slice/user-1000.slice/user@1000.service/app.slice/a.service", reason="memory pressure"
+         " for /user.slice being 90.60% > 80.00% for > 20s"), "have it end others before a.service",
+         ("systemctl", "--user", "set-property", "a.service", "ManagedOOMPreference=avoid")),
+        # a scope of that name is not there the next time
+        ("systemd-oomd", Killed(cgroup="/user.slice/user-1000.slice/session-1.scope", reason="memory pressure for /user.slice"
+         " being 90.60% > 80.00% for > 20s"), "raise ManagedOOMMemoryPressureLimit= of user.slice (80.00 % now) above the 90.60 %", None),
+        ("earlyoom", Killed(1, "chrome.1", reason="badness 900"), "to spare chrome.1", None),
+        # a name with signs of regular expressions in it is not put into one
+        ("earlyoom", Killed(1, "a$(x) .*", reason="badness 900"), "to change when it acts", ("systemctl", "cat", "earlyoom")),
+    ],
+)  # fmt: skip
+def test_how_a_killer_is_told_to_spare_its_victim(killer: str, killed: Killed, says: str, command: tuple[str, ...] | None) -> None:
+    report = OomReport(EventKind.USERSPACE_KILLER, Span("t", 3, 3), killer=killer)
+    report.killed = [killed]
+    first = explain_report(report).causes[0].advice[0]
+    assert says in unmark(first.text)
+    assert first.command == command
+    assert first.snippet in (None, "--avoid '^chrome\\.1$'\n")

@@ -49,7 +49,7 @@ def test_real_order_2_request_fails_on_free_memory():
     assert (dma.free_kib, dma.usable_kib, dma.min_kib, dma.reserve_kib, dma.passes, dma.blocks) == (1092, 1080, 120, 960, False, 2)
     assert (dma32.usable_kib, dma32.reserve_kib, dma32.passes, dma32.blocks) == (1892, 0, False, 16)
     assert (dma.eligible, dma32.eligible) == (True, True)
-    assert dma32.words.startswith("node 0 DMA32: 1892 KiB usable of 1904 KiB free")
+    assert dma32.words.startswith("node 0 DMA32: 1,892 KiB usable of 1,904 KiB free")
 
 
 def test_movable_request_meets_the_bigger_reserve():
@@ -84,7 +84,7 @@ def test_only_the_free_part_of_highatomic_is_kept_back_where_it_is_printed():
 def test_zone_between_min_and_high_says_what_the_last_attempt_wants():
     (check,) = zone_checks(report([Zone(0, "Normal", {"free": 1400, "min": 1000, "high": 1500})]))
     assert check.passes is True
-    assert check.words.endswith("the last attempt before a kill wants more than 1500 KiB")
+    assert check.words.endswith("the last attempt before a kill wants more than 1,500 KiB")
 
 
 def test_low_zone_request_may_not_use_normal():
@@ -115,7 +115,7 @@ def test_32_bit_kernel_has_highmem_in_its_reserve():
     assert [(c.eligible, c.reserve_kib, c.passes) for c in kernel] == [(True, 3200, False), (True, 0, False), (False, 0, True)]
     user = zone_checks(report(zones, flags=None, mask=0x200D2))
     assert [(c.eligible, c.reserve_kib) for c in user] == [(True, 16000), (True, 100000), (True, 0)]
-    assert kernel[1].words.startswith("Normal: 3000 KiB usable")
+    assert kernel[1].words.startswith("Normal: 3,000 KiB usable")
 
 
 def test_missing_buddy_line_leaves_high_orders_open():

@@ -77,6 +77,27 @@ def told(name: str, at: int = -1) -> str:
         ("kubedirector-wrapped-at-width", -1, "of it 491.5 MiB not yet written to disk", "as in Linux 5.9"),
         ("android-3.18-lowmemorykiller-lines", 0, "The kernel's lowmemorykiller ended syz-fuzzer", "lmkd"),
         ("android-3.18-lowmemorykiller-lines", 0, "cache 72404kB is below limit 73728kB", "ro.lmkd"),
+        # memory was free: neither the machine nor its page cache is to blame
+        ("docker-fork-bomb-slub", 0, "whether a limit on kernel memory refused the page", "came to its end before any limit"),
+        ("docker-fork-bomb-slub", 0, "as far as this text counts it: 10.5 GiB", "could not drop in time"),
+        ("rpi-arm-cma", -1, "although 3.4 GiB (92 % of RAM) was free: what it may use of that is set aside for CMA",
+         "the machine (3.7 GiB"),
+        ("rpi-arm-cma", -1, "the memory that this request may use came to its end", "the machine's memory came to its end"),
+        ("rpi-arm-cma", -1, "5,520 KiB usable of 519,112 KiB free", "RAM 982087"),
+        # node 2 ran out, of which the text has no number
+        ("mempolicy-mail-wrapped-rows", -1, "What the allowed NUMA nodes held is not in this text", "More than any process held"),
+        ("mempolicy-mail-wrapped-rows", -1, "805.9 MiB", "culprit"),
+        ("mempolicy-mail-wrapped-rows", -1, "7.8 GiB of it was free", "not given back in time"),
+        ("syz-manager-two-nodes-no-swap-left", -1, "First thing to change: look at what filled the swap", "change: RAM and swap"),
+        ("lkml-oomkilladj-2.6.23", -1, "Kernels of this age print the table only with this set", "switched off or filtered"),
+        ("k8s-memory-and-swap-limit", -1, "See inside the container which mount holds it", "See which mount"),
+        ("k8s-memory-and-swap-limit", -1, "13.2 GiB is half of what was in use", "remount"),
+        ("postgres-shared-buffers-indented", 0, "83.9 GiB of that is shared memory", "Internal:"),
+        ("nohang-block", -1, 'its reason: "avg (62.99) > sigterm_psi (60.0)"', "do not count this kill"),
+        ("oomd-marked", -1, "1. To have it end others before systemd-journald.service. systemctl set-property "
+         "systemd-journald.service ManagedOOMPreference=avoid", "1. The kernel's counters"),
+        ("oomd-marked", -1, "of system.slice (80.00 % now) above the 85.03 % it saw", "/proc/vmstat) do not"),
+        ("earlyoom-1.7-percent", -1, "--avoid '^", "do not count this kill"),
         ("earlyoom-1.7-percent", 0, 'It was picked by its rank: "badness 1264"', "gives as its reason"),
     ],
 )  # fmt: skip

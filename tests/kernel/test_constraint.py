@@ -11,7 +11,7 @@ ERA = {row.how: row for row in MEMCG_ERAS}
 
 def test_t_global_adds_all_swap():
     # Debian 6.1.192, scenario global_swap_disk: 81781 pages RAM, 10106 reserved, Total swap = 98300kB
-    assert t_global(81781 - 10106, 98300 // 4) == (96250, "RAM 71675 + swap 24575 pages")
+    assert t_global(81781 - 10106, 98300 // 4) == (96250, "RAM 71,675 + swap 24,575 pages")
 
 
 def test_t_nodes_adds_swap_in_full():

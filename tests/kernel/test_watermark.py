@@ -15,7 +15,7 @@ DMA32 = (
 def test_zone_check_real_zone_below_min():
     check = zone_check(1920, 1964)
     assert (check.enough_free, check.passes, check.margin_kib) == (False, False, -44)
-    assert check.words == "1920 KiB usable of 1920 KiB free, not more than the 1964 KiB it must keep"
+    assert check.words == "1,920 KiB usable of 1,920 KiB free, not more than the 1,964 KiB it must keep"
 
 
 def test_zone_check_lowmem_reserve_protects_lower_zone():

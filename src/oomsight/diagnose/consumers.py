@@ -97,6 +97,8 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
     A pool is named when it clearly outweighs every single process, a user when no pool stands out, the kernel or
     shared memory when it holds more than any of them (without a table: more than all anonymous memory).
     """
+    if allowed_nodes(report) is not None and limit_kib(report) is None:
+        return None  # what is known is of the whole machine, and what ran out is a part of it
     first: dict[str, Consumer] = {}
     item: Consumer | None = None
     for c in consumers:
@@ -355,6 +357,11 @@ _ITEM_KINDS: Final[dict[str, _Kind]] = {
 }  # fmt: skip
 
 
+_UNMAPPED_CACHE: Final = (
+    "page cache of files that no process maps: given back when memory is short, unless it is dirty or in use"
+)
+
+
 def _items(report: OomReport, scope: Accounting | None, base: int | None) -> list[Consumer]:
     """The biggest items no process shows, named by the item's label."""
     if scope is None:
@@ -376,7 +383,7 @@ def _items(report: OomReport, scope: Accounting | None, base: int | None) -> lis
                 note = "tmpfs and shared memory; which processes map it is not in this text"
         elif item.key == "file":
             mapped = mapped_kib(report) if mapped is None else mapped
-            kib, note = max(0, kib - mapped), "page cache the kernel could not drop in time"
+            kib, note = max(0, kib - mapped), _UNMAPPED_CACHE
         elif item.key == "slab_unreclaimable" and report.meminfo and report.meminfo.slabs:
             note = _slab_note(report.meminfo.slabs, kib)
         share = _pct(kib, base)

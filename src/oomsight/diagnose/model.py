@@ -81,6 +81,11 @@ class Accounting(Record):
     swap_total_kib: int | None = None
     swap_free_kib: int | None = None
 
+    @property
+    def is_sum(self) -> bool:
+        """Whether the total is only what the printed counters add up to: how much there is, is not in the text."""
+        return self.basis.startswith("sum of the printed counters")
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Consumer(Record):

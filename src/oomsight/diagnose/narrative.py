@@ -103,7 +103,7 @@ def place(case: Case, *, short: bool = False) -> str:
     if "page_fault_failed" in case.main_codes[:1]:
         return "a page fault failed, though memory was not short"
     unknown = not set(case.main_codes) - {"no_killable_process"}
-    if case.is_oom and unknown and case.plenty_free and case.free_kib is not None:
+    if case.is_oom and case.free_kib is not None and (case.only_part_short or (unknown and case.plenty_free)):
         return f"a request could not be met, although {case.of(case.free_kib)} was free"
     if case.managed_kib:
         swap = "" if case.swap_total_kib is None else " and no swap" if not case.swap_total_kib else ""
@@ -173,8 +173,8 @@ _VERDICTS: Final[dict[str | None, str]] = {
     "hugepages_reserved": "huge pages are set aside",
     "shmem_tmpfs": "tmpfs and shared memory hold it",
     "unaccounted_kernel_memory": "much of it is in no counter",
-    "cma_reserved": "what is free is set aside for CMA",
-    "low_zone_exhausted": "only its low zones, the rest this request could not use",
+    "cma_reserved": "what it may use of that is set aside for CMA",
+    "low_zone_exhausted": "the zones it may use were full",
     "fragmentation": "free, but in pieces too small",
     "memory_balloon": "the hypervisor took it",
     "locked_memory": "much of it is locked",
@@ -289,6 +289,8 @@ def answers(case: Case, causes: Sequence[Cause], gfp: GfpWords | None = None) ->
 def _what_used_too_much(case: Case) -> list[str]:
     said = []
     report, culprit = case.report, case.culprit
+    if case.nodes_unknown:
+        said.append("What the allowed NUMA nodes held is not in this text; its numbers are those of the whole machine.")
     if culprit is not None:
         if holder(culprit) == IN_NO_COUNTER:
             said.append(f"{case.held(culprit)} is in no counter of this report.")
@@ -321,6 +323,12 @@ def _what_used_too_much(case: Case) -> list[str]:
             f"{size(case.victim_kib)}; "
             "who else used memory is not in this text."
         )
+        shared = case.victim.shmem_rss_kib or 0
+        if 2 * shared > case.victim_kib:
+            said.append(
+                f"{size(shared)} of that is shared memory, such as a database's buffers: it is freed only when the "
+                "last process that maps it is gone and its file or segment removed, and killing one does not bound it."
+            )
     if not said:
         said.append(f"This text does not say: {missing(report)}.")
     return said
@@ -380,7 +388,7 @@ def _why_nothing_stopped_it(case: Case) -> list[str]:
     if case.manual:
         return ["A kill asked for by hand waits for nothing."]
     said = _limits_said(case) + _swap_said(case)
-    if case.file_kib is not None and case.base_kib:
+    if case.file_kib is not None and case.base_kib and not case.nodes_unknown:
         if case.exceeds(case.file_kib, ITEM_WORTH * 2):
             said.append(f"{case.of(case.file_kib)} of page cache was left and not given back in time.")
         else:
@@ -410,7 +418,14 @@ def _limits_said(case: Case) -> list[str]:
     if not case.in_memcg:
         if report.kind is EventKind.REAPER_ONLY or (report.constraint is None and not case.global_shown):
             return ["Whether a limit was involved is not in this text."]
-        what = "the memory of the allowed nodes" if case.bound_to_nodes else "the machine's memory"
+        if "page_fault_failed" in case.main_codes[:1]:
+            kmem = "whether a limit on kernel memory refused the page is not printed in a report"
+            return [f"The machine's memory had not come to its end; {kmem}."]
+        what = "the machine's memory"
+        if case.bound_to_nodes:
+            what = "the memory of the allowed nodes"
+        elif case.only_part_short:
+            what = "the memory that this request may use"
         return [f"No cgroup limit acted first: {what} came to its end before any limit that may be set."]
     said = []
     line = memcg.memory if memcg else None

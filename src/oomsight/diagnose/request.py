@@ -170,7 +170,7 @@ def _check(zone: Zone, asked: _Asked) -> ZoneCheck:
     elif done.enough_free and done.has_block is False:
         words = f"{where}: enough memory is free but in small pieces: {done.words}"
     elif done.passes and usable <= kib.get("high", 0) + reserve:
-        words = f"{where}: {done.words}; the last attempt before a kill wants more than {kib['high'] + reserve} KiB"
+        words = f"{where}: {done.words}; the last attempt before a kill wants more than {kib['high'] + reserve:,} KiB"
     else:
         words = f"{where}: {done.words}"
     passes = done.passes if asked.order_known or not done.passes else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight.diagnose.accounting import managed_kib, page_kib_of
 from oomsight.diagnose.advice import more_reserve
+from oomsight.diagnose.knobs import systemctl, unit_of
 from oomsight.diagnose.model import Advice, Answers, Cause, Confidence, Evidence
 from oomsight.diagnose.wording import count, listing, process, sentence, size
 from oomsight.naming.cgroup_path import describe
@@ -15,6 +17,7 @@ from oomsight.report.model import EventKind
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import GfpWords
+    from oomsight.naming.cgroup_path import Owner
     from oomsight.report.model import Killed, OomReport
 
 
@@ -213,10 +216,51 @@ def causes(report: OomReport, gfp: GfpWords | None = None) -> list[Cause]:
                 [look, *_set_in(report)],
             )
         ]
-    advice = [Advice("the kernel's counters (oom_kill in /proc/vmstat and memory.events) do not count this kill")]
+    advice = _spare(report)
     if known is not None:
         advice.append(Advice(f"to change when it acts: {known.setting}", known.command))
     return [Cause("userspace_killer", CODES["userspace_killer"], Confidence.CERTAIN, evidence, advice)]
+
+
+_PRESSURE: Final = lazy(r"memory pressure for (\S+) being ([\d.]+)% > ([\d.]+)% for > (\w+)")
+"""The reason of systemd-oomd: cgroup, pressure, limit, and for how long. systemd src/oom/oomd-manager.c"""
+_PLAIN_NAME: Final = lazy(r"[\w.-]+$")
+
+
+def _spare(report: OomReport) -> list[Advice]:
+    """How this killer is told to leave this victim alone, with the names and numbers of this case."""
+    killed = report.killed[0] if report.killed else None
+    if killed is None:
+        return []
+    if report.killer == "systemd-oomd":
+        return [*_avoid(describe(killed.cgroup)), *_later(killed.reason or "")]
+    if report.killer == "earlyoom" and killed.comm is not None and _PLAIN_NAME.match(killed.comm):
+        name = killed.comm.replace(".", "\\.")
+        return [Advice(f"to spare {mark(killed.comm)} as long as others can be ended, start earlyoom with this",
+                       snippet=f"--avoid '^{name}$'\n")]  # fmt: skip
+    return []
+
+
+def _avoid(owner: Owner | None) -> list[Advice]:
+    """A scope has a name for as long as it lives: nothing to set for the next one."""
+    unit = unit_of(owner) if owner is not None else None
+    if owner is None or unit is None or not unit.endswith((".service", ".slice")):
+        return []
+    command = (*systemctl(owner), "set-property", unit, "ManagedOOMPreference=avoid")
+    return [Advice(f"to have it end others before {owner.short}", command)]
+
+
+def _later(reason: str) -> list[Advice]:
+    over = _PRESSURE.search(reason)
+    watched = describe(over[1]) if over is not None else None
+    if over is None or watched is None:
+        return []
+    return [
+        Advice(
+            f"to have it act later: raise ManagedOOMMemoryPressureLimit= of {watched.short} ({over[3]} % now) above "
+            f"the {over[2]} % it saw, or find what made its processes wait for memory that long ({over[4]})"
+        )
+    ]
 
 
 def _named(report: OomReport) -> str:
@@ -340,7 +384,10 @@ def answers(report: OomReport, gfp: GfpWords | None = None) -> Answers:
         ["One line is one moment; the killer's own log around this time shows what it saw."],
         ["The kernel did, by the kill that this line reports."]
         if reports_kernel_kill(report)
-        else [f"{_killer(report)} is what stopped it, before the kernel had to."],
+        else [
+            f"{_killer(report)} is what stopped it, before the kernel had to; the kernel's counters (oom_kill in "
+            "/proc/vmstat and memory.events) do not count such a kill."
+        ],
     )
 
 

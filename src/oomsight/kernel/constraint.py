@@ -42,7 +42,7 @@ def t_global(ram_pages: int, swap_pages: int) -> Total:
 
     ``ram_pages`` is MemTotal (``pages RAM`` - ``pages reserved``), ``swap_pages`` all configured swap, used or not.
     """
-    return Total(ram_pages + swap_pages, f"RAM {ram_pages} + swap {swap_pages} pages")
+    return Total(ram_pages + swap_pages, f"RAM {ram_pages:,} + swap {swap_pages:,} pages")
 
 
 def t_nodes(node_pages: Iterable[int], swap_pages: int, spanned: bool = False) -> Total:
@@ -55,7 +55,7 @@ def t_nodes(node_pages: Iterable[int], swap_pages: int, spanned: bool = False) -
     pages = list(node_pages)
     kind = "spanned" if spanned else "present"
     nodes = "1 node" if len(pages) == 1 else f"{len(pages)} nodes"
-    return Total(sum(pages) + swap_pages, f"{sum(pages)} {kind} pages on {nodes} + swap {swap_pages}")
+    return Total(sum(pages) + swap_pages, f"{sum(pages):,} {kind} pages on {nodes} + swap {swap_pages:,}")
 
 
 class MemcgEra(NamedTuple):

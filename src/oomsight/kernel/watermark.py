@@ -110,11 +110,11 @@ def zone_check(
                 has_block = _halving(free - (1 << order) + 1, mark, order, buddy)
     passes = False if not enough else has_block
     words = (
-        f"{usable * kib} KiB usable of {free_kib} KiB free, "
-        f"{'more than' if enough else 'not more than'} the {needed * kib} KiB it must keep"
+        f"{usable * kib:,} KiB usable of {free_kib:,} KiB free, "
+        f"{'more than' if enough else 'not more than'} the {needed * kib:,} KiB it must keep"
     )
     if order > 0 and has_block is not None:
-        words += f"; {'a' if has_block else 'no'} usable block of {(page_size << order) // 1024} KiB"
+        words += f"; {'a' if has_block else 'no'} usable block of {(page_size << order) // 1024:,} KiB"
     return ZoneCheck(usable * kib, needed * kib, enough, has_block, passes, words)
 
 

@@ -236,9 +236,14 @@ _BLOCK_2 = lazy(  # since 0.2: three of its lines
 )
 
 
+_NOHANG_LIMIT = lazy(r"\S.* [<>]=? *\w*sig(?:term|kill)\w* \(")  # "avg (62.99) > sigterm_psi (60.0)"
+
+
 def _from_nohang_block(killed: Killed, lines: Lines, i: int) -> None:
     """Fill *killed* from the lines above line *i*, where nohang describes the victim before it acts."""
     for text in lines.texts[max(0, i - _BLOCK_LINES) : i]:
+        if killed.reason is None and _NOHANG_LIMIT.search(text):
+            killed.reason = text.strip()
         if (new := _BLOCK_2.match(text.strip())) is not None:
             g = new.groupdict()
             if g["pid"] is not None:

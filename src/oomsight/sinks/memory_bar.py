@@ -65,7 +65,9 @@ def memory_bar(accounting: Accounting, owner: str | None = None, *, details: boo
         kib = sum(item.kib for item in items)
         detail = _detail(items) if details or kib * 20 >= accounting.total_kib else None
         segments.append(Segment(MEMORY_KINDS[index].letter, _label(index, items), kib, index, detail))
-    name = "The host's memory" if accounting.scope == "host" else f"Memory of {owner or accounting.name}"
+    name = f"Memory of {owner or accounting.name}"
+    if accounting.scope == "host":
+        name = "The host's memory, as far as this text counts it" if accounting.is_sum else "The host's memory"
     return Bar(f"{name}: {human_kib(accounting.total_kib)}", accounting.total_kib, tuple(segments))
 
 

@@ -10,8 +10,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight._record import dataclass, field
-from oomsight.diagnose.accounting import is_complete, managed_kib, swap_in_use_kib
+from oomsight.diagnose.accounting import allowed_nodes, is_complete, managed_kib, swap_in_use_kib
 from oomsight.diagnose.advice import cap_kib
+from oomsight.diagnose.consumers import limit_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
 from oomsight.diagnose.wording import percent, size
 from oomsight.kernel.release import Release, parse_release
@@ -166,11 +167,21 @@ class Case:
         return above and self.exceeds(self.free_kib, FREE_ENOUGH)
 
     @property
+    def only_part_short(self) -> bool:
+        """Whether much was free and the request could not use it, for where or how it lies: its cause says why."""
+        return self.plenty_free and self.main_codes[:1] in (["cma_reserved"], ["low_zone_exhausted"], ["fragmentation"])
+
+    @property
     def bound_to_nodes(self) -> bool:
         """Whether the request could use some NUMA nodes only (cpuset, memory policy)."""
         return self.report.kind in (EventKind.CPUSET, EventKind.MEMPOLICY) or self.constraint in (
             "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY",
         )  # fmt: skip
+
+    @property
+    def nodes_unknown(self) -> bool:
+        """Whether some NUMA nodes ran out of which the text has no numbers."""
+        return allowed_nodes(self.report) is not None and limit_kib(self.report) is None
 
     @property
     def global_shown(self) -> bool:

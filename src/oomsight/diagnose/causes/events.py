@@ -202,7 +202,9 @@ def partial_report(case: Case) -> Finding | None:
     if not report.tasks and report.trigger is not None and not prints_no_table(report):
         advice.append(
             sysctl(
-                "if the table is missing in the log itself, it is switched off or filtered by level (info)",
+                "kernels of this age print the table only with this set (2.6.25 and later; before there is none)"
+                if report.trigger.oom_adj is not None and report.trigger.oom_score_adj is None
+                else "if the table is missing in the log itself, it is switched off or filtered by level (info)",
                 "vm.oom_dump_tasks",
                 1,
             )

@@ -77,7 +77,8 @@ def shmem_tmpfs(case: Case) -> Finding | None:
         evidence,
         [
             Advice(
-                "see which mount holds it (/dev/shm, /tmp, /run); files there stay in memory until they are deleted",
+                f"see{_inside(case)} which mount holds it (/dev/shm, /tmp, /run); files there stay in memory until "
+                "they are deleted",
                 ("df", "-h", "-t", "tmpfs"),
             ),
             Advice("see the System V segments; those with no process attached can go (ipcrm)", ("ipcs", "-m", "-p")),
@@ -87,13 +88,20 @@ def shmem_tmpfs(case: Case) -> Finding | None:
     )
 
 
+def _inside(case: Case) -> str:
+    """Where mounts are looked at that a container has for itself."""
+    owner = case.oom_owner if case.in_memcg else None
+    return f" inside the {owner.level}" if owner is not None and owner.level in ("container", "pod") else ""
+
+
 def _bound_tmpfs(case: Case, limit_kib: int) -> list[Advice]:
     mib = max(1, limit_kib >> 10)
     owner = case.owner or case.oom_owner
     if owner is not None and owner.orchestrator == "kubernetes":
         return [
             Advice(
-                "an emptyDir with medium Memory counts towards the container's limit: bound it",
+                f"an emptyDir with medium Memory counts towards the container's limit: bound it ({size(limit_kib)} is "
+                "half of what was in use, choose what your files need)",
                 snippet=f"emptyDir:\n  medium: Memory\n  sizeLimit: {mib}Mi\n",
             )
         ]

@@ -173,8 +173,8 @@ def swap_exhausted(case: Case) -> Finding | None:
         [case.at(f"swap: {size(free)} free of {size(total)}", "swap", "meminfo")],
         [
             Advice(
-                "RAM and swap together were not enough. More swap buys time, not a cure: look at what filled it "
-                "(VmSwap in /proc/PID/status, the swapents column of the report)"
+                "look at what filled the swap (VmSwap in /proc/PID/status, the swapents column of the report): RAM and "
+                "swap together were not enough, and more swap buys time, not a cure"
             ),
             Advice(
                 "if the swap device is zram, its data sits in RAM, in compressed form: see what it really takes",
