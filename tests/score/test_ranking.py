@@ -54,7 +54,7 @@ def test_rank_host_order_shares_and_margin():
     ]  # fmt: skip
     assert [row.rank for row in ranking.rows] == [1, 2, 3]
     assert (ranking.margin_pages, ranking.tied) == (630, False)
-    assert ranking.total == (262144, "RAM 262144 + swap 0 pages")
+    assert ranking.total == (262144, "RAM 262,144 + swap 0 pages")
 
 
 @pytest.mark.parametrize(("release", "winner"), [("5.3", 11), ("6.12", 11), ("4.19", 10), ("3.10", 10), ("4.8", 11)])
