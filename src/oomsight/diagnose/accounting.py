@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from oomsight._lazy import remembered
 from oomsight._named import NamedTuple
 from oomsight.diagnose.model import Accounting, Item
 from oomsight.kernel.balance import balance
@@ -17,9 +18,9 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.report.model import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping, Sequence
 
-    from oomsight.report.model import MemcgStats, MemInfo, OomReport, Zone
+    from oomsight.report.model import MemcgStats, MemInfo, NodeMem, OomReport, Zone
 
 # Looked up once: the member of an enumeration is found by a call in Python, and these are asked for all the time.
 _MEMCG, _CPUSET, _MEMPOLICY = EventKind.MEMCG, EventKind.CPUSET, EventKind.MEMPOLICY
@@ -81,15 +82,14 @@ _KERNEL_PARTS: Final = (
 )  # fmt: skip
 
 
-def is_complete(accounting: Accounting) -> bool:
+def is_complete(scope: str, keys: Container[str]) -> bool:
     """
     Whether the counters that matter are all there, so that ``unaccounted`` means what it says. In an excerpt it also
-    holds whatever was cut away.
+    holds whatever was cut away. *scope* is that of the accounting, *keys* are those of its items.
     """
-    keys = {item.key for item in accounting.items}
-    if accounting.scope == "memcg":
+    if scope == "memcg":
         return "anon" in keys
-    return "free" in keys and not (keys.isdisjoint(("anon", "lru")) or keys.isdisjoint(("slab", "slab_unreclaimable")))
+    return "free" in keys and ("anon" in keys or "lru" in keys) and ("slab_unreclaimable" in keys or "slab" in keys)
 
 
 def page_kib_of(report: OomReport) -> int:
@@ -217,7 +217,7 @@ def _host(info: MemInfo, page_kib: int, assumed: str) -> Accounting | None:
         done = _closed("host", "host", total[0], total[1] + assumed, items)
     done.approximate |= not disjoint
     done.swap_total_kib, done.swap_free_kib = info.total_swap_kib, info.free_swap_kib
-    if not is_complete(done):
+    if not is_complete("host", values):
         done.items[-1].note = "counters are missing in this text; what they counted is in here"
     elif "free_pcp" in values and "zspages" not in values and (info.total_swap_kib or 0) > (info.free_swap_kib or 0):
         done.items[-1].note = "if the swap is zram, its compressed pages are in here: this kernel does not count them"
@@ -272,30 +272,37 @@ def _values(
     pages: Mapping[str, int], page_kib: int, nodes: list[dict[str, int]], zones: list[dict[str, int]]
 ) -> dict[str, int]:
     """KiB by row key, from the best source present; keys of :data:`ROWS` in their order."""
-    found: dict[str, int] = {}
-    for name, number in pages.items():
-        key = _KEY_OF.get(name)
-        if key is not None:
-            found[key] = found.get(key, 0) + number * page_kib
     out = {}
-    for key, _, _, node_kib, zone_kib, _ in ROWS:
-        value = found.get(key)
-        if value is None and node_kib:
+    for key, names, node_kib, zone_kib in _sources(tuple(pages)):
+        value: int | None
+        if names:
+            value = 0
+            for name in names:
+                value += pages[name]
+            value *= page_kib
+        else:
             value = _summed(node_kib, nodes)
-        if value is None and zone_kib:
-            value = _summed(zone_kib, zones)
+            if value is None:
+                value = _summed(zone_kib, zones)
         if value is not None:
             out[key] = value if value > 0 else 0
     return out
 
 
-_KEY_OF: Final = {name: row.key for row in ROWS for name in row.pages}
+@remembered(64)  # the reports of one kernel have the same counters
+def _sources(pages: tuple[str, ...]) -> list[tuple[str, list[str], tuple[str, ...], tuple[str, ...]]]:
+    """What feeds each row: the names among *pages*, and where there are none, its names on node and on zone lines."""
+    return [(row.key, [name for name in pages if name in row.pages], row.node_kib, row.zone_kib) for row in ROWS]
 
 
 def _summed(names: tuple[str, ...], tables: list[dict[str, int]]) -> int | None:
     """Sum of the counters *names* over *tables*; ``None`` where none of them is printed."""
-    found = [table[name] for name in names for table in tables if name in table]
-    return sum(found) if found else None
+    total = None
+    for name in names:
+        for table in tables:
+            if name in table:
+                total = (total or 0) + table[name]
+    return total
 
 
 _BY_KEY: Final = {row.key: row for row in ROWS}
@@ -305,51 +312,54 @@ def _items(values: dict[str, int]) -> tuple[list[Item], bool]:
     """Items of *values* with shmem taken out of the lists it is on; False when it does not fit into them."""
     shmem = left = values.get("shmem", 0)
     hosts = [key for key in ("anon", "unevictable", "lru") if key in values]
-    for key in hosts:
-        taken = min(left, values[key])
-        values[key] -= taken
+    for host in hosts:
+        taken = min(left, values[host])
+        values[host] -= taken
         left -= taken
     # 4.8–4.10 print shmem_thp in the place of shmem on node lines; it is too small then, never too big.
     misfit = bool(left and hosts)
     if misfit:
         values["shmem"] = shmem - left
-    return [Item(key, _BY_KEY[key].label, kib, [], _BY_KEY[key].note) for key, kib in values.items()], not misfit
+    items = []
+    for key, kib in values.items():
+        row = _BY_KEY[key]
+        items.append(Item(key, row.label, kib, [], row.note))
+    return items, not misfit
 
 
 def _refine_host(items: list[Item], info: MemInfo, page_kib: int) -> None:
     """Add the parts of host items: what a reader asks next about anonymous, file, locked, free and huge memory."""
-    pages, counts, zones = info.pages, info.counts, info.zones
-
-    def part(item: Item, key: str, label: str, kib: int | None) -> None:
-        if kib and kib > 0:
-            item.parts.append(Item(key, label, min(kib, item.kib)))
-
-    def kib_of(name: str) -> int:
-        return pages.get(name, 0) * page_kib
-
+    pages, zones = info.pages, info.zones
     for item in items:
-        match item.key:
-            case "anon":
-                part(item, "swapcache", "also in swap (swap cache)", counts.get("swapcache", 0) * page_kib)
-                part(item, "anon_thp", "in transparent huge pages", sum(n.kib.get("anon_thp", 0) for n in info.nodes))
-            case "file":
-                part(item, "dirty", "waiting to be written", kib_of("dirty"))
-                part(item, "writeback", "being written", kib_of("writeback"))
-                part(item, "unstable", "written to NFS, not committed", kib_of("unstable"))
-            case "unevictable":
-                part(item, "mlocked", "mlocked", sum(z.kib.get("mlocked", 0) for z in zones))
-            case "hugepages":
-                part(item, "hugepages_free", "reserved but unused", sum(h.free * h.size_kib for h in info.hugepages))
-                part(item, "hugepages_surp", "surplus", sum(h.surp * h.size_kib for h in info.hugepages))
-            case "free":
-                reserve = sum(min(z.kib.get("free", 0), z.kib.get("min", 0)) for z in zones)
-                part(item, "free_reserve", "kept back below the min watermark", reserve)
-                part(item, "free_cma", "in CMA areas, for movable pages only", kib_of("free_cma"))
-                held = sum(z.kib.get("reserved_highatomic", 0) for z in zones)
-                part(item, "highatomic", "reserved for atomic requests", held)
-            case "slab_unreclaimable":
-                for name, _used, total in sorted(info.slabs, key=lambda s: -s[2])[:5]:
-                    part(item, f"slab:{name}", f"cache {mark(name, Kind.OWNER)}", total)
+        key = item.key
+        if key == "anon":
+            _part(item, "swapcache", "also in swap (swap cache)", info.counts.get("swapcache", 0) * page_kib)
+            _part(item, "anon_thp", "in transparent huge pages", _total("anon_thp", info.nodes))
+        elif key == "file":
+            _part(item, "dirty", "waiting to be written", pages.get("dirty", 0) * page_kib)
+            _part(item, "writeback", "being written", pages.get("writeback", 0) * page_kib)
+            _part(item, "unstable", "written to NFS, not committed", pages.get("unstable", 0) * page_kib)
+        elif key == "unevictable":
+            _part(item, "mlocked", "mlocked", _total("mlocked", zones))
+        elif key == "hugepages":
+            _part(item, "hugepages_free", "reserved but unused", sum(h.free * h.size_kib for h in info.hugepages))
+            _part(item, "hugepages_surp", "surplus", sum(h.surp * h.size_kib for h in info.hugepages))
+        elif key == "free":
+            reserve = sum([min(zone.kib.get("free", 0), zone.kib.get("min", 0)) for zone in zones])
+            _part(item, "free_reserve", "kept back below the min watermark", reserve)
+            _part(item, "free_cma", "in CMA areas, for movable pages only", pages.get("free_cma", 0) * page_kib)
+            _part(item, "highatomic", "reserved for atomic requests", _total("reserved_highatomic", zones))
+        elif key == "slab_unreclaimable":
+            for name, _used, kib in sorted(info.slabs, key=lambda s: -s[2])[:5] if info.slabs else ():
+                _part(item, f"slab:{name}", f"cache {mark(name, Kind.OWNER)}", kib)
+
+
+def _total(name: str, lines: Sequence[Zone] | Sequence[NodeMem]) -> int:
+    """Sum of one counter in KiB over *lines*."""
+    total = 0
+    for line in lines:
+        total += line.kib.get(name, 0)
+    return total
 
 
 def _cgroup(report: OomReport) -> Accounting | None:
@@ -441,7 +451,8 @@ def _cgroup_items(stats: Mapping[str, int], kmem_kib: int | None) -> list[Item]:
 
 
 def _part(item: Item, key: str, label: str, kib: int | None) -> None:
-    if kib:
+    """Say that *kib* of *item* is of a kind; nothing where it is none or not known."""
+    if kib and kib > 0:
         item.parts.append(Item(key, label, min(kib, item.kib)))
 
 
@@ -456,7 +467,7 @@ def _closed(
     done = balance([item.kib for item in items], total_kib)
     if not done.believed:
         basis = f"sum of the printed counters ({basis} gives {total_kib} KiB, which they exceed)"
-    for item, kib in zip(items, done.values, strict=True):
+    for item, kib in zip(items, done.values, strict=True) if done.excess else ():
         if kib != item.kib:
             item.note = f"printed as {item.kib} KiB; {item.kib - kib} KiB more than fits into the total"
             item.kib = kib

@@ -11,7 +11,6 @@ from collections import defaultdict
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight.diagnose.accounting import (
     UNACCOUNTED,
@@ -29,8 +28,9 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from oomsight.diagnose.model import Item
     from oomsight.report.model import OomReport
 
 _TOP_PROCESSES: Final = 10
@@ -84,9 +84,11 @@ def consumers(report: OomReport, accountings: Sequence[Accounting] | None = None
     scope = _scope(report, accountings)
     limit = limit_kib(report) or (scope.total_kib if scope is not None and scope.scope == "memcg" else None)
     base = limit + swap_in_use_kib(report) if limit else None
-    out = _by_process(report, base, _held_by_processes_kib(report, scope)) if report.tasks else _killed(report, base)
+    known = {item.key: item.kib for item in scope.items} if scope is not None else {}
+    out = _by_process(report, base, _held_by_processes_kib(report, known)) if report.tasks else _killed(report, base)
     out += _by_cgroup(report, base)
-    out += _items(report, scope, base)
+    if scope is not None:
+        out += _items(report, scope.items, base, complete=is_complete(scope.scope, known))
     return out
 
 
@@ -151,23 +153,23 @@ def _scope(report: OomReport, accountings: Sequence[Accounting]) -> Accounting |
         for accounting in accountings:
             if accounting.scope == "node" and accounting.name == name:
                 return accounting
-    return next((a for a in accountings if a.scope == wanted), None)
+    for accounting in accountings:
+        if accounting.scope == wanted:
+            return accounting
+    return None
 
 
 def _pct(kib: int, base: int | None) -> float | None:
     # A process may map pages that are charged elsewhere, so more than all is possible.
-    # Ten times as much made a whole number: to round to one decimal is three times as dear.
-    return (100.0 if kib >= base else round(kib * 1000 / base) / 10) if base else None
+    # Rounded as whole numbers: round() to one decimal is three times as dear.
+    return (100.0 if kib >= base else (2000 * kib + base) // (2 * base) / 10) if base else None
 
 
-def _held_by_processes_kib(report: OomReport, scope: Accounting | None) -> int | None:
-    """Upper bound in KiB of what processes can hold together; ``None`` = not known."""
-    if scope is None:
-        return None
-    known = {item.key: item.kib for item in scope.items}
+def _held_by_processes_kib(report: OomReport, known: Mapping[str, int]) -> int | None:
+    """Upper bound in KiB of what processes can hold together, by the *known* items in KiB; ``None`` = not known."""
     if "anon" not in known:
         return None
-    held = sum(known.get(key, 0) for key in ("anon", "unevictable", "swapcached", "pagetables", "kernel"))
+    held = sum([known.get(key, 0) for key in ("anon", "unevictable", "swapcached", "pagetables", "kernel")])
     return held + mapped_kib(report) + swap_in_use_kib(report)
 
 
@@ -186,9 +188,6 @@ def _victim_ids(report: OomReport) -> set[int]:
     return {i for v in report.victims for i in (v.pid, v.tgid) if i is not None}
 
 
-_NUMBERED = lazy(r"[\-_/:#. ][0-9]+\n")  # some name ends like one of a pool: what _stem would shorten
-
-
 def _stem(comm: str) -> str:
     """Name of the pool *comm* belongs to: ``worker-12`` and ``worker-3`` are ``worker-*``, ``python3`` is itself."""
     stem = comm.rstrip("0123456789")
@@ -200,7 +199,6 @@ class _Bounds(NamedTuple):
 
     base_kib: int | None  #: the memory that ran out plus the swap in use
     held_kib: int | None  #: what all processes together can hold
-    victims: frozenset[int]  #: pids and tgids the kernel killed
 
 
 class _Held(NamedTuple):
@@ -210,24 +208,23 @@ class _Held(NamedTuple):
     own: Sequence[int]  #: anonymous memory, swap and page tables
     shared: Sequence[int] | None  #: shared memory; ``None`` = in the memory of its own, as the table has no column
     tgids: Sequence[int]
-    names: Sequence[str]
 
 
 def _held(table: TaskRows, page_kib: int) -> _Held:
     """What the processes hold: in pages, if page tables are whole pages as they should be."""
-    tgids, names = table.numbers("tgid"), table.names
+    tgids = table.numbers("tgid")
     anon, tables = table.column("rss_anon_pages"), table.column("pgtables_bytes")
     if anon is None:
         pages = table.held_pages(page_kib << 10)
         resident = table.resident_pages()
         if tables is None or sum(tables) == (sum(pages) - sum(resident)) * (page_kib << 10):
-            return _Held(page_kib, pages, None, tgids, names)
+            return _Held(page_kib, pages, None, tgids)
     else:
         resident = table.plus(anon, "swapents_pages")
     sizes = table.numbers("pgtables_bytes")
     own = [pages * page_kib + (size >> 10) for pages, size in zip(resident, sizes, strict=True)]
     shared = None if anon is None else [pages * page_kib for pages in table.numbers("rss_shmem_pages")]
-    return _Held(1, own, shared, tgids, names)
+    return _Held(1, own, shared, tgids)
 
 
 def _by_process(report: OomReport, base: int | None, held: int | None) -> list[Consumer]:
@@ -246,7 +243,7 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
     if table.distinct("pid" if leaders_only else "tgid") != len(table):  # another thread that holds the same mm
         first = {tgid: row for row, tgid in reversed(list(enumerate(tgids)))}
         rows = sorted(first.values())
-    bounds = _Bounds(base, held, frozenset(victims))
+    bounds = _Bounds(base, held)
     total = everything.own if shared is None else list(map(add, everything.own, shared))
     note = _RSS_SHARED if shared is None else None
     if unit_kib == page_kib and len(rows) == len(table):
@@ -259,11 +256,16 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
         if kib > 0:
             share = _pct(kib, base)
             out.append(Consumer("process", names[row], kib, share, 1, (tgid,), tgid in victims, note))
-    pools = _grouped(_stems(names), rows)
-    out += _groups("name", [pool for pool in pools if len(pool[1]) > 1], everything, bounds)
-    users = _grouped(table.numbers("uid"), rows)
+    killed = [found for victim in victims if (found := table.find(victim, "tgid")) is not None]
+    pools = _grouped(names, rows)
+    if stem_of := _stems(pools):
+        names = [stem_of.get(name, name) for name in names]
+        pools = _grouped(names, rows)
+    out += _groups("name", pools, {names[row] for row in killed}, everything, bounds)
+    uids = table.numbers("uid")
+    users = _grouped(uids, rows)
     if len(users) > 1:
-        out += _groups("user", [(str(uid), group) for uid, group in users], everything, bounds)
+        out += _groups("user", users, {uids[row] for row in killed}, everything, bounds)
     return out
 
 
@@ -275,45 +277,56 @@ def _first(order: Sequence[int], total: Sequence[int], count: int) -> list[int]:
     return sorted(sorted(order[:end]), key=total.__getitem__, reverse=True)[:count]
 
 
-def _stems(names: Sequence[str]) -> Sequence[str]:
-    """The pool of every one of *names*."""
-    distinct = set(names)
-    if not _NUMBERED.search("\n".join([*distinct, ""])):
-        return names
-    stem_of = {name: stem for name in distinct if name[-1:].isdigit() and (stem := _stem(name)) != name}
-    return [stem_of.get(name, name) for name in names]
+def _stems(names: Collection[str]) -> dict[str, str]:
+    """The common name of those of the distinct *names* that differ in the number at their end only."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        if name[-1:].isdigit() and (stem := _stem(name)) != name:
+            alike.setdefault(stem, []).append(name)
+    return {name: stem for stem, some in alike.items() if len(some) > 1 or stem in names for name in some}
 
 
-def _grouped(keys: Sequence[_Key], rows: Sequence[int]) -> Collection[tuple[_Key, list[int]]]:
+def _grouped(keys: Sequence[_Key], rows: Sequence[int]) -> dict[_Key, list[int]]:
     """Those of *rows* that have the same key, together, by key; *keys* has one for each row of the table."""
     used = keys if len(rows) == len(keys) else list(map(keys.__getitem__, rows))
     groups: defaultdict[_Key, list[int]] = defaultdict(list)
     any(map(list.append, map(groups.__getitem__, used), rows))  # all of them: append returns nothing
-    return groups.items()
+    return groups
 
 
-def _groups(kind: _Kind, groups: list[tuple[str, list[int]]], held: _Held, bounds: _Bounds) -> list[Consumer]:
-    """Consumers of *groups* of rows, biggest first; shared memory of a group is that of its biggest member."""
-    own_of, names, all_shared = held.own.__getitem__, held.names, held.shared
-    sums = [(sum(map(own_of, rows)), 0, name, rows) for name, rows in groups]
-    if all_shared is not None:
-        most = [max(map(all_shared.__getitem__, rows)) for _, rows in groups]
-        sums = [(own + shared, shared, name, rows) for (own, _, name, rows), shared in zip(sums, most, strict=True)]
+def _groups(
+    kind: Literal["name", "user"], groups: Mapping[_Key, list[int]], killed: set[_Key], held: _Held, bounds: _Bounds
+) -> list[Consumer]:
+    """
+    Consumers of *groups* of rows, biggest first; those *killed* had a victim. Shared memory of a group is that of its
+    biggest member. One process is no pool of a name.
+    """
+    own, all_shared = held.own, held.shared
+    least = 2 if kind == "name" else 1
+    sums = []
+    for key, rows in groups.items():
+        if len(rows) >= least:
+            amount = shared = 0
+            for row in rows:  # a loop: to call sum() is dearer than to add up so few
+                amount += own[row]
+            if all_shared is not None:
+                shared = max([all_shared[row] for row in rows])
+            sums.append((amount + shared, shared, key, rows))
     sums.sort(key=itemgetter(0), reverse=True)
     out = []
-    for amount, shared, stem, rows in sums[:_TOP_GROUPS]:
+    for amount, shared, key, rows in sums[:_TOP_GROUPS]:
         note = _RSS_SHARED if all_shared is None else None
-        kib, name = amount * held.unit_kib, stem
+        kib, tgids = amount * held.unit_kib, held.tgids
         if len(rows) > 1:
             note = note or (_SHARED_ONCE if shared else None)
             if bounds.held_kib is not None and kib > bounds.held_kib:
                 kib, note = bounds.held_kib, _CAPPED  # no group holds more
-            if kind == "name" and stem[-1:] == "*" and len({names[row] for row in rows}) == 1:
-                name = names[rows[0]]
+            tgids = itemgetter(*rows)(tgids)
+        else:
+            tgids = (tgids[rows[0]],)
         if kib > 0:
-            tgids = itemgetter(*rows)(held.tgids) if len(rows) > 1 else (held.tgids[rows[0]],)
-            killed = not bounds.victims.isdisjoint(tgids)
-            out.append(Consumer(kind, name, kib, _pct(kib, bounds.base_kib), len(rows), tgids, killed, note))
+            share = _pct(kib, bounds.base_kib)
+            out.append(Consumer(kind, str(key), kib, share, len(rows), tgids, key in killed, note))
     return out
 
 
@@ -362,15 +375,13 @@ _UNMAPPED_CACHE: Final = (
 )
 
 
-def _items(report: OomReport, scope: Accounting | None, base: int | None) -> list[Consumer]:
-    """The biggest items no process shows, named by the item's label."""
-    if scope is None:
-        return []
+def _items(report: OomReport, items: Sequence[Item], base: int | None, *, complete: bool) -> list[Consumer]:
+    """The biggest *items* no process shows, by their labels; what is unaccounted if the rest is *complete*."""
     mapped = None
     out = []
-    for item in scope.items:
-        kind = _ITEM_KINDS.get(item.key)
-        if kind is None or item.kib <= 0 or (item.key == UNACCOUNTED and not is_complete(scope)):
+    for item in items:
+        kind = _ITEM_KINDS.get(item.key) if item.kib > 0 else None
+        if kind is None or (item.key == UNACCOUNTED and not complete):
             continue
         kib, note = item.kib, item.note
         if item.key == "shmem":

@@ -298,7 +298,7 @@ def _margin(scene: _Scene, chosen: int) -> int | None:
     mine = scene.points[chosen]
     for index in scene.order if mine is not None else ():
         other = scene.points[index]
-        if mine is not None and other is not None and not _shares_memory(scene, chosen, index):
+        if mine is not None and other is not None and index != chosen and not _shares_memory(scene, chosen, index):
             return scene.in_pages(mine) - scene.in_pages(other)
     return None
 
@@ -417,8 +417,8 @@ def _why(scene: _Scene, chosen: int, view: Selection) -> str:
         spared = f"{scene.name(top)} is bigger ({scene.held(top)}) but exempt by {scene.skipped[top]}; "
     adj, total = scene.adj(chosen), scene.total.pages
     key = "oom_score_adj" if scene.rule.unit != "points" else "oom_adj"
-    if max(base if len(order) == len(base) else map(base.__getitem__, order), default=0) > base[chosen]:
-        top = max(order, key=base.__getitem__)
+    top = order[0] if scene.points is base else max(order, key=base.__getitem__, default=chosen)
+    if base[top] > base[chosen]:
         other = scene.adj(top)
         text = f"{spared}{scene.name(top)} is bigger ({scene.held(top)}) than {name} ({held})"
         # Whichever adjustment is not zero made the difference; of two, the victim's own is the one to tell.

@@ -45,18 +45,21 @@ def asked_in(report: OomReport) -> str | None:
     return owner.short if owner is not None and owner.kind == "container" else None
 
 
+_GIB_FROM_KIB: Final = -(-102395 * 1024 // 100)  # 1023.95 of the smaller unit would print as 1024.0
+_TIB_FROM_KIB: Final = -(-102395 * 1024 * 1024 // 100)
+
+
 def size(kib: int | None) -> str:
     """Return *kib* in the unit a person would use (``512 KiB``, ``1.5 GiB``); ``None`` is ``an unknown amount``."""
     if kib is None:
         return "an unknown amount"
     if -1024 < kib < 1024:
         return f"{kib} KiB"
-    value = kib / 1024
-    for unit in ("MiB", "GiB"):
-        if abs(value) < 1023.95:  # 1023.96 would print as 1024.0 of the smaller unit
-            return f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
+    if -_GIB_FROM_KIB < kib < _GIB_FROM_KIB:
+        return f"{kib / 1024:.1f} MiB"
+    if -_TIB_FROM_KIB < kib < _TIB_FROM_KIB:
+        return f"{kib / (1 << 20):.1f} GiB"
+    return f"{kib / (1 << 30):.1f} TiB"
 
 
 def percent(part: int, whole: int) -> str:

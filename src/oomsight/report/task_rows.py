@@ -24,7 +24,7 @@ FIELDS: Final = (
 class TaskRows(Rows[Task]):
     """A task table: a sequence of :class:`~oomsight.report.model.Task` that can also be read by column."""
 
-    __slots__ = ("_held", "_made", "_numbers", "_order", "_resident", "_sets", "lines", "names")
+    __slots__ = ("_first", "_held", "_made", "_numbers", "_order", "_resident", "_sets", "_zero", "lines", "names")
 
     def __init__(self, numbers: Mapping[str, list[int]], names: Sequence[str], lines: Sequence[int]) -> None:
         """
@@ -41,6 +41,8 @@ class TaskRows(Rows[Task]):
         self._made: dict[int, Task] = {}
         # What several parts of a diagnosis ask for is worked out once.
         self._sets: dict[str, set[int]] = {}
+        self._zero: dict[str, bool] = {}
+        self._first: dict[tuple[str, int], int | None] = {}
         self._resident: list[int] | None = None
         self._held: dict[int, list[int]] = {}
         self._order: dict[int, list[int]] = {}
@@ -69,7 +71,10 @@ class TaskRows(Rows[Task]):
 
     def is_zero(self, field: str) -> bool:
         """Whether *field* is not printed, or 0 in every row."""
-        return not any(self._numbers.get(field, ()))
+        zero = self._zero.get(field)
+        if zero is None:
+            zero = self._zero[field] = not any(self._numbers.get(field, ()))
+        return zero
 
     def plus(self, numbers: list[int], field: str) -> list[int]:
         """*numbers* and those of *field* added up, row by row; *numbers* themselves where *field* is 0 everywhere."""
@@ -79,9 +84,12 @@ class TaskRows(Rows[Task]):
         """How many different numbers *field* has."""
         return len(self._set(field))
 
+    def _once(self, field: str) -> str:
+        """*field*, or the pid where it is a tgid and they are the same in every row."""
+        return "pid" if field == "tgid" and self.same("pid", "tgid") else field
+
     def _set(self, field: str) -> set[int]:
-        if field == "tgid" and self.same("pid", "tgid"):
-            field = "pid"
+        field = self._once(field)
         found = self._sets.get(field)
         if found is None:
             found = self._sets[field] = set(self.numbers(field))
@@ -94,13 +102,24 @@ class TaskRows(Rows[Task]):
 
     def find(self, number: int | None, *fields: str) -> int | None:
         """Index of the first row that has *number* in one of *fields*; ``None`` = there is none."""
+        if number is None:
+            return None
         best: int | None = None
         for field in fields:
-            column = self._numbers.get(field)
-            if number is not None and column is not None and number in self._set(field):
-                at = column.index(number)
-                best = at if best is None or at < best else best
+            at = self._first_with(self._once(field), number)
+            if at is not None and (best is None or at < best):
+                best = at
         return best
+
+    def _first_with(self, field: str, number: int) -> int | None:
+        """Index of the first row with *number* in *field*; the same few processes are asked for again and again."""
+        key = field, number
+        if key in self._first:
+            return self._first[key]
+        column = self._numbers.get(field)
+        at = column.index(number) if column is not None and number in self._set(field) else None
+        self._first[key] = at
+        return at
 
     def resident_pages(self) -> list[int]:
         """Resident memory and swap of every row, in pages; not to be changed."""
@@ -130,8 +149,8 @@ class TaskRows(Rows[Task]):
         return order
 
     def _task(self, index: int) -> Task:
-        columns = map(self._numbers.get, FIELDS)
-        values: list[Any] = [None if column is None else column[index] for column in columns]
+        columns = self._numbers
+        values: list[Any] = [columns[name][index] if name in columns else None for name in FIELDS]
         return Task(*values[:-1], self.names[index], self.lines[index], values[-1])  # type: ignore[call-arg]
 
     def _all(self) -> list[Task]:

@@ -6,7 +6,6 @@ The rules are many and small; each reading the report itself would walk the task
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight._record import dataclass, field
@@ -86,8 +85,6 @@ class Case:
     victim_row: Task | None = None
     biggest: Task | None = None  #: row with most resident memory and swap
     biggest_kib: int = 0
-    pgtables_row: Task | None = None  #: row with the largest page tables
-    pgtables_kib: int = 0
     mapped_shmem_kib: int | None = None  #: sum of the rows' shared pages: an upper bound, sharers count twice
     adj_rows: int = 0  #: rows with an oom_score_adj other than 0 and -1000
     main_codes: list[str] = field(default_factory=list)  #: causes that explain most by themselves, set by find_causes
@@ -257,7 +254,7 @@ def _read_items(case: Case, accounting: Accounting) -> None:
         items[item.key] = item.kib
         for part in item.parts:
             items[part.key] = part.kib
-    case.approximate, case.counted = accounting.approximate, is_complete(accounting)
+    case.approximate, case.counted = accounting.approximate, is_complete(accounting.scope, items)
     case.anon_kib, case.file_kib, case.shmem_kib = items.get("anon"), items.get("file"), items.get("shmem")
     case.free_kib = items.get("free")
 
@@ -280,9 +277,6 @@ def _read_tasks(case: Case) -> None:
     pages = rows.resident_pages()
     biggest = max(pages)
     case.biggest, case.biggest_kib = rows[pages.index(biggest)], biggest * case.page_kib
-    tables = rows.column("pgtables_bytes")
-    if tables is not None and (most := max(tables)) > 0:
-        case.pgtables_row, case.pgtables_kib = rows[tables.index(most)], most >> 10
     shmem = rows.column("rss_shmem_pages")
     case.mapped_shmem_kib = None if shmem is None else sum(shmem) * case.page_kib
     if not rows.is_zero("oom_score_adj"):
@@ -361,6 +355,8 @@ def make_case(
     case.victim = report.victims[0] if report.victims else None
     _read_tasks(case)
     _read_victim(case)
-    pools = [c for c in consumers if c.kind == "name" and c.count > 1]
-    case.pool = max(pools, key=attrgetter("kib"), default=None)
+    for consumer in consumers:
+        if consumer.kind == "name":
+            case.pool = consumer  # the first is the biggest
+            break
     return case

@@ -10,6 +10,7 @@ from oomsight.diagnose.consumers import mapped_kib
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.wording import listing, process, size
 from oomsight.naming.marked import Kind, mark
+from oomsight.report.task_rows import TaskRows
 
 if TYPE_CHECKING:
     from oomsight.diagnose.causes.case import Case
@@ -179,22 +180,29 @@ def _alloc_sites(case: Case) -> list[Evidence]:
 
 def page_tables(case: Case) -> Finding | None:
     """Page tables are large: sparse mappings, or many processes mapping the same big segment."""
-    kib, row = case.items.get("pagetables"), case.pgtables_row
-    if case.exceeds(kib, MEMCG_PAGETABLES_LARGE if case.in_memcg else PAGETABLES_LARGE):
+    kib = case.items.get("pagetables")
+    large = case.exceeds(kib, MEMCG_PAGETABLES_LARGE if case.in_memcg else PAGETABLES_LARGE)
+    rows = TaskRows.of(case.report.tasks)
+    tables = rows.column("pgtables_bytes") or [0]
+    row, row_kib = None, 0
+    if large or sum(tables) >> 10 >= PAGETABLES_ROW_KIB:  # else no row can have as much
+        row_kib = max(tables) >> 10
+        row = rows[tables.index(max(tables))] if row_kib else None
+    if kib is not None and large:
         evidence = [case.at(f"page tables: {case.of(kib)}")]
         confidence, main = Confidence.CERTAIN, case.most(kib)
     elif (
         row is not None
-        and case.pgtables_kib >= PAGETABLES_ROW_KIB
-        and case.pgtables_kib >= PAGETABLES_ROW_SHARE * row.rss_pages * case.page_kib
+        and row_kib >= PAGETABLES_ROW_KIB
+        and row_kib >= PAGETABLES_ROW_SHARE * row.rss_pages * case.page_kib
     ):
         evidence, confidence, main = [], Confidence.LIKELY, False
     else:
         return None
-    if row is not None and case.pgtables_kib:
+    if row is not None:
         evidence.append(
             case.row(
-                f"{process(row.comm, row.pid)} alone has {size(case.pgtables_kib)} of page tables for "
+                f"{process(row.comm, row.pid)} alone has {size(row_kib)} of page tables for "
                 f"{size(row.rss_pages * case.page_kib)} of resident memory",
                 row,
             )
