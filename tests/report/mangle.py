@@ -248,6 +248,8 @@ DAMAGE: dict[str, Callable[[str], str]] = {
     "thousands-dot": lambda t: thousands(t, "."),
     "thousands-apostrophe": lambda t: thousands(t, "'"),
     "thousands-thin": lambda t: thousands(t, "\u2009"),
+    "3270": lambda t: t.replace("[", "Ý").replace("]", "¨"),  # the console of z/VM on an x3270
+    "3270-cut": lambda t: re.sub(r"^\[ *", "", t, flags=re.M).replace("[", "Ý").replace("]", "¨"),
     "reversed": lambda t: "\n".join(reversed(t.rstrip("\n").split("\n"))) + "\n",
     "twice": lambda t: t + t,
     **{f"wrap-blanks-{w}": lambda t, w=w: wrap_at_blanks(t, w) for w in (72, 76, 80, 100, 120)},  # type: ignore[misc]

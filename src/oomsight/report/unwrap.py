@@ -58,6 +58,12 @@ _CSV_HEADER = lazy(
     r"[^\n\[]*\b(?:message|_raw|Line|line|body|log|msg|textPayload|SyslogMessage|Message|content)\b"
 )
 _KILLISH = lazy(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
+# A console of z/VM on a 3270 terminal shows brackets of code page 1047 as what stands there in 037 ("Ý   64.735421¨ ").
+_ON_3270 = lazy(r"(?m)^[> ]*Ý?[ ]*\d+\.\d{6}¨ ")
+_LOST_ON_3270 = lazy(r"(?m)^(?=\d+\.\d{6}¨ )")
+_BRACKETS_OF_3270 = {ord("Ý"): "[", ord("¨"): "]"}
+
+
 def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
     """
     Return the numbered lines of one window.
@@ -82,6 +88,8 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text[:1] == "\ufeff":
         text = text[1:]
+    if "¨" in text and _ON_3270.search(text):
+        text = _LOST_ON_3270.sub("[", text).translate(_BRACKETS_OF_3270)
     if _may_be_quoted_printable(text):
         start, end = (0, len(text)) if _is_quoted_printable(text) else _encoded_part(text)
         text = text[:start] + _quoted_printable(text[start:end]) + text[end:]
