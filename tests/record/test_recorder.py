@@ -392,12 +392,13 @@ def test_full_disk_is_a_gap_and_no_damage(tmp_path) -> None:
             noise = [(n, "process", process(chance.randrange(1 << 20))) for n in range(2, 30)]
             store.write(i * 1000 + 1000, WALL + i * 1000 + 1000,
                         Change([(n, words(n)) for n in range(2, 30)] if i == 50 else [], noise))
-        assert store.trouble is not None
-        assert any("samples are lost, the history has a gap" in remark for remark in store.remarks)
+        assert store.health.trouble is not None
+        assert any("every 10 s is kept" in remark for remark in store.remarks)
         blocker.unlink()
         fill(store, 30, first=2000)
-        assert store.trouble is None
-        assert "can be written again" in store.remarks[-1]
+        assert store.health.trouble is None
+        assert "can be written again; of a part of this time only every 10 s is kept" in store.remarks[-1]
+        assert len(store.remarks) == 3  # each once
         store.close()
         history, _ = read(place / "h")
         assert history.damaged == 0

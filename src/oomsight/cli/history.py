@@ -109,7 +109,8 @@ def command(
             from oomsight.sinks.history_words import unseen_blocks
 
             unseen = unseen_blocks(entities[0].unseen)
-            show.blocks([*blocks_of_host(found, low, high, show), *_growth_blocks(question, low, top, show), *unseen])
+            host = blocks_of_host(history.path, found, low, high, show)
+            show.blocks([*host, *_growth_blocks(question, low, top, show), *unseen])
         else:
             show.blocks(blocks_of_series(found, show.surface.width, low, high, unicode=show.surface.unicode))
     tell_damage(history, damaged)

@@ -173,11 +173,12 @@ def blocks_of_figures(found: Found, low: float, high: float, show: Show) -> list
     return blocks
 
 
-def blocks_of_host(found: Found, low: float, high: float, show: Show) -> list[Block]:
-    """The figures of the host, one row each."""
+def blocks_of_host(path: str, found: Found, low: float, high: float, show: Show) -> list[Block]:
+    """The figures of the host, one row each, from the history at *path*."""
     from oomsight.naming.marked import Kind, mark
     from oomsight.sinks.blocks import Heading, Paragraph
     from oomsight.sinks.history_words import figures_table, gaps_words, moment_words
+    from oomsight.sources.history_silent import why_silent
 
     rows = [(field, field, series, _line(field, series, low, high, show))
             for _, field, series in found if len(series)]  # fmt: skip
@@ -190,7 +191,7 @@ def blocks_of_host(found: Found, low: float, high: float, show: Show) -> list[Bl
         blocks.append(Paragraph(f"Nothing was recorded from {words}.", "warn"))
     if high > now - SILENT_SECONDS and now - last > SILENT_SECONDS:
         ago = f"Nothing has been recorded since {moment_words(last, now)}"
-        blocks.append(Paragraph(f"{ago}: `oomsight record`, or the agent, does not run.", "warn"))
+        blocks.append(Paragraph(f"{ago}: {why_silent(path)}.", "warn"))
     return blocks
 
 

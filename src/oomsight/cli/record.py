@@ -80,4 +80,4 @@ def command(
         say(f"recording into {path}, {pace}; Ctrl-C ends")
     recorder = Recorder(sampler, history, say, calm, dense, 1 if once else count, parent=child_of)
     recorder.run()
-    return Exit.INPUT if history.trouble is not None and (once or count is not None) else Exit.OK
+    return Exit.INPUT if history.health.trouble is not None and (once or count is not None) else Exit.OK

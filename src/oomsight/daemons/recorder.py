@@ -86,6 +86,7 @@ class Recorder:
             self.notifier.send("STOPPING=1")
             syncer.close()
             self.store.close()
+            self._tell()
             self.sampler.close()
 
     def stop(self) -> None:
@@ -98,11 +99,14 @@ class Recorder:
         change = self.sampler.sample(boot)
         self.store.write(int(boot * 1000), time.time_ns() // 1_000_000, change)
         self.samples += 1
+        self._tell()
+        self._pace = decide(self._pace, self._reading(boot), self.calm_seconds, self.dense_seconds)
+        return self._pace
+
+    def _tell(self) -> None:
         for line in self.store.remarks:
             self.say(line)
         self.store.remarks.clear()
-        self._pace = decide(self._pace, self._reading(boot), self.calm_seconds, self.dense_seconds)
-        return self._pace
 
     def _reading(self, now: float) -> Reading:
         value = self.sampler.host_value

@@ -9,6 +9,7 @@ from oomsight._state import default_history
 from oomsight.alarms.event import span
 from oomsight.pipeline import foresight
 from oomsight.sources.history import History, HistoryDenied, HistoryError, HistoryNewer
+from oomsight.sources.history_silent import why_silent
 from oomsight.status.growth import Grower
 from oomsight.status.model import Forecast
 
@@ -54,8 +55,8 @@ def _outlook(path: str, now: float) -> Ahead:
         return Ahead(missing="none: nothing is recorded (`oomsight record` or `oomsight agent` does)")
     ends = history.span()
     if ends is None or now - ends[1] > STALE_SECONDS:
-        ago = "" if ends is None else f", it ended {span(now - ends[1])} ago"
-        return Ahead(missing=f"none: the recorder does not run{ago}")
+        ago = "" if ends is None else f"; the record ended {span(now - ends[1])} ago"
+        return Ahead(missing=f"none: {why_silent(path)}{ago}")
     until = min(ends[1], now)
     since = max(until - GREW_SECONDS, ends[0])
     grown = [_grower(one) for one in foresight.causes(history, None, since, until)[:MOST]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter, lt
 from typing import Any, Final, Protocol, TypeVar
 
@@ -31,6 +32,7 @@ class Stretch(Protocol):
 S = TypeVar("S", bound=Stretch)
 _SCALED: Final = {kind: [(field.name, field.scale) for field in fields] for kind, fields in FIELDS.items()}
 N = TypeVar("N", int, float)
+HOLE_SECONDS: Final = 60.0  #: or four steps without a row between two pieces of a tier: they are not usual
 WORTH_SECONDS: Final = 600.0
 """
 For less, another tier is not opened. Minutes are packed an hour at once, tens of minutes four hours: what is not yet in
@@ -74,7 +76,25 @@ def choose(held: Sequence[S], since: float, until: float, max_points: int | None
                 end = last
         for low, high in spans:
             chosen += [(p, low, high) for p in pieces if low <= high and p.last >= low and p.first <= high]
-    return sorted(chosen, key=lambda one: one[0].first)
+    chosen += _filling(by_tier, wanted, since, until)
+    return sorted(chosen, key=lambda one: (max(one[0].first, one[1]), one[0].first))
+
+
+def _filling(
+    by_tier: Mapping[int, Sequence[S]], wanted: int, since: float, until: float
+) -> Iterator[tuple[S, float, float]]:
+    """What coarser tiers say of the time between two pieces of the *wanted* one: of a full disk they keep more."""
+    usual, end = max(4 * TIERS[wanted].step_seconds, HOLE_SECONDS), math.inf
+    for piece in sorted(by_tier.get(wanted, ()), key=lambda one: one.first):
+        if piece.first - end > usual and piece.first > since and end < until:
+            for tier in TIERS[wanted + 1 :]:
+                # A row stands for a step, and what is beside the hole has rows of its own.
+                low, high = max(end + tier.step_seconds, since), min(piece.first - tier.step_seconds, until)
+                there = [one for one in by_tier.get(tier.number, ()) if one.last >= low and one.first <= high]
+                if there and low <= high:
+                    yield from ((one, low, high) for one in there)
+                    break
+        end = piece.last if end == math.inf else max(end, piece.last)
 
 
 def key_of(kind: str, ident: str, boot: str) -> str:

@@ -35,12 +35,15 @@ from oomsight.record.layout import (
 from oomsight.record.ready import SHEETS
 from oomsight.record.rebuild import rebuilt, rows_after
 from oomsight.record.tiers import TIERS, StoredFile, Tier, expired
+from oomsight.sinks.history_health import Health, room_on
 from oomsight.sinks.history_stored import Stored, Whole
 
 if TYPE_CHECKING:
     from oomsight.record.model import Change, Values
 
 PRUNE_SECONDS: Final = 60.0
+RETRY_MS: Final = 10_000  #: by the clock of the rows
+FILES: Final = 4  #: of each tier, at least, where there is room for them
 MOST_WAITING: Final = 4  #: chunks' worth of rows kept in memory while nothing can be written; after that there is a gap
 
 
@@ -57,7 +60,7 @@ class HistoryNewer(HistoryStoreError):  # noqa: N818  # the same thing with a ca
 
 
 class HistoryStore:
-    """The one writer. :attr:`remarks` is what has to be told; :attr:`trouble` why nothing can be written now."""
+    """The one writer. :attr:`health` says what has to be told, and why something cannot be written now."""
 
     def __init__(
         self, path: str, boot: str, *, max_bytes: int | None = None, clock: Callable[[], float] = time.time
@@ -67,8 +70,8 @@ class HistoryStore:
         :class:`HistoryNewer`).
         """
         self.path, self.boot, self.max_bytes = path, boot, max_bytes
-        self.remarks: list[str] = []
-        self.trouble: str | None = None
+        self.health = Health(path)
+        self.room = max_bytes  #: bytes; ``None`` = as much as there is
         self.words: dict[int, dict[str, Any]] = {}  #: entity -> its description
         self._clock = clock
         self._pruned = 0.0
@@ -97,7 +100,7 @@ class HistoryStore:
                 log.rebuild(Stored(path, finer.tier.number), ended, begin.journal if begin is not None else 0)
 
     def close(self) -> None:
-        """Pack what is in the journals and let go of the store."""
+        """Pack what is in the journals and let go of the store; what cannot be packed is among the remarks."""
         below: TierRow | None = None
         for log in self._tiers:
             if below is not None and (row := log.gatherer.feed(below.boot_ms, below.wall_ms, below.change())):
@@ -106,10 +109,12 @@ class HistoryStore:
             if below is not None:
                 log.write(below)
             log.close()
+        self.health.ended(self._tiers[0].unwritten)
         os.close(self._lock)
 
     def write(self, boot_ms: int, wall_ms: int, change: Change) -> None:
         """Record a sample. Never raises: what cannot be written waits, then is a gap, and :attr:`trouble` says why."""
+        self.health.now_ms = boot_ms
         for entity, words in change.new:
             self.words[entity] = words
             for log in self._tiers:
@@ -121,6 +126,8 @@ class HistoryStore:
                 break
             log.write(row)
             boot_ms, wall_ms, change = row.boot_ms, row.wall_ms, row.change()
+        for log in self._tiers:
+            log.pack_what_is_due()
         now = self._clock()
         if abs(now - self._pruned) >= PRUNE_SECONDS:
             self._pruned = now
@@ -139,14 +146,12 @@ class HistoryStore:
             with suppress(OSError):
                 info = os.stat(os.path.join(self.path, str(name)))
                 held.append(StoredFile(str(name), name.tier, info.st_size, info.st_mtime))
-        room = self.max_bytes
-        if room is not None:  # journals are part of it
-            with suppress(OSError):
-                room -= sum(os.path.getsize(os.path.join(self.path, journal_name(tier.number))) for tier in TIERS)
-        gone = expired(held, self._clock(), room)
+        self.room, journals = room_on(self.path, self.max_bytes), sum(log.journal_bytes for log in self._tiers)
+        gone = expired(held, self._clock(), None if self.room is None else self.room - journals)
         for text in gone:
             with suppress(OSError):
                 os.unlink(os.path.join(self.path, text))
+        self.health.takes(journals + sum(file.bytes for file in held if file.name not in gone), self.room)
         return gone
 
     def next_name(self, tier: int) -> FileName:
@@ -158,23 +163,10 @@ class HistoryStore:
         """The descriptions of *entities*, as far as they are known."""
         return [(entity, self.words[entity]) for entity in entities if entity in self.words]
 
-    def failed(self, error: OSError) -> None:
-        """Remember that writing failed."""
-        words = (error.strerror or str(error)).lower()
-        if self.trouble is None:
-            self.remarks.append(f"{self.path}: {words}; samples wait in memory")
-        self.trouble = words
-
-    def lost(self, rows: int) -> None:
-        """Remember that so many *rows* waited for too long, and are in no tier as dense as theirs."""
-        if self.trouble is not None:
-            self.remarks.append(f"{self.path}: {self.trouble} still; {rows:,} samples are lost, the history has a gap")
-
-    def worked(self) -> None:
-        """Remember that writing works."""
-        if self.trouble is not None:
-            self.remarks.append(f"{self.path}: can be written again")
-        self.trouble = None
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be told; whoever tells it clears the list."""
+        return self.health.remarks
 
     def _names(self) -> Iterator[FileName]:
         try:
@@ -237,6 +229,8 @@ class _TierLog:
         self._file_begun = 0  # by the clock of its rows
         self._newest: Whole | None = None  # in which the next run goes on
         self._to_sync: list[int] = []
+        self._tried_ms: int | None = None  # when packing failed last
+        self._left = False  # a journal of an earlier run that could not be packed for lack of room
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -260,14 +254,20 @@ class _TierLog:
                 builder.add(entity, kind, b"", None)
                 written.append((entity, kind_code(kind), b""))
         self._journal_row(encode_row(row.boot_ms, row.wall_ms, written), [entity for entity, _, _ in written])
-        full = len(builder) >= self.tier.chunk_rows
-        if full or (builder.times[-1] - builder.times[0]) > self.tier.file_seconds * 1000:
-            self._pack()
-        elif not self._journal_whole:
-            self._pack()  # the journal misses rows: pack as soon as anything can be written
-        if (waiting := len(self._builder)) >= self.tier.chunk_rows * MOST_WAITING:
-            self.store.lost(waiting)
+        if (waiting := len(builder)) > self.tier.chunk_rows * MOST_WAITING:
+            self.store.health.lost(self.tier.number, waiting)
+            self._leave_journal()
             self._begin_chunk()
+
+    def pack_what_is_due(self) -> None:
+        """Pack what fills a chunk, and a journal that misses rows as soon as anything can be written."""
+        times, wait = self._builder.times, self._tried_ms
+        if wait is not None and self.store.health.now_ms - wait < RETRY_MS:  # to try is dear
+            return
+        if len(times) >= self.tier.chunk_rows or not self._journal_whole or (
+            len(times) and times[-1] - times[0] > self.tier.file_seconds * 1000
+        ):
+            self._pack()
 
     def _journal_row(self, body: bytes, entities: list[int]) -> None:
         if not self._journal_whole:
@@ -281,12 +281,21 @@ class _TierLog:
                 data = entities_records(self.store.describe(new)) + data
             self._journal.append(data)
             self.announced.update(entities)
-            self.store.worked()
+            self._worked()
         except OSError as error:
             self._journal_whole = False
-            self.store.failed(error)
+            self._failed(error)
+
+    def _worked(self) -> None:
+        self._tried_ms = None
+        self.store.health.worked(self.tier.number)
+
+    def _failed(self, error: OSError) -> None:
+        self._tried_ms = self.store.health.now_ms
+        self.store.health.failed(self.tier.number, error)
 
     def _begin_journal(self) -> None:
+        self._pack_left()
         self._journal_id = max(time.time_ns() // 1_000_000, self._journal_id + 1)
         path = os.path.join(self.store.path, journal_name(self.tier.number))
         begin = Begin(self.tier.number, self.store.boot, self._journal_id)
@@ -301,10 +310,11 @@ class _TierLog:
         if not len(self._builder):
             return
         try:
+            self._pack_left()
             self._append_chunk(self._builder, self.store.describe, self.store.boot, self._journal_id)
-            self.store.worked()
+            self._worked()
         except OSError as error:
-            self.store.failed(error)
+            self._failed(error)
             return
         self._begin_chunk()
         try:
@@ -312,7 +322,7 @@ class _TierLog:
             self._journal_whole = True
         except OSError as error:
             self._journal_whole = False
-            self.store.failed(error)
+            self._failed(error)
 
     def _begin_chunk(self) -> None:
         self._builder = ChunkBuilder()
@@ -323,7 +333,9 @@ class _TierLog:
         journal: int,
     ) -> None:  # fmt: skip
         age = builder.times[-1] - self._file_begun
-        if self._file is None or age > self.tier.file_seconds * 1000:
+        room = self.store.room  # of little room a file is a smaller part, so that not all of it goes at once
+        big = room is not None and self._file is not None and self._file.size > room * self.tier.share / FILES
+        if self._file is None or big or age > self.tier.file_seconds * 1000:
             self._end_file()
             self._file = self._open_file(builder, Begin(self.tier.number, boot, 0))
             self.described.clear()
@@ -378,6 +390,16 @@ class _TierLog:
                 file.close()
         self._journal = self._file = None
 
+    @property
+    def journal_bytes(self) -> int:
+        """How much of the room the journal takes."""
+        return 0 if self._journal is None else self._journal.size
+
+    @property
+    def unwritten(self) -> int:
+        """How many rows are in memory only."""
+        return 0 if self._journal_whole else len(self._builder)
+
     def entities(self) -> Iterator[int]:
         """Entities whose descriptions a chunk still needs."""
         yield from self.gatherer.held
@@ -401,7 +423,7 @@ class _TierLog:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self.store.failed(error)
+            self.store.health.failed(self.tier.number, error)
             return None
         try:
             return self._recover(data)
@@ -411,8 +433,24 @@ class _TierLog:
                 os.replace(path, aside)
             self.store.remarks.append(f"{path} was damaged ({error}); it is kept as {aside}")
         except OSError as error:
-            self.store.failed(error)
+            self._left = True
+            self.store.health.failed(self.tier.number, error)
         return None
+
+    def _leave_journal(self) -> None:
+        """The rows in the journal stay until there is room to pack them, though those after them are lost."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal, self._journal_whole, self._left = None, False, True
+
+    def _pack_left(self) -> None:
+        """What could not be packed at the start, before its journal is written over. Raises :class:`OSError`."""
+        if not self._left:
+            return
+        self._left = False
+        self.recover()
+        if self._left:
+            raise OSError(self.store.health.trouble)
 
     def _recover(self, data: bytes) -> Begin | None:
         if not data.startswith(MAGIC):

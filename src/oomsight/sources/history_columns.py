@@ -48,7 +48,7 @@ class Columns:
                 self.times += moments[first:last]
                 for column, values in zip(self.columns, life.columns, strict=True):
                     column.extend(values[first - life.first : last - life.first])
-            self.went = life.ended
+            self.went = life.ended and whole <= end
 
 
 def gathered(  # noqa: PLR0917

@@ -230,6 +230,8 @@ class _Reader:
     def _added(self, apart: Columns) -> tuple[Rows, dict[str, _Seen]]:
         """Need in each row in which it is known, by time, and what is known of the other figures."""
         rule, columns, times = SUMS[self._kind], dict(zip(self._names, apart.columns, strict=True)), apart.times
+        if not times:
+            return Rows([], []), {}
         if not all(map(lt, times, times[1:])):  # of a moment that comes twice the first
             known: list[int] = []
             for at in sorted(range(len(times)), key=times.__getitem__):
