@@ -27,6 +27,10 @@ LEAK, MAYBE, NOT = Verdict.LEAK, Verdict.SUSPECTED, Verdict.SAWTOOTH
 def test_a_verdict_holds_only_as_far_as_those_before(monkeypatch, latest_first, told) -> None:
     verdicts = {144.0 - i: verdict for i, verdict in enumerate(latest_first)}
     monkeypatch.setattr(alarm, "judge", lambda _series, _limit, now: Finding(verdicts[now], 0.95, None, False, ("so",)))
+    may_leak = {LEAK, MAYBE}
+    monkeypatch.setattr(
+        alarm, "leaning", lambda _series, _limit, now: verdicts[now] if verdicts[now] in may_leak else None
+    )
     found = alarm.settled(TIMES, None, 144.0)
     assert found.verdict is told
     assert found.may_leak is (told in {LEAK, MAYBE})

@@ -9,7 +9,7 @@ import pytest
 from oomsight.trend.exhaust import time_left
 from oomsight.trend.lately import DAY, HOURS, LATELY, LEAST, MOST, PIECES, UNKNOWN, lately, least_of
 from oomsight.trend.leak import Verdict, judge
-from oomsight.trend.series import Bucket, Series, buckets
+from oomsight.trend.series import Buckets, Series, buckets
 from oomsight.trend.shape import shape
 
 FREE = 1000.0
@@ -63,7 +63,8 @@ def test_numbers_stay_within_bounds() -> None:
 
 
 def test_a_part_in_which_nothing_was_seen_is_as_the_next() -> None:
-    parts = [Bucket(time, low, low, low, 1) for time, low in ((0.0, 5.0), (1.0, 4.0), (2.0, 6.0), (9.0, 8.0), (10.0, 9.0))]
+    lows = [5.0, 4.0, 6.0, 8.0, 9.0]
+    parts = Buckets([0.0, 1.0, 2.0, 9.0, 10.0], lows, lows, lows)
     assert least_of(parts, 5) == [4.0, 6.0, 8.0, 8.0, 8.0]
 
 

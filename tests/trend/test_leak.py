@@ -16,8 +16,8 @@ from oomsight.trend import weights
 from oomsight.trend.exhaust import time_left
 from oomsight.trend.features import FEATURES
 from oomsight.trend.growth import growth
-from oomsight.trend.leak import Verdict, judge
-from oomsight.trend.periods import rhythm
+from oomsight.trend.leak import Verdict, judge, leaning
+from oomsight.trend.periods import daily, rhythm
 from oomsight.trend.robust import theil_sen
 from oomsight.trend.series import Series, buckets
 from oomsight.trend.words import span
@@ -135,10 +135,23 @@ def test_recorded_leak_is_found_before_it_is_too_late() -> None:
     assert result.suspected.delay <= result.leak.delay
 
 
+def test_a_verdict_of_before_is_that_of_then() -> None:
+    seen = set()
+    for trace in list(corpus.synthetic("train"))[::40]:
+        first, last = trace.series.times[0], trace.series.times[-1]
+        for part in range(2, 12):
+            now = first + (last - first) * part / 11
+            verdict = judge(trace.series, trace.limit_bytes, now).verdict
+            expected = verdict if verdict in {Verdict.LEAK, Verdict.SUSPECTED} else None
+            assert leaning(trace.series, trace.limit_bytes, now) is expected
+            seen.add(expected)
+    assert {Verdict.LEAK, None} <= seen
+
+
 def test_rhythm_counts_what_was_given_back() -> None:
-    teeth = rhythm(buckets(curve(lambda d: 200 + 300 * (d % 1)), 60))
-    assert teeth.teeth == 5
-    assert teeth.daily > 0.9
+    parts = buckets(curve(lambda d: 200 + 300 * (d % 1)), 60)
+    assert rhythm(parts).teeth == 5
+    assert daily(parts) > 0.9
     assert theil_sen([1.0], [1.0]) is None
 
 

@@ -110,10 +110,10 @@ def _samples(curve: Curve, x: Scale, y: Scale) -> list[str]:
     parts = buckets(curve.series, POINTS)
     reach = 4 * (curve.series.times[-1] - curve.first) / POINTS + 4 * (curve.series.step_seconds or 0.0)
     runs: list[list[tuple[float, float, float]]] = [[]]
-    for part in parts:
-        if runs[-1] and part.time - runs[-1][-1][0] > reach:
+    for time, low, high in zip(parts.times, parts.lows, parts.highs, strict=True):
+        if runs[-1] and time - runs[-1][-1][0] > reach:
             runs.append([])
-        runs[-1].append((part.time, part.low, part.high))
+        runs[-1].append((time, low, high))
     out = []
     for run in runs:
         points = [f"{x(t):.1f} {y(high):.1f}" for t, _, high in run]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oomsight._record import replaced
-from oomsight.trend.leak import Finding, Verdict, judge
+from oomsight.trend.leak import Finding, Verdict, judge, leaning
 
 if TYPE_CHECKING:
     from oomsight.trend.series import Series
@@ -23,9 +23,9 @@ def settled(series: Series, limit_bytes: float | None, now: float) -> Finding:
     step = (now - series.times[0]) / STEPS if len(series) else 0.0
     sure = found.is_leak
     for i in range(1, IN_A_ROW if found.may_leak else 0):
-        earlier = judge(series, limit_bytes, now - i * step)
-        if not earlier.may_leak:
+        earlier = leaning(series, limit_bytes, now - i * step)
+        if earlier is None:
             return replaced(found, verdict=Verdict.UNKNOWN, more_memory_helps=None,
                            evidence=(*found.evidence, "but that is too new to be called a leak"))  # fmt: skip
-        sure = sure and earlier.is_leak
+        sure = sure and earlier is Verdict.LEAK
     return found if sure is found.is_leak else replaced(found, verdict=Verdict.SUSPECTED, more_memory_helps=None)

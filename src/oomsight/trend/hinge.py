@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from operator import mul
 
 from oomsight._named import NamedTuple
@@ -14,8 +13,6 @@ class Hinge(NamedTuple):
     """Two straight lines that meet at one of the points."""
 
     bend: int  #: index of the point at which they meet
-    slope_before: float
-    slope_after: float
     explained: float  #: share of the one line's squared error that the bend takes away, 0 … 1
 
 
@@ -23,7 +20,8 @@ def hinge(times: Sequence[float], values: Sequence[float], edge: int = 3) -> Hin
     """
     Return the best bend of a curve: least squares of ``a + b·t + c·max(0, t - bend)`` over all bends.
 
-    Segmented regression (Muggeo 2003) with a grid instead of iterations: with running sums each bend costs a handful
+    Segmented regression (Muggeo 2003) with a grid instead of iterations: what the straight line leaves is held against
+    what it leaves of each ``max(0, t - bend)`` (Frisch and Waugh 1933), so with running sums each bend costs a handful
     of multiplications. *edge*: points that must lie on either side. ``None`` with fewer than ``2 * edge`` points.
     """
     n = len(times)
@@ -33,34 +31,32 @@ def hinge(times: Sequence[float], values: Sequence[float], edge: int = 3) -> Hin
     x = [(time - centre) / scale for time in times]
     mean = sum(values) / n
     y = [value - mean for value in values]
-    xx, xy = list(map(mul, x, x)), list(map(mul, x, y))
-    sxx, sxy, syy = sum(xx), sum(xy), sum(map(mul, y, y))
-    if sxx == 0 or syy == 0:
+    sxx = sum(map(mul, x, x))
+    if sxx == 0 or not any(y):
         return None
-    line_error = syy - sxy * sxy / sxx
-    # Sums over the points after each index, from the back; bend by bend, the last first.
-    sums = (list(accumulate(reversed(terms)))[edge - 1 : n - edge] for terms in (x, xx, xy, y))
-    best: tuple[float, int, float, float] | None = None
-    for k, bend, x_sum, xx_sum, xy_sum, y_sum in zip(
-        range(edge, n - edge + 1), x[n - edge - 1 :: -1], *sums, strict=False
-    ):
-        # Moments of h = max(0, t - bend), centred, against x and y.
-        h_sum = x_sum - bend * k
-        h_h = xx_sum - 2 * bend * x_sum + bend * bend * k - h_sum * h_sum / n
+    slope = sum(map(mul, x, y)) / sxx
+    left = [value - slope * at for at, value in zip(x, y, strict=True)]
+    line_error = sum(map(mul, left, left))
+    # Over the points after a bend: how many there are, and the sums of x, x², of what is left, and of that times x.
+    after, most, best = edge, 0.0, 0
+    x_end, left_end = x[-edge:], left[-edge:]
+    x_sum, xx_sum = sum(x_end), sum(map(mul, x_end, x_end))
+    left_sum, left_x_sum = sum(left_end), sum(map(mul, left_end, x_end))
+    for bend, value in zip(x[-edge - 1 : edge - 2 : -1], left[-edge - 1 : edge - 2 : -1], strict=True):
+        # Sums of h = max(0, t - bend), of h·x, and of h² with and without its own straight line; of h and what is left.
+        h_sum = x_sum - bend * after
         h_x = xx_sum - bend * x_sum
-        h_y = xy_sum - bend * y_sum
-        determinant = sxx * h_h - h_x * h_x
-        if determinant <= 1e-12 * sxx * max(h_h, 1e-30):
-            continue
-        b = (sxy * h_h - h_y * h_x) / determinant
-        c = (h_y * sxx - sxy * h_x) / determinant
-        error = syy - b * sxy - c * h_y
-        if best is None or error <= best[0]:  # of equal ones the first
-            best = error, n - k - 1, b, b + c
-    if best is None:
-        return None
-    error, index, before, after = best
-    return Hinge(index, before / scale, after / scale, 1 - max(0.0, error) / line_error if line_error > 0 else 0.0)
+        h_h = h_x - bend * h_sum
+        h_left = left_x_sum - bend * left_sum
+        h_own = h_h - h_sum * h_sum / n - h_x * h_x / sxx
+        if h_left * h_left >= most * h_own and h_own > 1e-12 * h_h:  # of equal ones the first
+            most, best = h_left * h_left / h_own, after
+        after += 1
+        x_sum += bend
+        xx_sum += bend * bend
+        left_sum += value
+        left_x_sum += value * bend
+    return Hinge(n - best - 1, min(most / line_error, 1.0)) if best and line_error > 0 else None
 
 
 def thirds(values: Sequence[float]) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from math import copysign, log2
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from oomsight.trend.series import Bucket
+    from oomsight.trend.series import Buckets
 
 DAY: Final = 86400.0
 UNKNOWN: Final = -9.0  #: the record does not reach back so far
@@ -40,10 +40,9 @@ LATELY: Final[tuple[tuple[str, str], ...]] = (
 """Names and meanings of what :func:`lately` returns; sizes are shares of the free memory, in doublings (signed)."""
 
 
-def lately(parts: Sequence[Bucket], free: float) -> list[float]:
+def lately(parts: Buckets, free: float) -> list[float]:
     """Return the numbers of :data:`LATELY` of a life cut into *parts*; *free*: memory free at its lowest, > 0."""
-    times, highs = [part.time for part in parts], [part.high for part in parts]
-    return [*(_peak(times, highs, hours * 3600.0, free) for hours in HOURS), *_kept(parts, free)]
+    return [*(_peak(parts.times, parts.highs, hours * 3600.0, free) for hours in HOURS), *_kept(parts, free)]
 
 
 def _peak(times: Sequence[float], highs: Sequence[float], seconds: float, free: float) -> float:
@@ -55,7 +54,7 @@ def _peak(times: Sequence[float], highs: Sequence[float], seconds: float, free: 
     return _doublings((max(highs[begin:]) - max(before)) / free * DAY / seconds) if before else UNKNOWN
 
 
-def _kept(parts: Sequence[Bucket], free: float) -> list[float]:
+def _kept(parts: Buckets, free: float) -> list[float]:
     found: list[float] = []
     for count in PIECES:
         least = least_of(parts, count)
@@ -70,14 +69,13 @@ def _kept(parts: Sequence[Bucket], free: float) -> list[float]:
     return found
 
 
-def least_of(parts: Sequence[Bucket], count: int) -> list[float]:
+def least_of(parts: Buckets, count: int) -> list[float]:
     """Return the least of each of *count* equally long parts of a life; where nothing was seen, that of the next."""
-    first, length = parts[0].time, (parts[-1].time - parts[0].time) or 1.0
-    places = [int((part.time - first) / length * count) for part in parts]  # that of the last one is *count*
-    lows = [part.low for part in parts]
+    times, lows = parts.times, parts.lows
+    first, length = times[0], times[-1] - times[0]
     found, following, end = [], lows[-1], len(lows)
     for place in range(count - 1, -1, -1):
-        begin = bisect_left(places, place, 0, end)
+        begin = bisect_left(times, first + length * place / count, 0, end)
         following = min(lows[begin:end], default=following)
         found.append(following)
         end = begin

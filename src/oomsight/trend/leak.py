@@ -19,7 +19,7 @@ from oomsight.trend.features import features
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.lately import least_of
 from oomsight.trend.manner import Manner, manner
-from oomsight.trend.periods import Rhythm, rhythm
+from oomsight.trend.periods import Rhythm, daily, rhythm
 from oomsight.trend.robust import median
 from oomsight.trend.shape import DAY, LEAST_TAU, Shape, shape
 from oomsight.trend.weights import BIAS, TREES
@@ -110,12 +110,11 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
         return Finding(Verdict.UNKNOWN, 1.0, None, None, ("too few samples",))
     # What does not stand above its own past needs no trees (RESIN's first stage); all others are weighed once.
     how = manner(found) if found.grows or found.rises else None
-    odds = log_odds(found, how) if how is not None else None
-    leaking = 0.0 if odds is None else probability(odds)
+    leaking = probability(log_odds(found, how)) if how is not None else 0.0
     growth = growth_of(found)
     line = tuple(zip(found.times[found.bend :], found.lows[found.bend :], strict=True))
-    if how is not None and leaking >= SUSPECT and found.grows:
-        verdict = Verdict.LEAK if leaking >= SURE else Verdict.SUSPECTED
+    verdict = _leaning(found, leaking)
+    if how is not None and verdict is not None:
         return Finding(verdict, leaking, growth, MORE_MEMORY_HELPS[verdict], _why_leak(found, how), line)
     beat = rhythm(found.parts)
     verdict = _otherwise(found, beat)
@@ -123,12 +122,26 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
         verdict = Verdict.UNKNOWN  # too small yet, but no curve without a trend
     return Finding(
         verdict,
-        1.0 if odds is None else 1 - probability(odds),
+        1 - leaking,
         growth,
         MORE_MEMORY_HELPS[verdict],
-        _why_not(found, beat, verdict),
+        (_why_not(found, beat, verdict),),
         line,
     )
+
+
+def leaning(series: Series, limit_bytes: float | None, now: float) -> Verdict | None:
+    """Return :attr:`Verdict.LEAK` or ``SUSPECTED`` where :func:`judge` would, and ``None`` for all else."""
+    found = shape(series, limit_bytes, now)
+    if found is None or not found.grows:
+        return None
+    return _leaning(found, probability(log_odds(found, manner(found))))
+
+
+def _leaning(found: Shape, leaking: float) -> Verdict | None:
+    if not found.grows or leaking < SUSPECT:
+        return None
+    return Verdict.LEAK if leaking >= SURE else Verdict.SUSPECTED
 
 
 def log_odds(found: Shape, how: Manner) -> float:
@@ -150,7 +163,7 @@ def _leaf(node: Node, numbers: Sequence[float]) -> float:
 
 def _otherwise(found: Shape, beat: Rhythm) -> Verdict:
     swings = beat.swing >= LEAST_SWING
-    if swings and found.life_days > 1.4 and beat.daily >= 0.5 and beat.teeth >= 1:
+    if swings and found.life_days > 1.4 and beat.teeth >= 1 and daily(found.parts) >= 0.5:
         return Verdict.DAILY
     if swings and beat.teeth >= 2:
         return Verdict.BATCH if beat.idle >= 0.5 else Verdict.SAWTOOTH
@@ -192,19 +205,24 @@ def _why_leak(found: Shape, how: Manner) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> tuple[str, ...]:
+def _why_not(found: Shape, beat: Rhythm, verdict: Verdict) -> str:
     level = f"low points at {size_words(found.level)}"
-    words = {
-        Verdict.DAILY: f"the same curve every day: correlation with the day before {beat.daily:.2f}",
-        Verdict.STEP: f"most of the growth came in one jump; {level} since then",
-        Verdict.SAWTOOTH: f"goes up and down {beat.teeth} times; {level}",
-        Verdict.BATCH: f"{beat.teeth} peaks; between them at {share(beat.idle)} of the time near its lowest",
-        Verdict.WARM_UP: f"rose at its start and stays; {level}",
-        Verdict.CACHE: f"rose ever more slowly and levels off; {level}",
-        Verdict.LEVEL: f"no trend; {level}",
-        Verdict.UNKNOWN: "it grows, but not for long enough to tell a leak from a cache that fills"
-        if found.size >= SMALL
-        else f"it grows by {rate_words(found.line.slope)}: {size_words(found.grown)} so far, too little of what is free"
-        " to judge",
-    }
-    return (words[verdict],)
+    match verdict:
+        case Verdict.DAILY:
+            return f"the same curve every day: correlation with the day before {daily(found.parts):.2f}"
+        case Verdict.STEP:
+            return f"most of the growth came in one jump; {level} since then"
+        case Verdict.SAWTOOTH:
+            return f"goes up and down {beat.teeth} times; {level}"
+        case Verdict.BATCH:
+            return f"{beat.teeth} peaks; between them at {share(beat.idle)} of the time near its lowest"
+        case Verdict.WARM_UP:
+            return f"rose at its start and stays; {level}"
+        case Verdict.CACHE:
+            return f"rose ever more slowly and levels off; {level}"
+        case Verdict.LEVEL:
+            return f"no trend; {level}"
+    if found.size >= SMALL:
+        return "it grows, but not for long enough to tell a leak from a cache that fills"
+    grown = f"{rate_words(found.line.slope)}: {size_words(found.grown)} so far"
+    return f"it grows by {grown}, too little of what is free to judge"

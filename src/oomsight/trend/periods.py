@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
 from math import sqrt
 from operator import mul, sub
 from typing import TYPE_CHECKING, Final
@@ -11,40 +11,39 @@ from oomsight._named import NamedTuple
 from oomsight.trend.robust import median
 
 if TYPE_CHECKING:
-    from oomsight.trend.series import Bucket
+    from oomsight.trend.series import Buckets
 
 DAY: Final = 86400.0
 TOOTH: Final = 0.4  #: share of the whole range that must be given back for a peak to count
 
 
 class Rhythm(NamedTuple):
-    """What repeats in a curve."""
+    """What comes and goes in a curve."""
 
-    daily: float  #: correlation with itself one day before; 0 without a day
     teeth: int  #: how many peaks were given back
     swing: float  #: range of the curve as a share of its peak
     idle: float  #: share of the time spent in the lowest quarter of the range
 
 
-def rhythm(parts: Sequence[Bucket]) -> Rhythm:
-    """Measure what repeats, on the middles of equally long stretches of time."""
-    times, lows, values, highs, _ = map(list, zip(*parts, strict=True))
+def rhythm(parts: Buckets) -> Rhythm:
+    """Measure what comes and goes, on equally long stretches of time."""
+    lows, highs = parts.lows, parts.highs
     low, high = min(lows), max(highs)
     reach = high - low
     if reach <= 0:
-        return Rhythm(0.0, 0, 0.0, 1.0)
-    teeth, top, tooth = 0, values[0], TOOTH * reach
+        return Rhythm(0, 0.0, 1.0)
+    teeth, top, tooth = 0, parts.middles[0], TOOTH * reach
     for least, most in zip(lows, highs, strict=True):
         if top - least >= tooth:
             teeth, top = teeth + 1, least
         top = max(top, most)
-    edge = low + reach / 4
-    idle = sum(value <= edge for value in values) / len(values)
-    return Rhythm(_daily(times, values), teeth, reach / high if high > 0 else 0.0, idle)
+    idle = bisect_right(sorted(parts.middles), low + reach / 4) / len(lows)
+    return Rhythm(teeth, reach / high if high > 0 else 0.0, idle)
 
 
-def _daily(times: Sequence[float], values: Sequence[float]) -> float:
-    """Return the correlation of the curve, its straight line taken off, with itself a day before."""
+def daily(parts: Buckets) -> float:
+    """Return the correlation of the curve, its straight line taken off, with itself a day before; 0 without a day."""
+    times, values = parts.times, parts.middles
     step = median(list(map(sub, times[1:], times)))
     lag = round(DAY / step) if step > 0 else 0
     if lag < 3 or len(values) - lag < 5:

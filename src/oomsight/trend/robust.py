@@ -46,19 +46,22 @@ class Trend(NamedTuple):
     @property
     def z(self) -> float:
         """S in standard deviations, continuity corrected."""
-        return 0.0 if self.deviation == 0 or self.s == 0 else (self.s - (1 if self.s > 0 else -1)) / self.deviation
+        return _z(self.s, self.deviation)
+
+
+def _z(s: int, deviation: float) -> float:
+    return 0.0 if deviation == 0 or s == 0 else (s - (1 if s > 0 else -1)) / deviation
 
 
 def mann_kendall(values: Sequence[float]) -> Trend:
     """Test *values*, in the order of time, for a trend; fewer than two values have none."""
-    n, s = len(values), _score(values)
+    n, s, different = len(values), _score(values), set(values)
     variance = n * (n - 1) * (2 * n + 5)
-    if len(set(values)) < n:
-        variance -= sum(t * (t - 1) * (2 * t + 5) for t in map(values.count, set(values)))
+    if len(different) < n:
+        variance -= sum([t * (t - 1) * (2 * t + 5) for t in map(values.count, different)])
     deviation = sqrt(max(variance, 0) / 18)
     pairs = n * (n - 1) / 2
-    trend = Trend(s, s / pairs if pairs else 0.0, deviation, 1.0)
-    return trend._replace(p=erfc(abs(trend.z) / sqrt(2)))
+    return Trend(s, s / pairs if pairs else 0.0, deviation, erfc(abs(_z(s, deviation)) / sqrt(2)))
 
 
 def kendall(values: Sequence[float]) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 
 from oomsight._named import NamedTuple
 from oomsight._record import dataclass
@@ -40,49 +41,39 @@ class Series:
         return self.between(max(started) if started else float("-inf"), now)
 
 
-class Bucket(NamedTuple):
-    """What happened in one of equally long stretches of time."""
+class Buckets(NamedTuple):
+    """What happened in equally long stretches of time, those without samples left out: a column for each figure."""
 
-    time: float  #: middle of its samples
-    low: float
-    middle: float  #: median
-    high: float
-    samples: int
+    times: list[float]  #: middle of the samples
+    lows: list[float]
+    middles: list[float]  #: median
+    highs: list[float]
 
 
-def buckets(series: Series, most: int) -> list[Bucket]:
+def buckets(series: Series, most: int) -> Buckets:
     """
-    Cut the series into at most *most* equally long stretches, first to last sample; those without samples are left out.
+    Cut the series into at most *most* equally long stretches, first to last sample.
 
     All that is slow works on these: 60 of them show every shape that matters, whatever the number of samples.
     """
-    times, values, found = series.times, series.values, []
-    for low, high in _stretches(times, 0, len(times), most):
-        ordered = sorted(values[low:high])
-        size = high - low
-        middle = (ordered[(size - 1) // 2] + ordered[size // 2]) / 2
-        found.append(Bucket((times[low] + times[high - 1]) / 2, ordered[0], middle, ordered[-1], size))
-    return found
+    times, values = series.times, series.values
+    cuts = _cuts(times, 0, len(times), most)
+    middles = [(times[low] + times[high - 1]) / 2 for low, high in pairwise(cuts)]
+    found = [sorted(values[low:high]) for low, high in pairwise(cuts)]
+    medians = [(part[(len(part) - 1) // 2] + part[len(part) // 2]) / 2 for part in found]
+    return Buckets(middles, [part[0] for part in found], medians, [part[-1] for part in found])
 
 
 def lows_between(series: Series, since: float, until: float, most: int) -> list[float]:
     """Return the low points of the stretches into which :func:`buckets` would cut that part of the series."""
-    low, high = bisect_left(series.times, since), bisect_right(series.times, until)
-    return [min(series.values[a:b]) for a, b in _stretches(series.times, low, high, most)]
+    begin, end = bisect_left(series.times, since), bisect_right(series.times, until)
+    return [min(series.values[low:high]) for low, high in pairwise(_cuts(series.times, begin, end, most))]
 
 
-def _stretches(times: Sequence[float], begin: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield where each of at most *most* equally long stretches of the times from *begin* to *end* has its samples."""
+def _cuts(times: Sequence[float], begin: int, end: int, most: int) -> list[int]:
+    """Where each of at most *most* equally long stretches of the times from *begin* to *end* has its samples."""
     if begin >= end:
-        return
-    first, last = times[begin], times[end - 1]
-    count = min(most, end - begin)
-    if last <= first or count == 1:
-        yield begin, end
-        return
-    low = begin
-    for number in range(1, count + 1):
-        high = end if number == count else bisect_left(times, first + (last - first) * number / count, low, end)
-        if high > low:
-            yield low, high
-        low = high
+        return []
+    first, length, count = times[begin], times[end - 1] - times[begin], min(most, end - begin)
+    cuts = [bisect_left(times, first + length * number / count, begin, end) for number in range(1, count)]
+    return [begin, *[cut for before, cut in pairwise([begin, *cuts]) if cut > before], end]

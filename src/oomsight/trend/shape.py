@@ -13,7 +13,7 @@ from typing import Final
 from oomsight._record import dataclass, replaced
 from oomsight.trend.hinge import hinge, thirds
 from oomsight.trend.robust import Line, clip, mann_kendall, theil_sen
-from oomsight.trend.series import Bucket, Series, buckets
+from oomsight.trend.series import Buckets, Series, buckets
 
 DAY: Final = 86400.0
 BUCKETS: Final = 60
@@ -30,7 +30,7 @@ class Shape:
 
     life: Series  #: since the last restart
     limit_bytes: float | None
-    parts: Sequence[Bucket]
+    parts: Buckets
     times: Sequence[float]  #: of the parts: their times, …
     lows: Sequence[float]  #: … low points …
     highs: Sequence[float]  #: … and highest ones
@@ -84,9 +84,9 @@ def _size(grown: float, level: float, highs: Sequence[float], limit_bytes: float
 
 def _measured(whole: Series, limit_bytes: float | None) -> Shape | None:
     parts = buckets(whole, BUCKETS)
-    if len(parts) < FEWEST:
+    times, lows, highs = parts.times, parts.lows, parts.highs
+    if len(times) < FEWEST:
         return None
-    times, lows, _, highs, _ = map(list, zip(*parts, strict=True))
     bend = _bend(times, lows)
     segment = lows[bend:]
     line = theil_sen(times[bend:], segment)

@@ -77,12 +77,14 @@ def curvature(lows: Sequence[float]) -> list[float]:
     mean = sum(lows) / n
     y = [value - mean for value in lows]
     whole = sum(map(mul, y, y)) + 1e-9
+    # A fit's share of the squared error that it leaves; an exact one is told from no other.
     line, *others = (
-        log(max(1 - sum(map(mul, basis, y)) ** 2 / (power * whole), 1e-6)) for basis, power in _bases(n)
+        max(1 - sum(map(mul, basis, y)) ** 2 / (power * whole), 1e-6) for basis, power in _bases(n)
     )
     ends, ramps = others[: len(ENDS)], others[len(ENDS) :]
-    end, ramp = min(range(len(ENDS)), key=ends.__getitem__), min(range(len(RAMPS)), key=ramps.__getitem__)
-    return [line - ends[end], log2(ENDS[end]), line - ramps[ramp], RAMPS[ramp]]
+    end, ramp = min(ends), min(ramps)
+    best_end, best_ramp = ENDS[ends.index(end)], RAMPS[ramps.index(ramp)]
+    return [log(line) - log(end), log2(best_end), log(line) - log(ramp), best_ramp]
 
 
 @lru_cache(maxsize=128)
