@@ -92,6 +92,11 @@ def told(name: str, at: int = -1) -> str:
         ("lkml-oomkilladj-2.6.23", -1, "Kernels of this age print the table only with this set", "switched off or filtered"),
         ("k8s-memory-and-swap-limit", -1, "See inside the container which mount holds it", "See which mount"),
         ("k8s-memory-and-swap-limit", -1, "13.2 GiB is half of what was in use", "remount"),
+        # what oom_score_adj is a share of is not in the text
+        ("scylla-table-with-header", -1, "so another may come first", "would be the first choice"),
+        ("scylla-table-with-header", -1, "points are without oom_score_adj", "T = "),
+        ("php-fpm-rows-only", -1, "would be the first choice", "points are without"),
+        ("kvm-pod-without-kill-line", -1, "which was in container 0f32894de86e in pod 968a06fb.", "T = 4,256,085 pages (limit 4256085"),
         ("postgres-shared-buffers-indented", 0, "83.9 GiB of that is shared memory", "Internal:"),
         ("nohang-block", -1, 'its reason: "avg (62.99) > sigterm_psi (60.0)"', "do not count this kill"),
         ("oomd-marked", -1, "1. To have it end others before systemd-journald.service. systemctl set-property "

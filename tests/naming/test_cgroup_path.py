@@ -303,7 +303,7 @@ RELATIONS = [
     ("/lxc/100102", "/lxc/100102/ns/.lxc",
      "The process hit the limit of its own machine: LXC container 100102."),
     (POD, CONTAINER, "The limit of the whole pod was hit, not that of one container: "
-     f"a Burstable pod (uid {UID}), 1 level above the process, which was in {CONTAINER_WORDS}."),
+     f"a Burstable pod (uid {UID}), 1 level above the process, which was in container 3f4a8c0d1e2f in pod {UID[:8]}."),
     (PODS, CONTAINER, "The limit that all pods of one QoS class share was hit, not the pod's own: "
      f"all Burstable pods of the node, 2 levels above the process, which was in {CONTAINER_WORDS}."),
     ("/kubepods.slice", CONTAINER, "The limit that all pods of the node share was hit, not the pod's own: "

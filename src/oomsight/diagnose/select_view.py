@@ -72,6 +72,13 @@ class _Scene(NamedTuple):
         task = self.report.tasks[index]
         return (task.oom_adj if task.oom_score_adj is None else task.oom_score_adj) or 0
 
+    @property
+    def comparable(self) -> bool:
+        """Whether the order is the kernel's: without T nobody's ``oom_score_adj`` can be scaled, and they differ."""
+        if self.total.pages is not None or self.rule.unit == "points":
+            return True
+        return len({self.adj(index) for index in self.order}) <= 1
+
     def name(self, index: int) -> str:
         """``NAME (pid 12)``, marked."""
         task = self.report.tasks[index]
@@ -385,6 +392,7 @@ def _without_choice(scene: _Scene, view: Selection) -> None:
     first = scene.name(scene.order[0]) if scene.order else None
     victim = report.victims[0] if report.victims else None
     died = process(victim.comm, victim.pid) if victim is not None else ""
+    doubt = "" if scene.comparable else ", as far as their oom_score_adj, which differ, do not change the order"
     if first is None:
         view.explained = victim is None
         view.why = "No process of the table can be killed: each is exempt by its oom_score_adj."
@@ -393,12 +401,17 @@ def _without_choice(scene: _Scene, view: Selection) -> None:
     elif victim is None:
         view.reason = "the kernel panicked instead of choosing" if report.panic else "no kill line is in the text"
         view.why = f"By the table {first} would be the first choice."
+        if not scene.comparable:
+            view.why = (
+                f"Of those that can be killed {first} holds the most; oom_score_adj counts as a share of "
+                f"{_whole(scene)}, which is not in this text, so another may come first."
+            )
     elif victim.role == "child":
         view.reason = "a child was killed in place of the chosen process, which the text does not name"
-        view.why = f"{died} died as a child of the chosen process; by the table {first} comes first."
+        view.why = f"{died} died as a child of the chosen process; by the table {first} comes first{doubt}."
     else:
         view.reason = "the victim is not in the task table: rows are missing, or it started after the table was made"
-        view.why = f"{died} is not in the table; by the table {first} comes first."
+        view.why = f"{died} is not in the table; by the table {first} comes first{doubt}."
 
 
 def _why(scene: _Scene, chosen: int, view: Selection) -> str:

@@ -138,4 +138,4 @@ def t_memcg(
     # A memory+swap limit below the memory limit cannot be set, so "min of both" and "limit + min(swap, room)" agree.
     no_swap = room == 0 or (swap_max == 0 and era.how in {"swap_max_and_memsw", "v2"})
     unknown = "" if total_swap_pages is not None or no_swap else "; at least, the machine's swap is not known"
-    return Total(max(limit_pages + swap, 1), f"limit {limit_pages} + usable swap {swap} pages{unknown}")
+    return Total(max(limit_pages + swap, 1), f"limit {limit_pages:,} + usable swap {swap:,} pages{unknown}")

@@ -364,5 +364,6 @@ def relation(oom_memcg: str | None, task_memcg: str | None) -> str:
     rest = list(walk(split(task_memcg)[1]))[len(_components(oom_memcg)) :]
     if all(step.layout is not None and step.layout.kind is None for step in rest):
         return f"The process hit the limit of its own {limit.level}: {limit.words}."
+    inner = own.short if own.pod_uid is not None and own.pod_uid == limit.pod_uid else own.words
     up = "1 level" if levels == 1 else f"{levels} levels"
-    return f"{_HEADS[limit.level]}: {limit.words}, {up} above the process, which was in {own.words}."
+    return f"{_HEADS[limit.level]}: {limit.words}, {up} above the process, which was in {inner}."

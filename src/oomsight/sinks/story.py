@@ -281,6 +281,8 @@ def _choice(incident: Incident, proof: bool) -> list[Block]:
         rule += f", recognised by {selection.rule_why}"
     if selection.total_pages is not None:
         rule += f"; T = {selection.total_pages:,} pages" + in_brackets(selection.total_pages_from or "")
+    elif any(task.oom_score_adj not in {None, 0, -1000} for task in selection.ranking):
+        rule += "; points are without oom_score_adj: T, of which that is a share, is not in this text"
     blocks.append(Paragraph(rule + ".", "dim"))
     return blocks
 
