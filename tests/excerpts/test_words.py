@@ -96,6 +96,10 @@ def told(name: str, at: int = -1) -> str:
         ("scylla-table-with-header", -1, "so another may come first", "would be the first choice"),
         ("scylla-table-with-header", -1, "points are without oom_score_adj", "T = "),
         ("php-fpm-rows-only", -1, "would be the first choice", "points are without"),
+        ("unraid-mongod-in-docker", 0, "held 1.2 GiB, the most of those listed, and is the process that was killed.", ", ."),
+        ("talos-rows-without-address", -1, "the most of those listed.", "listed,."),
+        # flags without their names: a kernel before 4.6, on which cgroups are of v1
+        ("k8s-minion-lines-picked", -1, "memory.limit_in_bytes", "memory.max)"),
         ("kvm-pod-without-kill-line", -1, "which was in container 0f32894de86e in pod 968a06fb.", "T = 4,256,085 pages (limit 4256085"),
         ("postgres-shared-buffers-indented", 0, "83.9 GiB of that is shared memory", "Internal:"),
         ("nohang-block", -1, 'its reason: "avg (62.99) > sigterm_psi (60.0)"', "do not count this kill"),

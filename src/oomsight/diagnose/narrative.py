@@ -295,8 +295,9 @@ def _what_used_too_much(case: Case) -> list[str]:
         if holder(culprit) == IN_NO_COUNTER:
             said.append(f"{case.held(culprit)} is in no counter of this report.")
         else:
-            most = ", the most of those listed" if case.base_kib is None and report.tasks else ""
-            said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{most}{_which(case, culprit)}.")
+            most = ", the most of those listed," if case.base_kib is None and report.tasks else ""
+            text = f"{_capital(holder(culprit))} held {case.held(culprit)}{most}{_which(case, culprit)}"
+            said.append(f"{text.rstrip(',')}.")
     if case.elsewhere_kib and case.victim is not None:
         said.append(
             f"{size(case.elsewhere_kib)} of that at least is not charged to this cgroup: memory stays charged where it "

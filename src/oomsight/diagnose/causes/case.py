@@ -205,7 +205,9 @@ class Case:
             return False  # memory.oom.group is of v2, whose statistics had the names of v1 up to 5.2
         if memcg is None:  # announcements are of kernels up to 5.0; v2 was rare then
             old = self.release is not None and self.release < V2_MOUNTED_SINCE
-            return old or "announce" in self.report.lines or self.is_beancounter
+            trigger = self.report.trigger
+            unnamed = trigger is not None and trigger.gfp_mask is not None and trigger.gfp_flags is None  # before 4.6
+            return old or unnamed or "announce" in self.report.lines or self.is_beancounter
         own = memcg.stats[0].stats if memcg.stats else {}
         return memcg.memsw is not None or memcg.kmem is not None or "rss" in own
 
