@@ -386,8 +386,27 @@ def _row(kind: str, **figures: int) -> tuple:
     return tuple(row)
 
 
+def test_a_cgroup_alone_is_told_as_among_all(store_with_swap) -> None:
+    alone, among = (
+        json.loads(_run("forecast", *who, "--store", str(store_with_swap), "--format", "json")[1])["outlooks"]
+        for who in (("/app",), ())
+    )
+    assert [one["subject"]["kind"] for one in alone] == ["cgroup"]
+    assert alone == [one for one in among if one["subject"]["kind"] == "cgroup"]
+    assert "512 MiB of swap" in str(alone)  # the host's swap is known though its curve was not asked for
+
+
+@pytest.fixture
+def store_with_swap(tmp_path):
+    return _made_store(tmp_path, swap_kib=1 << 19)
+
+
 @pytest.fixture
 def store(tmp_path):
+    return _made_store(tmp_path, swap_kib=0)
+
+
+def _made_store(tmp_path, swap_kib: int):
     """Ten minutes of a host with one limited cgroup in which one of two processes grows 512 KiB a second."""
     wall = int(BEGIN * 1000)
     writer = HistoryStore(str(tmp_path / "h"), "b" * 32)
@@ -405,7 +424,7 @@ def store(tmp_path):
         grown = 512 * i
         change.rows = [
             (1, "host", _row("host", anon_bytes=grown, mem_total_bytes=16 << 20, mem_available_bytes=(1 << 20) - grown,
-                             swap_total_bytes=0, swap_free_bytes=0, oom_kill=0)),
+                             swap_total_bytes=swap_kib, swap_free_bytes=swap_kib, oom_kill=0)),
             (2, "cgroup", _row("cgroup", working_set_bytes=grown + 90_000, usage_bytes=grown + 200_000, limit_bytes=1 << 20,
                                file_bytes=100_000, shmem_bytes=0, anon_bytes=grown, swap_bytes=0, events_oom_kill=0)),
             (3, "cgroup", _row("cgroup", working_set_bytes=100, usage_bytes=100, limit_bytes=UNLIMITED,

@@ -102,13 +102,23 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
         if place.subjects and not found:
             raise CommandError(f"{place.name}: no limit is known", Exit.USAGE, "--limit 512MiB")
     else:
-        from oomsight.pipeline.foresight import cgroups, ended, grown, host, limited
+        from oomsight.pipeline.foresight import (
+            COARSE_POINTS,
+            MOST_POINTS,
+            cgroups,
+            ended,
+            grown,
+            host,
+            limited,
+            swap_free,
+        )
         from oomsight.pipeline.shares import aside
 
         asked = place.history, place.since, place.until
-        if who == "host" and (machine := host(*asked)) is not None:  # then nobody else need be looked at
+        points = MOST_POINTS if gone_too else COARSE_POINTS
+        if who == "host" and (machine := host(*asked, points)) is not None:  # then nobody else need be looked at
             return [machine]
-        its_curve = aside(lambda: host(*asked))
+        its_curve = aside(lambda: host(*asked, points)) if not who else None
         part = "" if who in {None, "cgroup"} else str(who)
         if limit is None:
             others = list(limited(*asked, part=part, gone_too=gone_too or who is not None))
@@ -116,8 +126,8 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
             every = grown(place.history, "cgroup", place.since, place.until, part)
             others = [replaced(one, limit_bytes=one.limit_bytes or limit)
                       for one in cgroups(place.history, every, place.since, place.until)]  # fmt: skip
-        machine = its_curve()
-        swap = machine.swap_free_bytes if machine is not None else None
+        machine = its_curve() if its_curve is not None else None
+        swap = machine.swap_free_bytes if machine is not None else swap_free(*asked)
         found = [machine] if machine is not None else []
         found += [replaced(one, swap_free_bytes=swap) for one in others]
         gone = [] if gone_too else [one for one in found if ended(one, place.until)]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
 
 MOST_POINTS: Final = (2000, 2000, 2000)  #: of a curve: before the last six hours, before the last ten minutes, and then
+COARSE_POINTS: Final = (800, *MOST_POINTS[1:])
+"""As many of the six hours, and before them the ten-minute rows of a week: half its work, and the windows of a forecast
+that reach so far back are cut into sixty stretches anyway. A back-test stands at moments of the past and needs all."""
 MOST_SUBJECTS: Final = 200  #: of each kind, those that changed most
 LEAST_CURVES: Final = 40  #: for which another process is worth starting
 LEAST_BYTES: Final = 1 << 20  #: growth by less is nobody's leak
@@ -56,6 +59,12 @@ def host(history: History, since: float, until: float, most: Sequence[int] = MOS
     swap = free.values[-1] if len(free) and free.values[-1] > 0 else None
     kills = rises(zip(figures["oom_kill"].times, figures["oom_kill"].values, strict=True))
     return Subject("host", "", None, None, found[0], found[1], swap, kills=kills)
+
+
+def swap_free(history: History, since: float, until: float) -> float | None:
+    """Bytes of swap that were free in the end, by the last minutes on record; ``None`` = none, or not known."""
+    machine = host(history, max(since, until - 600), until) or host(history, since, until)
+    return machine.swap_free_bytes if machine is not None else None
 
 
 def grown(history: History, kind: str, since: float, until: float, part: str = "") -> list[Entity]:
