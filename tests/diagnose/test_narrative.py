@@ -8,7 +8,7 @@ import pytest
 
 from oomsight.diagnose.explain import explain_report
 from oomsight.diagnose.model import Consumer, Incident
-from oomsight.diagnose.wording import count, holder, listing, percent, sentence, size
+from oomsight.diagnose.wording import count, holder, listing, percent, sentence, share, size
 from oomsight.naming.marked import map_names, unmark
 from oomsight.report import parse_text
 from oomsight.report.model import UNLIMITED, EventKind, Killed, MemcgLine, Note, OomReport, Span, Trigger, Victim, When
@@ -256,3 +256,9 @@ def test_how_a_killer_is_told_to_spare_its_victim(killer: str, killed: Killed, s
     assert says in unmark(first.text)
     assert first.command == command
     assert first.snippet in (None, "--avoid '^chrome\\.1$'\n")
+
+
+def test_share_is_never_nothing_for_something_and_never_all_where_something_is_missing() -> None:
+    assert [share(pct) for pct in (0.0, 0.9, 1.0, 41.6, 99.0, 99.9, 100.0)] == [
+        "<1 %", "<1 %", "1 %", "42 %", "99 %", "99 %", "100 %",
+    ]  # fmt: skip

@@ -77,6 +77,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def share(pct: float) -> str:
+    """Return a share as ``42 %``: never nothing for something, and never all where something is missing."""
+    return "<1 %" if pct < 1 else f"{99 if 99 < pct < 100 else pct:.0f} %"
+
+
 def listing(parts: list[str], last: str = "and") -> str:
     """Join words as English does: ``a``, ``a and b``, ``a, b and c``."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight.diagnose.wording import share
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import Column, Row, Table, human_kib
@@ -86,7 +87,7 @@ def consumers_table(incident: Incident, *, proof: bool) -> tuple[Table, list[str
         pid = c.pids[0] if c.kind == "process" and c.pids else None
         cells = [
             _consumer_name(c, labels), "" if pid is None else str(pid), human_kib(c.kib),
-            "" if c.share_pct is None else "<1 %" if c.share_pct < 1 else f"{c.share_pct:.0f} %",
+            "" if c.share_pct is None else share(c.share_pct),
             _roles(c.is_victim, c == culprit, trigger is not None and trigger in c.pids),
         ]  # fmt: skip
         if proof:

@@ -13,7 +13,7 @@ from oomsight.diagnose.accounting import allowed_nodes, is_complete, managed_kib
 from oomsight.diagnose.advice import cap_kib
 from oomsight.diagnose.consumers import limit_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
-from oomsight.diagnose.wording import percent, size
+from oomsight.diagnose.wording import percent, share, size
 from oomsight.kernel.release import Release, parse_release
 from oomsight.report.model import EventKind, LimitKib, OomReport, Task, Victim
 from oomsight.report.task_rows import TaskRows
@@ -138,7 +138,7 @@ class Case:
         whole = f"{self.whole} and the swap in use" if self.swap_used_kib else self.whole
         if self.report.kind in (EventKind.CPUSET, EventKind.MEMPOLICY):
             whole = "what the allowed nodes have"
-        return f"{size(consumer.kib)} ({consumer.share_pct:.0f} % of {whole})"
+        return f"{size(consumer.kib)} ({share(consumer.share_pct)} of {whole})"
 
     def room_kib(self, consumer: Consumer) -> int | None:
         """
@@ -236,7 +236,8 @@ class Case:
         """What shares are shares of, in words."""
         if not self.in_memcg:
             return "RAM"
-        return "the limit" if self.report.memcg is None or self.report.memcg.memory else "what was charged to it"
+        known = self.report.memcg is None or self.report.memcg.memory is not None
+        return "the limit" if known else "what was charged to the cgroup"
 
     @property
     def constraint(self) -> str | None:
