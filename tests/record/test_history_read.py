@@ -107,8 +107,10 @@ def test_a_journal_answers_as_the_chunk_it_becomes(tmp_path) -> None:
             for column in ("firsts", "peaks", "lasts"):
                 assert getattr(index.marks, column)[own] == getattr(whole.marks, column)[place]
             assert journal.stream(index.entities[own]) == builder.stream(index.entities[own])
-            assert journal.streams(kind)[index.entities[own]] == builder.stream(index.entities[own])
-        assert len(journal.streams(kind)) == len(places)
+        every = {entity: builder.stream(entity) for entity in index.entities}
+        assert journal.streams(every) == every
+        few = [*every][::3]
+        assert journal.streams([*few, -1]) == {entity: every[entity] for entity in few}
     for row in (0, 35, 99):
         states = {entity: list(values) for entity, _, values in journal.states(row)}
         for place, entity in enumerate(whole.entities):

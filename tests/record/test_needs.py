@@ -14,6 +14,7 @@ from tests.record.damage import damage
 from oomsight.record.codec import DamagedError
 from oomsight.record.dense import Life
 from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
+from oomsight.record.formula import FORMULAS, totals
 from oomsight.record.model import Change
 from oomsight.record.needs import SUMS, Needs, entry, packed
 from oomsight.record.ordered import Ordered
@@ -31,8 +32,9 @@ NAMES = {kind: [FIELDS[kind][place].name for place in PLACES[kind]] for kind in 
 def test_need_is_what_rightsize_says_it_is() -> None:
     for kind, basis in (("cgroup", "charged"), ("name", "process")):
         rule = next(one for one in BASES if one.name == basis)
-        assert SUMS[kind][:3] == (rule.plus, rule.minus, rule.optional)
-        assert {name for part in SUMS[kind] for name in part} <= set(NAMES[kind])
+        mine = SUMS[kind]
+        assert (mine.plus, mine.minus, (*mine.optional, *mine.apart)) == (rule.plus, rule.minus, rule.optional)
+        assert set(SUMS[kind].names) <= set(NAMES[kind])
 
 
 @given(st.lists(st.lists(st.integers(-50, 50), min_size=1, max_size=9), min_size=1, max_size=12))
@@ -60,7 +62,7 @@ def test_what_is_packed_comes_back(crowd) -> None:
         (others if one is None else entries).append(number if one is None else one)
     if not entries:
         return
-    data = packed(entries, others)
+    data = packed("cgroup", entries, others)
     needs = Needs("cgroup", data, zlib.crc32(data))
     assert set(needs.places) == {one.number for one in entries}
     assert needs.others == set(others)
@@ -70,7 +72,10 @@ def test_what_is_packed_comes_back(crowd) -> None:
         rows = [{name: columns[at][row] - 1 if columns[at][row] else None for name, at in known.items()}
                 for row in range(len(columns[0]))]  # fmt: skip
         assert needs.ordered(place) == sorted(need_bytes(row, BASES[0]) for row in rows)
-        assert (needs.lows[place], needs.highs[place]) == (one.ordered[0], one.ordered[-1])
+        assert (needs.lows[place], needs.highs[place]) == (needs.ordered(place)[0], needs.ordered(place)[-1])
+        coded = [[columns[known[name]][row] for row in range(len(columns[0]))]
+                 for name in ("usage_bytes", "file_bytes", "shmem_bytes")]  # fmt: skip
+        assert [value + 1 for value in needs.curve(place)] == totals(coded, FORMULAS["cgroup"])
         assert (needs.firsts[place], needs.rows[place]) == (2, len(columns[0]))
     with pytest.raises(DamagedError):
         Needs("cgroup", data[:-1], zlib.crc32(data))
@@ -160,10 +165,10 @@ def told(history: History, kind: str, since: float, until: float, points: int | 
 def by_rows(history: History, kind: str, since: float, until: float, points: int | None) -> dict:
     """The same from every row, added up here."""
     found, rule = {}, SUMS[kind]
-    fields = list(dict.fromkeys(name for part in rule for name in part))
+    fields = list(rule.names)
     for entity, figures in history.together(history.entities(kind, since, until), fields, since, until, points):
         by_time = {name: dict(zip(one.times, one.values, strict=True)) for name, one in figures.items()}
-        basis = Basis("", rule.plus, rule.minus, rule.optional, True, "", "")
+        basis = Basis("", rule.plus, rule.minus, (*rule.optional, *rule.apart), True, "", "")
         rows = [(time, need_bytes({name: values.get(time) for name, values in by_time.items()}, basis))
                 for time in sorted({time for values in by_time.values() for time in values})]  # fmt: skip
         rows = [(time, need) for time, need in rows if need is not None]

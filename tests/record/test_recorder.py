@@ -267,8 +267,8 @@ def rows_of(path, tier: int) -> dict[str, list[tuple[float, int]]]:
     shelf, found = Shelf(str(path)), {}
     for piece in [one for one in shelf.chunks if one.tier == tier]:
         assert shelf.load(piece, "process")
-        for place in range(len(piece.index.entities)):
-            stream, one = shelf.stream(piece, place), shelf.words(piece.file, "process").get(piece.index.entities[place])
+        for number, stream in shelf.lived(piece, piece.index.entities).items():
+            one = shelf.words(piece.file, "process").get(number)
             state = dict(events_of(stream, "process", len(piece.times))) if one is not None else {}
             now = None
             for row, moment in enumerate(piece.times):

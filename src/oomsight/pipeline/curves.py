@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oomsight.sources.history import History
     from oomsight.sources.history_columns import Columns
 
-BATCH: Final = 40  #: entities that are in memory at once
+BATCH: Final = 100  #: entities that are in memory at once
 KIB: Final = 1024
 _LIMIT, _KILLS = (INDEX["cgroup"][name] for name in ("limit_bytes", "events_oom_kill"))
 

@@ -243,7 +243,7 @@ def column(code: str, numbers: Sequence[int]) -> bytes:
     return found.tobytes()
 
 
-def column_of(code: str, data: bytes) -> array[int]:
+def column_of(code: str, data: bytes | bytearray) -> array[int]:
     """A column read back. Raises :class:`DamagedError`."""
     found: array[int] = array(code)
     try:
@@ -253,3 +253,21 @@ def column_of(code: str, data: bytes) -> array[int]:
     if not LITTLE:
         found.byteswap()
     return found
+
+
+def planes(code: str, numbers: Sequence[int]) -> bytes:
+    """As :func:`column`, the lowest byte of each number first, then the next of each: which packs smaller."""
+    data, width = column(code, numbers), array(code).itemsize
+    return b"".join([data[at::width] for at in range(width)])
+
+
+def planes_of(code: str, data: bytes) -> array[int]:
+    """The numbers that :func:`planes` made bytes of."""
+    width = array(code).itemsize
+    size, rest = divmod(len(data), width)
+    if rest:
+        raise ValueError("a column of another length")
+    whole = bytearray(len(data))
+    for at in range(width):
+        whole[at::width] = data[at * size : (at + 1) * size]
+    return column_of(code, whole)

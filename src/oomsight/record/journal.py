@@ -7,7 +7,7 @@ Read back, the rows since the last chunk are the chunk they would become.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, compress
 
 from oomsight._named import NamedTuple
@@ -163,12 +163,12 @@ class Journal(NamedTuple):
             before = at
         return bytes(out)
 
-    def streams(self, kind: str) -> dict[int, bytes]:
-        """The streams of all entities of a kind in that chunk. Raises :class:`DamagedError`."""
-        wanted, found = only(KINDS.index(kind)), dict[int, tuple[bytearray, list[int]]]()
+    def streams(self, entities: Collection[int]) -> dict[int, bytes]:
+        """The streams in that chunk of those of *entities* that are there. Raises :class:`DamagedError`."""
+        wanted, found = frozenset(entities), dict[int, tuple[bytearray, list[int]]]()
         for at, body in enumerate(self.rows):
             row = parse_row(body)
-            for entity, _, length, start in compress(_parts(row), row.kinds.translate(wanted)):
+            for entity, _, length, start in compress(_parts(row), map(wanted.__contains__, row.entities)):
                 one = found.get(entity)
                 if one is None:
                     if not body[start]:

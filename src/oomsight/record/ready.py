@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from oomsight.record.formula import Formula
 
 _SHEETS: Final = ("cgroup", "name")
-SHEETS: Final[Mapping[int, tuple[str, ...]]] = dict.fromkeys((0, 1), _SHEETS) | dict.fromkeys(
-    (2, 3), (*_SHEETS, *map(str.upper, SUMS)))
+_NEEDS: Final = ("CGROUP", "NAME", "HOST")
+SHEETS: Final[Mapping[int, tuple[str, ...]]] = {
+    0: _SHEETS, 1: _SHEETS, 2: (*_SHEETS, *_NEEDS), 3: (*_SHEETS, *_NEEDS, "PROCESS"),
+}  # fmt: skip
 """
-By number of the tier, of what there are sheets, and in capitals of what there are needs. Of processes it is as quick to
-read the wanted streams; how much was needed for how long is asked of weeks, which the finer tiers do not reach back to.
+By number of the tier, of what there are sheets, and in capitals of what there are needs: these are asked of weeks, which
+the finer tiers do not reach back to. Of processes, of which there are thousands, the coarsest has them.
 """
 
 PLACES: Final[Mapping[str, tuple[int, ...]]] = {
@@ -49,6 +51,7 @@ PLACES: Final[Mapping[str, tuple[int, ...]]] = {
         "usage_bytes", "file_bytes", "shmem_bytes", "swap_bytes", "limit_bytes", "swap_limit_bytes", "events_oom_kill",
     )),
     "name": parts_of("name", "need_bytes"),
+    "process": parts_of("process", "need_bytes"),
     "host": tuple(INDEX["host"][name] for name in (
         "mem_total_bytes", "mem_available_bytes", "swap_total_bytes", "swap_free_bytes",
     )),
@@ -57,7 +60,7 @@ PLACES: Final[Mapping[str, tuple[int, ...]]] = {
 
 _AT: Final = {kind: {FIELDS[kind][place].name: at for at, place in enumerate(places)}
               for kind, places in PLACES.items()}  # fmt: skip
-NEEDS: Final = 0x80  #: with the code of a kind: no sheet, but how much was needed for how long (oomsight.record.needs)
+NEEDS: Final = 0x40  #: with the code of a kind: no sheet, but what was needed (0x80: so in older records, in order of size)
 TAIL_BYTES: Final = 64  #: of a body, in which it says where its sheets are
 _MARK: Final = b"\xf0Rdy"
 _SPOT: Final = struct.Struct("<BII")  # kind, length, CRC-32
@@ -95,9 +98,10 @@ def sheets(streams: Iterable[tuple[str, int, bytes]], rows: int, wanted: Sequenc
         if kind.upper() in wanted:
             known = [entry(kind, number, life, _AT[kind]) for number, life in members]
             entries = [one for one in known if one is not None]
-            others = sorted({*there[kind]} - {one.number for one in entries})
+            # Of processes most have none; who is not in it is looked for in the index.
+            others = sorted({*there[kind]} - {one.number for one in entries}) if kind != "process" else []
             if entries:
-                blobs.append((kind_code(kind) | NEEDS, packed(entries, others)))
+                blobs.append((kind_code(kind) | NEEDS, packed(kind, entries, others)))
     if not blobs:
         return b""
     spots = [_SPOT.pack(code, len(blob), zlib.crc32(blob)) for code, blob in blobs]

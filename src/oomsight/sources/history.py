@@ -263,7 +263,7 @@ class History:
         width = (until - since) / points or 1.0
         wanted: dict[int, tuple[Chunk, int]] = {}  # the last row of each equal part of the period
         for chunk, low, high in choose(self._shelf.chunks, since, until, points):
-            if self._shelf.load(chunk, stored):
+            if self._shelf.timed(chunk, stored):
                 for row, moment in enumerate(chunk.moments):
                     if low <= moment <= high:
                         wanted[int((moment - since) / width)] = chunk, row

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.record.codec import DamagedError
 from oomsight.record.dense import Life, lives
+from oomsight.record.fields import FIELDS
 from oomsight.record.formula import totals
+from oomsight.record.needs import SUMS
 from oomsight.record.ready import PLACES
 from oomsight.record.tiers import TIERS
+from oomsight.sources.history_files import MANY
 
 if TYPE_CHECKING:
     from oomsight.record.formula import Formula
+    from oomsight.record.needs import Needs
     from oomsight.sources.history_files import Chunk, File, Shelf
-
-MANY: Final = 8  #: entities of a chunk from which on all its streams are read at once
 
 
 class Columns:
@@ -62,7 +64,7 @@ def gathered(  # noqa: PLR0917
     found = {key: Columns(len(places) + (formula is not None)) for key in keys}
     numbers: dict[int, list[tuple[int, str]]] = {}  # a file has those of every run in it
     for chunk, low, high in pieces:
-        if not shelf.load(chunk, kind):
+        if not shelf.timed(chunk, kind):
             continue
         moments = chunk.moments
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
@@ -85,30 +87,51 @@ def lives_of(  # noqa: PLR0917
     figures at *places*, before them the sum by *formula*, or else, where that is less work, no more than the *rows*
     asked for, which ascend. What is damaged is left out and counted.
     """
-    assert chunk.index is not None
     summed_up = formula.places if formula is not None else ()
     wanted = [*summed_up, *places]
+    if formula is not None and (needs := shelf.needs(chunk, kind)) is not None:
+        known, numbers = _known(needs, kind, numbers, places, chunk.head.rows)
+        yield from known
     sheet, parts, at = None, list[int](), list[int]()
     if (len(numbers) > MANY or chunk.sheets.get(kind)) and set(wanted) <= set(kept := PLACES.get(kind, ())):
         sheet, parts, at = shelf.sheet(chunk, kind), list(map(kept.index, summed_up)), list(map(kept.index, places))
-    rest = [number for number, _ in numbers if sheet is None or number not in sheet]
-    where = {number: place for number in rest if (place := chunk.index.place(number)) is not None}
-    whole = dict(shelf.picked(chunk, kind, list(where.values()))) if len(where) > MANY else None
+    streams = shelf.lived(chunk, [number for number, _ in numbers if sheet is None or number not in sheet])
     for number, key in numbers:
-        place = where.get(number)
-        if place is None:
-            if sheet is not None and number in sheet:
-                if formula is not None:
-                    yield key, [sheet.need(number, formula, parts, at)]
-                else:
-                    yield key, [sheet.life(number, at)] if rows is None else sheet.rows(number, at, rows)
+        if sheet is not None and number in sheet:
+            if formula is not None:
+                yield key, [sheet.need(number, formula, parts, at)]
+            else:
+                yield key, [sheet.life(number, at)] if rows is None else sheet.rows(number, at, rows)
+        elif stream := streams.get(number):
+            try:
+                found = lives(stream, wanted, len(chunk.times))
+                yield key, found if formula is None else [_with_sum(one, formula) for one in found]
+            except DamagedError:
+                shelf.damaged += 1
+
+
+def _known(
+    needs: Needs, kind: str, numbers: Sequence[tuple[int, str]], places: Sequence[int], rows: int
+) -> tuple[list[tuple[str, list[Life]]], list[tuple[int, str]]]:
+    """
+    (key, lives) of those of *numbers* whose need is known in a chunk of so many *rows* and whose figures at *places*
+    stay as they are in it; and the other numbers.
+    """
+    names = [FIELDS[kind][place].name for place in places]
+    if not {*names} <= {*(ends := SUMS[kind].ends)}:
+        return [], list(numbers)
+    columns = [(needs.ends[2 * ends.index(name)], needs.ends[2 * ends.index(name) + 1]) for name in names]
+    known, others = list[tuple[str, list[Life]]](), list[tuple[int, str]]()
+    place_of = needs.places.get
+    for number, key in numbers:
+        place = place_of(number)
+        if place is None or any(first[place] != last[place] for first, last in columns):
+            others.append((number, key))
             continue
-        stream = shelf.stream(chunk, place) if whole is None else whole.get(place, b"")
-        try:
-            found = lives(stream, wanted, len(chunk.times))
-            yield key, found if formula is None else [_with_sum(one, formula) for one in found]
-        except DamagedError:
-            shelf.damaged += 1
+        begin, count = needs.firsts[place], needs.rows[place]
+        whole = [[value + 1 for value in needs.curve(place)], *([first[place]] * count for first, _ in columns)]
+        known.append((key, [Life(begin, whole, begin + count < rows)]))
+    return known, others
 
 
 def _with_sum(life: Life, formula: Formula) -> Life:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oomsight.record.layout import Description
 
 
+MANY: Final = 8  #: entities of a chunk from which on all its streams are read at once
 FEW: Final = 8  #: entities that are looked for one by one in the descriptions of a file
 
 
@@ -91,9 +92,9 @@ class Chunk:
     dated: list[float] = field(default_factory=list)
     index: Index | None = None
     indexes: dict[str, Index] = field(default_factory=dict)  #: of a journal, by kind
-    streams: dict[str, dict[int, bytes]] = field(default_factory=dict)  #: of a journal, by kind
     spots: dict[str, Spot] | None = None  #: where its ready columns are, by kind; ``None`` = nobody has looked
     sheets: dict[str, Sheet | None] = field(default_factory=dict)
+    needed: dict[str, Needs | None] = field(default_factory=dict)
 
     @property
     def moments(self) -> list[float]:
@@ -165,38 +166,42 @@ class Shelf:
             self._leave_out(chunk)
             return None
 
-    def stream(self, chunk: Chunk, place: int) -> bytes:
-        """The stream at *place* of a loaded chunk; empty = it is damaged."""
-        index = chunk.index
-        assert index is not None
-        try:
-            if chunk.file.journal is not None:
-                return chunk.file.journal.stream(index.entities[place])
-            start = chunk.start + chunk.head.streams_at + index.start(place)
-            return stream_of(index, place, self._piece(chunk.file.path, start, index.lengths[place] >> 1))
-        except (OSError, DamagedError):
-            self.damaged += 1
-            return b""
-
-    def picked(self, chunk: Chunk, kind: str, places: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """(place, stream) at many *places* of a loaded chunk, of a journal those of *kind*; what is damaged is not."""
-        index = chunk.index
-        assert index is not None
+    def timed(self, chunk: Chunk, kind: str) -> bool:
+        """As :meth:`load`, but of a journal the times are enough; ``False`` = it is damaged or gone."""
         if chunk.file.journal is None:
+            return self.load(chunk, kind)
+        try:
+            chunk.times = chunk.times or chunk.file.journal.times()
+        except DamagedError:
+            self._leave_out(chunk)
+        return bool(chunk.times)
+
+    def lived(self, chunk: Chunk, numbers: Sequence[int]) -> dict[int, bytes]:
+        """By number the streams of those of *numbers* that are in a chunk, once it has its times; no damaged ones."""
+        if (journal := chunk.file.journal) is not None:
+            try:
+                if len(numbers) > MANY:
+                    return journal.streams(numbers)
+                return {number: stream for number in numbers if (stream := journal.stream(number))}
+            except DamagedError:
+                self.damaged += 1
+                return {}
+        index = chunk.index
+        assert index is not None
+        places = {place: number for number in numbers if (place := index.place(number)) is not None}
+        if len(places) > MANY:
             wanted = bytearray(len(index.entities))
             for place in places:
                 wanted[place] = 1
-            yield from self.streams(chunk, wanted)
-            return
-        if kind not in chunk.streams:  # a question about many comes again for the next of them
+            return {places[place]: stream for place, stream in self.streams(chunk, wanted)}
+        found = {}
+        for place, number in places.items():
+            start = chunk.start + chunk.head.streams_at + index.start(place)
             try:
-                chunk.streams[kind] = chunk.file.journal.streams(kind)
-            except DamagedError:
+                found[number] = stream_of(index, place, self._piece(chunk.file.path, start, index.lengths[place] >> 1))
+            except (OSError, DamagedError):
                 self.damaged += 1
-                return
-        streams = chunk.streams[kind]
-        for place in places:
-            yield place, streams.get(index.entities[place], b"")
+        return found
 
     def sheet(self, chunk: Chunk, kind: str) -> Sheet | None:
         """The ready columns of a kind in a chunk; ``None`` = it has none, or they are damaged: the streams have all."""
@@ -208,11 +213,13 @@ class Shelf:
         return chunk.sheets[kind]
 
     def needs(self, chunk: Chunk, kind: str) -> Needs | None:
-        """How much everybody of a kind needed for how long in a chunk; ``None`` = it does not tell, or is damaged."""
-        data = self._apart(chunk, kind.upper())
-        with suppress(DamagedError):
-            return Needs(kind, *data) if data is not None else None
-        return None
+        """What everybody of a kind needed in a chunk; ``None`` = it does not tell, or is damaged."""
+        if kind not in chunk.needed:
+            chunk.needed[kind] = None
+            if (data := self._apart(chunk, kind.upper())) is not None:
+                with suppress(DamagedError):
+                    chunk.needed[kind] = Needs(kind, *data)
+        return chunk.needed[kind]
 
     def _apart(self, chunk: Chunk, what: str) -> tuple[bytes, int] | None:
         """A part behind the streams of a chunk, and its sum; ``None`` = there is none."""

@@ -147,9 +147,8 @@ class _Reader:
         self, shelf: Shelf, kind: str, keys: Sequence[str], known_as: Callable[[File, str, str], list[int]]
     ) -> None:
         self._shelf, self._kind, self._keys, self._known_as = shelf, kind, keys, known_as
-        names = dict.fromkeys(name for part in SUMS[kind] for name in part)
-        self._names = tuple(names)
-        self._places = [INDEX[kind][name] for name in names]
+        self._names = SUMS[kind].names
+        self._places = [INDEX[kind][name] for name in self._names]
         self._numbers: dict[int, list[tuple[int, str]]] = {}
         self.pieces: dict[str, list[_Piece]] = {key: [] for key in keys}
         self._apart: dict[str, Columns] = {}
@@ -209,7 +208,7 @@ class _Reader:
         self._left.append((chunk, by_key, low, high))
 
     def _read_rows(self, chunk: Chunk, numbers: Sequence[tuple[int, str]], low: float, high: float) -> None:
-        if not numbers or not self._shelf.load(chunk, self._kind):
+        if not numbers or not self._shelf.timed(chunk, self._kind):
             return
         moments = chunk.moments
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
@@ -221,7 +220,7 @@ class _Reader:
         columns = Columns(len(self._places))
         if len(self._keys) > MANY:  # others of them will come here, too
             self._shelf.sheet(chunk, self._kind)
-        if self._shelf.load(chunk, self._kind):
+        if self._shelf.timed(chunk, self._kind):
             numbers = [pair for pair in self._numbered(chunk.file) if pair[1] == key]
             for _, one in lives_of(self._shelf, chunk, self._kind, numbers, self._places):
                 columns.add(one, chunk.moments, 0, len(chunk.moments))
