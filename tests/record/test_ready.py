@@ -115,6 +115,10 @@ def answers(path: str, kind: str) -> list:
             columns = history.columns(everyone, places, since, high - 61, points)
             found.append({key: (one.times, one.columns, one.came, one.went, one.step_seconds)
                           for key, one in columns.items()})  # fmt: skip
+            ends = [INDEX[kind][name] for name in ("limit_bytes", "events_oom_kill")] if kind == "cgroup" else []
+            columns = history.columns(everyone, ends, since, high - 61, points, need=True)
+            found.append({key: (one.times, one.columns, one.came, one.went, one.step_seconds)
+                          for key, one in columns.items()})  # fmt: skip
     fields = [FIELDS[kind][place].name for place in places]
     found.append(history.glimpses(everyone, fields, low, high, 20))
     assert history.damaged == 0
@@ -128,6 +132,9 @@ def test_questions_about_many_are_answered_as_by_the_streams(recorded, kind, mon
     for chunk in chunks:
         assert (Shelf(recorded).sheet(chunk, kind) is not None) == (kind in SHEETS.get(chunk.tier, ()))
     ready = answers(recorded, kind)
+    assert any(Shelf(recorded).needs(chunk, kind) for chunk in chunks)
+    monkeypatch.setattr(Shelf, "needs", lambda *_: None)
+    assert ready == answers(recorded, kind)
     monkeypatch.setattr(Shelf, "sheet", lambda *_: None)
     assert ready == answers(recorded, kind)
 

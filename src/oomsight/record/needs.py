@@ -205,7 +205,8 @@ class Needs:
         if (at, end) != (len(text), len(steps)) or any(len(one) != n for one in found):
             raise DamagedError("needs of another length")
         self.places = {number: place for place, number in enumerate(numbers)}
-        self.lows, self.highs = more[:2] if ranked else ((), ())
+        nothing: array[int] = array("q")
+        self.lows, self.highs = more[:2] if ranked else (nothing, nothing)
         self.extremes = more[ranked : ranked + extremes]  #: of each figure
         self.ends = more[ranked + extremes :]  #: of each figure first and last, in turn
 
@@ -220,9 +221,9 @@ class Needs:
         return _Moved(planes_of(width.decode(), text[begin:end]), unit, starts), end
 
     def curve(self, place: int) -> list[int]:
-        """The need in each row, in KiB, without what stands apart."""
-        values = self._plain(place)
-        return [value if value > 0 else 0 for value in values] if self._marks[place] & _BELOW else values
+        """The need in each row without what stands apart, in KiB and coded, as all figures are: one higher."""
+        values = self._column(place, self._begins[place] + 1, self._moved, _MOVES)
+        return [value if value > 1 else 1 for value in values] if self._marks[place] & _BELOW else values
 
     def ordered(self, place: int) -> list[int]:
         """What had to be provided in each row, ascending, in KiB."""
@@ -230,10 +231,7 @@ class Needs:
         if low == self.highs[place]:
             return [low] * self.rows[place]
         apart = self._column(place, self._apart[place], self._apart_moved, _APART_MOVES)
-        return sorted(_provided(self._plain(place), apart))
-
-    def _plain(self, place: int) -> list[int]:
-        return self._column(place, self._begins[place], self._moved, _MOVES)
+        return sorted(_provided(self._column(place, self._begins[place], self._moved, _MOVES), apart))
 
     def _column(self, place: int, first: int, moved: _Moved, mark: int) -> list[int]:
         rows = self.rows[place]

@@ -29,7 +29,7 @@ from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_c
 from oomsight.record.dense import Life, lives
 from oomsight.record.fields import FIELDS, INDEX, parts_of
 from oomsight.record.formula import totals
-from oomsight.record.needs import SUMS, entry, packed
+from oomsight.record.needs import entry, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +42,8 @@ SHEETS: Final[Mapping[int, tuple[str, ...]]] = {
     0: _SHEETS, 1: _SHEETS, 2: (*_SHEETS, *_NEEDS), 3: (*_SHEETS, *_NEEDS, "PROCESS"),
 }  # fmt: skip
 """
-By number of the tier, of what there are sheets, and in capitals of what there are needs: these are asked of weeks, which
-the finer tiers do not reach back to. Of processes, of which there are thousands, the coarsest has them.
+By number of the tier, of what there are sheets, and in capitals of what there are needs: these are asked of weeks,
+which the finer tiers do not reach back to. Of processes, of which there are thousands, the coarsest has them.
 """
 
 PLACES: Final[Mapping[str, tuple[int, ...]]] = {
@@ -60,7 +60,7 @@ PLACES: Final[Mapping[str, tuple[int, ...]]] = {
 
 _AT: Final = {kind: {FIELDS[kind][place].name: at for at, place in enumerate(places)}
               for kind, places in PLACES.items()}  # fmt: skip
-NEEDS: Final = 0x40  #: with the code of a kind: no sheet, but what was needed (0x80: so in older records, in order of size)
+NEEDS: Final = 0x40  #: with the code of a kind: no sheet, but what was needed (0x80: in older records, by size)
 TAIL_BYTES: Final = 64  #: of a body, in which it says where its sheets are
 _MARK: Final = b"\xf0Rdy"
 _SPOT: Final = struct.Struct("<BII")  # kind, length, CRC-32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from oomsight.record.codec import DamagedError
 from oomsight.record.dense import Life, lives
@@ -120,17 +120,19 @@ def _known(
     names = [FIELDS[kind][place].name for place in places]
     if not {*names} <= {*(ends := SUMS[kind].ends)}:
         return [], list(numbers)
-    columns = [(needs.ends[2 * ends.index(name)], needs.ends[2 * ends.index(name) + 1]) for name in names]
+    columns = [needs.ends[at : at + 2] for at in (2 * ends.index(name) for name in names)]
+    moved = {place for first, last in columns if first != last
+             for place in range(len(first)) if first[place] != last[place]}  # fmt: skip
+    firsts = [first for first, _ in columns]
     known, others = list[tuple[str, list[Life]]](), list[tuple[int, str]]()
-    place_of = needs.places.get
     for number, key in numbers:
-        place = place_of(number)
-        if place is None or any(first[place] != last[place] for first, last in columns):
+        place = needs.places.get(number)
+        if place is None or place in moved:
             others.append((number, key))
             continue
-        begin, count = needs.firsts[place], needs.rows[place]
-        whole = [[value + 1 for value in needs.curve(place)], *([first[place]] * count for first, _ in columns)]
-        known.append((key, [Life(begin, whole, begin + count < rows)]))
+        begin, need = needs.firsts[place], needs.curve(place)
+        count = len(need)
+        known.append((key, [Life(begin, [need, *[[first[place]] * count for first in firsts]], begin + count < rows)]))
     return known, others
 
 

@@ -19,7 +19,8 @@ from oomsight.record.codec import plain
 from oomsight.record.fields import FIELDS, INDEX, shown
 from oomsight.record.needs import SUMS, need_of
 from oomsight.record.ordered import Ordered
-from oomsight.sources.history_columns import MANY, Columns, lives_of
+from oomsight.sources.history_columns import Columns, lives_of
+from oomsight.sources.history_files import MANY
 
 if TYPE_CHECKING:
     from oomsight.record.needs import Needs
