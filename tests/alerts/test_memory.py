@@ -36,6 +36,18 @@ def test_who_grew_next_to_nothing_is_not_named_first() -> None:
         assert told["grower"]["name"] == "sleep"
 
 
+def test_a_message_about_the_machine_says_where_who_grew_runs() -> None:
+    subject, scope = Subject(limit_bytes=1000 << 20, need_bytes=900 << 20), "/user.slice/user-7.slice/session-1.scope"
+    for where, grower, told in (
+        (HOST, scope, True), ("/a", "/a/b", True), ("/a", "/a", False), (HOST, "/", False), (HOST, None, False),
+    ):  # fmt: skip
+        change = Change("raised", where, "al-1", "warning", (Reason("memory_high", 90.0, 0.0),), 0.0, subject, False)
+        who = Who("process", "browser", 300 << 10, 200 << 10, 7, 1, grower)
+        said = memory_event(change, Blame(who, who, 60.0), "2026-01-01T00:00:00", "b")["lines"]
+        assert any(line.startswith("browser (pid 7) runs in: ") for line in said) is told
+        assert ("browser (pid 7) runs in: session 1 of user 7" in said) is (grower == scope)
+
+
 def test_room_says_when_it_is_swap_and_a_rate_that_is_over_is_no_number() -> None:
     subject = Subject(limit_bytes=333 << 20, need_bytes=325 << 20, headroom_bytes=208 << 20)
     change = Change("raised", HOST, "al-1", "warning", (Reason("memory_high", 98.0, 0.0),), 0.0, subject, False)
@@ -100,6 +112,7 @@ def test_warning_that_turns_critical_is_told_again_under_its_own_labels() -> Non
     second = decide(event("changed", cgroup="", severity="critical", codes=("memory_high",), at=1), settings, state, 10.0)
     third = decide(event("cleared", cgroup="", severity="critical", codes=("memory_high",), at=2), settings, state, 20.0)
     assert [m.status for m in (*first, *second)] == [Status.FIRING, Status.FIRING]
+    assert second[0].title == f"Worse; it began 1970-01-01 00:00 UTC: {first[0].title}"
     assert (first[0].labels["severity"], second[0].labels["severity"]) == ("warning", "critical")
     assert first[0].labels["alertname"] == "MemoryAlert"
     assert "cgroup" not in first[0].labels

@@ -177,6 +177,17 @@ def _row(**more):
             "codes": ["cgroup_near_limit"], **more}  # fmt: skip
 
 
+def test_an_alert_whose_words_are_old_is_told_with_their_age_and_what_is_true_now(status, tmp_path) -> None:
+    """After the kill the machine has memory again, and "full in about 12 s" must not head the screen."""
+    store = str(tmp_path / "i.db")
+    save(path_beside(store), State(), [_row(subject="host", text="This machine: full in about 12 s")], time.time() - 44)
+    head = " ".join(status("--store", store)[1].split("━")[0].split())
+    assert head.startswith("44 s ago: This machine: full in about 12 s; now ")
+    assert head.endswith("%)")
+    save(path_beside(store), State(), [_row(subject="host", text="This machine: full in about 12 s")], time.time())
+    assert status("--store", store)[1].startswith("This machine: full in about 12 s\n")
+
+
 def test_alerts_of_an_agent_that_runs_take_the_place_of_what_the_look_shows(status, tmp_path) -> None:
     store = str(tmp_path / "i.db")
     save(path_beside(store), State(), [_row()], time.time())

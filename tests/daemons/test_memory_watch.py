@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from alarms.samples import host
 from oomsight.alarms.table import Limits
 from oomsight.daemons.memory_watch import MemoryFeed
+from oomsight.sinks.alarm_file import load_alerts
 from oomsight.sources.memory_reading import MemoryReader
 
 
@@ -47,3 +48,13 @@ def test_clock_set_forward_neither_raises_nor_ends_an_alert_early(tmp_path) -> N
     assert machine.wall - held["since"] < 120, "it has not become older by the step"
     machine.run(40, available_pct=90)
     assert machine.moments == ["raised", "cleared"]
+
+
+def test_while_an_alert_is_held_its_file_says_how_bad_it_is_now(tmp_path) -> None:
+    machine = Host(tmp_path)
+    machine.run(80, available_pct=10)
+    assert machine.moments == ["raised"]
+    machine.run(10, available_pct=60)
+    (told,) = load_alerts(str(tmp_path / "alarms.json"), machine.wall) or ()
+    assert "40 % of RAM needed" in told.text
+    assert machine.wall - (told.at or 0) <= 5

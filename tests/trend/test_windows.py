@@ -11,7 +11,7 @@ from oomsight.trend import windows
 from oomsight.trend.exhaust import time_left, time_left_young
 from oomsight.trend.series import Series
 from oomsight.trend.shape import shape
-from oomsight.trend.windows import WINDOWS, soonest
+from oomsight.trend.windows import WINDOWS, given_back, soonest
 
 MIB = float(1 << 20)
 LIMIT = 2000 * MIB
@@ -77,3 +77,18 @@ def test_a_part_that_is_all_is_the_series_itself():
     begun_anew = Series([1.0, 2.0, 3.0], [1.0, 1.0, 1.0], (2.0,))
     assert begun_anew.life(5.0) == Series([2.0, 3.0], [1.0, 1.0], (2.0,))
     assert begun_anew.between(1.0, 3.0) is begun_anew
+
+
+def test_a_growth_that_was_given_back_a_moment_ago_is_no_forecast() -> None:
+    """Who filled the machine was killed; eight samples later a line through the low points still climbs."""
+    climb = [65.0] * 86 + [65.0 + 6 * second for second in range(70)]
+    before = Series([1e9 + i for i in range(len(climb))], [value * MIB for value in climb])
+    after = Series([1e9 + i for i in range(len(climb) + 8)], [value * MIB for value in [*climb, *[100.0] * 8]])
+    left = soonest(before, 600 * MIB, before.times[-1])
+    assert left is not None
+    assert not given_back(left, before)
+    assert given_back(left, after)
+    sawtooth = Series(before.times, [value - 40 * MIB * (i % 2) for i, value in enumerate(before.values)])
+    assert not given_back(left, sawtooth)  # a heap that was collected stands near its low points
+    stale = soonest(after, 600 * MIB, after.times[-1])
+    assert stale is None or given_back(stale, after)

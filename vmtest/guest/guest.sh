@@ -184,9 +184,22 @@ thrash() { # CGROUP KIND MIB SECONDS [FILE...]: go through so much of files, or 
 	sh -c 'echo $$ >"$0/cgroup.procs"; exec chroot /mnt /usr/bin/python3 -S /tmp/thrash.py "$@"' "$CG$group" "$@"
 }
 
+asked() { # NAME ARGUMENT...: what oomsight says to people of the agent's store goes home as NAME.txt
+	name=$1
+	shift
+	PYTHONPATH=/product PYTHONDONTWRITEBYTECODE=1 HOME=/tmp OOMSIGHT_STORE=/tmp/agent/incidents.db \
+		OOMSIGHT_HISTORY=/tmp/agent/history COLUMNS=80 chroot /mnt /usr/bin/python3 -m oomsight.cli.main "$@" \
+		>"/out/$name.txt" 2>&1
+}
+
 agent_stop() { # what it told and said go home
 	[ -n "${AGENT:-}" ] || return
 	sleep 8                                   # the last kill is told, too
+	asked agent_incidents incidents
+	asked agent_incident incidents show last
+	asked agent_around history --around last
+	asked agent_status status --store /tmp/agent/incidents.db
+	asked agent_history history --by process
 	kill -TERM "$AGENT"
 	wait "$AGENT"
 	echo "$?" >/out/agent.exit

@@ -164,6 +164,8 @@ def lines(change: Change, blame: Blame | None, victim: Who | None) -> Iterator[s
             yield f"Who grew is also who holds most: {who_words(biggest)}, {size(biggest.kib << 10)}"
         else:
             yield f"Who holds most did not grow most: {who_words(biggest)}, {size(biggest.kib << 10)}"
+        if grower.cgroup not in {None, "/", change.subject}:
+            yield f"{who_words(grower)} runs in: {short_words(grower.cgroup or '')}"
     if victim is not None:
         yield f"Would be killed first: {who_words(victim)}, {size(victim.kib << 10)}"
     cgroup = f"oomsight score --cgroup {mark(change.subject, Kind.CGROUP)}"

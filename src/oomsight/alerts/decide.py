@@ -218,6 +218,7 @@ class _Turn:
             group = groups[key]
             group.last, group.title, group.lines = now, title_of(facts), list(facts.lines)
             group.subject = subject_of(facts)
+        begun = {groups[key].channel: groups[key].first for key in mine if groups[key].told is not None}
         for channel, rule in route(facts, self.settings).items():
             key = message_id(channel, facts.alert_id, facts.severity.word)
             if key not in groups:
@@ -225,7 +226,7 @@ class _Turn:
                     channel, rule.name, facts.severity.word, title_of(facts), list(facts.lines), labels_of(facts),
                     subject_of(facts), now, now, rule.repeat_seconds, rule.resolve_seconds, alert=facts.alert_id or "",
                 )  # fmt: skip
-                yield from self._first(key, group, facts, event)
+                yield from self._first(key, group, facts, event, begun.get(channel))
             elif groups[key].told is not None:
                 group = groups[key]
                 group.untold_events += facts.moment == "changed"
@@ -237,13 +238,16 @@ class _Turn:
         spec = self.settings.channel(channel)
         return REFRESH_SECONDS if spec is not None and spec.type == "alertmanager" else REMIND_SECONDS
 
-    def _first(self, key: str, group: Group, facts: Facts, event: Mapping[str, Any]) -> Iterator[Message]:
-        """The first message of *group*, or its place in the next digest."""
+    def _first(
+        self, key: str, group: Group, facts: Facts, event: Mapping[str, Any], begun: float | None = None
+    ) -> Iterator[Message]:
+        """The first message of *group*, or its place in the next digest. *begun*: what was told as a warning since."""
         rate = self._rate(group.channel)
         if not facts.drill and (rate.alerts or not self._take(rate, group.channel)):
             _hold(rate, key, group, facts.kills)
         else:
-            yield self._message(key, Status.FIRING, group.title, event)
+            title = group.title if begun is None else _worse_title(begun, group.title)
+            yield self._message(key, Status.FIRING, title, event)
 
     def repeat(self, key: str, event: Mapping[str, Any] | None) -> Iterator[Message]:
         """More of the same."""
@@ -335,9 +339,14 @@ def _hold_seconds(group: Group) -> float:
 
 def _again_title(group: Group) -> str:
     if group.alert:  # an alert changes when one more alarm joins it, never for the better
-        what = "Worse; it began" if group.untold_events else "Still, since"
-        return f"{what} {clock_words(group.first)}: {group.title}"
+        if group.untold_events:
+            return _worse_title(group.first, group.title)
+        return f"Still, since {clock_words(group.first)}: {group.title}"
     return repeat_title(group.title, group.untold_kills, group.untold_events, group.kills, group.first)
+
+
+def _worse_title(begun: float, title: str) -> str:
+    return f"Worse; it began {clock_words(begun)}: {title}"
 
 
 def _limit(channel: str, settings: Settings) -> int | None:

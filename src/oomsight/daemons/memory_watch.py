@@ -42,6 +42,7 @@ DENSE_MOST_SECONDS: Final = 5.0
 PRESSED_SECONDS: Final = 10.0  #: dense for so long after the kernel reported pressure, or a cgroup leaped
 STILL_SECONDS: Final = 600.0
 SAVE_SECONDS: Final = 60.0  #: so that who reads the file knows that we live
+HELD_SECONDS: Final = 5.0  #: … and how bad it is now, while an alert is held
 CENSUS_SECONDS: Final = 10.0  #: between two counts of one suspect, at least; one that cost more is kept for longer
 CENSUS_SHARE: Final = 0.02
 COMPARED_SECONDS: Final = 300.0  #: growth is told over so long at most
@@ -95,7 +96,8 @@ class MemoryFeed:
             self._spoke = now
             for change in still(self._state):
                 self._tell(change, now)
-        if verdict.changes or now - self._saved >= SAVE_SECONDS or now < self._saved:
+        held = any(subject.alert_id is not None for subject in self._state.subjects.values())
+        if verdict.changes or now - self._saved >= (HELD_SECONDS if held else SAVE_SECONDS) or now < self._saved:
             self.save()
 
     def active(self) -> list[dict[str, Any]]:

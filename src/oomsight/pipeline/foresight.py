@@ -18,7 +18,7 @@ from oomsight.foresight.victim import inside
 from oomsight.pipeline.curves import Known, cgroup_curves, edges, joined, program_curves, rises
 from oomsight.pipeline.shares import in_shares
 from oomsight.trend.exhaust import YOUNG
-from oomsight.trend.windows import soonest
+from oomsight.trend.windows import given_back, soonest
 
 if TYPE_CHECKING:
     from oomsight.foresight.model import Outlook
@@ -258,12 +258,18 @@ def tasks(history: History, moment: float) -> list[Task]:
     return found
 
 
+def _left(subject: Subject, until: float) -> Exhaustion | None:
+    """When *subject* is full, unless what grew in it has just gone."""
+    left = soonest(subject.need, subject.limit_bytes, until)
+    return None if left is None or given_back(left, subject.need) else left
+
+
 def outlooks(history: History, subjects: Sequence[Subject], until: float, page_size: int) -> list[Outlook]:
     """What comes for each of *subjects*, and by whose doing, worked out on as many cores as there are."""
     def share(number: int, count: int) -> list[Outlook]:
         found, living = [], list[Task]()
         for subject in subjects[number::count]:
-            left = soonest(subject.need, subject.limit_bytes, until)
+            left = _left(subject, until)
             grown_in = []
             if left is not None:
                 grown_in = causes(history, subject.cgroup, left.growth.since, left.growth.until)[:MOST_CAUSES]
@@ -288,7 +294,7 @@ def nearest(
     swap = machine.swap_free_bytes if machine is not None else None
     filling = limited(history, since, until, swap=swap, among=among, gone_too=False)
     for subject in chain([machine] if machine is not None else [], filling):
-        left = soonest(subject.need, subject.limit_bytes, until) if not ended(subject, until) else None
+        left = _left(subject, until) if not ended(subject, until) else None
         if left is not None:
             found.append((subject, left))
         if time.process_time() > end:

@@ -50,7 +50,7 @@ def load_alerts(path: str, now: float) -> list[Alert] | None:
             return None
         return [
             Alert(str(row["subject"]), str(row["severity"]), str(row["text"]), float(row["since"]),
-                  tuple(map(str, row["codes"])))
+                  tuple(map(str, row["codes"])), float(found["saved"]))
             for row in found["alerts"]
             if row["severity"] in {"warning", "critical"}
         ]  # fmt: skip

@@ -81,8 +81,14 @@ def attribution_facts(attribution: Attribution) -> Iterator[tuple[str, str]]:
 
 def name_of(enrichment: Mapping[str, Any] | None) -> str | None:
     """Return the marked name people use for the victim's place, as the runtimes told it; ``None`` = not known."""
-    name = ((enrichment or {}).get("attribution") or {}).get("name")
-    return mark(name, Kind.OWNER) if name and name != UNKNOWN else None
+    name = _told_name((enrichment or {}).get("attribution") or {})
+    return mark(name, Kind.OWNER) if name is not None else None
+
+
+def _told_name(found: Mapping[str, Any]) -> str | None:
+    """A name that somebody told, and not a number that the path has in better words."""
+    name = found.get("name")
+    return None if not name or name in {UNKNOWN, f"uid {found.get('uid')}"} else str(name)
 
 
 def facts_of(enrichment: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
@@ -90,7 +96,8 @@ def facts_of(enrichment: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     found = (enrichment or {}).get("attribution") or {}
     if found.get("name") in {None, UNKNOWN}:
         return
-    yield "Ran in", mark(found["name"], Kind.OWNER)
+    if (name := _told_name(found)) is not None:
+        yield "Ran in", mark(name, Kind.OWNER)
     for label, key in (("Image", "image"), ("Host", "node")):
         if found.get(key):
             yield label, mark(found[key], Kind.OWNER)

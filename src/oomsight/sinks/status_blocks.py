@@ -38,6 +38,7 @@ FEWER_ROWS: Final = (0, 0, 0, 0, 0, 1, 2, 2, 3, 4, 4)
 """Rows less of each table, by how brief a status is."""
 MOST_BRIEF: Final = len(FEWER_ROWS) - 1
 """How far a status can be shortened to fit a screen."""
+STALE_SECONDS: Final = 10.0  #: an alert whose words are older is told with their age
 _KIND_OF: Final = {key: index for index, kind in enumerate(MEMORY_KINDS) for key in kind.keys}
 _OTHER: Final = next(index for index, kind in enumerate(MEMORY_KINDS) if not kind.keys)
 _TONES: Final[dict[str, Tone]] = {"critical": "bad", "warning": "warn", "bad": "bad", "warn": "warn", "note": "dim"}
@@ -96,12 +97,23 @@ def verdict(status: Status) -> str:
     if worst is not None:
         more = len(status.alerts) - 1
         tail = f" (and {more} more alert{'s' * (more > 1)})" if more else ""
-        return f"{worst.text[:1].upper()}{worst.text[1:]}{tail}"
+        text, age = worst.text, status.look.at - (worst.at if worst.at is not None else status.look.at)
+        if age < STALE_SECONDS:
+            return f"{text[:1].upper()}{text[1:]}{tail}"
+        now = _available(status) if worst.subject == "host" else None
+        return f"{span(age)} ago: {text}{tail}" + (f"; now {now}" if now is not None else "")
+    available = _available(status)
+    if available is None:
+        return "How much memory is available is not known: this kernel does not say (before 3.14)"
+    return f"{available}, no alert"
+
+
+def _available(status: Status) -> str | None:
     memory = status.look.memory
     if memory.mem_available_kib is None or memory.mem_total_kib is None:
-        return "How much memory is available is not known: this kernel does not say (before 3.14)"
+        return None
     available, total = memory.mem_available_kib, memory.mem_total_kib
-    return f"{human_kib(available)} of {human_kib(total)} RAM available ({human_pct(available, total)}), no alert"
+    return f"{human_kib(available)} of {human_kib(total)} RAM available ({human_pct(available, total)})"
 
 
 def memory_bar_of(accounting: Accounting) -> Bar:

@@ -107,6 +107,7 @@ class Alert(NamedTuple):
     text: str  #: marked
     since: float | None  #: unix seconds; ``None`` = seen in this look, nobody watched before
     codes: tuple[str, ...]
+    at: float | None = None  #: unix seconds of what the text says; ``None`` = of this look
 
 
 class Last(NamedTuple):

@@ -51,6 +51,14 @@ def soonest(series: Series, limit_bytes: float | None, now: float) -> Exhaustion
     return best
 
 
+def given_back(left: Exhaustion, series: Series) -> bool:
+    """
+    Whether most of the growth that *left* rests on is gone again: who grew was killed, or ended, and a line through the
+    low points has not seen it yet. Only of the moment; the next samples say more.
+    """
+    return bool(len(series)) and series.values[-1] < left.growth.level_bytes - left.growth.grown_bytes / 2
+
+
 def _counts(left: Exhaustion, life: Series, part: Series, *, whole: bool) -> bool:
     if left.seconds > FURTHEST * (left.growth.until - left.growth.since):
         return False
