@@ -103,7 +103,7 @@ MEMINFO = st.builds(
 )  # fmt: skip
 REPORT = st.builds(
     OomReport,
-    st.sampled_from(EventKind),
+    st.sampled_from(list(EventKind)),
     st.builds(Span, NAMES, st.integers(1, 9), st.integers(9, 99)),
     when=st.builds(When, host=st.none() | NAMES, uptime_s=st.none() | st.floats(0, 1e9), boot_id=st.none() | NAMES),
     constraint=st.none() | st.sampled_from(["CONSTRAINT_NONE", "CONSTRAINT_MEMCG", "CONSTRAINT_CPUSET", "CONSTRAINT_X"]),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _TOP_PROCESSES: Final = 10
 _TOP_GROUPS: Final = 5
 _TOP_ITEMS: Final = 3
-_MIN_ITEM_PCT: Final = 1.0  #: a non-process item below this share of the total is not worth a row
+_MIN_ITEM_SHARE: Final = 0.01  #: a non-process item below this share of the total is not worth a row
 _MIN_CULPRIT_PCT: Final = 10.0  #: below this share nobody held the memory: many small ones did
 _POOL_OVER_PROCESS: Final = 1.5  #: a pool is the culprit when it holds this many times its biggest rival process
 _USER_OVER_POOL: Final = 2.0  #: a user is the culprit when all pools are small and this far behind
@@ -137,8 +137,10 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
 
 def _rows_missing(report: OomReport, scope: Accounting | None) -> bool:
     """Whether the table cannot be whole: its rows hold less than half of the private memory there is."""
-    anon = next((item.kib for item in scope.items if item.key == "anon"), 0) if scope is not None else 0
-    if not report.tasks or report.complete or not anon:
+    if scope is None or report.complete or not report.tasks:
+        return False
+    anon = next((item.kib for item in scope.items if item.key == "anon"), 0)
+    if not anon:
         return False
     held = sum(TaskRows.of(report.tasks).resident_pages())
     return 2 * held * page_kib_of(report) < anon
@@ -274,6 +276,8 @@ def _first(order: Sequence[int], total: Sequence[int], count: int) -> list[int]:
     end = count
     while end < len(order) and total[order[end]] == total[order[end - 1]]:
         end += 1
+    if len({total[row] for row in order[:end]}) == end:
+        return list(order[:end])
     return sorted(sorted(order[:end]), key=total.__getitem__, reverse=True)[:count]
 
 
@@ -378,6 +382,7 @@ _UNMAPPED_CACHE: Final = (
 def _items(report: OomReport, items: Sequence[Item], base: int | None, *, complete: bool) -> list[Consumer]:
     """The biggest *items* no process shows, by their labels; what is unaccounted if the rest is *complete*."""
     mapped = None
+    least = max(1, base * _MIN_ITEM_SHARE) if base else 1
     out = []
     for item in items:
         kind = _ITEM_KINDS.get(item.key) if item.kib > 0 else None
@@ -397,9 +402,8 @@ def _items(report: OomReport, items: Sequence[Item], base: int | None, *, comple
             kib, note = max(0, kib - mapped), _UNMAPPED_CACHE
         elif item.key == "slab_unreclaimable" and report.meminfo and report.meminfo.slabs:
             note = _slab_note(report.meminfo.slabs, kib)
-        share = _pct(kib, base)
-        if kib and (share is None or share >= _MIN_ITEM_PCT):
-            out.append(Consumer(kind, item.label, kib, share, 0, (), False, note))
+        if kib >= least:
+            out.append(Consumer(kind, item.label, kib, _pct(kib, base), 0, (), False, note))
     out.sort(key=lambda c: -c.kib)
     return out[:_TOP_ITEMS]
 

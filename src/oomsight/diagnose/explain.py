@@ -52,7 +52,7 @@ def incident_id(report: OomReport) -> str:
                                victim.file_rss_kib, victim.shmem_rss_kib]  # fmt: skip
     else:
         facts = _weak_facts(report, victim)
-    text = "\x1f".join("" if fact is None else str(fact) for fact in facts)
+    text = "\x1f".join(["" if fact is None else str(fact) for fact in facts])
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     bits = int.from_bytes(digest, "big")
     return "oom-" + "".join([_BASE32[bits >> shift & 31] for shift in range(59, 59 - 5 * ID_CHARS, -5)])

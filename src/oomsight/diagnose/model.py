@@ -8,9 +8,9 @@ them carry marks, and each sink decides how a name is shown. Commands are argume
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Literal
 
+from oomsight._enums import StrEnum
 from oomsight._record import Record, dataclass, field
 from oomsight.naming.cgroup_path import Owner  # noqa: TC001 - read at run time by whoever walks the dataclasses
 from oomsight.report.model import OomReport, Span  # noqa: TC001

@@ -137,7 +137,8 @@ def headline(case: Case) -> str:
         else:
             special = "The OOM killer ran; this text does not show whom it killed"
     if special is None and victim is not None:
-        held = f", {case.victim_held}" if case.victim_held is not None else ""
+        held = case.victim_held
+        held = f", {held}" if held is not None else ""
         where = f" (pid {victim.pid}{held})" if victim.pid is not None else ""
         others = _other_victims(report)
         special = f"{mark(victim.comm) if victim.comm else 'A process'}{where}{_others(others)} was killed"
@@ -219,7 +220,8 @@ def _what_happened(case: Case) -> list[str]:
             return [f"The kernel{host} killed {unnamed} that this text does not name, because {place(case)}."]
         return [f"The OOM killer ran{host}; whom it killed is not in this text."]
     foreign = f" ({size(case.elsewhere_kib)} or more charged elsewhere)" if case.elsewhere_kib else ""
-    held = f", which held {case.victim_held}{foreign}," if case.victim_held is not None else ""
+    held = case.victim_held
+    held = f", which held {held}{foreign}," if held is not None else ""
     others = _others(_other_victims(report))
     of = f" of {case.owner_name}" if case.owner_name else ""
     text = f"The kernel{host} killed {process(victim.comm, victim.pid)}{of}{held}{others}"
@@ -305,11 +307,11 @@ def _what_used_too_much(case: Case) -> list[str]:
             "fork."
         )
     if case.anon_kib is not None and case.base_kib:
-        others = [
-            f"{size(case.items[key])} {words}"
-            for key, words in _OTHER_ITEMS
-            if case.exceeds(case.items.get(key), ITEM_WORTH) and (case.counted or key != "unaccounted")
-        ]
+        others = []
+        for key, words in _OTHER_ITEMS:
+            kib = case.items.get(key, 0)
+            if kib >= ITEM_WORTH * case.base_kib and (case.counted or key != "unaccounted"):
+                others.append(f"{size(kib)} {words}")
         rest = f"; besides {listing(others)}" if others else ""
         said.append(
             f"Of {size(_total(case))} {'charged to the cgroup' if case.in_memcg else 'of RAM'}, "
@@ -351,11 +353,20 @@ def _which(case: Case, culprit: Consumer) -> str:
     return " and is the process that was killed" if culprit.kind == "process" else "; the victim is one of them"
 
 
+def _doing(frames: Sequence[str]) -> str | None:
+    """What the trigger was doing, by the stack; ``None`` = none of :data:`FRAMES` is in it."""
+    for frame in frames:
+        name = frame.partition(".")[0]
+        if name in FRAMES:
+            return FRAMES[name]
+    return None
+
+
 def _why_it_grew(case: Case, causes: Sequence[Cause], gfp: GfpWords | None) -> list[str]:
     said = []
     trigger = case.report.trigger
     if trigger is not None and not case.manual:
-        doing = next((FRAMES[name] for frame in trigger.frames if (name := frame.partition(".")[0]) in FRAMES), None)
+        doing = _doing(trigger.frames)
         # In a cgroup the mask is that of the charge, not of what the page is for.
         asked = (
             "needed one more page charged to the cgroup"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import fields, is_dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from oomsight._enums import StrEnum
 from oomsight._rows import Rows
 from oomsight.naming.cgroup_path import Owner, describe
 from oomsight.naming.marked import Kind
@@ -81,7 +81,7 @@ def _known_names(incident: Incident) -> dict[str, Kind]:
 
 def _walk(value: Any, names: Pseudonyms, known: dict[str, Kind]) -> Any:
     if isinstance(value, str):
-        return value if isinstance(value, Enum) else names.redact_marked(value)
+        return value if isinstance(value, StrEnum) else names.redact_marked(value)
     if isinstance(value, Owner):
         return describe(names.name(value.path, Kind.CGROUP))
     if isinstance(value, list | Rows):

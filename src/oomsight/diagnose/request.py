@@ -19,8 +19,6 @@ from oomsight.kernel.watermark import OrderRule, free_blocks, zone_check
 from oomsight.naming.marked import Kind, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from oomsight.kernel.gfp import ZoneName
     from oomsight.report.model import OomReport, Trigger, Zone
 
@@ -88,12 +86,15 @@ def zone_checks(report: OomReport) -> list[ZoneCheck]:
     if flags is None:
         return []
     have, rank = _expanded(tuple(flags))
-    names = {zone.name for zone in info.zones}
+    columns = 0
+    for zone in info.zones:
+        if zone.lowmem_reserve_pages:
+            columns = max(columns, len(zone.lowmem_reserve_pages))
     asked = _Asked(
         trigger.order or 0,
         trigger.order is not None,
         rank,
-        _reserve_index(names, info.zones, rank),
+        _reserve_index(tuple([zone.name for zone in info.zones]), columns, rank),
         allowed_nodes(report),
         "__GFP_MOVABLE" in have,
         "__GFP_HIGH" in have,
@@ -118,15 +119,15 @@ class _Asked(NamedTuple):
     order_rule: OrderRule
 
 
-def _reserve_index(names: set[str], zones: Sequence[Zone], rank: int) -> int:
+@lru_cache(maxsize=64)  # all reports of a machine list the same few zones
+def _reserve_index(names: tuple[str, ...], columns: int, rank: int) -> int:
     """
     Position of the request's highest zone in ``lowmem_reserve[]``, which has one column for each *configured* zone.
 
     Normal and Movable are always configured (Movable since 2.6.23); DMA, DMA32 and HighMem are when a zone shows it.
     Five columns with DMA but no HighMem are DMA, DMA32, Normal, Movable, Device.
     """
-    columns = max((len(z.lowmem_reserve_pages) for z in zones if z.lowmem_reserve_pages), default=0)
-    seen = names | {"Normal", "Movable"}
+    seen = {*names, "Normal", "Movable"}
     if columns >= 5 and "DMA" in names and "HighMem" not in names:
         seen.add("DMA32")
     below = sum(1 for name in seen if _RANK.get(name, len(_ZONE_ORDER)) <= rank)

@@ -66,7 +66,7 @@ def percent(part: int, whole: int) -> str:
     """Return *part* of *whole* as ``42 %``; more digits below ten percent, never ``0 %`` for something."""
     value = 100 * part / whole if whole else 0.0
     if value >= 9.95:
-        return f"{value:.0f} %"
+        return f"{round(value)} %"
     return f"{value:.1f} %" if value >= 0.05 or not part else "less than 0.1 %"
 
 

@@ -9,9 +9,9 @@ Names (comm, cgroup paths) hold raw bytes as UTF-8 with ``surrogateescape``; sin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Final, Literal
 
+from oomsight._enums import StrEnum
 from oomsight._record import Record, dataclass, field
 
 UNLIMITED: Final = "unlimited"

@@ -24,7 +24,8 @@ FIELDS: Final = (
 class TaskRows(Rows[Task]):
     """A task table: a sequence of :class:`~oomsight.report.model.Task` that can also be read by column."""
 
-    __slots__ = ("_first", "_held", "_made", "_numbers", "_order", "_resident", "_sets", "_zero", "lines", "names")
+    __slots__ = ("_first", "_held", "_made", "_numbers", "_order", "_resident", "_sets", "_threads", "_zero", "lines",
+                 "names")  # fmt: skip
 
     def __init__(self, numbers: Mapping[str, list[int]], names: Sequence[str], lines: Sequence[int]) -> None:
         """
@@ -38,6 +39,7 @@ class TaskRows(Rows[Task]):
         self._length, self._items = len(names), None
         self.names, self.lines = names, lines
         self._numbers = numbers
+        self._threads = not self.same("pid", "tgid")
         self._made: dict[int, Task] = {}
         # What several parts of a diagnosis ask for is worked out once.
         self._sets: dict[str, set[int]] = {}
@@ -84,12 +86,9 @@ class TaskRows(Rows[Task]):
         """How many different numbers *field* has."""
         return len(self._set(field))
 
-    def _once(self, field: str) -> str:
-        """*field*, or the pid where it is a tgid and they are the same in every row."""
-        return "pid" if field == "tgid" and self.same("pid", "tgid") else field
-
     def _set(self, field: str) -> set[int]:
-        field = self._once(field)
+        if field == "tgid" and not self._threads:
+            field = "pid"
         found = self._sets.get(field)
         if found is None:
             found = self._sets[field] = set(self.numbers(field))
@@ -101,12 +100,12 @@ class TaskRows(Rows[Task]):
         return a is b or a == b
 
     def find(self, number: int | None, *fields: str) -> int | None:
-        """Index of the first row that has *number* in one of *fields*; ``None`` = there is none."""
+        """Index of the first row that has *number* in one of *fields* (pid, tgid); ``None`` = there is none."""
         if number is None:
             return None
         best: int | None = None
         for field in fields:
-            at = self._first_with(self._once(field), number)
+            at = self._first_with(field if self._threads else "pid", number)
             if at is not None and (best is None or at < best):
                 best = at
         return best

@@ -158,10 +158,11 @@ class Case:
     @property
     def plenty_free(self) -> bool:
         """Whether much of RAM was free, and some zone far above its mark: then memory was not short."""
+        if not self.exceeds(self.free_kib, FREE_ENOUGH):
+            return False
         info = self.report.meminfo
         zones = info.zones if info is not None else []
-        above = not zones or any(z.kib.get("free", 0) > 2 * z.kib.get("high", z.kib.get("min", 0)) for z in zones)
-        return above and self.exceeds(self.free_kib, FREE_ENOUGH)
+        return not zones or any(z.kib.get("free", 0) > 2 * z.kib.get("high", z.kib.get("min", 0)) for z in zones)
 
     @property
     def only_part_short(self) -> bool:

@@ -29,8 +29,8 @@ def free_elsewhere_kib(case: Case) -> int | None:
     info = case.report.meminfo
     if info is None or case.free_kib is None or not info.zones:
         return None
-    listed = sum(zone.kib.get("free", 0) for zone in info.zones)
-    other = sum(check.free_kib for check in case.zone_checks if not check.eligible)
+    listed = sum([zone.kib.get("free", 0) for zone in info.zones])
+    other = sum([check.free_kib for check in case.zone_checks if not check.eligible])
     return max(0, case.free_kib - listed) + other
 
 
