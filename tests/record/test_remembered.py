@@ -54,3 +54,23 @@ def test_what_came_with_its_kill_is_not_told_as_level(tmp_path) -> None:
     told = _told(tmp_path, 60)
     assert "only with the kill, too late to see it grow" in told
     assert "minutes before" not in told
+
+
+def test_who_came_while_its_cgroup_grew_is_told_with_all_it_held(tmp_path) -> None:
+    """The first seconds of a process are summed by name: its own curve begins when it holds a lot already."""
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    for second in range(66):
+        usage = 3_000 if second < 61 else 3_000 + 9_000 * (second - 60)
+        change = Change([], [(1, "host", _row("host", anon_bytes=second)),
+                             (2, "cgroup", _row("cgroup", working_set_bytes=usage, usage_bytes=usage, limit_bytes=1 << 17))])
+        if not second:
+            change.new += [(1, {"kind": "host", "name": "box"}), (2, {"kind": "cgroup", "name": "/app"})]
+        if second >= 64:
+            change.rows.append((3, "process", _row("process", rss_anon_bytes=usage - 3_000)))
+        if second == 64:
+            words = {"kind": "process", "pid": 7, "start": 6200, "name": "grows", "cgroup": "/app", "cmd": "", "age": 62}
+            change.new.append((3, words))
+        store.write(1000 + second * 1000, (WALL + second) * 1000, change)
+    store.close()
+    told = _told(tmp_path, 65)
+    assert "all it held is 100 % of the growth of its cgroup" in told

@@ -104,6 +104,14 @@ def test_surface_colour_on_a_terminal(environ, colour, painted) -> None:
     assert surface(Terminal(), environ, columns=100, colour=colour) == (100, painted, True)
 
 
+@pytest.mark.parametrize(("environ", "unicode"), [
+    ({}, True), ({"LANG": "C"}, False), ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, False),
+    ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, True), ({"LC_ALL": "", "LANG": "C.UTF-8"}, True),
+])  # fmt: skip
+def test_surface_of_a_terminal_said_to_be_of_the_c_locale_is_ascii(environ, unicode) -> None:
+    assert surface(Terminal(), environ, columns=80).unicode is unicode
+
+
 def test_surface_of_a_pipe_is_80_columns_without_colour() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="iso8859-1")
     assert surface(stream, {}, columns=None) == (80, False, False)

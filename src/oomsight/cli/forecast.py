@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from oomsight._record import replaced
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from oomsight.sinks.curve_svg import Curve
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+MOST_DRAWN: Final = 6  #: curves of which nothing is forecast
 EXAMPLES: Final = (
     ("oomsight forecast", "the host and every limited cgroup: when it is full, who does it, what would help"),
     ("oomsight forecast nginx", "only what has this in its path"),
@@ -86,8 +88,14 @@ def command(
         )
         answer(renderer(output_format, width, color)(blocks))
     if plot is not None:
-        draw(plot, [_curve(one) for one in filling or quiet[:6]])
+        draw(plot, [_curve(one) for one in filling or _fullest(quiet)])
     return Exit.FOUND if exit_code and filling else Exit.OK
+
+
+def _fullest(quiet: Sequence[Outlook]) -> list[Outlook]:
+    """Those of whom there is something to draw, the fullest first: of many cgroups most are empty."""
+    held = [one for one in quiet if len(one.subject.need) and max(one.subject.need.values) > 0]
+    return sorted(held, key=lambda one: -one.subject.need.values[-1] / (one.subject.limit_bytes or inf))[:MOST_DRAWN]
 
 
 def _seconds(one: Outlook) -> float:

@@ -228,8 +228,10 @@ def _process_sentence(one: _Grown, whole: _Grown | None, kill: float, *, also: b
     name = process(one.entity.name, one.entity.pid)
     share = ""
     if whole is not None:
-        part = min(round(100 * one.rise.grown / whole.rise.grown), 100)
-        share = f"; that is {part} % of the growth of its cgroup"
+        started = one.entity.started
+        came = started is not None and started >= whole.rise.since - BORN_SECONDS  # all it holds is part of the growth
+        part = min(round(100 * (one.rise.high if came else one.rise.grown) / whole.rise.grown), 100)
+        share = f"; {'all it held' if came else 'that'} is {part} % of the growth of its cgroup"
     start = f"{name} also" if also else name
     return f"{_capital(start)} {_went(one, kill)}{share}."
 

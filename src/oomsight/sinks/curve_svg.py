@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import size_words
+from oomsight.sinks.plot_history import moments, steps
 from oomsight.sinks.svg_words import escape, short
 from oomsight.trend.series import buckets
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from oomsight.trend.series import Series
 
 WIDTH: Final = 960
+EDGE: Final = 30  #: half of a moment's words
 PANEL: Final = 260
 TOP, LEFT, RIGHT, GAP = 64, 84, 28, 120
 POINTS: Final = 700  #: a curve is drawn as the range of each of so many stretches
@@ -90,11 +91,11 @@ def _panel(curve: Curve, top: float) -> list[str]:
         _text(24, top - 34, short(curve.title, 100), 17, weight=650),
         _text(24, top - 14, short(curve.subtitle, 130), 13, colour=LIMIT if curve.finding.is_leak else FAINT),
     ]
-    for value in _ticks(most):
+    for value in steps(most, "need_bytes"):
         out.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), "#e3e6ea"))
         out.append(_text(LEFT - 8, y(value) + 4, size_words(value) if value else "0", 11, anchor="end", colour=FAINT))
-    for moment, words in _moments(first, last):
-        anchor = "end" if moment > last - 1 else "middle"  # there is no room to the right of the last one
+    for moment, words in moments(first, last):
+        anchor = "end" if x(moment) > WIDTH - RIGHT - EDGE else "middle"  # no room is right of it
         out.append(_text(x(moment), top + PANEL + 18, words, 11, anchor=anchor, colour=FAINT))
     out += _samples(curve, x, y)
     out += _evidence(curve, x, y, last)
@@ -158,23 +159,6 @@ def _legend(curve: Curve, top: float) -> list[str]:
                 _text(at + 17, top, words, 12)]  # fmt: skip
         at += 34 + 6.9 * len(words)
     return out
-
-
-def _ticks(most: float) -> list[float]:
-    step = 1024.0
-    while most / step > 5:
-        step *= 2
-    return [step * i for i in range(int(most / step) + 1)]
-
-
-def _moments(first: float, last: float) -> list[tuple[float, str]]:
-    length = last - first
-    forms = ((600.0, "%H:%M:%S"), (86400.0, "%H:%M"), (8 * 86400.0, "%d %b %H:%M"))
-    form = next((form for most, form in forms if length < most), "%d %b")
-    return [
-        (moment, datetime.fromtimestamp(moment, UTC).astimezone().strftime(form))
-        for moment in (first + length * i / 6 for i in range(7))
-    ]
 
 
 def _line(  # noqa: PLR0917 - two points and a look

@@ -102,7 +102,8 @@ def steps(top: float, field: str, most: int = 5) -> list[float]:
 def moments(since: float, until: float, most: int = 6) -> list[tuple[float, str]]:
     """(moment, words) of the time axis, local time."""
     width = until - since
-    steps_ = (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 30 * 86400)
+    hour, day = 3600, 86400
+    steps_ = (1, 2, 5, 10, 30, 60, 300, 600, 1800, hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day, 7 * day, 30 * day)
     step = next((one for one in steps_ if width / one <= most), steps_[-1] * math.ceil(width / steps_[-1] / most))
     style = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 and width < 86400 else "%m-%d %H:%M"
     offset = datetime.fromtimestamp(since, UTC).astimezone().utcoffset()

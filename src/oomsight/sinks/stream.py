@@ -29,7 +29,8 @@ def surface(
 
     *columns* is the terminal's width if the stream is a terminal, *width* and *colour* (``auto``, ``always``,
     ``never``) are what the user asked for. ``NO_COLOR`` (any value but the empty one) and ``TERM=dumb`` switch
-    automatic colour off; an explicit ``always`` wins.
+    automatic colour off; an explicit ``always`` wins. Where the locale is said to be C there are no boxes and bars:
+    Python writes UTF-8 there all the same, which such a terminal does not show.
     """
     terminal = stream.isatty()
     if colour == "auto":
@@ -38,8 +39,9 @@ def surface(
         painted = colour == "always"
     if width is None:
         width = min(columns or DEFAULT_WIDTH, MAX_AUTO_WIDTH) if terminal else DEFAULT_WIDTH
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG")
     encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "").replace("_", "")
-    return Surface(width, painted, encoding in ("utf8", "utf8sig"))
+    return Surface(width, painted, encoding in ("utf8", "utf8sig") and locale not in {"C", "POSIX"})
 
 
 def emit(stream: TextIO, text: str) -> None:
