@@ -103,19 +103,21 @@ def walk(components: list[str]) -> Iterator[Step]:
     """Yield a :class:`Step` for each component that is not empty."""
     context = "start"
     for text in filter(None, components):
-        layout, match = None, None
-        if text not in ELIDED:
-            for row in ROWS.get(context, ROWS[""]):
-                if not text.startswith(row.first) or not text.endswith(row.last):
-                    continue
-                if match := row.pattern.fullmatch(text):
-                    layout = row
-                    break
+        layout, match = (None, None) if text in ELIDED else _known(context, text)
         yield Step(text, layout, match)
         if layout is not None:
             context = "inside" if layout.boundary else layout.opens
         else:
             context = "start" if text in ELIDED else ""
+
+
+@remembered(1024)  # the upper components of paths are the same again and again
+def _known(context: str, text: str) -> tuple[Layout, re.Match[str] | Part] | tuple[None, None]:
+    """The row of the table that knows a component in such a place, and what it finds in it."""
+    for row in ROWS.get(context, ROWS[""]):
+        if text.startswith(row.first) and text.endswith(row.last) and (match := row.pattern.fullmatch(text)):
+            return row, match
+    return None, None
 
 
 def _is_hole(value: str) -> bool:
