@@ -461,6 +461,9 @@ def test_record_tells_when_who_and_who_dies(store) -> None:
     status, text = _run("leaks", "--store", str(store), "--all", "--format", "json")
     names = {one["subject"]["name"] for one in json.loads(text)["judged"]}
     assert names == {"/app", "grows"}
+    brief, whole = (_run("leaks", "--store", str(store), *words)[1] for words in ((), ("--all",)))
+    assert "2 curves judged" in brief.splitlines()[0]
+    assert whole.startswith(brief.splitlines()[0])
 
 
 def test_status_has_the_forecast_and_who_grew(store) -> None:

@@ -58,7 +58,8 @@ def command(
     place = place_of(files, store, since, until, limit_text)
     from oomsight.foresight.leaks import suspected, told
 
-    every = _judged(place, kinds, limit_text, drawn=plot is not None)
+    whole = everything or output_format == "json"
+    every, curves = _judged(place, kinds, limit_text, everything=whole, drawn=plot is not None)
     tell_lacks(place)
     leaks, suspects = told(every), suspected(every)
     if output_format == "json":
@@ -71,24 +72,29 @@ def command(
         from oomsight.sinks.foresight_words import leaks_blocks
 
         surface = stdout_surface(width, color)
-        blocks = leaks_blocks(leaks, suspects, every, place.until, surface.width, everything=everything,
-                              unicode=surface.unicode)  # fmt: skip
+        blocks = leaks_blocks(leaks, suspects, every, place.until, surface.width, curves=curves,
+                              everything=everything, unicode=surface.unicode)  # fmt: skip
         answer(renderer(output_format, width, color)(blocks))
     if plot is not None:
         draw(plot, [_curve(leak) for leak in [*leaks, *suspects] or (every[:6] if everything else [])])
     return Exit.FOUND if exit_code and leaks else Exit.OK
 
 
-def _judged(place: Place, kinds: tuple[str, ...], limit_text: str | None, *, drawn: bool) -> list[Leak]:
+def _judged(
+    place: Place, kinds: tuple[str, ...], limit_text: str | None, *, everything: bool, drawn: bool
+) -> tuple[list[Leak], int]:
+    """The verdicts, without *everything* those that are told, and on how many curves."""
     if place.history is None:
         from oomsight.foresight.leaks import judged
 
-        return [judged(one, place.until) for one in place.subjects
-                if one.kind != "host" and (not kinds or one.kind in kinds)]  # fmt: skip
+        found = [judged(one, place.until) for one in place.subjects
+                 if one.kind != "host" and (not kinds or one.kind in kinds)]  # fmt: skip
+        return found, len(found)
     from oomsight.pipeline.leaks import leaks_on_record
 
     asked = place.since, place.until, limit_of(limit_text)
-    return leaks_on_record(place.history, kinds or ("cgroup", "name"), *asked, curves_too=drawn)
+    kinds = kinds or ("cgroup", "name")
+    return leaks_on_record(place.history, kinds, *asked, everything=everything, curves_too=drawn)
 
 
 def _curve(leak: Leak) -> Curve:

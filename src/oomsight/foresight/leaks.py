@@ -10,7 +10,7 @@ from oomsight.foresight.model import Leak, Subject
 from oomsight.foresight.victim import inside
 from oomsight.trend.alarm import settled
 from oomsight.trend.exhaust import time_left
-from oomsight.trend.leak import Finding, Verdict, judge
+from oomsight.trend.leak import Finding, Verdict, judge, stands_out
 from oomsight.trend.words import span
 
 NOTHING_YET: Final = frozenset({Verdict.RESTART, Verdict.UNKNOWN, Verdict.SUSPECTED, Verdict.WARM_UP, Verdict.LEVEL})
@@ -23,6 +23,12 @@ def judged(subject: Subject, now: float) -> Leak:
     if not goes_on or not finding.may_leak or not subject.limit_bytes:
         return Leak(subject, finding, None)
     return Leak(subject, finding, time_left(subject.need, subject.limit_bytes, _end(subject, now), leaks=True))
+
+
+def worth_judging(subject: Subject, now: float) -> bool:
+    """Whether *subject* may leak, or it is too early to tell; of all else :func:`judged` says that it is no leak."""
+    need = subject.need
+    return len(need.restarts) > 0 or stands_out(need, subject.limit_bytes, _end(subject, now))
 
 
 def verdict_on(subject: Subject, now: float) -> tuple[Finding, bool]:

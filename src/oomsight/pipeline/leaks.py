@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from oomsight._record import replaced
-from oomsight.foresight.leaks import judged
+from oomsight.foresight.leaks import judged, worth_judging
 from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, cgroups, grown, programs
 from oomsight.pipeline.shares import in_shares
 
@@ -24,32 +24,39 @@ thousand rows more. Of 455 random walks over a week six got another verdict by i
 
 def leaks_on_record(
     history: History, kinds: Sequence[str], since: float, until: float, limit_bytes: float | None, *,
-    curves_too: bool = False,
-) -> list[Leak]:  # fmt: skip
+    everything: bool = True, curves_too: bool = False,
+) -> tuple[list[Leak], int]:  # fmt: skip
     """
-    The verdict on every curve of these *kinds*: cgroup, name, process. *limit_bytes*: of what brings none of its own.
-    Of what does not leak, the curve is left out but for its last point, unless *curves_too*: it goes through a pipe.
+    The verdict on every curve of these *kinds*: cgroup, name, process; and how many curves there are. *limit_bytes*: of
+    what brings none of its own. Unless *everything* is asked for, what surely is neither a leak nor too young to tell
+    is left out. Of what does not leak, so is the curve but for its last point, unless *curves_too*: it goes through a
+    pipe.
     """
     curves = {kind: grown(history, kind, since, until) for kind in kinds}
 
-    def share(number: int, count: int) -> list[Leak]:
+    def share(number: int, count: int) -> list[Leak | None]:
         def subjects() -> Iterator[Subject]:
             for kind, entities in curves.items():
                 read = cgroups if kind == "cgroup" else programs
                 yield from read(history, entities[number::count], since, until, POINTS)
 
-        found = (judged(replaced(one, limit_bytes=one.limit_bytes or limit_bytes), until) for one in subjects())
-        return [one if curves_too or one.finding.may_leak else _without_curve(one) for one in found]
+        found: list[Leak | None] = []
+        for subject in subjects():
+            one = replaced(subject, limit_bytes=subject.limit_bytes or limit_bytes)
+            leak = judged(one, until) if everything or worth_judging(one, until) else None
+            found.append(leak if leak is None or curves_too or leak.finding.may_leak else _without_curve(leak))
+        return found
 
     found = in_shares(share, sum(map(len, curves.values())), LEAST_CURVES)
     order = {kind: place for place, kind in enumerate(curves)}
-    return [_blamed(leak, history) for leak in sorted(found, key=lambda leak: order[leak.subject.kind])]
+    leaks = sorted([leak for leak in found if leak is not None], key=lambda leak: order[leak.subject.kind])
+    return [_blamed(leak, history) for leak in leaks], len(found)
 
 
 def _without_curve(leak: Leak) -> Leak:
     need = leak.subject.need
     last = replaced(need, times=need.times[-1:], values=need.values[-1:])
-    return replaced(leak, subject=replaced(leak.subject, need=last))
+    return replaced(leak, subject=replaced(leak.subject, need=last), finding=replaced(leak.finding, line=()))
 
 
 def _blamed(leak: Leak, history: History) -> Leak:

@@ -75,14 +75,16 @@ def interval_words(left: Exhaustion) -> str:
 
 def leaks_blocks(
     leaks: Sequence[Leak], suspects: Sequence[Leak], judged: Sequence[Leak], now: float, columns: int, *,
-    everything: bool, unicode: bool,
+    curves: int, everything: bool, unicode: bool,
 ) -> list[Block]:  # fmt: skip
-    """*leaks* as findings, a row for each of *suspects*; with *everything* one for each of *judged* besides."""
+    """
+    *leaks* as findings, a row for each of *suspects*; with *everything* one for each of *judged* besides. *curves*: how
+    many were looked at.
+    """
     count = len(leaks)
     what = "No leak found" if not count else "1 leak found" if count == 1 else f"{count} leaks found"
-    curves = f"{len(judged):,} curve{'s' * (len(judged) != 1)} judged"
     maybe = f", {len(suspects)} suspected" if suspects else ""
-    blocks: list[Block] = [Heading(f"{what}{maybe}; {curves}", 1)]
+    blocks: list[Block] = [Heading(f"{what}{maybe}; {curves:,} curve{'s' * (curves != 1)} judged", 1)]
     for leak in leaks:
         blocks += _leak_blocks(leak, now, columns, unicode=unicode)
     if suspects:

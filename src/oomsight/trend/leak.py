@@ -21,7 +21,7 @@ from oomsight.trend.lately import least_of
 from oomsight.trend.manner import Manner, manner
 from oomsight.trend.periods import Rhythm, daily, rhythm
 from oomsight.trend.robust import median
-from oomsight.trend.shape import DAY, LEAST_TAU, Shape, shape
+from oomsight.trend.shape import DAY, LEAST_TAU, Shape, falls, shape
 from oomsight.trend.weights import BIAS, TREES
 from oomsight.trend.words import share, span
 
@@ -128,6 +128,17 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
         (_why_not(found, beat, verdict),),
         line,
     )
+
+
+def stands_out(series: Series, limit_bytes: float | None, now: float) -> bool:
+    """
+    Whether the curve may be a leak, or too young to tell: it has too few samples, has grown or rises. Of all others
+    :func:`judge` says that they are something else.
+    """
+    if falls(series, now):
+        return False
+    found = shape(series, limit_bytes, now)
+    return found is None or found.grows or found.rises
 
 
 def leaning(series: Series, limit_bytes: float | None, now: float) -> Verdict | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from oomsight._named import NamedTuple
 from oomsight._record import dataclass, replaced
 from oomsight.trend.hinge import hinge, thirds
-from oomsight.trend.robust import Line, clip, mann_kendall, theil_sen
+from oomsight.trend.robust import Line, Trend, clip, mann_kendall, theil_sen
 from oomsight.trend.series import Buckets, Series, buckets
 
 DAY: Final = 86400.0
@@ -61,20 +62,55 @@ class Shape:
         return self.line.slope > 0 and self.size >= LEAST_SHARE
 
 
+class Outline(NamedTuple):
+    """What a shape begins with: the curve cut into stretches, where it bends, and the trend since then."""
+
+    life: Series
+    parts: Buckets
+    bend: int
+    trend: Trend
+
+
+_outline: Final[list[Outline | None]] = [None]
+_latest: Final[list[Shape | None]] = [None]
+"""Those of the curve measured last: several questions in turn are asked about one, and their limits may differ."""
+
+
+def falls(series: Series, now: float) -> bool:
+    """
+    Whether more pairs of low points fall than rise since the bend. Then no Theil-Sen line through them leads upwards:
+    the curve neither grows nor rises, and nobody need draw the line to know.
+    """
+    found = _outlined(series.life(now))
+    return found is not None and found.trend.s < 0
+
+
 def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None:
     """Measure the curve since the last restart; ``None`` with too few samples."""
     life = series.life(now)
     found = _latest[0]
-    if found is None or found.life != life:
-        found = _latest[0] = _measured(life, limit_bytes)
+    if found is None or not _is_same(found.life, life):
+        outline = _outlined(life)
+        found = _latest[0] = _measured(outline, limit_bytes) if outline is not None else None
     elif found.limit_bytes != limit_bytes:
         size = _size(found.grown, found.level, found.highs, limit_bytes)
         found = replaced(found, limit_bytes=limit_bytes, size=size)
     return found
 
 
-_latest: Final[list[Shape | None]] = [None]
-"""The shape measured last: several questions in turn are asked about a curve, and their limits may differ."""
+def _is_same(one: Series, other: Series) -> bool:
+    return one is other or one == other
+
+
+def _outlined(life: Series) -> Outline | None:
+    found = _outline[0]
+    if found is None or not _is_same(found.life, life):
+        parts = buckets(life, BUCKETS)
+        if len(parts.times) < FEWEST:
+            return None
+        bend = _bend(parts.times, parts.lows)
+        found = _outline[0] = Outline(life, parts, bend, mann_kendall(parts.lows[bend:]))
+    return found
 
 
 def _size(grown: float, level: float, highs: Sequence[float], limit_bytes: float | None) -> float:
@@ -82,12 +118,9 @@ def _size(grown: float, level: float, highs: Sequence[float], limit_bytes: float
     return clip(grown / free, 0, 1) if free > 0 else 1.0
 
 
-def _measured(whole: Series, limit_bytes: float | None) -> Shape | None:
-    parts = buckets(whole, BUCKETS)
+def _measured(outline: Outline, limit_bytes: float | None) -> Shape | None:
+    life, parts, bend, trend = outline
     times, lows, highs = parts.times, parts.lows, parts.highs
-    if len(times) < FEWEST:
-        return None
-    bend = _bend(times, lows)
     segment = lows[bend:]
     line = theil_sen(times[bend:], segment)
     if line is None:
@@ -95,9 +128,8 @@ def _measured(whole: Series, limit_bytes: float | None) -> Shape | None:
     grown = line.slope * (times[-1] - times[bend])
     level = line.at(times[-1])
     first, middle, last = thirds(segment)
-    trend = mann_kendall(segment)
     return Shape(
-        life=whole,
+        life=life,
         limit_bytes=limit_bytes,
         parts=parts,
         times=times,
