@@ -70,3 +70,24 @@ def test_watch_draws_what_fits_and_leaves_the_terminal_as_it_was(quit_by, status
         child.wait()
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.parametrize("command", ["score", "status"])
+def test_watch_on_a_terminal_that_cannot_be_drawn_over_goes_on_below(command):
+    """Emacs' shell, a serial console, expect: cursor moves would be garbage there."""
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    child = subprocess.Popen(
+        [sys.executable, "-c", WITH_TERMINAL, command, "--watch", "0.1", "--count", "2"],
+        stdin=theirs, stdout=theirs, stderr=theirs, env=env | {"TERM": "dumb"}, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        told = until(ours, b"nothing that comes")
+        assert child.wait(60) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+    assert b"\x1b" not in told
+    assert told.count("━".encode() * 40) >= 2 or told.lower().count(b"would die") >= 2

@@ -14,7 +14,7 @@ from oomsight._named import NamedTuple
 from oomsight._version import __version__
 from oomsight.cli.entry import FIRST_ROWS
 from oomsight.cli.exits import CommandError, Exit
-from oomsight.cli.speak import answer, remark, renderer
+from oomsight.cli.speak import answer, can_be_drawn_over, remark, renderer
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def alone(begun: Reading | None) -> int:
 
 def show(host: Host, wanted: Wanted, shown: Shown) -> int:
     """Ask and print, as often as ``shown`` says."""
-    if shown.watch_seconds is not None and shown.output_format == "text" and sys.stdout.isatty():
+    if shown.watch_seconds is not None and shown.output_format == "text" and can_be_drawn_over():
         return _watch(host, wanted, shown, shown.watch_seconds)
     said: set[Unseen] = set()
     for _ in _turns(shown):

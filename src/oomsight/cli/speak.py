@@ -39,6 +39,11 @@ def terminal_rows() -> int:
         return 24
 
 
+def can_be_drawn_over() -> bool:
+    """Whether standard output is a terminal that obeys cursor moves: others show them as garbage."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"", "dumb"}
+
+
 def renderer(output_format: str, width: int | None = None, color: str = "auto") -> Callable[[Iterable[Block]], str]:
     """Return what turns blocks into Markdown (*output_format* ``markdown``) or else into text for standard output."""
     if output_format == "markdown":

@@ -20,7 +20,7 @@ from oomsight.cli.options import (
     root_option,
     width_option,
 )
-from oomsight.cli.speak import terminal_rows
+from oomsight.cli.speak import can_be_drawn_over, terminal_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,11 +93,11 @@ def command(  # noqa: PLR0917 - one parameter per option
                   store or (_default_store() if here else None), history)  # fmt: skip
     looks = _Looks(place, apart, watch)
     screen = output_format == "text" and sys.stdout.isatty()
-    if screen and watch is not None:
+    if screen and watch is not None and can_be_drawn_over():
         from oomsight.cli.screen import watched
 
         answer(watched(lambda rows: _fitting(looks.next(), limit, width, color, rows), watch, count))
-    elif screen:
+    elif screen and watch is None:
         answer(_fitting(looks.next(), limit, width, color, terminal_rows() - 1))  # a line is the prompt's
     else:
         for turn in _turns(watch, count):
