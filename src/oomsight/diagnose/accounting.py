@@ -147,10 +147,9 @@ def allowed_nodes(report: OomReport) -> frozenset[int] | None:
     NUMA nodes the failed request was bound to: the policy's mask or the cpuset's mems; ``None`` = any node, or not
     printed. Every report prints these lists, they only mean something under CPUSET and MEMORY_POLICY constraints.
     """
-    trigger = report.trigger
-    cpuset = report.kind is _CPUSET or report.constraint == "CONSTRAINT_CPUSET"
-    policy = report.kind is _MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY"
-    if trigger is None or not (cpuset or policy):
+    trigger, kind, constraint = report.trigger, report.kind, report.constraint
+    cpuset = kind is _CPUSET or constraint == "CONSTRAINT_CPUSET"
+    if trigger is None or not (cpuset or kind is _MEMPOLICY or constraint == "CONSTRAINT_MEMORY_POLICY"):
         return None
     mems = trigger.mems_allowed if cpuset else trigger.nodemask
     if not mems:
@@ -236,8 +235,7 @@ def _nodes(info: MemInfo, page_kib: int, host: Accounting | None) -> list[Accoun
     found = []
     for node in numbers:
         own = zones.get(node, [])
-        managed = sum(z.kib.get("managed", 0) for z in own)
-        present = sum(z.kib.get("present", 0) for z in own)
+        managed, present = _total("managed", own), _total("present", own)
         node_kib = lines.get(node)
         if len(numbers) == 1 and (
             not own or (host and managed == host.total_kib) or present == ram_kib or _is_whole(node_kib, info, page_kib)

@@ -94,6 +94,13 @@ def place(case: Case, *, short: bool = False) -> str:
         if case.oom_owner is not None and case.oom_owner.kind != "root":
             return f"{case.oom_name} reached its {limit}"
         return f"a cgroup reached its {limit}"
+    if case.where is None:
+        case.where = _machine_place(case)
+    return case.where
+
+
+def _machine_place(case: Case) -> str:
+    report = case.report
     if report.kind is EventKind.CPUSET or report.constraint == "CONSTRAINT_CPUSET":
         return "the NUMA nodes its cpuset allows were out of memory"
     if report.kind is EventKind.MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY":

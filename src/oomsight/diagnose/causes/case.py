@@ -81,6 +81,9 @@ class Case:
     victim: Victim | None = None
     victim_kib: int | None = None  #: resident memory and swap of the victim
     victim_swap_kib: int = 0  #: what of it was in swap; 0 also when not printed
+    victim_held: str | None = None  #: the same in words, its swap apart
+    culprit_held: str | None = None  #: what the culprit held, in words
+    where: str | None = None  #: where the machine ran out of memory, in words, once the narrative has said it
     elsewhere_kib: int = 0  #: private memory of the victim that the cgroup is certainly not charged for
     victim_row: Task | None = None
     biggest: Task | None = None  #: row with most resident memory and swap
@@ -122,17 +125,10 @@ class Case:
         """Return *kib* with its share of what there was to use: ``1.2 GiB (31 % of RAM)``."""
         return f"{size(kib)} ({percent(kib, self.base_kib)} of {self.whole})" if self.base_kib else size(kib)
 
-    @property
-    def victim_held(self) -> str | None:
-        """What the victim held, in words, its swap apart; ``None`` = the text does not say."""
-        if self.victim_kib is None:
-            return None
-        worth = self.victim_swap_kib * SWAP_WORTH > self.victim_kib
-        swapped = f" and {size(self.victim_swap_kib)} in swap" if worth else ""
-        return f"{size(self.victim_kib - self.victim_swap_kib)}{swapped}"
-
     def held(self, consumer: Consumer) -> str:
         """Return what *consumer* held with its share, which is of memory and swap together where swap was in use."""
+        if consumer is self.culprit and self.culprit_held is not None:
+            return self.culprit_held
         if consumer.share_pct is None or self.elsewhere_kib:
             return size(consumer.kib)
         whole = f"{self.whole} and the swap in use" if self.swap_used_kib else self.whole
@@ -301,7 +297,11 @@ def _read_victim(case: Case) -> None:
     if row is not None:
         case.victim_swap_kib = (row.swapents_pages or 0) * case.page_kib
         resident = row.rss_pages * case.page_kib if resident is None else resident
-    case.victim_kib = None if resident is None else resident + case.victim_swap_kib
+    if resident is not None:
+        case.victim_kib = resident + case.victim_swap_kib
+        worth = case.victim_swap_kib * SWAP_WORTH > case.victim_kib
+        swapped = f" and {size(case.victim_swap_kib)} in swap" if worth else ""
+        case.victim_held = f"{size(resident)}{swapped}"
     if victim is not None and victim.anon_rss_kib is not None and case.in_memcg and case.usage_kib is not None:
         beyond = victim.anon_rss_kib - case.usage_kib
         case.elsewhere_kib = beyond if beyond > max(ELSEWHERE_KIB, case.usage_kib >> 3) else 0
@@ -363,4 +363,5 @@ def make_case(
         if consumer.kind == "name":
             case.pool = consumer  # the first is the biggest
             break
+    case.culprit_held = case.held(culprit) if culprit is not None else None
     return case
