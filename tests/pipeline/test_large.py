@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from oomsight.report.model import OomReport
 
 EXCERPTS = sorted((Path(__file__).parent.parent / "excerpts" / "logs").glob("*"))
-# Rows of one user other than root; words that have no needle: of nohang before 0.1, of the output of one LSF job.
+# Rows of which none is root's; words that have no needle: of nohang before 0.1, of the output of one LSF job, the
+# statistics of a cgroup whose usage and everything else of the report were cut off.
 LOST = {
     "nginx-rows-with-wall-clock", "rows-with-blank-lines", "php-fpm-rows-only", "nohang-send-month-in-russian",
-    "lsf-term-memlimit",
+    "lsf-term-memlimit", "talos-rows-without-address", "kata-guest-memory-in-shmem",
 }  # fmt: skip
 # Damaged pastes: what surrounds them decides which reading is tried; the event stays, one of its lines may not.
 LESS = {"gcp-serial-escaped", "kubevirt-container-disk", "kubevirt-wrapped-in-prose", "mesos-block-cut"}
