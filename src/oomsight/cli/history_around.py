@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BEFORE_SECONDS: Final = 600.0  #: how much of the time before a kill is told
 ENDED_SECONDS: Final = 60.0  #: who was last seen so long before the kill held nothing then
+SPARED_SECONDS: Final = 60.0  #: from which on a time in which nobody named was there is left out
 LOOKED_AT: Final = 40  #: the biggest, whose growth is looked at
 POINTS: Final = 600
 FIELD: Final = {"process": "rss_anon_bytes", "cgroup": "working_set_bytes"}
@@ -53,12 +54,13 @@ def show_around(  # noqa: PLR0917
 
     drawn: list[tuple[Entity, str, Series]] = []
     blocks: list[Block] = [Heading(f"Before {kill.id}, {moment_words(kill.at)}", 1), Paragraph(kill.headline)]
-    for kind in ("process", "cgroup"):
-        grown = _grown(history, kind, kill)[:top]
+    found = {kind: _grown(history, kind, kill)[:top] for kind in ("process", "cgroup")}
+    begin = _begin([series for grown in found.values() for _, _, series in grown], kill)
+    for kind, grown in found.items():
         drawn += [(entity, FIELD[kind], series) for _, entity, series in grown]
-        blocks += _table(kind, grown, kill, show)
+        blocks += _table(kind, grown, kill, begin, show)
     if not drawn:
-        where = f" in {kill.limited}" if kill.limited else ""
+        where = _where(kill)
         words = f"Nobody on record{where} grew by 1 MiB or more in the {BEFORE_SECONDS / 60:.0f} minutes before."
         blocks.append(Paragraph(words, "dim"))
     try:
@@ -71,7 +73,8 @@ def show_around(  # noqa: PLR0917
         limits = history.series(limited, "limit_bytes", since, kill.at, POINTS).values if limited is not None else ()
         limit = limits[-1] if limits else None
         title = f"{unmark(kill.headline).partition(':')[0]} ({kill.id})"
-        draw(plot, title, (since, kill.at + 5), drawn, marks=[(kill.at, "killed")], limit=limit)
+        after = min(5.0, (kill.at - begin) / 20)
+        draw(plot, title, (begin, kill.at + after), drawn, marks=[(kill.at, "killed")], limit=limit)
     return Exit.OK
 
 
@@ -116,20 +119,33 @@ def _candidates(history: History, kind: str, since: float, kill: _Kill) -> Itera
             yield entity
 
 
-def _table(kind: str, grown: Sequence[tuple[float, Entity, Series]], kill: _Kill, show: Show) -> Iterator[Block]:
-    from oomsight.naming.marked import Kind, mark
+def _begin(curves: Sequence[Series], kill: _Kill) -> float:
+    """Where tables and pictures begin: of who lived for seconds, ten minutes would show next to nothing."""
+    since = kill.at - BEFORE_SECONDS
+    first = min((one.times[0] for one in curves), default=since)
+    return since if first - since < SPARED_SECONDS else first - 0.1 * (kill.at - first)
+
+
+def _where(kill: _Kill) -> str:
+    from oomsight.naming.cgroup_path import short_words
+
+    return "" if kill.limited is None else f" in {short_words(kill.limited)}"
+
+
+def _table(
+    kind: str, grown: Sequence[tuple[float, Entity, Series]], kill: _Kill, begin: float, show: Show
+) -> Iterator[Block]:
     from oomsight.sinks.blocks import Heading
     from oomsight.sinks.history_words import sparkline, table_of
+    from oomsight.trend.words import span
 
     if not grown:
         return
-    since = kill.at - BEFORE_SECONDS
     exact = [replace(entity, first_main=s.values[0], peak_main=max(s.values), last_main=s.values[-1])
              for _, entity, s in grown]  # fmt: skip
-    lines = [sparkline(s, 20, since, kill.at, unicode=show.surface.unicode) for _, _, s in grown]
-    where = "" if kill.limited is None else f" in {mark(kill.limited, Kind.CGROUP)}"
+    lines = [sparkline(s, 20, begin, kill.at, unicode=show.surface.unicode) for _, _, s in grown]
     title = "processes" if kind == "process" else "cgroups"
-    yield Heading(f"Which {title}{where} grew in the {BEFORE_SECONDS / 60:.0f} minutes before")
+    yield Heading(f"Which {title}{_where(kill)} grew in the {span(kill.at - begin)} before")
     yield from table_of(exact, lines, FIELD[kind], growth=True)
 
 
