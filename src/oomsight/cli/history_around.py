@@ -73,8 +73,8 @@ def show_around(  # noqa: PLR0917
         limits = history.series(limited, "limit_bytes", since, kill.at, POINTS).values if limited is not None else ()
         limit = limits[-1] if limits else None
         title = f"{unmark(kill.headline).partition(':')[0]} ({kill.id})"
-        after = min(5.0, (kill.at - begin) / 20)
-        draw(plot, title, (begin, kill.at + after), drawn, marks=[(kill.at, "killed")], limit=limit)
+        edge = min(5.0, (kill.at - begin) / 20)
+        draw(plot, title, (begin - edge, kill.at + edge), drawn, marks=[(kill.at, "killed")], limit=limit)
     return Exit.OK
 
 
@@ -123,7 +123,7 @@ def _begin(curves: Sequence[Series], kill: _Kill) -> float:
     """Where tables and pictures begin: of who lived for seconds, ten minutes would show next to nothing."""
     since = kill.at - BEFORE_SECONDS
     first = min((one.times[0] for one in curves), default=since)
-    return since if first - since < SPARED_SECONDS else first - 0.1 * (kill.at - first)
+    return since if first - since < SPARED_SECONDS else first
 
 
 def _where(kill: _Kill) -> str:
