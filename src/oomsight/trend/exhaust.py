@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._record import dataclass
 from oomsight.trend.growth import Growth, growth_of
 from oomsight.trend.robust import mann_kendall, theil_sen
-from oomsight.trend.shape import DAY, FEWEST, Shape, shape
+from oomsight.trend.shape import DAY, FEWEST, Shape, shape, trends_up
 from oomsight.trend.words import span
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def time_left(series: Series, limit_bytes: float, now: float, *, leaks: bool = F
 
     *leaks*: that it does is known, so a line is followed of which Mann and Kendall's test is not sure.
     """
+    if not leaks and not trends_up(series, now):
+        return None
     found = shape(series, limit_bytes, now)
     if found is None or not (found.rises or (leaks and found.grows)):
         return None

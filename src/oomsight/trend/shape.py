@@ -54,7 +54,7 @@ class Shape:
     @property
     def rises(self) -> bool:
         """Whether there is a trend upwards, however small."""
-        return self.line.slope > 0 and self.p < CHANCE and self.tau >= LEAST_TAU
+        return self.line.slope > 0 and _is_trend(self.tau, self.p)
 
     @property
     def grows(self) -> bool:
@@ -85,6 +85,16 @@ def falls(series: Series, now: float) -> bool:
     return found is not None and found.trend.s < 0
 
 
+def trends_up(series: Series, now: float) -> bool:
+    """Whether the low points since the bend rise more steadily than chance explains: what does not has no forecast."""
+    found = _outlined(series.life(now))
+    return found is not None and _is_trend(found.trend.tau, found.trend.p)
+
+
+def _is_trend(tau: float, p: float) -> bool:
+    return p < CHANCE and tau >= LEAST_TAU
+
+
 def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None:
     """Measure the curve since the last restart; ``None`` with too few samples."""
     life = series.life(now)
@@ -99,7 +109,7 @@ def shape(series: Series, limit_bytes: float | None, now: float) -> Shape | None
 
 
 def _is_same(one: Series, other: Series) -> bool:
-    return one is other or one == other
+    return one is other or (one.values == other.values and one == other)  # many curves have the same moments
 
 
 def _outlined(life: Series) -> Outline | None:
