@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 import zlib
 
 import pytest
 
+from oomsight.pipeline.curves import glimpses
 from oomsight.record import codec
 from oomsight.record.answers import ascending, choose, thinned
 from oomsight.record.chunk import ChunkBuilder, chunk_front, chunk_head
 from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES
-from oomsight.record.fields import FIELDS
+from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
 from oomsight.record.journal import Journal, encode_row, parse_row
 from oomsight.record.layout import Begin, needle_of
 from oomsight.record.model import Change
@@ -228,29 +230,40 @@ def test_an_empty_chunk_has_an_index() -> None:
 
 
 def test_a_glimpse_is_what_all_samples_say_at_that_moment(tmp_path) -> None:
-    """Of two cgroups, one that is gone for a while, in chunks and in the journal."""
-    store, kind = HistoryStore(str(tmp_path), "b" * 32), len(FIELDS["cgroup"])
+    """Of three cgroups, one that is gone for a while and one of which not all is known, in chunks and in the journal."""
+    store, at = HistoryStore(str(tmp_path), "b" * 32), INDEX["cgroup"]
+
+    def figures(**known: int) -> tuple[int | None, ...]:
+        values: list[int | None] = [None] * len(FIELDS["cgroup"])
+        for name, value in known.items():
+            values[at[name]] = value
+        return tuple(values)
+
     for i in range(300):
-        change = Change(rows=[(1, "cgroup", (i, 2 * i, *[None] * (kind - 2)))])
+        whole = figures(usage_bytes=5000 + i * i, file_bytes=2 * i, shmem_bytes=3, limit_bytes=1 << 20)
+        change = Change(rows=[(1, "cgroup", whole), (3, "cgroup", figures(usage_bytes=9 + i))])
         if not i:
-            change.new = [(n, {"kind": "cgroup", "name": f"/{n}"}) for n in (1, 2)]
+            change.new = [(n, {"kind": "cgroup", "name": f"/{n}"}) for n in (1, 2, 3)]
         if i in {0, 200}:
-            change.rows.append((2, "cgroup", (7, i, *[None] * (kind - 2))))
+            change.rows.append((2, "cgroup", figures(usage_bytes=7 + i, file_bytes=i, limit_bytes=UNLIMITED)))
         change.gone = [2] if i == 100 else []
         store.write(1000 + 1000 * i, 1_700_000_000_000 + 1000 * i, change)
     history = History(str(tmp_path))
     low, high = history.span()
     entities = history.entities("cgroup", low, high)
-    assert history.glimpses([], ["usage_bytes"], low, high, 20) == {}
-    found = history.glimpses(entities, ["usage_bytes", "limit_bytes"], low, high, 20)
-    for entity in entities:
-        whole = history.series(entity, "usage_bytes", low, high)
-        known = dict(zip(whole.times, whole.values, strict=True))
-        seen = found[entity.key]["usage_bytes"]
-        assert 10 <= len(seen) <= 21
-        assert all(known[moment] == value for moment, value in zip(seen.times, seen.values, strict=True))
-        assert not len(found[entity.key]["limit_bytes"])
-    assert not [t for t in found["cgroup:/2"]["usage_bytes"].times if low + 100 <= t < low + 200]
+    assert [*glimpses(history, [], low, high, 20)] == []
+    found = {one.entity.key: one for one in glimpses(history, entities, low, high, 20)}
+    for name, limit in (("cgroup:/1", float(1 << 30)), ("cgroup:/2", math.inf)):
+        assert found[name].limit_bytes == limit
+        entity, need = found[name].entity, found[name].need
+        usage, files = (history.series(entity, field, low, high) for field in ("usage_bytes", "file_bytes"))
+        more = 3072 if name.endswith("1") else 0
+        known = {moment: used - file + more for moment, used, file in zip(usage.times, usage.values, files.values, strict=True)}
+        assert 10 <= len(need) <= 21
+        assert need.times[-1] == high
+        assert all(known[moment] == value for moment, value in zip(need.times, need.values, strict=True))
+    assert not [t for t in found["cgroup:/2"].need.times if low + 100 <= t < low + 200]
+    assert (found["cgroup:/3"].need, found["cgroup:/3"].limit_bytes) == (None, None)
     store.close()
 
 

@@ -7,7 +7,7 @@ once and added up before anything is left out, which is a fraction of the work o
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -49,9 +49,7 @@ def cgroup_curves(
     for entity, parts in _read(history, entities, (_LIMIT, _KILLS), since, until, most):
         known = all(0 not in one.columns[0] for one in parts)
         whole = _series(parts, most) if known else None
-        limits = [one.columns[1] for one in parts if any(one.columns[1])]
-        limit = shown(plain(next(filter(None, reversed(limits[-1])))), KIB) if limits else None
-        yield Known(entity, whole, limit, _kills(parts))
+        yield Known(entity, whole, _last_limit(parts), _kills(parts))
 
 
 def program_curves(
@@ -65,6 +63,41 @@ def program_curves(
                 one.times = [moment for moment, coded in zip(one.times, column, strict=True) if coded > 0]
                 one.columns[0] = [coded for coded in column if coded > 0]
         yield Known(entity, _series(parts, most))
+
+
+def glimpses(
+    history: History, entities: Sequence[Entity], since: float, until: float, points: int
+) -> Iterator[Known]:
+    """
+    As :func:`cgroup_curves`, without kills, of each part of the period the need in no more than about *points* moments,
+    as it was then: what was between them is not seen, and whose need is not known in all of them has none.
+    """
+    cuts = list(pairwise(edges(since, until)))
+    for entity, parts in _read(history, entities, (_LIMIT,), since, until, [points] * len(cuts)):
+        pieces = []
+        for one, (low, high) in zip(parts, cuts, strict=True):
+            times, needs = ascending(one.times, one.columns[0])
+            rows = _last_of_each(times, low, high, points)
+            pieces.append(Series([times[row] for row in rows], [(needs[row] - 1) * KIB or 0.0 for row in rows]))
+        known = all(0 not in one.columns[0] for one in parts)
+        yield Known(entity, joined(pieces) if known else None, _last_limit(parts))
+
+
+def _last_of_each(times: Sequence[float], low: float, high: float, count: int) -> list[int]:
+    """The last row of each of *count* equal parts of a period, and the row at its very end."""
+    rows, before = list[int](), bisect_left(times, low)
+    for part in range(1, count + 1):
+        after = bisect_left(times, low + part * (high - low) / count, before)
+        if after > before:
+            rows.append(after - 1)
+        before = after
+    return [*rows, before] if before < len(times) else rows
+
+
+def _last_limit(parts: Sequence[Columns]) -> float | None:
+    """In bytes; infinite = it does not limit, ``None`` = not known."""
+    limits = [one.columns[1] for one in parts if any(one.columns[1])]
+    return shown(plain(next(filter(None, reversed(limits[-1])))), KIB) if limits else None
 
 
 def _read(  # noqa: PLR0917

@@ -15,7 +15,7 @@ from oomsight.foresight.model import Source, Subject, Task
 from oomsight.foresight.need import combined, host_of, need_of
 from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside
-from oomsight.pipeline.curves import Known, cgroup_curves, edges, joined, program_curves, rises
+from oomsight.pipeline.curves import Known, cgroup_curves, edges, glimpses, joined, program_curves, rises
 from oomsight.pipeline.shares import in_shares
 from oomsight.trend.exhaust import YOUNG
 from oomsight.trend.windows import given_back, soonest
@@ -130,19 +130,14 @@ def _subject(known: Known, need: Series, swap: float | None) -> Subject:
 
 def _glanced(history: History, entities: Sequence[Entity], since: float, until: float) -> list[Known]:
     """What limited cgroups held in a few moments of each part of a period, to see who is worth all of them."""
-    fields = (*NEED_FIELDS, "limit_bytes")
-
     def share(number: int, count: int) -> list[Known | None]:
-        mine = entities[number::count]
-        pieces = [history.glimpses(mine, fields, a, b, QUICK_POINTS) for a, b in pairwise(edges(since, until))]
         found: list[Known | None] = []
-        for entity in mine:
-            figures = {field: joined([piece[entity.key][field] for piece in pieces]) for field in fields}
-            limits = figures["limit_bytes"] if len(figures["limit_bytes"]) else (
-                history.series(entity, "limit_bytes", max(since, until - 600), until, 10)
-            )  # fmt: skip
-            is_limited = len(limits) > 0 and math.isfinite(limits.values[-1])
-            found.append(Known(entity, need_of(figures), limits.values[-1]) if is_limited else None)
+        for one in glimpses(history, entities[number::count], since, until, QUICK_POINTS):
+            limit = one.limit_bytes
+            if limit is None:
+                limits = history.series(one.entity, "limit_bytes", max(since, until - 600), until, 10)
+                limit = limits.values[-1] if len(limits) else math.inf
+            found.append(one._replace(limit_bytes=limit) if math.isfinite(limit) else None)
         return found
 
     return [one for one in in_shares(share, len(entities), LEAST_CURVES) if one is not None]

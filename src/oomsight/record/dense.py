@@ -8,7 +8,6 @@ regular expression finds where each ends, a table knows what it is.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -233,10 +232,3 @@ def added(columns: Sequence[list[int]]) -> list[int]:
         known = [value - 1 if value > 0 else value for value in values if value]
         found.append(sum(known) + 1 if known else 0)
     return found
-
-
-def at_rows(found: Iterable[Life], wanted: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """(row, coded values) of lives in each of the *wanted* rows, which ascend; where it is not there, nothing."""
-    for life in found:
-        for row in wanted[bisect_left(wanted, life.first) : bisect_left(wanted, life.end)]:
-            yield row, tuple([column[row - life.first] for column in life.columns])

@@ -16,7 +16,6 @@ from __future__ import annotations
 import struct
 import zlib
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate, pairwise, repeat
@@ -192,21 +191,6 @@ class Sheet:
         place = self._numbers[number]
         found = [self._column(place, at) for at in figures]
         return Life(self._firsts[place], found, bool(self._ended[place]))
-
-    def rows(self, number: int, figures: Sequence[int], wanted: Sequence[int]) -> list[Life]:
-        """What :meth:`life` has in the *wanted* rows, which ascend, each as a life of its own: nothing else is read."""
-        place = self._numbers[number]
-        first = self._firsts[place]
-        low, high = bisect_left(wanted, first), bisect_left(wanted, first + self._lengths[place])
-        return [Life(row, [[self._value(place, figure, row - first)] for figure in figures], ended=False)
-                for row in wanted[low:high]]  # fmt: skip
-
-    def _value(self, place: int, at: int, row: int) -> int:
-        values, moves, steps, unit = self._columns[at]
-        if not moves[place]:
-            return values[place]
-        start = self._starts[at][place]
-        return values[place] + unit * sum(steps[start : start + row])
 
     def _column(self, place: int, at: int) -> list[int]:
         values, moves, _, unit = self._columns[at]

@@ -28,12 +28,12 @@ from oomsight.record.answers import (
     thinned,
 )
 from oomsight.record.codec import KINDS, plain
-from oomsight.record.dense import added, at_rows
-from oomsight.record.fields import FIELDS, INDEX, field_names, parts_of, shown, stored_kind
+from oomsight.record.dense import added
+from oomsight.record.fields import FIELDS, field_names, parts_of, shown, stored_kind
 from oomsight.record.formula import FORMULAS
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
-from oomsight.sources.history_columns import Columns, gathered, lives_of
+from oomsight.sources.history_columns import Columns, gathered
 from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, HistoryNewer, Shelf
 from oomsight.sources.history_growth import bounds_of, grown_most
 from oomsight.sources.history_needs import Held, needed
@@ -246,47 +246,6 @@ class History:
                          FORMULAS[kind] if need else None)  # fmt: skip
         self._shelf.close()
         return found
-
-    def glimpses(
-        self, entities: Sequence[Entity], fields: Sequence[str], since: float, until: float, points: int
-    ) -> dict[str, dict[str, Series]]:
-        """
-        Some stored figures of many entities of one kind in about *points* moments of a period, as they were then: by
-        key and field. A fraction of the work of :meth:`several`; what was between the moments is not seen.
-        """
-        if not entities:
-            return {}
-        stored = stored_kind(entities[0].kind)
-        places = [INDEX[stored][field] for field in fields]
-        scales = [FIELDS[stored][place].scale for place in places]
-        found: dict[str, list[list[float]]] = {entity.key: [[] for _ in range(2 * len(fields))] for entity in entities}
-        width = (until - since) / points or 1.0
-        wanted: dict[int, tuple[Chunk, int]] = {}  # the last row of each equal part of the period
-        for chunk, low, high in choose(self._shelf.chunks, since, until, points):
-            if self._shelf.timed(chunk, stored):
-                for row, moment in enumerate(chunk.moments):
-                    if low <= moment <= high:
-                        wanted[int((moment - since) / width)] = chunk, row
-        by_chunk: dict[int, tuple[Chunk, list[int]]] = {}
-        for chunk, row in wanted.values():
-            by_chunk.setdefault(id(chunk), (chunk, []))[1].append(row)
-        keys = [entity.key for entity in entities]
-        for chunk, rows in by_chunk.values():
-            rows.sort()
-            moments = chunk.moments
-            numbers = [(number, key) for key in keys for number in self._known_as(chunk.file, stored, key)]
-            for key, one in lives_of(self._shelf, chunk, stored, numbers, places, rows=rows):
-                columns = found[key]
-                for row, coded in at_rows(one, rows):
-                    for i, value in enumerate(coded):
-                        if value:
-                            columns[2 * i].append(moments[row])
-                            columns[2 * i + 1].append(shown(plain(value), scales[i]) or 0.0)
-        self._shelf.close()
-        return {
-            key: {field: Series(*ascending(columns[2 * i], columns[2 * i + 1])) for i, field in enumerate(fields)}
-            for key, columns in found.items()
-        }
 
     def at(self, moment: float) -> Picture:
         """The machine at the nearest sample at or before *moment*. Raises :class:`HistoryError` before the first."""

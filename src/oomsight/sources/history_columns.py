@@ -80,12 +80,11 @@ def gathered(  # noqa: PLR0917
 
 def lives_of(  # noqa: PLR0917
     shelf: Shelf, chunk: Chunk, kind: str, numbers: Sequence[tuple[int, str]], places: Sequence[int],
-    formula: Formula | None = None, rows: Sequence[int] | None = None,
+    formula: Formula | None = None,
 ) -> Iterator[tuple[str, Sequence[Life]]]:  # fmt: skip
     """
     (key, lives) of each of *numbers* (and the keys they stand for in this file) that is in a loaded chunk, in turn; the
-    figures at *places*, before them the sum by *formula*, or else, where that is less work, no more than the *rows*
-    asked for, which ascend. What is damaged is left out and counted.
+    figures at *places*, before them the sum by *formula*. What is damaged is left out and counted.
     """
     summed_up = formula.places if formula is not None else ()
     wanted = [*summed_up, *places]
@@ -101,7 +100,7 @@ def lives_of(  # noqa: PLR0917
             if formula is not None:
                 yield key, [sheet.need(number, formula, parts, at)]
             else:
-                yield key, [sheet.life(number, at)] if rows is None else sheet.rows(number, at, rows)
+                yield key, [sheet.life(number, at)]
         elif stream := streams.get(number):
             try:
                 found = lives(stream, wanted, len(chunk.times))
