@@ -276,7 +276,10 @@ def classify(text: str) -> str | None:
     """Name the shape of one line (carriers removed, left-stripped); ``None`` for anything that is not a report line."""
     word, colon, rest = text.partition(":")
     kind = FIXED.get(word) if colon else None
-    if kind is not None and (_NUMBER.match(rest) if kind == "counters" else "invoked oom-killer" not in rest):
+    if kind == "counters":
+        if ((number := rest.partition(" ")[0]).isdigit() and number.isascii()) or _NUMBER.match(rest):
+            return kind
+    elif kind is not None and "invoked oom-killer" not in rest:
         return kind
     pattern, names = _OWN.get(text[:1], _WIDE)
     m = pattern.match(text)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from oomsight._lazy import lazy, remembered
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
-from oomsight.report.numbers import by_name, whole_numbers
+from oomsight.report.numbers import by_name, integers, whole_numbers
 from oomsight.report.unwrap import unescape_name
 
 _A = re.ASCII  # digits and letters of all scripts are several times slower, and no kernel prints them
@@ -29,6 +29,13 @@ _NUMBER = lazy(r"(?<!\d)\d{1,18}(?!\d)", _A)
 _MAX_DIGITS = 18
 _TOO_MUCH = 10**_MAX_DIGITS
 _PLAIN = lazy(r"(pages_scanned):(\d{1,18})(?!\d)", _A)
+_MAX_BUDDY = 1024  # characters of a line that is read as a whole: the kernel's are a fifth of it
+_BLOCKS = bytes(byte if byte in b"0123456789" else ord("," if byte in b"*k" else " ") for byte in range(256))
+# What stands between two blocks: whose they are, by the letters of mm/show_mem.c show_migration_types(), in its order.
+_LETTERS = {" ": "", **{
+    f" ({letters}) ": letters for n in range(1, 64)
+    if (letters := "".join(letter for i, letter in enumerate("UMEHCI") if n >> i & 1))
+}}
 _BUDDY = lazy(r"(\d{1,18})\*(\d{1,18})kB(?: \(([A-Z]*)\))?", _A)
 _HUGE = lazy(
     r"(?:Node (\d{1,6}) )?hugepages_total=(\d{1,18}) hugepages_free=(\d{1,18}) hugepages_surp=(\d{1,18})"
@@ -108,11 +115,7 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         if zone is None:
             zone = zones[key] = Zone(key[0], key[1], {}, line=no)
         if zone.buddy is None:
-            blocks = _BUDDY.findall(text)
-            numbers, sizes, letters = zip(*blocks, strict=True) if blocks else ((), (), ())
-            zone.buddy = tuple(zip(whole_numbers(numbers), _sizes(sizes), letters, strict=True))
-            total = _EQUALS.search(text)
-            zone.buddy_total_kib = int(total[1]) if total else None
+            zone.buddy, zone.buddy_total_kib = _blocks(text)
     info.zones = list(zones.values())
     for no, text in parts.get("hugepages", ()):
         m = _HUGE.match(text)
@@ -145,10 +148,28 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
     return info
 
 
-@remembered(64)
-def _sizes(words: tuple[str, ...]) -> tuple[int, ...]:
-    """The sizes of the blocks of a buddy line, which are the same in all such lines of a kernel."""
-    return tuple(map(int, words))
+def _blocks(text: str) -> tuple[tuple[tuple[int, int, str], ...], int | None]:
+    """
+    Free blocks of a buddy line and their sum in KiB. As the kernel prints it, the line without its digits is the same
+    word between the letters of each block, and with commas for stars and the k of each unit it is an array.
+    """
+    rest = text[text.index(": ") + 1 :]
+    if rest.isascii() and len(rest) <= _MAX_BUDDY:
+        raw = rest.encode()
+        first, *between = raw.translate(None, b"0123456789").decode().split("*kB")
+        end = between.pop() if between else ""
+        letters = list(map(_LETTERS.get, between))
+        last = _LETTERS.get(end[: -len("= kB")])
+        if first == " " and None not in letters and last is not None and end.endswith(" = kB"):
+            try:
+                numbers = integers(f"[{raw.translate(_BLOCKS).decode().rstrip(' ,')}]")
+            except (ValueError, StopIteration):
+                numbers = []
+            if len(numbers) == 2 * len(letters) + 3 and max(numbers) < _TOO_MUCH:
+                return tuple(zip(numbers[:-1:2], numbers[1::2], [*letters, last], strict=True)), numbers[-1]  # type: ignore[arg-type]
+    total = _EQUALS.search(text)
+    found = _BUDDY.findall(text)
+    return tuple((int(n), int(size), of) for n, size, of in found), int(total[1]) if total else None
 
 
 @remembered(64)

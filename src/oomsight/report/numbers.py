@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from oomsight._lazy import remembered
-
 _DIGITS = b"0123456789"
 _ALIKE = bytes.maketrans(_DIGITS, b"0" * 10)
 _ARRAY = bytes(byte if byte in _DIGITS else ord("," if byte == ord(":") else " ") for byte in range(256))
+_SCANNERS: list[Callable[[str, int], tuple[Any, int]]] = []  # the one, when there is something to read
 _MOST = 4096  # characters of a line whose form is remembered: the kernel's are a quarter of it
 
 
 def integers(array: str) -> list[int]:
     """Return the integers of *array*, which is one in JSON; ``ValueError`` or ``StopIteration`` where it is none."""
-    found: list[int] = _scanner()(array, 0)[0]
+    if not _SCANNERS:
+        _SCANNERS.append(_scanner())
+    found: list[int] = _SCANNERS[0](array, 0)[0]
     return found
 
 
@@ -52,7 +53,6 @@ def by_name(text: str, names_of: Callable[[bytes], tuple[str, ...]]) -> dict[str
     return dict(zip(names, numbers, strict=True))
 
 
-@remembered(1)
 def _scanner() -> Callable[[str, int], tuple[Any, int]]:
     """Reader of one value in JSON whose numbers are integers."""
     try:

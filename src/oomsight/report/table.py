@@ -187,18 +187,18 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
     if begin <= 0 or max(map(sub, ends, [0, *ends])) > _MAX_DIGITS:
         return None  # no name, or room for numbers longer than any the kernel prints
     count = len(texts)
-    heads = list(map(itemgetter(slice(begin)), texts))
     names: list[Any] = list(map(itemgetter(slice(begin, None)), texts))
-    matrix = bytearray("".join(heads), "ascii", "replace")
-    if len(matrix) != count * begin:
-        heads = [head.ljust(begin) for head in heads]  # cut behind their numbers, or within: without a digit at the end
-        matrix = bytearray("".join(heads), "ascii", "replace")
-    blanks, commas, zeros = b" " * count, b"," * count, b"0" * count
+    matrix = bytearray(f"%.{begin}s" * count % tuple(texts), "ascii", "replace")
+    if len(matrix) != count * begin:  # some are cut behind their numbers, or within: without a digit at the end
+        matrix = bytearray("".join([text[:begin].ljust(begin) for text in texts]), "ascii", "replace")
+    blanks, commas, zeros = bytearray(b" ") * count, bytearray(b",") * count, bytearray(b"0") * count
     places = [(0, b"["), (bracket, b"]"), (bracket + 1, b" "), (begin - 2, _DIGITS), *[(end, b" ") for end in ends[1:]]]
     usual = like.string[:begin].encode()
     others: set[int] = set()
     for place, wanted in places:
         characters = matrix[place::begin]
+        if characters == blanks and wanted == b" ":
+            continue
         for byte in {*characters.translate(None, wanted)}:
             row = characters.find(byte)
             while row >= 0:
@@ -217,7 +217,7 @@ def _aligned(texts: Sequence[str], like: re.Match[str], twin: int) -> tuple[list
         else:
             asked.append(column)
     if asked[:1] == [0] and twin in asked and _equal(matrix, begin, bracket, ends[twin], ends[twin - 1]):
-        for place in range(bracket + 1):
+        for place in range(1, bracket + 1):
             matrix[place::begin] = blanks
         del asked[0]
     text = matrix.decode()

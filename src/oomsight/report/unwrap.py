@@ -54,7 +54,7 @@ _STARTS = lazy(
 _JSON_START = lazy(r"\s*(?:\{\s*\"|\[\s*\{)")
 # A first line of at least two names, one of them that of the logged line in some export.
 _CSV_HEADER = lazy(
-    r"(?=\"?[@\w. ]{1,40}\"?(?:[,;\t]\"?[@\w. ]{1,40}\"?)+\r?\n)"
+    r"(?=\"?[@\w. ]{1,40}+\"?(?:[,;\t]\"?[@\w. ]{1,40}\"?)+\r?\n)"
     r"[^\n\[]*\b(?:message|_raw|Line|line|body|log|msg|textPayload|SyslogMessage|Message|content)\b"
 )
 _KILLISH = lazy(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
