@@ -119,3 +119,27 @@ def test_memcg_protection_and_absence() -> None:
     assert memcg is not None
     assert (memcg.min_protection_kib, memcg.low_protection_kib) == (12, 34)
     assert parse_memcg({}, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "blocks", "total"),
+    [
+        ("1*4kB (M) 0*8kB 12*16kB (UME) = 200kB", ((1, 4, "M"), (0, 8, ""), (12, 16, "UME")), 200),
+        ("1*4kB 2*8kB (C) = 20kB", ((1, 4, ""), (2, 8, "C")), 20),
+        ("1*4kB (EM) 2*8kB = 20kB", ((1, 4, "EM"), (2, 8, "")), 20),  # in an order of no kernel that was read
+        ("1*4kB (M) 2*8kB", ((1, 4, "M"), (2, 8, "")), None),  # cut
+        ("1*4kB (M) 2*8kB (U", ((1, 4, "M"), (2, 8, "")), None),
+        ("1*4kB (M) 2*8kB = 20", ((1, 4, "M"), (2, 8, "")), None),
+        ("007*4kB 2*8kB = 44kB", ((7, 4, ""), (2, 8, "")), 44),
+        ("1*4kB 2*8kB = 12*16kB", ((1, 4, ""), (2, 8, ""), (12, 16, "")), None),
+        ("1*4kB 2*8k5B = 20kB", ((1, 4, ""),), 20),
+        ("1*4kB 3 2*8kB = 20kB", ((1, 4, ""), (2, 8, "")), 20),
+        ("1*4kB (M) 2*8kB = \u0661kB", ((1, 4, "M"), (2, 8, "")), None),
+        ("empty", (), None),
+    ],
+)
+def test_free_blocks(line: str, blocks: tuple[tuple[int, int, str], ...], total: int | None) -> None:
+    info = parse_meminfo({"buddy": [(7, f"Node 0 DMA32: {line}")]})
+    assert info is not None
+    assert info.zones[0].buddy == blocks
+    assert info.zones[0].buddy_total_kib == total

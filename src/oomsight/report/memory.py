@@ -156,17 +156,14 @@ def _blocks(text: str) -> tuple[tuple[tuple[int, int, str], ...], int | None]:
     rest = text[text.index(": ") + 1 :]
     if rest.isascii() and len(rest) <= _MAX_BUDDY:
         raw = rest.encode()
-        first, *between = raw.translate(None, b"0123456789").decode().split("*kB")
-        end = between.pop() if between else ""
-        letters = list(map(_LETTERS.get, between))
-        last = _LETTERS.get(end[: -len("= kB")])
-        if first == " " and None not in letters and last is not None and end.endswith(" = kB"):
-            try:
-                numbers = integers(f"[{raw.translate(_BLOCKS).decode().rstrip(' ,')}]")
-            except (ValueError, StopIteration):
-                numbers = []
-            if len(numbers) == 2 * len(letters) + 3 and max(numbers) < _TOO_MUCH:
-                return tuple(zip(numbers[:-1:2], numbers[1::2], [*letters, last], strict=True)), numbers[-1]  # type: ignore[arg-type]
+        first, *between = raw.translate(None, b"0123456789").decode().removesuffix("= kB").split("*kB")
+        try:
+            letters = [_LETTERS[piece] for piece in between]
+            numbers = integers(f"[{raw.translate(_BLOCKS).decode().rstrip(' ,')}]")
+        except (KeyError, ValueError, StopIteration):
+            letters, numbers = [], []
+        if letters and first == " " and len(numbers) == 2 * len(letters) + 1 and max(numbers) < _TOO_MUCH:
+            return tuple(zip(numbers[:-1:2], numbers[1::2], letters, strict=True)), numbers[-1]
     total = _EQUALS.search(text)
     found = _BUDDY.findall(text)
     return tuple((int(n), int(size), of) for n, size, of in found), int(total[1]) if total else None
