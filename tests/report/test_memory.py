@@ -129,6 +129,8 @@ def test_memcg_protection_and_absence() -> None:
         ("1*4kB (EM) 2*8kB = 20kB", ((1, 4, "EM"), (2, 8, "")), 20),  # in an order of no kernel that was read
         ("1*4kB (M) 2*8kB", ((1, 4, "M"), (2, 8, "")), None),  # cut
         ("1*4kB (M) 2*8kB (U", ((1, 4, "M"), (2, 8, "")), None),
+        ("1*4kB (M) 2*8kB (U) 4", ((1, 4, "M"), (2, 8, "U")), None),
+        ("1*4kB 2*8kB = 20kB = 20kB", ((1, 4, ""), (2, 8, "")), 20),
         ("1*4kB (M) 2*8kB = 20", ((1, 4, "M"), (2, 8, "")), None),
         ("007*4kB 2*8kB = 44kB", ((7, 4, ""), (2, 8, "")), 44),
         ("1*4kB 2*8kB = 12*16kB", ((1, 4, ""), (2, 8, ""), (12, 16, "")), None),

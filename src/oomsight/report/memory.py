@@ -156,13 +156,15 @@ def _blocks(text: str) -> tuple[tuple[tuple[int, int, str], ...], int | None]:
     rest = text[text.index(": ") + 1 :]
     if rest.isascii() and len(rest) <= _MAX_BUDDY:
         raw = rest.encode()
-        first, *between = raw.translate(None, b"0123456789").decode().removesuffix("= kB").split("*kB")
+        form, total_mark, behind = raw.translate(None, b"0123456789").decode().partition("= kB")
+        first, *between = form.split("*kB")
         try:
             letters = [_LETTERS[piece] for piece in between]
             numbers = integers(f"[{raw.translate(_BLOCKS).decode().rstrip(' ,')}]")
         except (KeyError, ValueError, StopIteration):
             letters, numbers = [], []
-        if letters and first == " " and len(numbers) == 2 * len(letters) + 1 and max(numbers) < _TOO_MUCH:
+        as_printed = first == " " and total_mark and not behind and len(numbers) == 2 * len(letters) + 1
+        if as_printed and max(numbers) < _TOO_MUCH:
             return tuple(zip(numbers[:-1:2], numbers[1::2], letters, strict=True)), numbers[-1]
     total = _EQUALS.search(text)
     found = _BUDDY.findall(text)
