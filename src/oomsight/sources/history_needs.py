@@ -109,11 +109,15 @@ class Held:
         if alone:
             lows, highs, counts = [*lows, alone[0]], [*highs, alone[-1]], [*counts, len(alone)]
 
+        sorted_once: dict[int, list[int]] = {}  # several ranks are asked for
+
         def piece(at: int) -> list[int]:
             if at == len(pieces):
                 return alone
-            part, place = pieces[at]
-            return part.needs.ordered(place)
+            if at not in sorted_once:
+                part, place = pieces[at]
+                sorted_once[at] = part.needs.ordered(place)
+            return sorted_once[at]
 
         return Ordered(lows, highs, counts, piece, KIB)
 
