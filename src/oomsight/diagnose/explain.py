@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from oomsight.diagnose import narrative, userspace
+from oomsight.diagnose import narrative, questions, userspace
 from oomsight.diagnose.accounting import account
 from oomsight.diagnose.causes import find_causes, make_case
 from oomsight.diagnose.causes.case import Case
@@ -133,7 +133,7 @@ def explain_report(report: OomReport) -> Incident:
         source=report.source,
         headline=attempt("the headline", "The OOM killer ran", narrative.headline, case),
         summary=attempt("the summary", "", narrative.summary, case, causes),
-        answers=attempt("the answers", Answers(), narrative.answers, case, causes, gfp),
+        answers=attempt("the answers", Answers(), questions.answers, case, causes, gfp),
         causes=causes,
         accountings=accountings,
         consumers=held,
