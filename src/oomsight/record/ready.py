@@ -28,7 +28,7 @@ from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_c
 from oomsight.record.dense import Life, lives
 from oomsight.record.fields import FIELDS, INDEX, parts_of
 from oomsight.record.formula import totals
-from oomsight.record.needs import entry, packed
+from oomsight.record.needs import Entry, entry, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,26 +81,30 @@ def sheets(streams: Iterable[tuple[str, int, bytes]], rows: int, wanted: Sequenc
     The last part of a body of *rows* rows, from (kind, entity, stream); *wanted*: kinds, as in :data:`SHEETS`. Empty
     without any.
     """
-    found: dict[str, list[tuple[int, Life]]] = {kind.lower(): [] for kind in wanted}
-    there: dict[str, list[int]] = {kind: [] for kind in found}
+    kinds = dict.fromkeys(kind.lower() for kind in wanted)
+    members: dict[str, list[tuple[int, Life]]] = {kind: [] for kind in kinds}
+    entries: dict[str, list[Entry]] = {kind: [] for kind in kinds}
+    there: dict[str, set[int]] = {kind: set() for kind in kinds}
     for kind, number, stream in streams:
-        if kind in found:
-            there[kind].append(number)
+        if kind in kinds:
+            there[kind].add(number)
+            one: list[Life] = []
             with suppress(DamagedError):
                 one = lives(stream, PLACES[kind], rows)
-                if len(one) == 1 and one[0].columns[0]:
-                    found[kind].append((number, one[0]))
+            if len(one) == 1 and one[0].columns[0]:
+                if kind in wanted:
+                    members[kind].append((number, one[0]))
+                # At once, as the lives of thousands of processes would take twice the memory.
+                if kind.upper() in wanted and (known := entry(kind, number, one[0], _AT[kind])) is not None:
+                    entries[kind].append(known)
     blobs: list[tuple[int, bytes]] = []
-    for kind, members in found.items():
-        if members and kind in wanted:
-            blobs.append((kind_code(kind), zlib.compress(_sheet(members), 6)))
-        if kind.upper() in wanted:
-            known = [entry(kind, number, life, _AT[kind]) for number, life in members]
-            entries = [one for one in known if one is not None]
+    for kind in kinds:
+        if members[kind]:
+            blobs.append((kind_code(kind), zlib.compress(_sheet(members[kind]), 6)))
+        if entries[kind]:
             # Of processes most have none; who is not in it is looked for in the index.
-            others = sorted({*there[kind]} - {one.number for one in entries}) if kind != "process" else []
-            if entries:
-                blobs.append((kind_code(kind) | NEEDS, packed(kind, entries, others)))
+            others = sorted(there[kind] - {one.number for one in entries[kind]}) if kind != "process" else []
+            blobs.append((kind_code(kind) | NEEDS, packed(kind, entries[kind], others)))
     if not blobs:
         return b""
     spots = [_SPOT.pack(code, len(blob), zlib.crc32(blob)) for code, blob in blobs]
