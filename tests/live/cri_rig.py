@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,15 @@ class Cri:
         return found
 
 
+def _end_shims(socket: str) -> None:
+    """End the shims of the containerd at *socket*: on a busy machine one may be left whose task was not removed in time."""
+    for one in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = one.read_bytes().split(b"\0")
+            if b"containerd-shim" in words[0] and socket.encode() in words:
+                os.kill(int(one.parent.name), signal.SIGKILL)
+
+
 @contextmanager
 def containerd_with_cri(folder: Path) -> Iterator[tuple[Cri, str]]:
     """A containerd below *folder*; the second value is where its bundles are. Skips with the reason."""
@@ -150,4 +161,5 @@ def containerd_with_cri(folder: Path) -> Iterator[tuple[Cri, str]]:
                 ctr("containers", "rm", name)
             daemon.terminate()
             daemon.wait(timeout=30)
+            _end_shims(socket)
             shutil.rmtree(folder, ignore_errors=True)
