@@ -47,8 +47,7 @@ def cgroup_curves(
 ) -> Iterator[Known]:
     """Charged memory without page cache, with tmpfs; *most*: points of each of the parts that :func:`edges` makes."""
     for entity, parts in _read(history, entities, (_LIMIT, _KILLS), since, until, most):
-        known = all(0 not in one.columns[0] for one in parts)
-        whole = _series(parts, most) if known else None
+        whole = _series(parts, most) if _is_known(parts) else None
         yield Known(entity, whole, _last_limit(parts), _kills(parts))
 
 
@@ -74,13 +73,21 @@ def glimpses(
     """
     cuts = list(pairwise(edges(since, until)))
     for entity, parts in _read(history, entities, (_LIMIT,), since, until, [points] * len(cuts)):
-        pieces = []
-        for one, (low, high) in zip(parts, cuts, strict=True):
-            times, needs = ascending(one.times, one.columns[0])
-            rows = _last_of_each(times, low, high, points)
-            pieces.append(Series([times[row] for row in rows], [(needs[row] - 1) * KIB or 0.0 for row in rows]))
-        known = all(0 not in one.columns[0] for one in parts)
-        yield Known(entity, joined(pieces) if known else None, _last_limit(parts))
+        need = None
+        if _is_known(parts):
+            need = joined([_glimpsed(one, low, high, points) for one, (low, high) in zip(parts, cuts, strict=True)])
+        yield Known(entity, need, _last_limit(parts))
+
+
+def _is_known(parts: Sequence[Columns]) -> bool:
+    """Whether need is, in every row."""
+    return all(0 not in one.columns[0] for one in parts)
+
+
+def _glimpsed(one: Columns, low: float, high: float, points: int) -> Series:
+    times, needs = ascending(one.times, one.columns[0])
+    rows = _last_of_each(times, low, high, points)
+    return Series([times[row] for row in rows], [(needs[row] - 1) * KIB or 0.0 for row in rows])
 
 
 def _last_of_each(times: Sequence[float], low: float, high: float, count: int) -> list[int]:

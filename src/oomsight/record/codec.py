@@ -262,11 +262,11 @@ def planes(code: str, numbers: Sequence[int]) -> bytes:
 
 
 def planes_of(code: str, data: bytes) -> array[int]:
-    """The numbers that :func:`planes` made bytes of."""
+    """The numbers that :func:`planes` made bytes of. Raises :class:`DamagedError`."""
     width = array(code).itemsize
     size, rest = divmod(len(data), width)
     if rest:
-        raise ValueError("a column of another length")
+        raise DamagedError("column of another length")
     whole = bytearray(len(data))
     for at in range(width):
         whole[at::width] = data[at * size : (at + 1) * size]

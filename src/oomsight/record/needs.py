@@ -17,13 +17,13 @@ from __future__ import annotations
 import struct
 import zlib
 from array import array
-from itertools import accumulate, repeat
-from math import gcd
-from operator import add, mul, sub
+from itertools import accumulate
+from operator import add, sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import DamagedError, planes, planes_of
 from oomsight.record.dense import summed
+from oomsight.record.steps import BYTES, HEAD, narrowed, widened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,9 +63,6 @@ SUMS: Final[Mapping[str, Sum]] = {
 
 _FRONT: Final = struct.Struct("<I")  # length of what stands before the steps
 _HEAD: Final = struct.Struct("<II")  # entries, others
-_STEPS: Final = struct.Struct("<cIQ")  # width, numbers, what each is a multiple of
-_WIDTHS: Final = (("b", 1 << 7), ("h", 1 << 15), ("i", 1 << 31), ("q", 1 << 63))
-_BYTES: Final = {code: array(code).itemsize for code in "BHIbhiq"}
 _MOVES, _APART_MOVES, _BELOW = 1, 2, 4  # marks of an entry: its need changes, what stands apart does, less than nothing
 
 
@@ -153,10 +150,8 @@ def _moves(values: Sequence[int]) -> bool:
 def _steps(columns: Iterable[Sequence[int]]) -> tuple[bytes, bytes]:
     """The steps of those columns that move, one after the other, and before them what they are."""
     steps = [step for one in columns if _moves(one) for step in map(sub, one[1:], one)]
-    unit = gcd(*steps) or 1  # as a rule of a page
-    most = max(max(steps, default=0), -min(steps, default=0)) // unit
-    width = next(code for code, least in _WIDTHS if most < least)
-    return _STEPS.pack(width.encode(), len(steps), unit), planes(width, [step // unit for step in steps])
+    narrow = narrowed(steps)
+    return narrow.head, planes(narrow.width, narrow.steps)
 
 
 def _provided(needs: Sequence[int], apart: Sequence[int]) -> Sequence[int]:
@@ -193,7 +188,7 @@ class Needs:
             self.others = frozenset(planes_of("I", text[_HEAD.size : at]))  #: who is there, and has no entry
             found: list[array[int]] = []
             for code in ("I", "H", "H", "B", *"q" * (2 + ranked + extremes + 2 * len(rule.ends))):
-                size = n * _BYTES[code]
+                size = n * BYTES[code]
                 found.append(planes_of(code, text[at : at + size]))
                 at += size
             numbers, self.firsts, self.rows, self._marks, self._begins, self._apart, *more = found
@@ -211,11 +206,11 @@ class Needs:
         self.ends = more[ranked + extremes :]  #: of each figure first and last, in turn
 
     def _steps(self, text: bytes, at: int, mark: int) -> tuple[_Moved, int]:
-        width, count, unit = _STEPS.unpack_from(text, at)
+        width, count, unit = HEAD.unpack_from(text, at)
         moved = [rows - 1 if marks & mark else 0 for rows, marks in zip(self.rows, self._marks, strict=True)]
         starts = list(accumulate(moved, initial=0))
-        begin = at + _STEPS.size
-        end = begin + _BYTES[width.decode()] * count
+        begin = at + HEAD.size
+        end = begin + BYTES[width.decode()] * count
         if starts[-1] != count:
             raise DamagedError("needs of another length")
         return _Moved(planes_of(width.decode(), text[begin:end]), unit, starts), end
@@ -239,4 +234,4 @@ class Needs:
             return [first] * rows
         start = moved.starts[place]
         steps = moved.steps[start : start + rows - 1]
-        return list(accumulate(steps if moved.unit == 1 else map(mul, steps, repeat(moved.unit)), initial=first))
+        return list(accumulate(widened(moved.unit, steps), initial=first))

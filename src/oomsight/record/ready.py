@@ -18,9 +18,8 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import accumulate, pairwise, repeat
-from math import gcd
-from operator import add, mul, sub
+from itertools import accumulate, pairwise
+from operator import add, sub
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
@@ -29,6 +28,8 @@ from oomsight.record.dense import Life, lives
 from oomsight.record.fields import FIELDS, INDEX, parts_of
 from oomsight.record.formula import totals
 from oomsight.record.needs import Entry, entry, packed
+from oomsight.record.steps import BYTES, narrowed, widened
+from oomsight.record.steps import HEAD as STEPS_HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +65,6 @@ TAIL_BYTES: Final = 64  #: of a body, in which it says where its sheets are
 _MARK: Final = b"\xf0Rdy"
 _SPOT: Final = struct.Struct("<BII")  # kind, length, CRC-32
 _HEAD: Final = struct.Struct("<BI")  # figures, entities
-_COLUMN: Final = struct.Struct("<cIQ")  # width, numbers, what each is a multiple of
-_WIDTHS: Final = (("b", 1 << 7), ("h", 1 << 15), ("i", 1 << 31), ("q", 1 << 63))
 
 
 class Spot(NamedTuple):
@@ -122,11 +121,8 @@ def _sheet(members: Sequence[tuple[int, Life]]) -> bytes:
         columns = [life.columns[at] for life in whole]
         moves = [max(one) != min(one) for one in columns]
         steps = [b - a for one, moved in zip(columns, moves, strict=True) if moved for a, b in pairwise(one)]
-        unit = gcd(*steps) or 1  # as a rule of a page
-        most = max(max(steps, default=0), -min(steps, default=0)) // unit
-        width = next(code for code, least in _WIDTHS if most < least)
-        out += [column("q", [one[0] for one in columns]), bytes(moves), _COLUMN.pack(width.encode(), len(steps), unit),
-                column(width, [step // unit for step in steps])]  # fmt: skip
+        narrow = narrowed(steps)
+        out += [column("q", [one[0] for one in columns]), bytes(moves), narrow.head, column(narrow.width, narrow.steps)]
     return b"".join(out)
 
 
@@ -171,12 +167,12 @@ class Sheet:
             for _ in range(figures):
                 values, at = column_of("q", text[at : at + 8 * n]), at + 8 * n
                 moves, at = text[at : at + n], at + n
-                width, count, unit = _COLUMN.unpack_from(text, at)
-                at += _COLUMN.size
-                size = array(width.decode()).itemsize * count
+                width, count, unit = STEPS_HEAD.unpack_from(text, at)
+                at += STEPS_HEAD.size
+                size = BYTES[width.decode()] * count
                 self._columns.append((values, moves, column_of(width.decode(), text[at : at + size]), unit))
                 at += size
-        except (zlib.error, struct.error, ValueError) as error:
+        except (zlib.error, struct.error, ValueError, KeyError) as error:
             raise DamagedError(str(error)) from None
         if at != len(text):
             raise DamagedError("a sheet of another length")
@@ -199,7 +195,7 @@ class Sheet:
     def _column(self, place: int, at: int) -> list[int]:
         values, moves, _, unit = self._columns[at]
         if moves[place]:
-            return list(accumulate(_times(unit, self._steps(place, at)), initial=values[place]))
+            return list(accumulate(widened(unit, self._steps(place, at)), initial=values[place]))
         return [values[place]] * self._lengths[place]
 
     def _steps(self, place: int, at: int) -> array[int]:
@@ -252,13 +248,8 @@ def _moved(moving: Sequence[tuple[array[int], int]]) -> Iterable[int]:
     """The sum of columns of steps, each a multiple of its unit."""
     (steps, unit), *others = moving
     if len(others) == 1 and others[0][1] == -unit:
-        return _times(unit, map(sub, steps, others[0][0]))
-    total = _times(unit, steps)
+        return widened(unit, map(sub, steps, others[0][0]))
+    total = widened(unit, steps)
     for more, factor in others:
-        total = map(add, total, _times(factor, more))
+        total = map(add, total, widened(factor, more))
     return total
-
-
-def _times(unit: int, steps: Iterable[int]) -> Iterable[int]:
-    """Each of the steps *unit* times; not by ``unit.__mul__``, for whose every call a tuple is made."""
-    return steps if unit == 1 else map(mul, steps, repeat(unit))
