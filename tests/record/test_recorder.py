@@ -27,7 +27,7 @@ from oomsight.record.journal import add_row
 from oomsight.record.model import Change
 from oomsight.record.pace import Filling, Pace, Reading, decide
 from oomsight.record.tiers import TIERS, StoredFile, combine, expired
-from oomsight.sinks.history_store import HistoryBusy, HistoryNewer, HistoryStore
+from oomsight.sinks.history_store import HistoryBusy, HistoryStore, HistoryStoreNewer
 from oomsight.sources.history import History, HistoryError
 from oomsight.sources.history_files import Shelf
 from oomsight.sources.sampler import Places, Sampler
@@ -165,7 +165,7 @@ def test_a_newer_format_is_named(tmp_path) -> None:
 def test_nothing_is_added_to_a_newer_format(tmp_path, capsys, name) -> None:
     theirs = codec.MAGIC[:4] + b"\x09" + codec.MAGIC[5:] + b"x" * 40
     (tmp_path / name).write_bytes(theirs)
-    with pytest.raises(HistoryNewer, match="newer oomsight"):
+    with pytest.raises(HistoryStoreNewer, match="newer oomsight"):
         HistoryStore(str(tmp_path), "b")
     for command in (["record", "--once"], ["history"], ["leaks"], ["forecast"]):
         assert run([*command, "--store", str(tmp_path)]) == 4

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-FIRST_ROWS = 20  #: processes shown to people, unless --limit says otherwise
 QUICK = (["explain"], ["score"])  #: commands that leave nothing to do when they have answered
 _ONLY_SAYS = {"-h", "--help", "--check-config", "--print-unit"}  # with one of these `agent` watches nothing
 
@@ -51,7 +50,7 @@ def run(args: list[str]) -> int:
 
 
 def _score() -> int:
-    from oomsight.sources.procreading import Reading
+    from oomsight.sources.procreading import FIRST_ROWS, Reading
 
     try:
         begun = Reading(cgroups=False, top=FIRST_ROWS, itself=False)

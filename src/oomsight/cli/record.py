@@ -48,9 +48,9 @@ def command(
     from oomsight.record.pace import CALM_SECONDS, DENSE_SECONDS
     from oomsight.sinks.history_store import (
         HistoryBusy,
-        HistoryNewer,
         HistoryStore,
         HistoryStoreError,
+        HistoryStoreNewer,
     )
     from oomsight.sources.sampler import Places, Sampler
 
@@ -70,7 +70,7 @@ def command(
             return BUSY_STATUS
         hint = "it is recorded already: oomsight history shows it; or give another --store"
         raise CommandError(str(error), Exit.FAILED, hint) from None
-    except HistoryNewer as error:
+    except HistoryStoreNewer as error:
         raise CommandError(str(error), Exit.INPUT, UPDATE) from None
     except HistoryStoreError as error:
         raise CommandError(str(error), Exit.INPUT, "give --store, or use sudo") from None

@@ -12,9 +12,9 @@ import sys
 
 from oomsight._named import NamedTuple
 from oomsight._version import __version__
-from oomsight.cli.entry import FIRST_ROWS
 from oomsight.cli.exits import CommandError, Exit
 from oomsight.cli.speak import answer, can_be_drawn_over, remark, renderer
+from oomsight.sources.procreading import FIRST_ROWS
 
 TYPE_CHECKING = False  # as in typing, without importing it
 if TYPE_CHECKING:

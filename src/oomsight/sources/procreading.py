@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # typing itself would take longer to load than this module
     from oomsight.score.contest import Contest
     from oomsight.sources.procread import Row
 
+FIRST_ROWS = 20  #: processes of a ranking that people are shown unless they ask for another number
 WORTH_A_HELPER = 400  #: processes or threads from which a fork pays
 _FEW = 4  # times what is shown: so many are read whole without asking further
 _SAMPLE = 48  # processes whose oom_score tells whether that of all would tell much
