@@ -17,6 +17,7 @@ from oomsight.cli.exits import EXIT_HELP
 from oomsight.cli.main import COMMANDS, PROGRAM, cli
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))  # as for a script that is run there
 
 
 def _tool(name: str) -> ModuleType:
