@@ -7,7 +7,6 @@ Everything is started on free ports in a temporary directory and ended by fixtur
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import secrets
@@ -23,11 +22,8 @@ import pytest
 
 from .metric_names import DEPLOY
 
-_SPEC = importlib.util.spec_from_file_location("live_bench", Path(__file__).parents[2] / "bench/live_bench.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-bench = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(bench)
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import live_kit as bench
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(bench.why_not() is not None, reason=f"live: {bench.why_not()}")]
 
@@ -88,7 +84,7 @@ def start(tmp_path):
 @contextlib.contextmanager
 def container_cgroup(container_id: str):
     """A limited cgroup at a path as Docker makes it."""
-    version, root = bench._memory_root()
+    version, root = bench.memory_root()
     top = Path(root, f"oomsight-prom-{os.getpid()}")
     group = top / "docker" / container_id
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -24,11 +23,8 @@ from oomsight.sinks.store import Reader
 from .docker_rig import dockerd, eventually
 
 ROOT = Path(__file__).parents[2]
-_SPEC = importlib.util.spec_from_file_location("live_bench", ROOT / "bench/live_bench.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-bench = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(bench)
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import live_kit as bench  # noqa: E402
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(bench.why_not() is not None, reason=f"live: {bench.why_not()}")]
 

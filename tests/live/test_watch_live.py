@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import select
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-_SPEC = importlib.util.spec_from_file_location("live_bench", Path(__file__).parents[2] / "bench/live_bench.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-bench = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(bench)
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import live_bench as bench
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(bench.why_not() is not None, reason=f"live: {bench.why_not()}")]
 
