@@ -155,6 +155,18 @@ celery|-b|redis://:hunter2X@h//
 app|--basic-auth|u:hunter2X
 app|--proxy-user|u:hunter2X
 curl|-x|http://u:hunter2X@proxy:3128
+mosquitto_sub|-h|broker|-u|u|-P|hunter2X
+ss-server|-s|h|-k|hunter2X
+cqlsh|h|-u|u|-p|hunter2X
+tsql|-S|s|-U|u|-P|hunter2X
+nmcli|dev|wifi|connect|x|password|hunter2X
+wpa_passphrase|home|hunter2X
+ngrok|config|add-authtoken|hunter2X
+tailscale|up|--authkey|hunter2X
+java|-Dpw=hunter2X|-jar|a.jar
+app|password|hunter2X
+app|root:hunter2X@tcp(127.0.0.1:3306)/shop
+app|--dsn=root:hunter2X@unix(/run/mysqld.sock)/shop
 """.strip().split("\n")
 # Made up, each in the form its issuer publishes; put together here so that no scanner takes this file for a leak.
 TOKENS = [
@@ -220,6 +232,13 @@ def test_only_the_secret_goes() -> None:
     )
 
 
+def test_a_key_of_several_lines_goes_to_its_end() -> None:
+    key = "-----BEGIN " + "PRIVATE KEY-----\nMIIEvQhunter2X\nhunter2X==\n-----END PRIVATE KEY-----"
+    assert masked_words(["app", f"--pem={key}", "after"]) == ["app", "--pem=***", "after"]
+    assert masked_words(["sh", "-c", f"echo '{key}' > k; ls"]) == ["sh", "-c", "echo '***' > k; ls"]
+    assert masked_words(["app", key[:60]]) == ["app", MASK]  # what is cut off
+
+
 def test_names() -> None:
     secret = "DB_PASSWORD MYSQL_PWD PGPASSWORD apiKey AWS_SECRET_ACCESS_KEY --rootPassword clientSecret --key -Ddb.pass"
     assert [name for name in secret.split() if not announces(name)] == []
@@ -227,7 +246,7 @@ def test_names() -> None:
     assert [name for name in plain.split() if announces(name)] == []
 
 
-@pytest.mark.parametrize("piece", ["a.b-", 'a="', "aB1", "x-", "a ", "a:", "password=", "'", "/opt/lib-1.jar:", "://@"])
+@pytest.mark.parametrize("piece", ["a.b-", 'a="', "aB1", "x-", "a:b@tcp(", "-----BEGIN PRIVATE KEY-----", "a ", "a:", "password=", "'", "/opt/lib-1.jar:", "://@"])
 def test_a_long_word_costs_time_in_proportion(piece) -> None:
     """Twenty times as long: hundreds of times as much work would be a hostile process's way to stop the recorder."""
 

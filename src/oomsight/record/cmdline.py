@@ -27,6 +27,7 @@ _SCHEME: Final = lazy(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
 _LOGIN: Final = lazy(r"(\b[a-zA-Z][\w+.-]*://[^/\s:@\"']*):[^/\s@\"']+@")
 _LONE: Final = lazy(r"(\bhttps?://)[^/\s:@\"']+@")  # a token in place of a user
 _ORACLE: Final = lazy(r"(\bjdbc:oracle:\w+:[^/\s@\"']*/)[^@\s\"']+")
+_DSN: Final = lazy(r"(?<![\w.+-])([\w.+-]+):[^\s@\"']+@(?=(?:tcp|tcp6|unix)\()")  # of Go's MySQL driver
 _SWITCH: Final = lazy(r"-{1,2}[\w.-]+")
 _TOKEN: Final = lazy(r"""\s+|(?:"[^"]*"|'[^']*'|[^\s"'])+|["']""")
 _MARKS: Final = "\"'`$("
@@ -110,6 +111,8 @@ def _pairs(word: str) -> str:
         word = _LONE.sub(rf"\g<1>{MASK}@", _LOGIN.sub(rf"\g<1>:{MASK}@", word))
     if ":" in word or "=" in word:
         word = _ORACLE.sub(rf"\g<1>{MASK}", _HEADER.sub(rf"\g<1>{MASK}", word))
+        if "(" in word:
+            word = _DSN.sub(rf"\g<1>:{MASK}@", word)
         word = _named(word)
     return LOOKS.sub(MASK, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", word))
 

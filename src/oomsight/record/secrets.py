@@ -17,7 +17,8 @@ _WORDS: Final = frozenset({
     "passin", "passout", "passphrase", "passwd", "password", "passwords", "pin", "psk", "pw", "pwd", "requirepass",
     "secret", "secrets", "sig", "signature", "token",
 })  # fmt: skip
-_ENDS: Final = ("password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey")
+_ENDS: Final = ("password", "passwd", "passphrase", "secret", "token", "apikey", "authkey", "accesskey", "secretkey",
+                "privatekey")  # fmt: skip
 _PASS: Final = frozenset({"dbpass", "ftppass", "httppass", "mailpass", "rootpass", "smtppass", "sshpass", "userpass"})
 _KEYS: Final = frozenset({
     "access", "account", "api", "app", "auth", "client", "deploy", "encryption", "hmac", "jwt", "license", "master",
@@ -35,7 +36,7 @@ _SPLIT: Final = lazy(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
 def announces(name: str) -> bool:
     """Whether a secret follows an option, a variable or a key of this *name*."""
-    words = [word.lower() for word in _SPLIT.findall(name)]
+    words = [word.lower() for word in _SPLIT.findall(name.removeprefix("-D"))]
     if not words or words[-1] in _NOT:
         return False
     if any(word in _WORDS or word in _PASS or word.endswith(_ENDS) for word in words):
@@ -65,7 +66,7 @@ _MONGO: Final = _at("-p", "-p")
 _LOGIN: Final = Places(then={"login": _MONGO})
 
 PLACES: Final[dict[str, Places]] = {
-    "": _at("--proxy-user --basic-auth --user-pass"),
+    "": _at("--proxy-user --basic-auth --user-pass password passphrase aws_secret_access_key"),
     **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlcheck", "mysqlshow", "mariadb",
                      "mariadb-dump", "mariadb-admin", "mariadb-backup", "xtrabackup", "mydumper"), _MYSQL),
     **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"), _MONGO),
@@ -85,6 +86,11 @@ PLACES: Final[dict[str, Places]] = {
     "vault": _at("", "", "login unwrap"), "rabbitmqctl": _at("", "", "add_user change_password authenticate_user"),
     "etcdctl": _at("--user"), "wget": _at("--post-data"), "http": _at("-a"), "https": _at("-a"),
     "xfreerdp": _at("", "/p:"), "rdesktop": _at("-p", "-p"),
+    **dict.fromkeys(("mosquitto_pub", "mosquitto_sub", "mosquitto_rr"), _at("-P")),
+    **dict.fromkeys(("ss-server", "ss-local", "ssserver", "sslocal"), _at("-k", "-k")),
+    **dict.fromkeys(("cqlsh", "rabbitmqadmin", "twine"), _at("-p")), **dict.fromkeys(("isql", "tsql"), _at("-P", "-P")),
+    "nmcli": _at("password wep-key wifi-sec.psk 802-11-wireless-security.psk 802-1x.password"),
+    "wpa_passphrase": _at("", "", "", r"^()\S{8,63}$"), "ngrok": _at("authtoken add-authtoken"), "influx": _at("-t"),
     "chpasswd": _at("", "", "", r"^([^:\s]+:)\S+"), "useradd": _at("-p"), "usermod": _at("-p"),
 }  # fmt: skip
 """Program -> where it takes secrets; ``""``: any other."""
@@ -96,7 +102,7 @@ LOOKS: Final = lazy(
     r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|[srp]k_(?:live|test)_\w{10,}|sk-[\w-]{16,}|whsec_\w{16,}"  # JWT, Stripe, …
     r"|AIza[\w-]{30,}|ya29\.[\w-]{20,}|SG\.[\w-]{10,}\.[\w-]{10,}|hv[sbr]\.[\w-]{20,}"  # Google, SendGrid, Vault
     r"|npm_\w{20,}|hf_\w{20,}|dop_v1_\w{20,}|pypi-[\w-]{16,}|shp[a-z]{2}_\w{20,}|dckr_pat_[\w-]{20,}"
-    r")|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
+    r")|-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|(?<=hooks\.slack\.com/services/)[\w/]+|(?<=/api/webhooks/)\d+/[\w-]+|(?<=api\.telegram\.org/bot)[\w:-]+"
     # Mixed letters and digits without a word in them: 40 of base64 (AWS), 32 and more of what URLs hold.
     r"|(?<![\w/+.-])(?=[^a-z\s]{0,39}[a-z])(?=[^A-Z\s]{0,39}[A-Z])(?=\D{0,39}\d)[A-Za-z0-9+][A-Za-z0-9/+]{39}(?![\w/+.-])"
