@@ -5,19 +5,21 @@ from __future__ import annotations
 import random
 import shutil
 import zlib
+from itertools import chain
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.record.damage import damage
 
+from oomsight.record import ordered
 from oomsight.record.codec import DamagedError
 from oomsight.record.dense import Life
 from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
 from oomsight.record.formula import FORMULAS, totals
 from oomsight.record.model import Change
 from oomsight.record.needs import SUMS, Needs, entry, packed
-from oomsight.record.ordered import Ordered
+from oomsight.record.ordered import Ordered, nth
 from oomsight.record.ready import PLACES, SHEETS
 from oomsight.rightsize.need import BASES, Basis, need_bytes
 from oomsight.rightsize.tail import block_peaks
@@ -37,7 +39,36 @@ def test_need_is_what_rightsize_says_it_is() -> None:
         assert set(SUMS[kind].names) <= set(NAMES[kind])
 
 
-@given(st.lists(st.lists(st.integers(-50, 50), min_size=1, max_size=9), min_size=1, max_size=12))
+PIECES = st.lists(st.lists(st.integers(-50, 50), min_size=1, max_size=9), min_size=1, max_size=12)
+
+
+@given(PIECES, st.integers(1, 40))
+def test_the_nth_of_sorted_pieces_is_that_of_all(pieces, few) -> None:
+    pieces = [sorted(piece) for piece in pieces]
+    whole = sorted(chain.from_iterable(pieces))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ordered, "FEW", few)
+        assert [nth(pieces, rank) for rank in range(len(whole))] == whole
+
+
+@given(PIECES, st.data())
+def test_ranks_that_are_asked_for_together_are_what_each_is(pieces, data) -> None:
+    pieces = [sorted(piece) for piece in pieces]
+    whole = sorted(chain.from_iterable(pieces))
+    wanted = data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5))
+    opened: list[int] = []
+
+    def piece(at: int) -> list[int]:
+        opened.append(at)
+        return pieces[at]
+
+    found = Ordered([one[0] for one in pieces], [one[-1] for one in pieces], list(map(len, pieces)), piece)
+    assert found.look_up(wanted) == [whole[rank] for rank in wanted]
+    assert len(set(opened)) == len(opened)  # each no more than once
+    assert [found[rank] for rank in wanted] == [whole[rank] for rank in wanted]
+
+
+@given(PIECES)
 def test_a_rank_is_found_among_sorted_pieces(pieces) -> None:
     pieces = [sorted(piece) for piece in pieces]
     found = Ordered([one[0] for one in pieces], [one[-1] for one in pieces], list(map(len, pieces)), pieces.__getitem__, 4)

@@ -171,8 +171,8 @@ class _Moved(NamedTuple):
 class Needs:
     """The entries of one kind in one chunk; columns go by :attr:`places`."""
 
-    __slots__ = ("_apart", "_apart_moved", "_begins", "_marks", "_moved", "ends", "extremes", "firsts", "highs", "lows",
-                 "others", "places", "rows")  # fmt: skip
+    __slots__ = ("_apart", "_apart_moved", "_begins", "_marks", "_moved", "_places", "ends", "extremes", "firsts",
+                 "highs", "lows", "numbers", "others", "rows")  # fmt: skip
 
     def __init__(self, kind: str, data: bytes, crc: int) -> None:
         """Unpack *data*. Raises :class:`DamagedError`."""
@@ -191,7 +191,7 @@ class Needs:
                 size = n * BYTES[code]
                 found.append(planes_of(code, text[at : at + size]))
                 at += size
-            numbers, self.firsts, self.rows, self._marks, self._begins, self._apart, *more = found
+            self.numbers, self.firsts, self.rows, self._marks, self._begins, self._apart, *more = found
             steps = zlib.decompress(data[begin:])
             self._moved, end = self._steps(steps, 0, _MOVES)
             self._apart_moved, end = self._steps(steps, end, _APART_MOVES)
@@ -199,11 +199,18 @@ class Needs:
             raise DamagedError(str(error)) from None
         if (at, end) != (len(text), len(steps)) or any(len(one) != n for one in found):
             raise DamagedError("needs of another length")
-        self.places = {number: place for place, number in enumerate(numbers)}
+        self._places: dict[int, int] | None = None
         nothing: array[int] = array("q")
         self.lows, self.highs = more[:2] if ranked else (nothing, nothing)
         self.extremes = more[ranked : ranked + extremes]  #: of each figure
         self.ends = more[ranked + extremes :]  #: of each figure first and last, in turn
+
+    @property
+    def places(self) -> dict[int, int]:
+        """By number, where an entity is in the columns."""
+        if self._places is None:
+            self._places = dict(zip(self.numbers, range(len(self.numbers)), strict=True))
+        return self._places
 
     def _steps(self, text: bytes, at: int, mark: int) -> tuple[_Moved, int]:
         width, count, unit = HEAD.unpack_from(text, at)
@@ -220,13 +227,22 @@ class Needs:
         values = self._column(place, self._begins[place] + 1, self._moved, _MOVES)
         return [value if value > 1 else 1 for value in values] if self._marks[place] & _BELOW else values
 
+    def provided(self, place: int) -> list[int]:
+        """What had to be provided in each row, with what stands apart, in KiB."""
+        first, apart_first, marks = self._begins[place], self._apart[place], self._marks[place]
+        if not marks & (_APART_MOVES | _BELOW) and apart_first >= 0:  # mostly: then nothing is less than nothing
+            return self._column(place, first + apart_first, self._moved, _MOVES)
+        apart = self._column(place, apart_first, self._apart_moved, _APART_MOVES)
+        return list(_provided(self._column(place, first, self._moved, _MOVES), apart))
+
     def ordered(self, place: int) -> list[int]:
-        """What had to be provided in each row, ascending, in KiB."""
+        """The same, ascending."""
         low = self.lows[place]
         if low == self.highs[place]:
             return [low] * self.rows[place]
-        apart = self._column(place, self._apart[place], self._apart_moved, _APART_MOVES)
-        return sorted(_provided(self._column(place, self._begins[place], self._moved, _MOVES), apart))
+        values = self.provided(place)
+        values.sort()
+        return values
 
     def _column(self, place: int, first: int, moved: _Moved, mark: int) -> list[int]:
         rows = self.rows[place]

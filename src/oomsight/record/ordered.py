@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain, compress
+from itertools import accumulate, chain
 from operator import index
-from typing import overload
+from typing import Final, overload
+
+FEW: Final = 200  #: values that are sorted at once
 
 
 class Ordered(Sequence[float]):
@@ -46,41 +48,78 @@ class Ordered(Sequence[float]):
         rank += self._length if rank < 0 else 0
         if not 0 <= rank < self._length:
             raise IndexError(rank)
-        known = self._known.get(rank)
-        if known is None:
-            known = self._known[rank] = self._find(rank) * self._scale
-        return float(known)
+        return self.look_up([rank])[0]
 
-    def _find(self, rank: int) -> int:
-        if rank == 0:
-            return self._by_low[0][0]
-        if rank == self._length - 1:
-            return self._by_high[0][-1]
-        # It is not less than were each value as low as the lowest of its piece, nor more than were each as high.
-        least, most = _at(self._by_low, rank), _at(self._by_high, rank)
-        if least == most:
-            return least
-        below, wanted = 0, []
-        for low, high, count in zip(self._lows, self._highs, self._counts, strict=True):
-            if high < least:
-                below += count
-                wanted.append(False)
-            else:
-                wanted.append(low <= most)
-        between: list[Sequence[int]] = []
-        for one in map(self._piece, compress(range(len(wanted)), wanted)):
-            begin = bisect_left(one, least)
-            below += begin
-            between.append(one[begin : bisect_right(one, most, begin)])
-        return sorted(chain.from_iterable(between))[rank - below]
+    def look_up(self, ranks: Sequence[int]) -> list[float]:
+        """The values of several ranks, 0 … length - 1; what has to be looked into for them is so once."""
+        self._find([rank for rank in ranks if rank not in self._known])
+        return [float(self._known[rank] * self._scale) for rank in ranks]
+
+    def _find(self, ranks: Sequence[int]) -> None:
+        sought: list[_Sought] = []
+        for rank in dict.fromkeys(ranks):
+            # It is not less than were each value as low as the lowest of its piece, nor more than were each as high.
+            least, most = _at(self._by_low, rank), _at(self._by_high, rank)
+            if rank in {0, self._length - 1}:
+                least = most = self._by_high[0][-1] if rank else self._by_low[0][0]
+            if least == most:
+                self._known[rank] = least
+                continue
+            highs, ends = self._by_high
+            before = bisect_left(highs, least)
+            sought.append(_Sought(rank, least, most, ends[before - 1] if before else 0))
+        wanted: dict[int, list[_Sought]] = {}
+        for one in sought:
+            for at, (low, high) in enumerate(zip(self._lows, self._highs, strict=True)):
+                if high >= one.least and low <= one.most:
+                    wanted.setdefault(at, []).append(one)
+        for at, who in wanted.items():
+            values = self._piece(at)
+            for one in who:
+                begin = bisect_left(values, one.least)
+                one.below += begin
+                one.between.append(values[begin : bisect_right(values, one.most, begin)])
+        for one in sought:
+            self._known[one.rank] = nth(one.between, one.rank - one.below)
 
 
-def _ranks(values: Sequence[int], counts: Sequence[int]) -> tuple[list[int], list[int]]:
+class _Sought:
+    """A rank whose value is looked for."""
+
+    __slots__ = ("below", "between", "least", "most", "rank")
+
+    def __init__(self, rank: int, least: int, most: int, below: int) -> None:
+        self.rank, self.least, self.most = rank, least, most
+        self.below = below  #: how many values are less than the least it can be
+        self.between: list[Sequence[int]] = []  #: of each piece those that it may be, ascending
+
+
+def nth(pieces: Sequence[Sequence[int]], rank: int) -> int:
+    """The value of *rank*, 0 = the lowest, among all of sorted *pieces*: they are cut in two until few are left."""
+    while (total := sum(map(len, pieces))) > FEW:
+        pieces = [one for one in pieces if one]
+        middle = sorted([one[len(one) // 2] for one in pieces])[len(pieces) // 2]
+        ends = [bisect_right(one, middle) for one in pieces]
+        upto = sum(ends)
+        if rank >= upto:
+            pieces = [one[end:] for one, end in zip(pieces, ends, strict=True)]
+            rank -= upto
+        elif upto < total:
+            pieces = [one[:end] for one, end in zip(pieces, ends, strict=True)]
+        else:  # the middle one is the highest there is
+            ends = [bisect_left(one, middle) for one in pieces]
+            if rank >= sum(ends):
+                return middle
+            pieces = [one[:end] for one, end in zip(pieces, ends, strict=True)]
+    return sorted(chain.from_iterable(pieces))[rank]
+
+
+def _ranks(values: Sequence[int], counts: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     """Values ascending, and how many there are up to each."""
-    ordered = sorted(zip(values, counts, strict=True))
-    return [value for value, _ in ordered], list(accumulate(count for _, count in ordered))
+    order = sorted(range(len(values)), key=values.__getitem__)
+    return [values[at] for at in order], list(accumulate([counts[at] for at in order]))
 
 
-def _at(ranks: tuple[list[int], list[int]], rank: int) -> int:
+def _at(ranks: tuple[Sequence[int], Sequence[int]], rank: int) -> int:
     values, ends = ranks
     return values[bisect_right(ends, rank)]

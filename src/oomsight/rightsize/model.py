@@ -70,6 +70,10 @@ class Recorded(Protocol):
         """Need at every moment known, in bytes, ascending."""
         ...
 
+    def look_up(self, ranks: Sequence[int]) -> None:
+        """What is at these places of :attr:`ordered` is asked for next: to find all of it at once is less work."""
+        ...
+
     @property
     def peak_bytes(self) -> float:
         """The highest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KILLED_FACTOR: Final = 1.25  #: above the demand at a kill: what was refused is the least that was needed
 LONG_SECONDS: Final = 14 * 86400.0  #: history that deserves the plain margin (two weeks hold two of each weekday)
+PERCENTS: Final = (50.0, 95.0, 99.0)  #: of need that are told
 SHORT_MARGIN_PCT: Final = 25.0  #: added to the margin without any history, falling to 0 at LONG_SECONDS
 
 
@@ -34,8 +35,21 @@ USUAL: Final = Policy()
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Return the value that *percent* of *ordered* (ascending, not empty) are at or below: nearest rank."""
-    rank = -(-len(ordered) * percent // 100)
-    return ordered[min(max(int(rank) - 1, 0), len(ordered) - 1)]
+    return ordered[_rank(len(ordered), percent)]
+
+
+def _rank(count: int, percent: float) -> int:
+    return min(max(int(-(-count * percent // 100)) - 1, 0), count - 1)
+
+
+def percentiles(usage: Usage, others: Iterable[float] = ()) -> dict[str, int]:
+    """Return the bytes that need was at or below for :data:`PERCENTS` of the time; *others* are asked for next."""
+    values = usage.ordered()
+    if not values:
+        return {}
+    if usage.recorded is not None:
+        usage.recorded.look_up([_rank(len(values), percent) for percent in (*PERCENTS, *others)])
+    return {f"p{percent:g}": int(percentile(values, percent)) for percent in PERCENTS}
 
 
 def round_up(size: float) -> int:

@@ -17,7 +17,17 @@ from oomsight.audit.runtimes.model import Inputs
 from oomsight.naming.marked import Kind, mark
 from oomsight.rightsize.heap import heap_setting
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
-from oomsight.rightsize.policy import KILLED_FACTOR, USUAL, Policy, margin_of, percentile, round_up, span_of, tail_of
+from oomsight.rightsize.policy import (
+    KILLED_FACTOR,
+    USUAL,
+    Policy,
+    margin_of,
+    percentile,
+    percentiles,
+    round_up,
+    span_of,
+    tail_of,
+)
 from oomsight.rightsize.swap import recommend_swap
 from oomsight.rightsize.words import duration_words, limit_words
 
@@ -38,7 +48,7 @@ def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
     tail = tail_of(usage, span)
     peak = values[-1] if values else None
     margin = margin_of(policy, span)
-    percentiles = {f"p{p:g}": int(percentile(values, p)) for p in (50.0, 95.0, 99.0)} if values else {}
+    told = percentiles(usage, [policy.request_percentile])
     demands = [kill.demand_bytes for kill in usage.kills if kill.demand_bytes and kill.role == "limit"]
     demand = max(demands, default=None)
     leaking = usage.leak.growth == "leak"
@@ -54,7 +64,7 @@ def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
     )  # fmt: skip
     candidates = tuple(_candidates(usage, policy, values, limit, tail))
     return Advice(
-        usage=usage, peak_bytes=None if peak is None else int(peak), percentiles=percentiles, span_seconds=span,
+        usage=usage, peak_bytes=None if peak is None else int(peak), percentiles=told, span_seconds=span,
         tail=tail, margin_pct=margin, settings=settings, candidates=candidates,
         headline=_headline(usage, limit, settings, kept=kept), notes=tuple(_notes(usage, span, demand, peak, tail)),
     )  # fmt: skip

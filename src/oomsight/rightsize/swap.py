@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._sizes import GIB, size_words
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
-from oomsight.rightsize.policy import Policy, margin_of, percentile, span_of, tail_of
+from oomsight.rightsize.policy import Policy, margin_of, percentiles, span_of, tail_of
 from oomsight.rightsize.words import duration_words
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def recommend_swap(usage: Usage, policy: Policy) -> Advice:
         notes.append("More swap than RAM would only stretch the thrashing: it needs more RAM, or less work.")
     return Advice(
         usage=usage, peak_bytes=int(peak) if values else None,
-        percentiles={f"p{p:g}": int(percentile(values, p)) for p in (50.0, 95.0, 99.0)} if values else {},
+        percentiles=percentiles(usage),
         span_seconds=span, tail=tail, margin_pct=margin, settings=settings,
         candidates=tuple(_candidates(ram, now, wanted, tail, policy)), headline=headline, notes=tuple(notes),
     )  # fmt: skip

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
-from itertools import compress
-from operator import attrgetter, lt
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain, compress
+from operator import lt
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight.record.codec import plain
 from oomsight.record.fields import FIELDS, INDEX, shown
 from oomsight.record.needs import SUMS, need_of
 from oomsight.record.ordered import Ordered
 from oomsight.sources.history_columns import Columns, lives_of
-from oomsight.sources.history_files import MANY
 
 if TYPE_CHECKING:
     from oomsight.record.needs import Needs
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 KIB: Final = 1024
 AT_ONCE: Final = 20  #: entities of which all rows are in memory
-_LOWS, _ROWS = attrgetter("lows"), attrgetter("rows")
 
 
 class Rows(NamedTuple):
@@ -38,25 +36,75 @@ class Rows(NamedTuple):
     values: Sequence[int]  #: KiB
 
 
-class _Part:
+class _Part(NamedTuple):
     """A chunk whose needs are known."""
 
-    __slots__ = ("_block", "_seconds", "chunk", "needs")
-
-    def __init__(self, chunk: Chunk, needs: Needs) -> None:
-        self.chunk, self.needs = chunk, needs
-        self._seconds, self._block = 0.0, -1
-
-    def block(self, seconds: float) -> int:
-        """In which block of so many seconds it is; -1 = in several."""
-        if self._seconds != seconds:
-            first, last = self.chunk.first // seconds, self.chunk.last // seconds
-            self._seconds, self._block = seconds, int(first) if first == last else -1
-        return self._block
+    chunk: Chunk
+    needs: Needs
 
 
-_Piece = tuple[_Part, int]
-"""An entity in such a chunk, and its place there."""
+class _Stretch:
+    """
+    Such chunks in turn whose needs are of the same entities at the same places, as they mostly are: what is asked of a
+    column is worked out for all places at once.
+    """
+
+    def __init__(self, names: Sequence[tuple[int, str]]) -> None:
+        self.names = names  #: of entities, by their numbers
+        self.parts: list[_Part] = []
+        self._extremes: dict[int, list[int]] = {}
+        self._blocks: dict[float, tuple[list[tuple[int, list[int]]], list[int]]] = {}
+
+    def goes_on(self, needs: Needs, names: Sequence[tuple[int, str]]) -> bool:
+        """Whether *needs* of a chunk in which entities are called so are of the same ones."""
+        return needs.numbers == self.parts[-1].needs.numbers and (names is self.names or names == self.names)
+
+    @cached_property
+    def lows(self) -> list[tuple[int, ...]]:
+        """By place the lowest need of each chunk, in KiB, …"""
+        return list(zip(*[part.needs.lows for part in self.parts], strict=True))
+
+    @cached_property
+    def highs(self) -> list[tuple[int, ...]]:
+        """… and the highest."""
+        return list(zip(*[part.needs.highs for part in self.parts], strict=True))
+
+    @cached_property
+    def counts(self) -> list[tuple[int, ...]]:
+        """By place the rows in each chunk."""
+        return list(zip(*[part.needs.rows for part in self.parts], strict=True))
+
+    @cached_property
+    def peaks(self) -> list[int]:
+        """By place the highest need of all."""
+        return list(map(max, self.highs))
+
+    def extremes(self, at: int, pick: Callable[[Sequence[int]], int]) -> list[int]:
+        """By place the highest value of a figure, or what else is picked."""
+        if at not in self._extremes:
+            columns = zip(*[part.needs.extremes[at] for part in self.parts], strict=True)
+            self._extremes[at] = list(map(pick, columns))
+        return self._extremes[at]
+
+    def blocks(self, seconds: float) -> tuple[list[tuple[int, list[int]]], list[int]]:
+        """Blocks of so many seconds with the highest need in each, by place; which chunks are in several blocks."""
+        if seconds not in self._blocks:
+            inside: dict[int, list[Sequence[int]]] = {}
+            across: list[int] = []
+            for at, (chunk, needs) in enumerate(self.parts):
+                first, last = chunk.first // seconds, chunk.last // seconds
+                if first == last:
+                    inside.setdefault(int(first), []).append(needs.highs)
+                else:
+                    across.append(at)
+            self._blocks[seconds] = (
+                [(block, list(map(max, zip(*highs, strict=True)))) for block, highs in inside.items()], across,
+            )  # fmt: skip
+        return self._blocks[seconds]
+
+
+_Piece = tuple[_Stretch, int]
+"""An entity in such chunks, and its place there."""
 
 
 class Held:
@@ -64,29 +112,30 @@ class Held:
 
     def __init__(  # noqa: PLR0917
         self, kind: str, pieces: Sequence[_Piece], rows: Rows, columns: dict[str, _Seen],
-        edge: Callable[[_Part, int], tuple[float, float]], crossing: Callable[[Chunk], Rows],
+        edge: Callable[[_Part, int], tuple[float, float]], crossing: Callable[[_Part, int], Rows],
     ) -> None:  # fmt: skip
         self._kind, self._pieces, self._rows, self._columns = kind, pieces, rows, columns
         self._edge, self._crossing = edge, crossing
-        self._highs = [part.needs.highs[place] for part, place in pieces]
-        self.peak_bytes = float(max([*self._highs, *rows.values]) * KIB)
+        self.peak_bytes = float(max([*(stretch.peaks[place] for stretch, place in pieces), *rows.values]) * KIB)
 
     def extreme(self, name: str) -> float | None:
         """The highest value of a figure, or the lowest, as :data:`~oomsight.record.needs.SUMS` says."""
         rule = SUMS[self._kind]
         at = (*rule.highest, *rule.lowest).index(name)
-        coded = [part.needs.extremes[at][place] for part, place in self._pieces]
+        pick = max if name in rule.highest else min
+        coded = [stretch.extremes(at, pick)[place] for stretch, place in self._pieces]
         if (seen := self._columns.get(name)) is not None:
             coded.append(seen.high if name in rule.highest else seen.low)
-        return self._shown(name, (max if name in rule.highest else min)(coded, default=0))
+        return self._shown(name, pick(coded, default=0))
 
     def end(self, name: str, side: int) -> float | None:
         """The first (*side* 0) or last (1) value of a figure that is known."""
         at = 2 * SUMS[self._kind].ends.index(name) + side
         seen = self._columns.get(name)
         known = [] if seen is None else [seen.last if side else seen.first]
+        turn: Callable[[Sequence[Any]], Iterable[Any]] = reversed if side else iter
         known += next(([(part.chunk.last if side else part.chunk.first, value)]
-                       for part, place in (reversed(self._pieces) if side else self._pieces)
+                       for stretch, place in turn(self._pieces) for part in turn(stretch.parts)
                        if (value := part.needs.ends[at][place])), [])  # fmt: skip
         return self._shown(name, (max if side else min)(known)[1]) if known else None
 
@@ -98,43 +147,51 @@ class Held:
         """From its first row to its last."""
         moments = [*self._rows.times[:1], *self._rows.times[-1:]]
         if self._pieces:
-            moments += [self._edge(*self._pieces[0])[0], self._edge(*self._pieces[-1])[1]]
+            (begin, first), (end, last) = self._pieces[0], self._pieces[-1]
+            moments += [self._edge(begin.parts[0], first)[0], self._edge(end.parts[-1], last)[1]]
         return max(moments) - min(moments)
 
     @cached_property
     def ordered(self) -> Ordered:
         """Need in every row, ascending."""
-        pieces, highs, alone = self._pieces, self._highs, sorted(self._rows.values)
-        lows, counts = ([column(part.needs)[place] for part, place in pieces] for column in (_LOWS, _ROWS))
+        pieces, alone = self._pieces, sorted(self._rows.values)
+        lows, highs, counts = (
+            list(chain.from_iterable(columns)) for columns in (
+                [stretch.lows[place] for stretch, place in pieces], [stretch.highs[place] for stretch, place in pieces],
+                [stretch.counts[place] for stretch, place in pieces],
+            )
+        )  # fmt: skip
+        parts = [(part.needs, place) for stretch, place in pieces for part in stretch.parts]
         if alone:
             lows, highs, counts = [*lows, alone[0]], [*highs, alone[-1]], [*counts, len(alone)]
 
-        sorted_once: dict[int, list[int]] = {}  # several ranks are asked for
-
         def piece(at: int) -> list[int]:
-            if at == len(pieces):
+            if at == len(parts):
                 return alone
-            if at not in sorted_once:
-                part, place = pieces[at]
-                sorted_once[at] = part.needs.ordered(place)
-            return sorted_once[at]
+            needs, place = parts[at]
+            return needs.ordered(place)
 
         return Ordered(lows, highs, counts, piece, KIB)
+
+    def look_up(self, ranks: Sequence[int]) -> None:
+        """The values at these places of :attr:`ordered` are asked for next: they are found together."""
+        self.ordered.look_up(ranks)
 
     def peaks(self, block_seconds: float) -> list[float]:
         """The highest need of every block that has samples, in order of time; blocks begin at multiples of it."""
         found: dict[int, int] = {}
-        crossing: list[tuple[Chunk, int]] = []
-        for (part, _), high in zip(self._pieces, self._highs, strict=True):
-            block = part.block(block_seconds)
-            if block < 0:
-                crossing.append((part.chunk, high))
-            elif found.get(block, -1) < high:
-                found[block] = high
+        crossing: list[tuple[_Part, int, int]] = []
+        for stretch, place in self._pieces:
+            inside, across = stretch.blocks(block_seconds)
+            for block, highs in inside:
+                if found.get(block, -1) < (high := highs[place]):
+                    found[block] = high
+            if across:
+                crossing += [(stretch.parts[at], place, stretch.highs[place][at]) for at in across]
         # In which of its blocks a piece was highest need not be known where it raises neither.
-        apart = [self._crossing(chunk) for chunk, high in crossing
-                 if min(found.get(int(moment // block_seconds), -1) for moment in (chunk.first, chunk.last)) < high
-                 or chunk.last - chunk.first > block_seconds]  # fmt: skip
+        apart = [self._crossing(part, place) for part, place, high in crossing
+                 if min(found.get(int(end // block_seconds), -1) for end in (part.chunk.first, part.chunk.last)) < high
+                 or part.chunk.last - part.chunk.first > block_seconds]  # fmt: skip
         for times, values in (*apart, self._rows):
             low = 0
             while low < len(times):
@@ -156,6 +213,7 @@ class _Reader:
         self._places = [INDEX[kind][name] for name in self._names]
         self._numbers: dict[int, list[tuple[int, str]]] = {}
         self.pieces: dict[str, list[_Piece]] = {key: [] for key in keys}
+        self._stretch: _Stretch | None = None  #: the latest
         self._apart: dict[str, Columns] = {}
         self._left: list[tuple[Chunk, dict[str, list[tuple[int, str]]], float, float]] = []  # to be read by rows
 
@@ -168,10 +226,12 @@ class _Reader:
             if needs is None:
                 self._leave(chunk, numbers, low, high)
                 continue
-            part, place_of, held = _Part(chunk, needs), needs.places.get, self.pieces
-            for number, key in numbers:
-                if (place := place_of(number)) is not None:
-                    held[key].append((part, place))
+            if self._stretch is None or not self._stretch.goes_on(needs, numbers):
+                self._stretch, place_of = _Stretch(numbers), needs.places.get
+                for number, key in numbers:
+                    if (place := place_of(number)) is not None:
+                        self.pieces[key].append((self._stretch, place))
+            self._stretch.parts.append(_Part(chunk, needs))
             if needs.others and (rest := [pair for pair in numbers if pair[0] in needs.others]):
                 self._leave(chunk, rest, low, high)
 
@@ -186,7 +246,7 @@ class _Reader:
             apart = self._apart.pop(key, None)
             rows, columns = (Rows([], []), {}) if apart is None else self._added(apart)
             if pieces or rows.times:
-                yield key, Held(self._kind, pieces, rows, columns, self._edge, partial(self._crossing, key))
+                yield key, Held(self._kind, pieces, rows, columns, self._edge, self._crossing)
             elif apart is not None and apart.times:
                 yield key, None
 
@@ -220,16 +280,13 @@ class _Reader:
         for key, found in lives_of(self._shelf, chunk, self._kind, numbers, self._places):
             self._apart.setdefault(key, Columns(len(self._places))).add(found, moments, begin, end)
 
-    def _crossing(self, key: str, chunk: Chunk) -> Rows:
-        """The rows of one entity in a chunk that is in several blocks of time."""
-        columns = Columns(len(self._places))
-        if len(self._keys) > MANY:  # others of them will come here, too
-            self._shelf.sheet(chunk, self._kind)
-        if self._shelf.timed(chunk, self._kind):
-            numbers = [pair for pair in self._numbered(chunk.file) if pair[1] == key]
-            for _, one in lives_of(self._shelf, chunk, self._kind, numbers, self._places):
-                columns.add(one, chunk.moments, 0, len(chunk.moments))
-        return self._added(columns)[0]
+    def _crossing(self, part: _Part, place: int) -> Rows:
+        """The rows of an entity in a chunk that is in several blocks of time."""
+        chunk, needs = part
+        if not self._shelf.timed(chunk, self._kind):
+            return Rows([], [])
+        first = needs.firsts[place]
+        return Rows(chunk.moments[first : first + needs.rows[place]], needs.provided(place))
 
     def _added(self, apart: Columns) -> tuple[Rows, dict[str, _Seen]]:
         """Need in each row in which it is known, by time, and what is known of the other figures."""
