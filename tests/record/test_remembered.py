@@ -17,7 +17,7 @@ def _row(kind: str, **kib: int) -> tuple[int, ...]:
     return tuple(kib.get(name, 0) for name in INDEX[kind])
 
 
-def _store(path, born: int, seconds: int) -> None:
+def _store(path, born: int, seconds: int, boot_ms: int = 1000) -> None:
     """A cgroup and its process that come up *born* seconds after the recorder and grow by 1 MiB a second."""
     store = HistoryStore(path, "b" * 32)
     for second in range(seconds):
@@ -31,7 +31,7 @@ def _store(path, born: int, seconds: int) -> None:
             kib = 20_480 + ((second - born) << 10)
             change.rows += [(2, "cgroup", _row("cgroup", working_set_bytes=kib, usage_bytes=kib, limit_bytes=1 << 17)),
                             (3, "process", _row("process", rss_anon_bytes=kib))]  # fmt: skip
-        store.write(1000 + second * 1000, (WALL + second) * 1000, change)
+        store.write(boot_ms + second * 1000, (WALL + second) * 1000, change)
     store.close()
 
 
@@ -47,6 +47,22 @@ def test_what_grew_from_its_start_on_is_told_from_there(tmp_path) -> None:
     began = datetime.fromtimestamp(WALL + 60).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     told = _told(tmp_path, 159)
     assert f"from 20.0 MiB to 119.0 MiB in 1 min 39 s, steadily, by 1 MiB/s from its start on ({began})" in told
+
+
+def test_a_process_that_began_as_its_recorder_did_grew_from_its_start_on(tmp_path) -> None:
+    _store(str(tmp_path / "young"), 0, 100)
+    _store(str(tmp_path / "old"), 0, 100, boot_ms=100_000)  # it had run for 100 seconds
+    began = datetime.fromtimestamp(WALL).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    young, old = (_told(tmp_path / name, 99).partition("(pid 7)")[2] for name in ("young", "old"))
+    assert f"from its start on ({began})" in young
+    assert f"had begun before the record does ({began})" in old
+
+
+def test_what_grew_evenly_up_to_the_kill_is_told_what_a_higher_limit_had_been_worth(tmp_path) -> None:
+    _store(str(tmp_path), 0, 109)  # to 128 MiB
+    assert "a limit a quarter higher (32.0 MiB more) would have been reached 32 s later" in _told(tmp_path, 108)
+    assert "a quarter higher" not in _told(tmp_path, 40)  # too short to be followed
+    assert "a quarter higher" not in _told(tmp_path, 150)  # it had ended
 
 
 def test_what_came_with_its_kill_is_not_told_as_level(tmp_path) -> None:

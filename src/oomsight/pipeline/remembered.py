@@ -32,6 +32,8 @@ SLACK_SECONDS: Final = 5.0  #: between the kernel's clock and the recorder's
 OTHERS: Final = 2  #: named besides the victim
 WORTH: Final = 0.2  #: growth of another is worth a sentence from this share of the whole growth on
 MOST_COMMAND: Final = 160  #: characters of a command line that are told
+EVEN_SECONDS: Final = 60.0  #: even growth for this long would have gone on
+ROW_SECONDS: Final = 10.0  #: until its last sample
 SLOW_SECONDS: Final = 600.0  #: even growth for this long is no burst
 _HOW: Final = {"even": "steadily", "uneven": "unevenly"}
 UNSAID: Final = "One report is one moment"
@@ -158,6 +160,8 @@ def _told(history: History, report: OomReport, kill: float, rises: list[_Grown])
         yield _process_sentence(one, whole, kill)
     below = limited if cgroup is not None else None
     others = [e for e in processes if e not in known and _in(e, below)][:40]
+    if whole is not None and (words := _room(whole.rise, kill)):
+        yield words
     yield from _others(history, others, grown, kill)
     if not grown and known:
         entity = known[0]
@@ -168,6 +172,17 @@ def _told(history: History, report: OomReport, kill: float, rises: list[_Grown])
     elif not known and report.victims:
         victim = report.victims[0]
         yield f"{_capital(process(victim.comm, victim.pid))} did not live long enough to be recorded by itself."
+
+
+def _room(whole: Rise, kill: float) -> str | None:
+    """What a higher limit would have been worth, of what grew evenly up to the kill."""
+    if whole.shape != "even" or whole.seconds < EVEN_SECONDS or kill - SLACK_SECONDS - whole.until > ROW_SECONDS:
+        return None
+    quarter = whole.high / 4
+    return (
+        f"At that rate a limit a quarter higher ({size(int(quarter) >> 10)} more) would have been reached "
+        f"{duration_words(quarter / whole.per_second)} later."
+    )
 
 
 def _others(history: History, entities: list[Entity], grown: list[_Grown], kill: float) -> Iterator[str]:
@@ -188,7 +203,10 @@ def _grown(history: History, entity: Entity, field: str, kill: float) -> _Grown 
         if found is None or found.whole:
             break
         if series.times[0] > kill - seconds + BORN_SECONDS:
-            born = span is not None and span[0] < series.times[0] - BORN_SECONDS
+            first, started = series.times[0], entity.started
+            born = (span is not None and span[0] < first - BORN_SECONDS) or (
+                started is not None and first - started <= BORN_SECONDS
+            )
             break
     return _Grown(entity, found, born) if found is not None else None
 
