@@ -17,6 +17,8 @@ from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside
 from oomsight.pipeline.curves import Known, cgroup_curves, edges, glimpses, joined, program_curves, rises
 from oomsight.pipeline.shares import in_shares
+from oomsight.record.codec import plain
+from oomsight.record.fields import INDEX, MAIN
 from oomsight.trend.exhaust import YOUNG
 from oomsight.trend.windows import given_back, soonest
 
@@ -38,6 +40,8 @@ QUICK_POINTS: Final = 18  #: of each part, to see who is worth all of them: a sa
 LEAST_SHARE: Final = 0.1  #: of the headroom that must have gone for that
 ENDED_SECONDS: Final = 90.0  #: what was last seen so long before the end had ended, …
 GONE_SECONDS: Final = 15.0  #: … or three samples, if that is not less than this
+EDGE_SHARE: Final = 0.05  #: of a period, by which chunks may reach beyond it
+HELD_SECONDS: Final = 15.0  #: a sample is so old at most, beside coarse ones
 ROW_SECONDS: Final = 0.5  #: less than samples are apart
 MOST_CAUSES: Final = 5  #: of a growth that are told
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
@@ -192,12 +196,18 @@ def causes(history: History, cgroup: str | None, since: float, until: float) -> 
     """
     by_name: dict[str, list[_Gain]] = {}
     there = _there(history, "process", until, ROW_SECONDS)  # workers that live for seconds are gone a moment later
-    for entity in history.entities("process", since, until):
-        if not inside(entity.cgroup, cgroup) or entity.last_main is None:
-            continue
+    members = [one for one in history.entities("process", since, until)
+               if inside(one.cgroup, cgroup) and one.last_main is not None]  # fmt: skip
+    # Their figures are those of whole chunks: the ends of a short period are looked up, and what was killed soon after.
+    edge = (until - since) * EDGE_SHARE
+    before = [one for one in members if (one.first or since) < since - edge]
+    after = [one for one in members if one.key in there and ((one.last or until) > until + edge or not one.last_main)]
+    first, last = _held(history, before, since, edge), _held(history, after, until, edge)
+    for entity in members:
         born, alive = _born(entity, since), entity.key in there
-        gain = (entity.last_main if alive else 0.0) - (0.0 if born else entity.first_main or 0.0)
-        by_name.setdefault(entity.name, []).append(_Gain(gain, entity, born, alive))
+        began = 0.0 if born else first.get(entity.key, entity.first_main or 0.0)
+        held = last.get(entity.key, entity.last_main or 0.0) if alive else 0.0
+        by_name.setdefault(entity.name, []).append(_Gain(held - began, held, entity, born, alive))
     grown = {name: sum(one.bytes for one in members) for name, members in by_name.items()}
     whole = sum(amount for amount in grown.values() if amount > 0)
     found = [_source(name, by_name[name], amount, until - since, whole)
@@ -211,6 +221,13 @@ def _there(history: History, kind: str, moment: float, seconds: float) -> frozen
     return frozenset(one.key for one in history.entities(kind, moment - seconds, moment))
 
 
+def _held(history: History, members: Sequence[Entity], moment: float, slack: float) -> dict[str, float]:
+    """What each of *members* held at *moment*, or *slack* seconds before, by key; who is not in was not seen."""
+    columns = history.columns(members, (INDEX["process"][MAIN["process"]],), moment - max(slack, HELD_SECONDS), moment)
+    newest = {key: max(zip(one.times, one.columns[0], strict=True)) for key, one in columns.items() if one.times}
+    return {key: 1024.0 * kib for key, (_, coded) in newest.items() if (kib := plain(coded)) is not None}
+
+
 def _born(entity: Entity, since: float) -> bool:
     """Whether it began after *since*."""
     began = entity.started if entity.started is not None else entity.first
@@ -221,6 +238,7 @@ class _Gain(NamedTuple):
     """One process's part of its program's growth."""
 
     bytes: float
+    held: float  #: in the end
     entity: Entity
     born: bool  #: in the period
     alive: bool  #: in the end
@@ -233,7 +251,7 @@ def _source(name: str, members: Sequence[_Gain], grown: float, seconds: float, w
     instead = most.born and len(there) < len(members)
     one = len(there) == 1 or (most.bytes >= MAJORITY * grown and not instead)
     amount = grown if instead or not one else most.bytes
-    holds = sum(one.entity.last_main or 0.0 for one in ([most] if one else there))
+    holds = sum(one.held for one in ([most] if one else there))
     return Source(
         "process" if one else "name", name, most.entity.pid if one else None, most.entity.cgroup,
         1 if one else len(there), holds, amount, amount / max(seconds, 1.0), min(amount / whole, 1.0),
