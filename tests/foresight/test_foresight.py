@@ -474,6 +474,9 @@ def test_status_has_the_forecast_and_who_grew(store) -> None:
     assert ahead.forecasts[0].cause_pid == 44
     assert [grower.pid for grower in ahead.grown] == [44]
     assert ahead.grown[0].grown_kib == pytest.approx(512 * 599, rel=0.02)
+    silent = status_outlook(str(store), now + 100)
+    assert silent.forecasts[0].seconds == pytest.approx(ahead.forecasts[0].seconds - 100, abs=2)
+    assert "until 101 s ago; nothing is since: `oomsight record`, or the agent, does not run" in (silent.missing or "")
     late = status_outlook(str(store), now + 3 * DAY)
     assert late.missing is not None
     assert "does not run" in late.missing
@@ -574,7 +577,7 @@ def test_workers_that_live_for_seconds_are_counted_while_they_live_and_who_was_k
         writer.write(1000 + second * 1000, int(BEGIN * 1000) + second * 1000, change)
     writer.close()
     history = History(str(tmp_path))
-    for until in (400, 639):
+    for until in (400, 632, 639):
         (cause,) = foresight.causes(history, "/app", BEGIN + 5, BEGIN + until)
         assert (cause.name, cause.pid) == ("grows", 2)
     assert foresight.causes(history, "/app", BEGIN + 5, BEGIN + 699) == []
@@ -583,6 +586,8 @@ def test_workers_that_live_for_seconds_are_counted_while_they_live_and_who_was_k
 def test_causes_count_what_came_later_from_nothing(store) -> None:
     history = History(str(store))
     low, high = history.span() or (0, 0)
-    (cause,) = foresight.causes(history, "/app", high - 100, high)
-    assert cause.grown_bytes == pytest.approx(100 * 512 * 1024, rel=0.35)
+    for since, until in ((high - 100, high), (low + 100, low + 130), (high - 30, high), (low + 5, low + 580)):
+        (cause,) = foresight.causes(history, "/app", since, until)
+        assert cause.grown_bytes == pytest.approx((until - since) * 512 * 1024, rel=0.06)
+    assert cause.holds_bytes == pytest.approx(580 * 512 * 1024, rel=0.06)
     assert foresight.causes(history, "/other", low, high) == []

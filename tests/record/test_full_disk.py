@@ -15,7 +15,7 @@ from oomsight.record.model import Change
 from oomsight.sinks.history_health import DISK_SHARE, Health, room_on
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.history import History
-from oomsight.sources.history_silent import NOT_RUNNING, why_silent
+from oomsight.sources.history_silent import NOT_RUNNING, silent_seconds, why_silent
 
 from .test_history_read import Piece
 from .test_recorder import WALL, fill, process, read, words
@@ -156,6 +156,18 @@ def test_why_nothing_is_recorded(monkeypatch, flags, blocks, inodes, words) -> N
     found = SimpleNamespace(f_flag=flags, f_blocks=1 << 21, f_bavail=blocks, f_frsize=4096, f_files=1000, f_favail=inodes)
     monkeypatch.setattr(os, "statvfs", lambda _: found)
     assert words in why_silent("/x")
+
+
+@pytest.mark.parametrize(("apart", "late", "silent"), [
+    (5, 50, False), (5, 61, True), (30, 119, False), (30, 125, True), (300, 1100, False), (300, 1210, True),
+    (1800, 7000, False), (1800, 15_000, True),
+])  # fmt: skip
+def test_when_a_record_is_silent_its_pace_tells(tmp_path, apart, late, silent) -> None:
+    store = HistoryStore(str(tmp_path), "b" * 32)
+    fill(store, 5, step_ms=apart * 1000)
+    store.close()
+    now = WALL / 1000 + 1 + 4 * apart + late
+    assert silent_seconds(History(str(tmp_path)), now) == (pytest.approx(late) if silent else None)
 
 
 def test_a_hole_in_a_tier_is_filled_from_the_next_coarser_one() -> None:

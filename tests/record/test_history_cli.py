@@ -16,7 +16,7 @@ from oomsight.cli.main import cli
 from oomsight.record.fields import INDEX, UNLIMITED
 from oomsight.record.model import SHORT_LIVED, Change
 from oomsight.sinks.history_store import HistoryStore
-from oomsight.sinks.history_words import sparkline
+from oomsight.sinks.history_words import gaps, sparkline
 from oomsight.sinks.plot_history import moments, pieces, steps
 from oomsight.sources.series_file import read_subjects
 from oomsight.trend.series import Series
@@ -172,6 +172,16 @@ def test_gap_is_named_and_left_blank(place) -> None:
     assert "Nothing was recorded from" in result.output
     series = Series([0.0, 1, 2, 60, 61], [1.0, 1, 1, 2, 2], step_seconds=1)
     assert [len(piece) for piece in pieces(series)] == [3, 2]
+
+
+def test_a_slow_recorder_leaves_no_gaps_but_where_it_was_down() -> None:
+    half_minutes = [30.0 * n for n in range(20)]
+    series = Series(half_minutes, [1.0] * 20, step_seconds=1)
+    assert gaps(series) == []
+    assert sparkline(series, 40, 0, 570) == "█" * 40
+    down = Series([*half_minutes, 2000.0, 2030.0], [1.0] * 22, step_seconds=1)
+    assert gaps(down) == [(570.0, 2000.0)]
+    assert [len(piece) for piece in pieces(down)] == [20, 2]
 
 
 def test_bars_of_a_straight_line_never_fall() -> None:

@@ -14,6 +14,10 @@ def grower(name, pid, grown_mib, seconds):
     return Grower("process", name, pid, 1, "/x", 1 << 20, grown_mib << 10, (grown_mib << 10) / seconds)
 
 
+def group(name, processes, grown_mib):
+    return Grower("name", name, None, processes, "/x", 1 << 20, grown_mib << 10, (grown_mib << 10) / 60)
+
+
 NOW = [grower("leaky", 7, 12, 60), grower("java", 8, 2, 60)]
 BEFORE = [grower("leaky", 7, 180, 900), grower("cc1", 9, 40, 900)]
 
@@ -25,6 +29,9 @@ BEFORE = [grower("leaky", 7, 180, 900), grower("cc1", 9, 40, 900)]
     (NOW, BEFORE, 60, "leaky (7) 12.0 MiB/min, +180.0 MiB in 15 min; java (8) 2.0 MiB/min (rates within 60 s); "
                       "not now, but in 15 min: cc1 (9) +40.0 MiB"),
     ([], BEFORE, 60, "nobody within 60 s; not now, but in 15 min: leaky (7) +180.0 MiB, cc1 (9) +40.0 MiB"),
+    (NOW, [group("leaky", 3, 90), group("cc1", 4, 40)], 60,
+     "leaky (7) 12.0 MiB/min; java (8) 2.0 MiB/min (rates within 60 s); not now, but in 15 min: 4 × cc1 +40.0 MiB"),
+    ([group("leaky", 3, 6)], BEFORE, 60, "3 × leaky 6.0 MiB/min (rates within 60 s); not now, but in 15 min: cc1 (9) +40.0 MiB"),
     ([], BEFORE, None, "not known from one look; in 15 min: leaky (7) +180.0 MiB, cc1 (9) +40.0 MiB"),
 ])  # fmt: skip
 def test_growth_now_and_on_record_is_one_statement(now, before, seconds, words) -> None:

@@ -149,8 +149,12 @@ def _subjects(place: Place, who: str | None, limit: float | None, *, gone_too: b
         last = moment_words(max(one.need.times[-1] for one in was))
         raise CommandError(f"'{who}' is gone, last seen {last}", Exit.INPUT, f"oomsight forecast --until '{last}'")
     if not wanted:
+        from oomsight.cli.near import hint_of
+
+        known = [] if place.history is None else place.history.described("cgroup", place.since, place.until)
+        names = [name for one in known for name in (one.name, one.cgroup) if name]
         raise CommandError(f"nothing with a limit on record is called '{who}'", Exit.INPUT,
-                           "oomsight forecast shows all, --limit SIZE gives one")  # fmt: skip
+                           hint_of(who, names, "oomsight forecast shows all, --limit SIZE gives one"))  # fmt: skip
     return wanted
 
 

@@ -55,14 +55,14 @@ def place_of(files: Sequence[str], store: str | None, since: str, until: str, li
     The curves of *files*, or else the recorder's, in the period asked for. A record that ends earlier is judged at
     its end: so an exported one needs no --until.
     """
-    from oomsight.cli.when import moment
+    from oomsight.cli.when import in_order, moment
 
     now = datetime.now().astimezone()
     low, high = moment("--since", since, now), moment("--until", until, now)
     assert low is not None
     assert high is not None
-    if low >= high:
-        raise UsageError("--since must be before --until")
+    if since != SINCE:
+        in_order(low, high, now)
     limit = limit_of(limit_text)
     if files:
         subjects = [one for path in files for one in _read(path, limit)]

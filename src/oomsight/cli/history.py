@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from oomsight.cli import declare
-from oomsight.cli.exits import UPDATE, CommandError, Exit, UsageError
+from oomsight.cli.exits import UPDATE, CommandError, Exit
 from oomsight.cli.history_question import GROWN_BYTES, Question
 from oomsight.cli.history_show import (
     Show,
@@ -19,6 +19,7 @@ from oomsight.cli.history_show import (
 )
 from oomsight.cli.options import answer, color_option, format_option, remark, width_option
 from oomsight.cli.picture import plot_option
+from oomsight.cli.when import in_order
 
 if TYPE_CHECKING:
 
@@ -36,6 +37,7 @@ EXAMPLES: Final = (
     ("oomsight history nginx --plot nginx.svg", "a picture"),
     ("oomsight history --by name --format csv > names.csv", "for a spreadsheet"),
 )
+SINCE: Final = "-1h"
 KINDS: Final = ("host", "process", "name", "unit", "container", "cgroup")
 SEEN_POINTS: Final = 1000  #: more is not seen in a line, a table or a picture
 LISTED_POINTS: Final = 200  #: … and these in a row of a list
@@ -48,7 +50,7 @@ LISTED_POINTS: Final = 200  #: … and these in a row of a list
 @declare.option("--field", "fields", multiple=True, metavar="NAME",
                 help="Which figure (--list-fields); may be repeated. A list is by the first, of the 100 biggest.")
 @declare.option("--list-fields", is_flag=True, help="Every figure of every kind, with its meaning and source.")
-@declare.option("--since", metavar="WHEN", default="-1h", show_default=True, help="From then on: a date, 14:30, -2d.")
+@declare.option("--since", metavar="WHEN", default=SINCE, show_default=True, help="From then on: a date, 14:30, -2d.")
 @declare.option("--until", metavar="WHEN", default="now", show_default=True, help="Up to then.")
 @declare.option("--at", "moment", metavar="WHEN", help="The whole machine as it was at that moment.")
 @declare.option("--around", metavar="INCIDENT", help="The minutes before a stored kill: its id, or 'last'.")
@@ -79,11 +81,13 @@ def command(
         return Exit.OK
     history = open_history(store)
     now = datetime.now().astimezone()
-    low, high = _when("--since", since, now), _when("--until", until, now)
     if moment is not None:
-        return _at(history, _when("--at", moment, now), top, show)
-    if low >= high:
-        raise UsageError("--since must be before --until")
+        return _at(history, _when("--at", moment, now).timestamp(), top, show)
+    first, last = _when("--since", since, now), _when("--until", until, now)
+    if since == SINCE and first >= last:
+        first = last - (now - first)  # as long as ever, before the moment that was asked for
+    in_order(first, last, now)
+    low, high = first.timestamp(), last.timestamp()
     if around is not None:
         from oomsight.cli.history_around import show_around
 
@@ -109,7 +113,7 @@ def command(
             from oomsight.sinks.history_words import unseen_blocks
 
             unseen = unseen_blocks(entities[0].unseen)
-            host = blocks_of_host(history.path, found, low, high, show)
+            host = blocks_of_host(history, found, low, high, show)
             show.blocks([*host, *_growth_blocks(question, low, top, show), *unseen])
         else:
             show.blocks(blocks_of_series(found, show.surface.width, low, high, unicode=show.surface.unicode))
@@ -137,12 +141,12 @@ def tell_damage(history: History, elsewhere: int = 0) -> None:
         remark(f"{history.path}: {damaged} damaged part(s) left out")
 
 
-def _when(option: str, text: str, now: datetime) -> float:
+def _when(option: str, text: str, now: datetime) -> datetime:
     from oomsight.cli.when import moment
 
     found = moment(option, text, now)
     assert found is not None
-    return found.timestamp()
+    return found
 
 
 def _at(history: History, moment: float, top: int, show: Show) -> int:

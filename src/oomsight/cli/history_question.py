@@ -67,8 +67,11 @@ class Question:
                     return found if one != "name" else found[:1]
         if kind is None and len(able) < len(KINDS):
             return self.find(who, None)  # it is there, and has no such figure
+        from oomsight.cli.near import hint_of
+
         words = f"nothing recorded in this period is called '{who}'"
-        raise CommandError(words, Exit.INPUT, "oomsight history --by name")
+        known = (entity.name for entities in every.values() for entity in entities)
+        raise CommandError(words, Exit.INPUT, hint_of(who, known, "oomsight history --by name"))
 
     def biggest(self, kind: str, field: str, top: int) -> list[Entity]:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from oomsight._extras import how_to_get
 from oomsight.cli.exits import CommandError, Exit, UsageError
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from oomsight.record.model import Entity
     from oomsight.sinks.blocks import Block
     from oomsight.sinks.history_rows import Group
+    from oomsight.sources.history import History
     from oomsight.trend.series import Series
 
     Found = Sequence[tuple[Entity, str, Series]]
 
 T = TypeVar("T")
-
-SILENT_SECONDS: Final = 900.0  #: without a sample: longer than the longest step of the finest tier on record
 
 
 class Show:
@@ -173,12 +172,12 @@ def blocks_of_figures(found: Found, low: float, high: float, show: Show) -> list
     return blocks
 
 
-def blocks_of_host(path: str, found: Found, low: float, high: float, show: Show) -> list[Block]:
-    """The figures of the host, one row each, from the history at *path*."""
+def blocks_of_host(history: History, found: Found, low: float, high: float, show: Show) -> list[Block]:
+    """The figures of the host, one row each."""
     from oomsight.naming.marked import Kind, mark
     from oomsight.sinks.blocks import Heading, Paragraph
     from oomsight.sinks.history_words import figures_table, gaps_words, moment_words
-    from oomsight.sources.history_silent import why_silent
+    from oomsight.sources.history_silent import LATE_SECONDS, silent_seconds, why_silent
 
     rows = [(field, field, series, _line(field, series, low, high, show))
             for _, field, series in found if len(series)]  # fmt: skip
@@ -189,9 +188,9 @@ def blocks_of_host(path: str, found: Found, low: float, high: float, show: Show)
     blocks: list[Block] = [Heading(title, 1), figures_table(rows)]
     if words := gaps_words(rows[0][2], now):
         blocks.append(Paragraph(f"Nothing was recorded from {words}.", "warn"))
-    if high > now - SILENT_SECONDS and now - last > SILENT_SECONDS:
-        ago = f"Nothing has been recorded since {moment_words(last, now)}"
-        blocks.append(Paragraph(f"{ago}: {why_silent(path)}.", "warn"))
+    if high > now - LATE_SECONDS and (ago := silent_seconds(history, now)) is not None:
+        words = f"Nothing has been recorded since {moment_words(now - ago, now)}"
+        blocks.append(Paragraph(f"{words}: {why_silent(history.path)}.", "warn"))
     return blocks
 
 

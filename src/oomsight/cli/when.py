@@ -36,6 +36,20 @@ def period(
     """
     now = now or datetime.now().astimezone()
     first, last = moment("--since", since, now), moment("--until", until, now)
-    if first is not None and last is not None and first >= last:
-        raise UsageError("--since must be before --until")
+    if first is not None and last is not None:
+        in_order(first, last, now)
     return first, last
+
+
+def in_order(first: datetime, last: datetime, now: datetime) -> None:
+    """
+    Nothing, if a period begins before it ends.
+
+    :raises UsageError: it does not; says so of a beginning that is still to come, beside which ``--until`` need not
+        have been given.
+    """
+    if first < last:
+        return
+    if first > now:
+        raise UsageError(f"--since: {first:%Y-%m-%d %H:%M} is still to come")
+    raise UsageError("--since must be before --until")

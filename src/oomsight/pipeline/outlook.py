@@ -9,7 +9,7 @@ from oomsight._state import default_history
 from oomsight.alarms.event import span
 from oomsight.pipeline import foresight
 from oomsight.sources.history import History, HistoryDenied, HistoryError, HistoryNewer
-from oomsight.sources.history_silent import why_silent
+from oomsight.sources.history_silent import silent_seconds, why_silent
 from oomsight.status.growth import Grower
 from oomsight.status.model import Forecast
 
@@ -58,6 +58,7 @@ def _outlook(path: str, now: float) -> Ahead:
         ago = "" if ends is None else f"; the record ended {span(now - ends[1])} ago"
         return Ahead(missing=f"none: {why_silent(path)}{ago}")
     until = min(ends[1], now)
+    late = now - until
     since = max(until - GREW_SECONDS, ends[0])
     grown = [_grower(one) for one in foresight.causes(history, None, since, until)[:MOST]]
     forecasts = []
@@ -67,11 +68,14 @@ def _outlook(path: str, now: float) -> Ahead:
         causes = foresight.causes(history, subject.cgroup, left.growth.since, left.growth.until)
         cause = causes[0] if causes else None
         forecasts.append(Forecast(
-            "host" if subject.kind == "host" else subject.cgroup or subject.name, left.seconds, left.low_seconds,
-            left.high_seconds, cause.name if cause is not None else None, cause.pid if cause is not None else None,
-            left.method,
+            "host" if subject.kind == "host" else subject.cgroup or subject.name, max(left.seconds - late, 0.0),
+            max(left.low_seconds - late, 0.0),
+            None if left.high_seconds is None else max(left.high_seconds - late, 0.0),
+            cause.name if cause is not None else None, cause.pid if cause is not None else None, left.method,
         ))  # fmt: skip
     missing = None if forecasts else f"nothing is filling up, by the last {span(until - begin)}"
+    if (silent := silent_seconds(history, now)) is not None:
+        missing = f"by what was recorded until {span(silent)} ago; nothing is since: {why_silent(path)}"
     return Ahead(forecasts, missing, grown, until - since)
 
 

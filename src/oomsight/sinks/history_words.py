@@ -14,6 +14,8 @@ from oomsight.naming.marked import Kind, mark
 from oomsight.record.fields import LEFT
 from oomsight.record.model import SHORT_LIVED
 from oomsight.sinks.blocks import Block, Column, Heading, KeyValues, Paragraph, Row, Table, human_kib
+from oomsight.trend.series import apart
+from oomsight.trend.words import span
 
 if TYPE_CHECKING:
     from oomsight.record.model import Entity, Picture
@@ -69,7 +71,7 @@ def sparkline(
     landed: int | None = None  # part of the last sample
     width = (until - since) / columns or 1.0
     # A part that is narrower than the samples are apart is no gap.
-    reach = 2.5 * (series.step_seconds or 1.0)
+    reach = 2.5 * apart(series)
     for moment, value in zip(series.times, series.values, strict=True):
         if math.isinf(value):
             continue
@@ -172,7 +174,7 @@ def gaps_words(series: Series, now: float) -> str:
 def gaps(series: Series) -> list[tuple[float, float]]:
     """Stretches in which nothing was recorded: far longer than the samples around them are apart."""
     times = series.times
-    usual = max(series.step_seconds or 1.0, 5.0)
+    usual = max(apart(series), 5.0)
     return [(a, b) for a, b in pairwise(times) if b - a > 4 * usual]
 
 
@@ -190,7 +192,7 @@ def picture_blocks(picture: Picture, top: int) -> list[Block]:
     blocks: list[Block] = [Heading(f"The machine at {moment_words(picture.time)}", 1)]
     late = picture.asked - picture.time
     if late > 2 * picture.step_seconds + 5:
-        blocks.append(Paragraph(f"The nearest sample is {late:,.0f} s before the moment asked for.", "warn"))
+        blocks.append(Paragraph(f"The nearest sample is {span(late)} before the moment asked for.", "warn"))
     blocks.append(KeyValues(tuple(
         (words, figure_words(picture.host[name], name)) for words, name in _HOST_LINES if name in picture.host
     )))  # fmt: skip

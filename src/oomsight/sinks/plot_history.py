@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from oomsight.record.fields import FIELDS
 from oomsight.sinks.history_words import figure_words
 from oomsight.sinks.svg_words import escape, short
+from oomsight.trend.series import apart
 
 if TYPE_CHECKING:
     from oomsight.trend.series import Series
@@ -62,10 +62,7 @@ class Picture:
 
 def pieces(series: Series) -> list[list[tuple[float, float]]]:
     """The values cut where nothing was recorded: a line across a gap would claim what nobody saw."""
-    usual = max(series.step_seconds or 1.0, 5.0)
-    distances = sorted(b - a for a, b in pairwise(series.times))
-    if distances:  # thinned series are apart by more than their tier
-        usual = max(usual, distances[len(distances) // 2])
+    usual = max(apart(series), 5.0)
     found: list[list[tuple[float, float]]] = []
     before: float | None = None
     for moment, value in zip(series.times, series.values, strict=True):

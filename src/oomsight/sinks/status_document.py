@@ -216,7 +216,7 @@ STATUS: Final = Record(
     field("victim", optional(VICTIM.type), "Who would die now; null = nobody can.",
           lambda s: _Victim(s) if s.ranking.victim is not None else None),
     field("forecasts", array(FORECAST.type), "When something will be full, the soonest first."),
-    field("forecast_missing", optional(TEXT), "Why there is none."),
+    field("forecast_missing", optional(TEXT), "Why there is none, or what it lacks."),
     field("alerts", array(ALERT.type), "What is wrong now."),
     field("watched", BOOL, "The alerts are those an agent holds; false = those of this look alone."),
     field("hurts", array(HURT.type), "Settings that will hurt, the worst first."),

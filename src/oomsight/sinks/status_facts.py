@@ -42,7 +42,7 @@ def facts_of(status: Status, brief: int = 0) -> Iterator[tuple[str, str]]:
         yield from (("Forecast", _forecast_brief(one, len(status.forecasts) - 1)) for one in status.forecasts[:1])
     else:
         yield from (("Forecast", _forecast_words(one)) for one in status.forecasts)
-    if not status.forecasts and status.forecast_missing and brief < FEW_WORDS - 1:
+    if status.forecast_missing and brief < FEW_WORDS - 1:
         yield "Forecast", status.forecast_missing
     yield "OOM kills", _kills_words(status, brief=brief)
 
@@ -121,6 +121,7 @@ def _growing_words(status: Status, most: int = 3) -> str:
     before = {_same(one): one for one in status.grown} if status.grown_seconds is not None else {}
     in_all = f" in {span(status.grown_seconds or 0)}"
     parts, now = [], {_same(grower) for grower in status.growers}
+    names, groups = {name for name, _ in now}, {name for name, pid in now if pid is None}
     for grower in status.growers[:most]:
         longer = before.get(_same(grower))
         whole = f", +{human_kib(longer.grown_kib)}{in_all}" if longer is not None else ""
@@ -130,7 +131,8 @@ def _growing_words(status: Status, most: int = 3) -> str:
         words += f" and {len(status.growers) - most} more"
     if most < 3 and parts:
         return f"{words} (within {span(status.seconds)})" if most > 1 and status.seconds is not None else words
-    earlier = ", ".join(f"{_grower(one)} +{human_kib(one.grown_kib)}" for key, one in before.items() if key not in now)
+    earlier = ", ".join(f"{_grower(one)} +{human_kib(one.grown_kib)}" for (name, pid), one in before.items()
+                        if name not in (names if pid is None else groups) and (name, pid) not in now)  # fmt: skip
     tail = f"; not now, but{in_all}: {earlier}" if earlier else ""
     if status.seconds is None:
         return f"not known from one look{f'; {in_all.strip()}: {earlier}' if earlier else ''}"

@@ -137,7 +137,7 @@ class Status:
     limited_all: int
     ranking: Ranking
     forecasts: Sequence[Forecast] = ()
-    forecast_missing: str | None = None  #: why there is none
+    forecast_missing: str | None = None  #: why there is none, or what it lacks
     grown: Sequence[Grower] = ()  #: on record, the most first
     grown_seconds: float | None = None  #: over which time; ``None`` = nothing is on record
     alerts: Sequence[Alert] = ()

@@ -41,6 +41,15 @@ class Series:
         return self.between(max(started) if started else float("-inf"), now)
 
 
+def apart(series: Series) -> float:
+    """
+    Return how many seconds samples are apart: the step of their tier, or what most of them are, where the recorder was
+    told to be slower or the series is thinned. What is far longer is a gap.
+    """
+    distances = sorted(b - a for a, b in pairwise(series.times))
+    return max(series.step_seconds or 1.0, distances[(len(distances) - 1) // 2] if len(distances) > 1 else 0.0)
+
+
 class Buckets(NamedTuple):
     """What happened in equally long stretches of time, those without samples left out: a column for each figure."""
 
