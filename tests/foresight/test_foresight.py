@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import random
 
 import jsonschema
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomsight.cli.main import run
-from oomsight.foresight.leaks import judged, suspected, told
+from oomsight.foresight.leaks import judged, surely_leaks, suspected, told, verdict_on
 from oomsight.foresight.model import Source, Subject, Task
 from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside, predicted
@@ -254,6 +255,24 @@ def test_a_leak_that_was_killed_is_one_until_the_next_life_can_be_judged() -> No
     assert leak.finding.is_leak
     assert leak.left is None
     assert "until it was killed" in leak.finding.evidence[-1]
+
+
+def test_whether_something_leaks_is_known_without_what_else_it_is() -> None:
+    chance, leaking = random.Random(11), 0
+    for number in range(150):
+        slope, noise, jobs = chance.choice([0, 0.01, 0.05, 0.3]), chance.uniform(0, 6), chance.choice([0, 0, 40])
+        level, values = chance.uniform(50, 400), list[float]()
+        for row in range(chance.choice([8, 300, 900])):
+            level += slope + chance.gauss(0, noise / 20)
+            values.append(max(level + chance.random() * noise + jobs * (row % 50 < 9), 0) * MIB)
+        times = [1e9 + 600 * row for row in range(len(values))]
+        restarts = (times[-chance.randrange(1, 30) % len(times)],) if number % 4 == 0 else ()
+        subject = Subject("cgroup", "a", "/a", None, Series(times, values, restarts),
+                          chance.choice([None, 1 << 30, 1 << 29]))  # fmt: skip
+        now = times[-1] - chance.choice([-60, 0, 86400])
+        assert surely_leaks(subject, now) is verdict_on(subject, now)[0].is_leak
+        leaking += surely_leaks(subject, now)
+    assert 10 < leaking < 100
 
 
 def test_what_grows_too_slowly_for_a_forecast_is_shown_with_its_rate_and_what_was_killed_without() -> None:

@@ -13,6 +13,7 @@ import pytest
 from oomsight.pipeline.rightsize import from_history, subject_of
 from oomsight.record.fields import FIELDS, field_names
 from oomsight.record.model import Change
+from oomsight.rightsize.overview import line_of
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.history import History
 
@@ -43,6 +44,9 @@ def told(tmp_path):
         store.close()
         found = from_history(str(tmp_path / "history"), 0, 2e9, per=per)
         assert len(found.advices) == found.asked
+        short = from_history(str(tmp_path / "history"), 0, 2e9, per=per, in_full=0)
+        assert short.lines == [line_of(advice) for advice in found.advices]
+        assert (short.asked, short.source, short.advices) == (found.asked, found.source, [])
         return {advice.usage.subject.name: advice for advice in found.advices}
 
     return tell

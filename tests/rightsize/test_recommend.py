@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from oomsight.naming.marked import unmark
 from oomsight.rightsize.model import Kill, Leak, Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
+from oomsight.rightsize.overview import line, line_of
 from oomsight.rightsize.policy import Policy, percentile, round_up
 from oomsight.rightsize.recommend import recommend
 from oomsight.rightsize.words import kubernetes_words, systemd_size
@@ -113,6 +115,27 @@ def test_the_limit_covers_the_highest_need_and_request_and_high_are_below_it(val
     assert high is None or high.bytes < limit.bytes
     sizes = [one.limit_bytes for one in advice.candidates]
     assert sizes == sorted(set(sizes))
+
+
+@given(
+    values=st.lists(st.floats(1, 8192), max_size=200), step=st.sampled_from([60.0, 3600.0, DAY]),
+    limit=st.sampled_from([None, "unlimited", 16 * MIB, 1 << 33]), leaks=st.booleans(),
+    kills=st.lists(st.tuples(st.sampled_from(["limit", "victim", "culprit"]), st.integers(0, 1 << 33)), max_size=3),
+    percentile=st.sampled_from([1.0, 95.0, 100.0]), kind=st.sampled_from(["unit", "name"]),
+)  # fmt: skip
+def test_a_line_is_what_is_told_in_full(  # noqa: PLR0917
+    values, step, limit, leaks, kills, percentile, kind
+) -> None:
+    policy = Policy(request_percentile=percentile)
+    held = usage(
+        values, step=step, subject=Subject(kind=kind, name="web"), limit_bytes=limit, kill_count=len(kills),
+        kills=tuple(Kill(incident_id="a", time=None, demand_bytes=size, limit_bytes=None, role=role, cause=None)
+                    for role, size in kills),
+    )  # fmt: skip
+    if not values:
+        held = replace(held, needs=())
+    leak = Leak(growth="leak", rate_bytes_per_second=3.0, words="A leak") if leaks else Leak(growth="growing")
+    assert line(held, policy, leaks=leaks) == line_of(recommend(replace(held, leak=leak), policy))
 
 
 @given(st.integers(1, 1 << 44))

@@ -14,6 +14,7 @@ from oomsight.cli.options import answer, color_option, format_option, remark, re
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oomsight.pipeline.rightsize import Found
     from oomsight.rightsize.model import Advice, Subject, Usage
     from oomsight.rightsize.policy import Policy
 
@@ -77,6 +78,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     Page cache is not need; kernel memory and tmpfs are. What leaks gets a date, not more memory.
     """
     from oomsight.pipeline.rightsize import advised
+    from oomsight.rightsize.overview import IN_FULL
     from oomsight.rightsize.policy import Policy
 
     origin = origin or ("prometheus" if prometheus else "history")
@@ -86,7 +88,14 @@ def command(  # noqa: PLR0917 - one parameter per option
         raise UsageError("--match goes with --prometheus")
     if origin == "history":
         most = None if patched else limit or None
-        advices, asked, source = _from_history(history, store, (first, last), per, policy, names, most)
+        in_full = None if patched or output_format == "json" else IN_FULL
+        found = _from_history(history, store, (first, last), per, policy, names, most, in_full)
+        advices, asked, source = found.advices, found.asked, found.source
+        if found.lines is not None:
+            from oomsight.sinks.rightsize import overview_blocks
+
+            answer(renderer(output_format, width, color)(overview_blocks(found.lines, source, asked)))
+            return Exit.OK
     else:
         usages, source = (
             _from_prometheus(prometheus, token_file, matchers, first, last) if origin == "prometheus"
@@ -188,8 +197,8 @@ def _from_incidents(store: str | None, since: float | None, until: float | None)
 
 def _from_history(  # noqa: PLR0917
     history: str | None, store: str | None, period: tuple[float, float], per: str, policy: Policy, names: Sequence[str],
-    most: int | None,
-) -> tuple[list[Advice], int, str]:  # fmt: skip
+    most: int | None, in_full: int | None,
+) -> Found:  # fmt: skip
     """What to set for the first *most* of those that are meant, how many these are, and where it is from."""
     from oomsight.pipeline.rightsize import from_history
 
@@ -200,10 +209,10 @@ def _from_history(  # noqa: PLR0917
         if store is not None:
             raise
     found = from_history(history, *period, kills, "process" if per == "process" else "cgroup", policy,
-                         (lambda subjects: _chosen(subjects, names)) if names else None, most)  # fmt: skip
+                         (lambda subjects: _chosen(subjects, names)) if names else None, most, in_full)  # fmt: skip
     if names:
         _chosen(found.meant, names)  # what is too small is not known either
-    return found.advices, found.asked, found.source
+    return found
 
 
 def _judged(usage: Usage, now: float) -> Usage:

@@ -10,7 +10,8 @@ from oomsight.foresight.model import Leak, Subject
 from oomsight.foresight.victim import inside
 from oomsight.trend.alarm import settled
 from oomsight.trend.exhaust import time_left
-from oomsight.trend.leak import Finding, Verdict, judge, stands_out
+from oomsight.trend.leak import Finding, Verdict, judge, leaning, stands_out
+from oomsight.trend.shape import falls
 from oomsight.trend.words import span
 
 NOTHING_YET: Final = frozenset({Verdict.RESTART, Verdict.UNKNOWN, Verdict.SUSPECTED, Verdict.WARM_UP, Verdict.LEVEL})
@@ -47,6 +48,16 @@ def verdict_on(subject: Subject, now: float) -> tuple[Finding, bool]:
             words = f"so it was until it was {end}, {span(now - begun[-1])} ago; too early to say whether it goes on"
             return replaced(earlier, evidence=(*earlier.evidence, words)), False
     return finding, True
+
+
+def surely_leaks(subject: Subject, now: float) -> bool:
+    """Whether :func:`verdict_on` says that it is a leak; what it is otherwise need not be known for that."""
+    need, moment = subject.need, _end(subject, now)
+    if not need.restarts and (
+        falls(need, moment) or leaning(need, subject.limit_bytes, moment) is not Verdict.LEAK
+    ):
+        return False
+    return verdict_on(subject, now)[0].is_leak
 
 
 def _end(subject: Subject, now: float) -> float:

@@ -15,6 +15,7 @@ from oomsight.proc.process import parse_statm
 from oomsight.rightsize.growth import concluded, judged
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
+from oomsight.rightsize.overview import line
 from oomsight.rightsize.policy import USUAL
 from oomsight.rightsize.recommend import recommend
 from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
@@ -24,9 +25,11 @@ from oomsight.sources.proctree import ProcTree, read_if_there
 from oomsight.trend.series import Series
 
 if TYPE_CHECKING:
+    from oomsight.foresight.model import Subject as Curve
     from oomsight.record.model import Entity
     from oomsight.rightsize.model import Advice
     from oomsight.rightsize.need import Basis
+    from oomsight.rightsize.overview import Line
     from oomsight.rightsize.policy import Policy
     from oomsight.sources.history import History
     from oomsight.trend.leak import Finding
@@ -50,22 +53,23 @@ _WORTH_BYTES: Final = 8 << 20  #: smaller ones are not worth a limit of their ow
 class Found(NamedTuple):
     """What a history says."""
 
-    advices: list[Advice]  #: as many as were asked for
+    advices: list[Advice]  #: as many as were asked for, …
     asked: int  #: how many there are
     meant: list[Subject]  #: who they are, where some were chosen
     source: str  #: marked
+    lines: list[Line] | None = None  #: … or where these are too many, a line of each
 
 
 def from_history(  # noqa: PLR0917
     path: str | None, since: float, until: float, kills: Sequence[Usage] = (), per: Per = "cgroup",
     policy: Policy = USUAL, chosen: Callable[[Sequence[Subject]], Sequence[Subject]] | None = None,
-    most: int | None = None,
+    most: int | None = None, in_full: int | None = None,
 ) -> Found:  # fmt: skip
     """
     Return what to set for what the recorder's store at *path* (``None`` = the default one) holds, biggest first, what
     only *kills* know after it, and the host itself, whose swap has a size, last. *chosen*: which of all subjects are
-    wanted (``None`` = all), of which the first *most* are worked out. Raises
-    :class:`~oomsight.sources.errors.SourceError`.
+    wanted (``None`` = all), of which the first *most* are worked out; of more than *in_full* only a line each.
+    Raises :class:`~oomsight.sources.errors.SourceError`.
     """
     from importlib import import_module
 
@@ -97,13 +101,17 @@ def from_history(  # noqa: PLR0917
         hosts = 1 - len(found)
     picked = rows[:most]
 
-    def share(number: int, count: int) -> list[Advice]:
-        return _advices(history, picked[number::count], since, until, policy)
-
-    advices = in_shares(share, len(picked), LEAST_ENTITIES)
+    lines: list[Line] | None = None
+    advices: list[Advice] = []
+    if in_full is not None and len(picked) > in_full:
+        lines = in_shares(lambda number, count: _lines(history, picked[number::count], since, until, policy),
+                          len(picked), LEAST_ENTITIES)  # fmt: skip
+    else:
+        advices = in_shares(lambda number, count: _advices(history, picked[number::count], since, until, policy),
+                            len(picked), LEAST_ENTITIES)  # fmt: skip
     source = f"the recorder's history in {mark(str(history.path), Kind.FILE)}"
     meant = [] if chosen is None else [_subject(entity) if entity is not None else one.subject for entity, one in rows]
-    return Found(advices, len(rows) + hosts, meant, source)
+    return Found(advices, len(rows) + hosts, meant, source, lines)
 
 
 def _rows(
@@ -166,6 +174,23 @@ def _advices(
     return found
 
 
+def _lines(
+    history: History, rows: Sequence[tuple[Entity | None, Usage]], since: float, until: float, policy: Policy
+) -> list[Line]:
+    """The line of each of *rows*: of its growth only whether it leaks."""
+    seen = [entity for entity, usage in rows if entity is not None and usage.recorded is not None]
+    leaking = _leaking(history, [one for one in seen if one.kind != "host"], since, until)
+    found = []
+    for entity, one in rows:
+        usage, leaks = one, False
+        if entity is not None and isinstance(usage.recorded, Held):
+            usage, leaks = _measured(entity, usage, usage.recorded), entity.key in leaking
+        elif usage.needs:
+            leaks = judged(usage, until).leak.growth == "leak"
+        found.append(line(usage, policy, leaks=leaks))
+    return found
+
+
 def _measured(entity: Entity, usage: Usage, held: Held) -> Usage:
     """*usage* with all that is on record of it."""
     if entity.kind == "host":
@@ -190,19 +215,36 @@ def _verdicts(
 ) -> dict[str, tuple[Finding, ...]]:
     """What the curve of each is, by key; the host and others of one kind."""
     from oomsight.foresight.leaks import verdict_on
-    from oomsight.pipeline.foresight import cgroups, host, programs
+    from oomsight.pipeline.foresight import host
     from oomsight.pipeline.leaks import POINTS
 
     others = [one for one in entities if one.kind != "host"]
-    key_of = {one.name: one.key for one in others}
-    read = programs if others and others[0].kind == "name" else cgroups
-    found: dict[str, tuple[Finding, ...]] = {}
-    for curve in read(history, others, since, until, POINTS):
-        found[key_of[curve.name]] = (verdict_on(curve, until)[0],)
+    found: dict[str, tuple[Finding, ...]] = {
+        key: (verdict_on(curve, until)[0],) for key, curve in _curves(history, others, since, until)
+    }
     for machine in (one for one in entities if one.kind == "host"):
         if (whole := host(history, since, until, POINTS)) is not None:
             found[machine.key] = (verdict_on(whole, until)[0],)
     return found
+
+
+def _leaking(history: History, entities: Sequence[Entity], since: float, until: float) -> set[str]:
+    """The keys of those, all of one kind, whose verdict is a leak."""
+    from oomsight.foresight.leaks import surely_leaks
+
+    return {key for key, curve in _curves(history, entities, since, until) if surely_leaks(curve, until)}
+
+
+def _curves(
+    history: History, entities: Sequence[Entity], since: float, until: float
+) -> Iterator[tuple[str, Curve]]:
+    """The curve of each, by key, as ``leaks`` looks at it; all are of one kind, and not the host."""
+    from oomsight.pipeline.foresight import cgroups, programs
+    from oomsight.pipeline.leaks import POINTS
+
+    key_of = {one.name: one.key for one in entities}
+    read = programs if entities and entities[0].kind == "name" else cgroups
+    return ((key_of[curve.name], curve) for curve in read(history, entities, since, until, POINTS))
 
 
 Columns = dict[str, Series]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from oomsight._named import NamedTuple
 from oomsight._sizes import MIB, rate_words, size_words
 from oomsight.audit.runtimes.model import Inputs
 from oomsight.naming.marked import Kind, mark
@@ -32,6 +33,7 @@ from oomsight.rightsize.swap import recommend_swap
 from oomsight.rightsize.words import duration_words, limit_words
 
 if TYPE_CHECKING:
+    from oomsight.proc.memcg import Limit
     from oomsight.rightsize.tail import Tail
 
 LOWER_SECONDS: Final = 86400.0  #: of history before a limit is lowered: a day has its nightly jobs and its rush
@@ -39,16 +41,26 @@ SMALLEST_LIMIT: Final = 16 * MIB  #: below it a shell in the container is killed
 RESTART_SHARE: Final = 0.8  #: of the headroom a leak may use before a planned restart
 
 
-def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
-    """Return what to set for *usage*; for a host: how much swap."""
-    if usage.subject.kind == "host":
-        return recommend_swap(usage, policy)
+class Decided(NamedTuple):
+    """The limit, and what it rests on. Bytes; ``None`` = not known."""
+
+    peak: float | None  #: highest need
+    span: float  #: seconds of history
+    tail: Tail | None
+    margin: float  #: percent
+    demand: int | None  #: at a kill
+    limit: int | None  #: to be set; of what leaks none
+    why: str  #: marked
+    kept: bool  #: history is too short to lower it
+
+
+def decided(usage: Usage, policy: Policy) -> Decided:
+    """Return the limit that *usage* should have."""
     values = usage.ordered()
     span = span_of(usage)
     tail = tail_of(usage, span)
     peak = values[-1] if values else None
     margin = margin_of(policy, span)
-    told = percentiles(usage, [policy.request_percentile])
     demands = [kill.demand_bytes for kill in usage.kills if kill.demand_bytes and kill.role == "limit"]
     demand = max(demands, default=None)
     leaking = usage.leak.growth == "leak"
@@ -58,15 +70,24 @@ def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
     if kept:
         assert isinstance(now, int)
         limit, why = now, f"{duration_words(span)} of history are too short to lower it"
+    return Decided(peak, span, tail, margin, demand, limit, why, kept)
+
+
+def recommend(usage: Usage, policy: Policy = USUAL) -> Advice:
+    """Return what to set for *usage*; for a host: how much swap."""
+    if usage.subject.kind == "host":
+        return recommend_swap(usage, policy)
+    values, found = usage.ordered(), decided(usage, policy)
+    told = percentiles(usage, [policy.request_percentile])
     settings = tuple(
-        one for one in _settings(usage, policy, values, (limit, why), margin)
-        if not (kept and one.key == "high")  # a throttle far below the limit would lower it all the same
+        one for one in _settings(usage, policy, values, found)
+        if not (found.kept and one.key == "high")  # a throttle far below the limit would lower it all the same
     )  # fmt: skip
-    candidates = tuple(_candidates(usage, policy, values, limit, tail))
+    candidates = tuple(_candidates(usage, policy, values, found.limit, found.tail))
     return Advice(
-        usage=usage, peak_bytes=None if peak is None else int(peak), percentiles=told, span_seconds=span,
-        tail=tail, margin_pct=margin, settings=settings, candidates=candidates,
-        headline=_headline(usage, limit, settings, kept=kept), notes=tuple(_notes(usage, span, demand, peak, tail)),
+        usage=usage, peak_bytes=None if found.peak is None else int(found.peak), percentiles=told,
+        span_seconds=found.span, tail=found.tail, margin_pct=found.margin, settings=settings, candidates=candidates,
+        headline=_headline(usage, found.limit, settings, kept=found.kept), notes=tuple(_notes(usage, found)),
     )  # fmt: skip
 
 
@@ -91,18 +112,26 @@ def _limit(
     return max(round_up(size), SMALLEST_LIMIT), why
 
 
-def _settings(
-    usage: Usage, policy: Policy, values: Sequence[float], wanted: tuple[int | None, str], margin: float
-) -> Iterator[Setting]:
-    limit, why = wanted
+def limit_setting(usage: Usage, found: Decided) -> Setting | None:
+    """Return the limit to set: as decided, or of what leaks one that it dies by alone; ``None`` = leave it."""
     if usage.leak.growth == "leak":
-        yield from _for_a_leak(usage, values)
-    if limit is not None:
+        return _cap(usage.limit_bytes, usage.ordered())
+    if found.limit is None:
+        return None
+    return Setting(key="limit", value=size_words(found.limit), bytes=found.limit, why=found.why)
+
+
+def _settings(usage: Usage, policy: Policy, values: Sequence[float], found: Decided) -> Iterator[Setting]:
+    limit, margin, wanted = found.limit, found.margin, limit_setting(usage, found)
+    if usage.leak.growth == "leak":
+        restart = _restart(usage, values)
+        yield from (one for one in (restart, wanted) if one is not None)
+    elif limit is not None and wanted is not None:
         if values:
             request = min(round_up(percentile(values, policy.request_percentile)), limit)
             words = f"need was below it {policy.request_percentile:g} % of the time"
             yield Setting(key="request", value=size_words(request), bytes=request, why=words)
-        yield Setting(key="limit", value=size_words(limit), bytes=limit, why=why)
+        yield wanted
         high = round_up((values[-1] if values else limit / (1 + margin / 100)) * (1 + margin / 200))
         if high < limit:
             yield Setting(
@@ -118,26 +147,32 @@ def _settings(
             swap = round_up(usage.swap_peak_bytes * (1 + margin / 100))
             yield Setting(key="swap", value=size_words(swap), bytes=swap,
                           why=f"{size_words(usage.swap_peak_bytes)} of swap were used")  # fmt: skip
-    yield from _adj(usage)
+    if (adj := adj_setting(usage)) is not None:
+        yield adj
 
 
-def _for_a_leak(usage: Usage, values: Sequence[float]) -> Iterator[Setting]:
+def _restart(usage: Usage, values: Sequence[float]) -> Setting | None:
     rate, limit = usage.leak.rate_bytes_per_second, usage.limit_bytes
-    if rate and isinstance(limit, int) and values and limit > values[0]:
-        seconds = RESTART_SHARE * (limit - values[0]) / rate
-        yield Setting(
-            key="restart", value=f"every {duration_words(seconds)}", bytes=None,
-            why=f"until the leak is mended: {RESTART_SHARE:.0%} of the room of {size_words(limit - values[0])} is used"
-            f" by then at {rate_words(rate)}",
-        )  # fmt: skip
-    elif not isinstance(limit, int) and values:
-        cap = round_up(values[-1] * 1.1)
-        yield Setting(key="limit", value=size_words(cap), bytes=cap,
-                      why="not to give it more, but so that it dies alone and not the host with it")  # fmt: skip
+    if not rate or not isinstance(limit, int) or not values or limit <= values[0]:
+        return None
+    seconds = RESTART_SHARE * (limit - values[0]) / rate
+    return Setting(
+        key="restart", value=f"every {duration_words(seconds)}", bytes=None,
+        why=f"until the leak is mended: {RESTART_SHARE:.0%} of the room of {size_words(limit - values[0])} is used"
+        f" by then at {rate_words(rate)}",
+    )  # fmt: skip
 
 
-def _adj(usage: Usage) -> Iterator[Setting]:
-    """Who died for somebody else should not be first; who held the memory should."""
+def _cap(now: Limit, values: Sequence[float]) -> Setting | None:
+    if isinstance(now, int) or not values:
+        return None
+    cap = round_up(values[-1] * 1.1)
+    return Setting(key="limit", value=size_words(cap), bytes=cap,
+                   why="not to give it more, but so that it dies alone and not the host with it")  # fmt: skip
+
+
+def adj_setting(usage: Usage) -> Setting | None:
+    """Who died for somebody else should not be first; who held the memory should. ``None`` = leave it."""
     died = sum(kill.role == "victim" for kill in usage.kills)
     held = sum(kill.role == "culprit" for kill in usage.kills)
     now = usage.oom_score_adj or 0
@@ -148,8 +183,8 @@ def _adj(usage: Usage) -> Iterator[Setting]:
         value = min(now + 300, 500)
         words = f"it held the memory {_times(held)} of host-wide OOM kills and somebody else died"
     else:
-        return
-    yield Setting(key="oom_score_adj", value=str(value), bytes=None, why=words)
+        return None
+    return Setting(key="oom_score_adj", value=str(value), bytes=None, why=words)
 
 
 def _times(count: int) -> str:
@@ -208,9 +243,8 @@ def _headline(usage: Usage, limit: int | None, settings: Sequence[Setting], *, k
     return f"{name}: {word} its limit from {size_words(now)} to {size_words(limit)}"
 
 
-def _notes(
-    usage: Usage, span: float, demand: int | None, peak: float | None, tail: Tail | None
-) -> Iterator[str]:
+def _notes(usage: Usage, found: Decided) -> Iterator[str]:
+    peak, demand = found.peak, found.demand
     if usage.leak.words:
         yield usage.leak.words
     if usage.leak.growth == "growing" and not usage.leak.words:
@@ -224,7 +258,7 @@ def _notes(
         yield "Need was cut off at the limit: how much it would have taken is not known. Look again after a week."
     if usage.kill_count > len(usage.kills):
         yield f"{usage.kill_count} OOM kills were counted in that time."
-    if usage.measured and tail is None:
-        yield f"History is {duration_words(span)}: too short to tell a probability."
+    if usage.measured and found.tail is None:
+        yield f"History is {duration_words(found.span)}: too short to tell a probability."
     if isinstance(usage.limit_bytes, str):
         yield f"Its limit now: {limit_words(usage.limit_bytes)}: only the host, or a limit above it, stops it."

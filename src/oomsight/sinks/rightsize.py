@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight._sizes import size_words
 from oomsight.naming.marked import Kind, mark
+from oomsight.rightsize.overview import IN_FULL, line_of
 from oomsight.rightsize.words import duration_words, limit_words
 from oomsight.sinks import schema
 from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, Paragraph, Row, Table
@@ -16,6 +17,7 @@ from oomsight.sinks.words import sentence
 
 if TYPE_CHECKING:
     from oomsight.rightsize.model import Advice, Candidate, Usage
+    from oomsight.rightsize.overview import Line
 
 SCHEMA_ID: Final = "oomsight.rightsize/1"
 
@@ -31,44 +33,46 @@ def rightsize_blocks(advices: Sequence[Advice], source: str, asked: int | None =
 
     *source* is marked; *asked* is how many subjects there were before the list was cut.
     """
-    if len(advices) > 3:
-        yield Heading("What each should be allowed", 1)
-        yield _overview(advices, asked)
-        for advice in advices:
-            if advice.usage.subject.kind == "host":
-                yield Paragraph(sentence(advice.headline))
-        yield Paragraph(f"Source: {source}. One in full: oomsight rightsize NAME.", "dim")
+    if len(advices) > IN_FULL:
+        yield from overview_blocks([line_of(advice) for advice in advices], source, asked)
         return
     for advice in advices:
         yield from advice_blocks(advice)
     yield Paragraph(f"Source: {source}.", "dim")
 
 
-def _overview(advices: Sequence[Advice], asked: int | None) -> Table:
+def overview_blocks(lines: Sequence[Line], source: str, asked: int | None = None) -> Iterator[Block]:
+    """Yield a line per subject; *source* and *asked* as for :func:`rightsize_blocks`."""
+    yield Heading("What each should be allowed", 1)
+    yield _overview(lines, asked)
+    for line in lines:
+        if line.headline is not None:
+            yield Paragraph(sentence(line.headline))
+    yield Paragraph(f"Source: {source}. One in full: oomsight rightsize NAME.", "dim")
+
+
+def _overview(lines: Sequence[Line], asked: int | None) -> Table:
     columns = (
         Column("name", flexible=True), Column("p95", right=True, drop=2), Column("highest", right=True, drop=1),
         Column("limit now", right=True), Column("limit", right=True), Column("kills", right=True, drop=3),
         Column("verdict"),
     )  # fmt: skip
     rows = []
-    for advice in advices:
-        usage, limit = advice.usage, advice.setting("limit")
-        if usage.subject.kind == "host":
+    for line in lines:
+        if line.subject.kind == "host":
             continue  # a limit of swap is another column; its own answer says it
-        leaks = usage.leak.growth == "leak"
-        now = usage.limit_bytes
-        change = "leaks" if leaks else _unknown(advice) if limit is None else _change(now, limit.bytes)
+        limit, kills = line.limit, line.kill_count
+        change = "leaks" if line.leaks else _unknown(line) if limit is None else _change(line.now, limit.bytes)
         rows.append(Row((
-            mark(usage.subject.full_name, Kind.OWNER), _size(advice.percentiles.get("p95")), _size(advice.peak_bytes),
-            limit_words(now), "–" if limit is None else limit.value, f"{usage.kill_count or ''}", change,
-        ), "bad" if leaks or usage.kill_count else "plain"))  # fmt: skip
-    more = asked - len(advices) if asked is not None else 0
+            mark(line.subject.full_name, Kind.OWNER), _size(line.percentile_bytes), _size(line.peak_bytes),
+            limit_words(line.now), "–" if limit is None else limit.value, f"{kills or ''}", change,
+        ), "bad" if line.leaks or kills else "plain"))  # fmt: skip
+    more = asked - len(lines) if asked is not None else 0
     return Table(columns, tuple(rows), f"{more:,} more (-n 0 shows all)" if more > 0 else None)
 
 
-def _unknown(advice: Advice) -> str:
-    adj = advice.setting("oom_score_adj")
-    return f"adj {adj.value}" if adj is not None else "unknown"
+def _unknown(line: Line) -> str:
+    return f"adj {line.adj.value}" if line.adj is not None else "unknown"
 
 
 def _change(now: Any, limit: int | None) -> str:
