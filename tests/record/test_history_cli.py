@@ -107,6 +107,16 @@ def test_a_list_is_by_the_figure_asked_for(place) -> None:
     assert not ask(place, "--by", "cgroup", "--top", "2", "--format", "csv").stderr
 
 
+@pytest.mark.parametrize("kind", ["process", "name", "cgroup", "unit", "container"])
+def test_a_list_of_seconds_has_the_figures_of_these_seconds(place, kind) -> None:
+    """Not those of the chunk they are kept in, which tells of minutes."""
+    listed = ("--by", kind, "--since", "2023-11-14T22:13:40Z", "--until", "2023-11-14T22:13:50Z", "--format", "json")
+    (one, *_) = json.loads(ask(place, *listed).output)["entities"]
+    kib = {"process": 6900, "name": 6900, "cgroup": 9019, "unit": 9019, "container": 8019}[kind]
+    step = 1 if kib > 7000 else 100
+    assert (one["first"] / 1024, one["peak"] / 1024, one["last"] / 1024) == (kib, kib + 10 * step, kib + 10 * step)
+
+
 def test_of_what_is_left_the_lowest_is_the_worst(tmp_path) -> None:
     store = HistoryStore(str(tmp_path), "b" * 32)
     for i in range(100):

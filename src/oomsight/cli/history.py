@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.cli import declare
 from oomsight.cli.exits import UPDATE, CommandError, Exit
-from oomsight.cli.history_question import GROWN_BYTES, Question
+from oomsight.cli.history_question import GROWN_BYTES, RANKED_MOST, Question
 from oomsight.cli.history_show import (
     Show,
     blocks_of_fields,
@@ -217,8 +217,9 @@ def _growth_blocks(question: Question, since: float, top: int, show: Show) -> li
     from oomsight.sinks.blocks import Heading
     from oomsight.sinks.history_words import table_of
 
-    names = question.history.entities("name", question.since, question.until)
     # To its peak, not to its last figure: what was killed for its growth holds nothing at the end.
+    names = question.history.entities("name", question.since, question.until, RANKED_MOST, by_growth=True)
+    names = question.within(names)
     growth = {e.key: (e.peak_main or 0) - (e.first_main or 0) for e in names}
     grown = sorted((e for e in names if growth[e.key] >= GROWN_BYTES), key=lambda e: -growth[e.key])[: min(top, 5)]
     if not grown:

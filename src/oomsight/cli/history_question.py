@@ -81,12 +81,40 @@ class Question:
         from oomsight.record.fields import MAIN, stored_kind
 
         if field == MAIN[stored_kind(kind)]:  # known of all without their samples
-            return self.history.entities(kind, self.since, self.until, top)
+            most = max(top, RANKED_MOST) if self.history.cuts(self.since, self.until) else top
+            listed = self.within(self.history.entities(kind, self.since, self.until, most))
+            return sorted(listed, key=lambda entity: -(entity.peak_main or 0.0))[:top]
         places = self._places(kind, field)
         every = self.history.entities(kind, self.since, self.until, max(top, RANKED_MOST))
         found = self.history.columns(every, places, self.since, self.until, RANKED_POINTS)
         peaks = {key: peak_of(one.columns) for key, one in found.items()}
         return sorted(every, key=lambda entity: -peaks[entity.key])[:top]
+
+    def within(self, entities: list[Entity]) -> list[Entity]:
+        """
+        *entities*, all of one kind, with the main figures of the period alone; those they are listed with are of whole
+        chunks, which in a short period tell of what was before and after.
+        """
+        if not entities or not self.history.cuts(self.since, self.until):
+            return entities
+        from oomsight._record import replaced
+        from oomsight.record.answers import main_figure
+        from oomsight.record.fields import MAIN, stored_kind
+
+        kind = stored_kind(entities[0].kind)
+        places = self._places(kind, MAIN[kind])
+        known = self.history.columns(entities, places, self.since, self.until, RANKED_POINTS)
+        found = []
+        for entity in entities:
+            rows = known.get(entity.key)
+            if rows is None or not rows.times:
+                found.append(entity)
+                continue
+            ordered = [coded for _, coded in sorted(zip(rows.times, rows.columns[0], strict=True))]
+            first, peak, last = (main_figure(kind, coded) for coded in (ordered[0], max(ordered), ordered[-1]))
+            last = 0.0 if rows.went else last
+            found.append(replaced(entity, first_main=first, peak_main=peak, last_main=last))
+        return found
 
     @staticmethod
     def _places(kind: str, field: str) -> tuple[int, ...]:

@@ -46,6 +46,7 @@ __all__ = ["History", "HistoryDenied", "HistoryError", "HistoryNewer"]
 
 
 POINTS_AT_ONCE: Final = 160_000  #: of each figure that are in memory
+_EDGE_SHARE: Final = 0.02  #: of a period: so much more is as good as the period
 _LIST_POINTS: Final = 480  #: how fine the chunks are that a list is made of
 
 
@@ -137,6 +138,12 @@ class History:
                     break
         self._shelf.close()
         return whole
+
+    def cuts(self, since: float, until: float) -> bool:
+        """Whether figures of :meth:`entities` are of clearly more than that period, as chunks reach beyond it."""
+        edge = (until - since) * _EDGE_SHARE
+        chosen = choose(self._shelf.chunks, since, until, _LIST_POINTS)
+        return any(chunk.first < since - edge or chunk.last > until + edge for chunk, _, _ in chosen)
 
     def described(self, kind: str, since: float, until: float, max_points: int | None = None) -> list[Entity]:
         """
