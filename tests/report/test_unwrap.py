@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.report.unwrap import (
-    decode,
-    has_thousands,
-    join_fixed_width,
-    join_wrapped,
-    split_glued,
-    thousands,
-    unescape_name,
-)
+from oomsight.report.rejoin import has_thousands, join_fixed_width, join_wrapped, split_glued, thousands
+from oomsight.report.unwrap import decode, unescape_name
 
 KILL = "Out of memory: Killed process 1 (a) total-vm:9kB"
 

@@ -6,43 +6,35 @@ Kernel log text to OOM reports.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight.report.assemble import Assembler
 from oomsight.report.build import build_report
-from oomsight.report.carriers import Lines, find_layers, strip_lines
-from oomsight.report.draft import SECTION, Draft
+from oomsight.report.carriers import Lines, strip_lines
 from oomsight.report.grammar import classify
-from oomsight.report.killers import find_killers, is_killer_line
+from oomsight.report.killers import find_killers
 from oomsight.report.model import EventKind, Note, OomReport
-from oomsight.report.moments import Moments, stamp
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import NO_CLOCK, Clock
-from oomsight.report.unwrap import (
-    decode_lines,
-    has_thousands,
-    is_padded,
-    join_fixed_width,
-    join_wrapped,
-    split_glued,
-    thousands,
-    unpad,
-)  # fmt: skip
+from oomsight.report.unwrap import decode_lines, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from oomsight.report.draft import Draft
 
 __all__ = ["Clock", "OomReport", "parse_text"]
 
 _PASTE_BYTES = 512 * 1024  # larger texts are logs, not pastes: nobody wraps or reverses those by hand
 _NEAR_LINES = 60
-_DAY_S = 86_400
 _DAMAGE_NOTES = frozenset({"table_rows_damaged", "table_unreadable", "table_no_header", "kill_line_repeated"})
+_NAME_CHARS = 15  # TASK_COMM_LEN, include/linux/sched.h
+_BEHIND_NAMES = "|│┃>\"'\\, "  # of frames, tags, strings
+_FEW_LOOSE = 4  # a report has a line or two that no shape matches; where more than each fourth is one, it is damaged
 _CLOCK_SLACK_S = 0.01  # carriers keep at least two decimals of the printk clock
-_ANY = lazy(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '")
+_ANY = lazy(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '|: base64")
 
 
 def parse_text(
@@ -59,16 +51,47 @@ def parse_text(
     """
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     texts, nos = decode_lines(raw, first_line)
-    reading = _parse(texts, nos, name, clock)
-    if len(raw) > _PASTE_BYTES or not (reading.torn or _damaged(reading.reports, texts)):
-        return _without_copies(reading.reports)
-    best, best_score = reading, _score(reading)
-    for variant in _variants(list(zip(nos, texts, strict=True))):
-        candidate = _parse([s for _, s in variant], [no for no, _ in variant], name, clock)
-        score = _score(candidate)
-        if score > best_score and (candidate.reports or not best.reports):
-            best, best_score = candidate, score
+    best = _parse(texts, nos, name, clock)
+    if len(raw) > _PASTE_BYTES or not (best.torn or _open(best, texts)):
+        return _without_copies(best.reports)
+    best = _best(best, texts, nos, name, clock)
+    if not _open(best, texts):
+        return _without_copies(best.reports)
+
+    from oomsight.report.peel import peel  # few texts need it
+
+    inside = list(enumerate(plain_text(raw).split("\n"), first_line))
+    while peeled := peel(inside):
+        inside = peeled
+        texts, at = decode_lines("\n".join([line for _, line in inside]).encode("utf-8", "surrogateescape"), 0)
+        nos = [inside[i][0] for i in at]
+        candidate = _best(_parse(texts, nos, name, clock), texts, nos, name, clock)
+        if _is_better(candidate, best):
+            best = candidate
+            if not _open(best, texts):
+                break
     return _without_copies(best.reports)
+
+
+def _open(reading: _Reading, texts: list[str]) -> bool:
+    """Whether another reading of the text could say more."""
+    told = sum(r.source.last_line - r.source.first_line + 1 for r in reading.reports)
+    return _FEW_LOOSE * reading.loose > told or _damaged(reading.reports, texts)
+
+
+def _best(best: _Reading, texts: list[str], nos: Sequence[int], name: str, clock: Clock) -> _Reading:
+    """That one of *best* and the readings that undo some damage which says most."""
+    from oomsight.report.rejoin import variants  # no report that is whole needs it
+
+    for variant in variants(list(zip(nos, texts, strict=True))):
+        candidate = _parse([s for _, s in variant], [no for no, _ in variant], name, clock)
+        if _is_better(candidate, best):
+            best = candidate
+    return best
+
+
+def _is_better(one: _Reading, other: _Reading) -> bool:
+    return bool(one.reports or not other.reports) and _score(one) > _score(other)
 
 
 def _without_copies(reports: list[OomReport]) -> list[OomReport]:
@@ -171,12 +194,19 @@ def _damaged(reports: list[OomReport], texts: list[str]) -> bool:
     """Whether another reading could say more: something is missing, or nothing was found in OOM-like text."""
     if any(not r.complete or any(n.code.startswith("table_") for n in r.notes) for r in reports):
         return True
-    if not all(all(TaskRows.of(r.tasks).names) for r in reports if r.tasks):
-        return True
+    for names in [TaskRows.of(r.tasks).names for r in reports if r.tasks]:
+        # What stands around lines is around the last row, too.
+        if not (all(names) and is_fair(names[0]) and is_fair(names[-1])):
+            return True
     victims = [v for r in reports for v in r.victims]
     if any(None in (v.total_vm_kib, v.anon_rss_kib, v.file_rss_kib) for v in victims):
         return True
     return not reports and any(map(_ANY.search, texts))
+
+
+def is_fair(name: str) -> bool:
+    """Whether a process can be called so, and nothing shows that more than its name was taken for it."""
+    return 0 < len(name) <= _NAME_CHARS and name[-1] not in _BEHIND_NAMES
 
 
 def _score(reading: _Reading) -> tuple[int, int, int]:
@@ -188,7 +218,7 @@ def _score(reading: _Reading) -> tuple[int, int, int]:
     facts = -reading.loose
     seen: set[tuple[int | None, str | None]] = set()
     for r in reports:
-        facts += 40 * r.complete + min(sum(map(bool, TaskRows.of(r.tasks).names)), 400)
+        facts += 40 * r.complete + min(sum(map(is_fair, TaskRows.of(r.tasks).names)), 400)
         if (t := r.trigger) is not None:
             told = (t.pid, t.gfp_mask, t.order, t.oom_score_adj, t.kernel_release)
             facts += 10 + 2 * sum(x is not None for x in told)
@@ -210,80 +240,3 @@ def _score(reading: _Reading) -> tuple[int, int, int]:
         facts -= 5 * sum(n.code in _DAMAGE_NOTES for n in r.notes)
     orphans = sum(1 for r in reports if not r.victims and r.kind not in {EventKind.USERSPACE_KILLER})
     return facts, -orphans, -len(reports)
-
-
-def _variants(numbered: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
-    """Other readings of damaged text, each undoing one kind of damage (and the usual combinations)."""
-    out: list[list[tuple[int, str]]] = []
-    text = "\n".join(s for _, s in numbered)
-    if is_padded(text):
-        numbered = list(zip([no for no, _ in numbered], unpad([s for _, s in numbered]), strict=True))
-        out.append(numbered)
-    if has_thousands(text):
-        numbered = [(no, thousands(s)) for no, s in numbered]
-        out.append(numbered)
-    glued = split_glued(numbered)
-    if len(glued) != len(numbered):
-        out.append(glued)
-        numbered = glued
-    # dmesg indents the further lines of one record by the width of its clock: those were not wrapped.
-    carried = [_has_carrier(s) or s.startswith("      ") for _, s in numbered]
-    if any(carried) and not all(c or not s.strip() for c, (_, s) in zip(carried, numbered, strict=True)):
-        out.extend(join_wrapped(numbered, carried, glue) for glue in ("auto", "", " "))
-    fixed = join_fixed_width(numbered)
-    if fixed is not None:
-        out.append(fixed)
-        again = split_glued(fixed)
-        if len(again) != len(fixed):
-            out.append(again)
-    if not any(carried):
-        # Only where nothing carries the lines: carriers also say who wrote a line, and that must not get lost.
-        bare = join_bare(numbered)
-        if bare is not None:
-            out.append(bare)
-    if _reversed(numbered):
-        out.extend(list(reversed(v)) for v in (numbered, *out[:2]))
-    return out
-
-
-def _reversed(numbered: list[tuple[int, str]]) -> bool:
-    """Newest line first (journalctl -r, some log viewers): clocks fall, or sections of the report run backwards."""
-    probe = strip_lines(s for _, s in numbered)
-    stamps = [float(m[1]) for raw in probe.raws if (m := stamp(raw)) and m[1]]
-    pairs = list(pairwise(stamps))
-    if len(pairs) > 3:
-        return sum(b < a for a, b in pairs) > sum(b > a for a, b in pairs)
-    sections = [x for t in probe.texts if (x := SECTION.get(classify(t) or "")) is not None]
-    pairs_int = list(pairwise(sections))
-    if sum(b < a for a, b in pairs_int) <= sum(b > a for a, b in pairs_int):
-        return False
-    moments = Moments(probe)
-    walls = [w for i in range(1, len(probe.raws)) if (w := moments.wall_seconds(i - 1, i))]
-    return any(w < 0 for w in walls) or not any(0 < w < _DAY_S // 2 for w in walls)
-
-
-def _has_carrier(line: str) -> bool:
-    _, names = find_layers(line)
-    return any(n not in {"indent", "quote"} for n in names)
-
-
-def join_bare(numbered: list[tuple[int, str]]) -> list[tuple[int, str]] | None:
-    """Join wrapped lines of a text without any carrier: a piece that starts no known line belongs to the one before."""
-    probe = strip_lines((s for _, s in numbered))
-    if not probe.texts:
-        return None
-    known = [classify(t) is not None or is_killer_line(t) for t in probe.texts]
-    if all(known) or sum(known) < 2:
-        return None
-    out: list[tuple[int, str]] = []
-    first = numbered[0][0]
-    for text, no, ok in zip(probe.texts, probe.nos, known, strict=True):
-        real_no = numbered[no - 1][0] if no - 1 < len(numbered) else first
-        if ok or not out:
-            out.append((real_no, text))
-        else:
-            before = out[-1][1]
-            out[-1] = (out[-1][0], before + ("" if before.endswith((" ", "|", "(", "_", "-")) else " ") + text)
-    return out
-
-

@@ -55,11 +55,8 @@ _HOSTTAG = (
 
 LAYERS: tuple[Layer, ...] = (
     Layer(
-        "quote",
-        r"[ \t]*(?:(?:>|&gt;|\||#+|//+|\*|;)[ \t]*)+",
-        "> > ",
-        "mail, Markdown, source comments",
-        " >|&#/*;",
+        "quote", r"[ \t]*(?:(?:>|&gt;|\||#+|//+|\*|;|\+(?!\d)|[│┃•])[ \t]*)+", "> > ",
+        "mail, Markdown, source comments, patches", " >|&#/*;+│┃•",
     ),
     Layer("indent", r"[ \t]+", "    ", "pasted code blocks", " "),
     Layer("found", _FOUND, "/var/log/syslog.2.gz:4711:", "grep -n, grep -r, zgrep, grep -C", "a0/.~"),
@@ -90,9 +87,9 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "kmsg",
-        r"(?P<prio>\d{1,4}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),[^;,]{0,16}(?:,[^;]{0,80}?caller=(?P<caller>[TC]\d+))?[^;]{0,80};",
+        r"(?:\d+\.\d[\w.\-+~]{0,60},)?(?P<prio>\d{1,4}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),[^;,]{0,16}(?:,[^;]{0,80}?caller=(?P<caller>[TC]\d+))?[^;]{0,80};",
         "4,329,3313311,-;",
-        "/dev/kmsg record, kernel/printk/printk.c",
+        "/dev/kmsg record, kernel/printk/printk.c; netconsole with the release in front",
         "0",
     ),
     Layer("pri", r"<(?P<pri>\d{1,3})>(?:1 )?[ \t]*", "<4>", "syslog(2), RFC 3164, RFC 5424", "<"),
@@ -122,8 +119,8 @@ LAYERS: tuple[Layer, ...] = (
     ),
     Layer(
         "rfc5424",
-        r"(?P<iso5>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+\-]\d\d:?\d\d)?) (?P<host5>\S+) (?P<tag5>\S+)"
-        r" (?P<tagpid5>\S+) \S+ (?:-|\[.*?\]) ?",
+        r"(?P<iso5>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+\-]\d\d:?\d\d)?) (?P<host5>(?!<\d)\S+)"
+        r" (?P<tag5>\S+) (?P<tagpid5>\S+) \S+ (?:-|\[.*?\]) ?",
         "2026-11-23T09:58:14.652060+00:00 oomrig kernel - - - ",
         "RFC 5424",
         "0",
@@ -212,12 +209,12 @@ LAYERS: tuple[Layer, ...] = (
 
 _COMPILED = tuple((layer, lazy(layer.pattern)) for layer in LAYERS)
 _ORDER = {layer.name: i for i, layer in enumerate(LAYERS)}
-_CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
+_CALLER = lazy(r"\[ *\d+\.\d+\] ?\[ *([TC]\d+)\]|^(?:\d[^,\n]{0,60},)?\d+,\d+,\d+,[^;]*caller=([TC]\d+)")
 # Where a line could start with a layer at all (a test holds it against :data:`LAYERS`): a bare kernel message mostly
 # cannot, and skips the table. A task-table row or header behind nothing is no printk clock (that has a dot).
 # Each alternative begins with a character or a set of them: a line that begins otherwise passes it over at once.
 _COULD = lazy(
-    r"[ \t]*+(?:[>|#/*;&]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])"
+    r"[ \t]*+(?:[>|#/*;&+│┃•]|<(?=\d)|\[(?![ \t]*+(?:\d++|pid)[ \t]*+\])"
     r"|(?u:[^\W\d_])(?u:[^\W\d_]){2,8}+\.?[ \t]++\d{1,2}[ \t]++(?:\d{4}[ \t]++)?\d\d:"
     r"|[A-Z][a-z][a-z] (?:[A-Z][a-z][a-z] [ \d]\d \d\d:|\d{1,2}, \d{4} @)"
     r"|" + _FOUND + r"|\d{1,19}\.?[ \t]+" + _BEGIN +
@@ -324,6 +321,11 @@ def _joined(names: tuple[str, ...]) -> re.Pattern[str]:
     return pattern
 
 
+def layers_in_text(names: tuple[str, ...]) -> re.Pattern[str]:
+    """One regex for a sequence of layers, ``<4>`` and the like in front of it, where a word or another sign ends."""
+    return re.compile(r"(?<![\w.,\-/:])" + _joined(names).pattern)
+
+
 _CACHE: dict[tuple[str, ...], re.Pattern[str]] = {}
 _FIRST_WORDS = ("oom-kill:constraint=", "Out of memory: Kill", "Memory cgroup out of memory: Kill")
 """What some lines begin with whose telling words stand further back: nothing of a carrier is in front of these."""
@@ -331,7 +333,7 @@ _CLOSED = frozenset({"printk", "syslog"})
 """Layers behind which, but for a bracket, nothing can be a part of them."""
 _NEVER = lazy(r"(?!)")
 _SAMPLE = 50  # lines looked at for the layers of a window
-_USER_PRIO = lazy(r"[\s>|]*(?:(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
+_USER_PRIO = lazy(r"[\s>|]*(?:(?:\d+\.\d[\w.\-+~]{0,60},)?(\d{1,4}),\d+,\d+,[^;]*;|<(\d{1,3})>)")
 
 
 def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
@@ -355,7 +357,7 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
         if _COULD.match(line):
             kinds[i] = None
             found = looked_at[line] = find_layers(line)
-            if _is_record(found[1]):
+            if is_record(found[1]):
                 names = _commonest(rows, found[1])
                 break
     out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
@@ -438,7 +440,7 @@ def _strip_rest(
             end = m.end()
         elif _COULD.match(line):
             end, layers = looked_at.get(line) or find_layers(line)
-            if _is_record(layers):
+            if is_record(layers):
                 if not names:  # bare lines before; what is indented from here on belongs to records
                     late = [n for n in range(i + 1, len(raws)) if texts[n] is not None and raws[n][0] in " \t"]
                     out.cont.update(late)
@@ -457,13 +459,13 @@ def _commonest(rows: list[str], names: tuple[str, ...]) -> tuple[str, ...]:
         if match(line):
             return names
         found = find_layers(line)[1] if _COULD.match(line) else ()
-        if found in others and _is_record(found):
+        if found in others and is_record(found):
             return found
         others.append(found)
-    return next((found for found in others if _is_record(found)), names)
+    return next((found for found in others if is_record(found)), names)
 
 
-def _is_record(names: tuple[str, ...]) -> bool:
+def is_record(names: tuple[str, ...]) -> bool:
     """Whether the layers are those of a log (not just quoting or a pasted code block)."""
     return bool(names) and not {"indent", "quote"}.issuperset(names)
 

@@ -113,7 +113,7 @@ def _continued(no: int, message: str) -> Iterator[_NUMBERED]:
 def json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
     """JSON logs: one object a line, ``dmesg -J``, an array, a pretty-printed object. Other lines stay as they are."""
     stripped = text.lstrip()
-    if '"dmesg"' in text[:_HEAD] or re.search(r'^\s*"msg":', text, re.M):
+    if '"dmesg"' in text[:_HEAD] or re.search(r'^\s*"msg":\s*"', text, re.M):
         yield from _dmesg_json(text, first_no)
         return
     if stripped[:1] in "[{" and "\n" in stripped.strip() and not stripped.split("\n", 1)[0].rstrip().endswith("}"):
@@ -123,12 +123,12 @@ def json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
             pass
         else:
             no, at = first_no, 0
-            for record in _records(whole):
-                found = _place(text, record, at)
+            for record in records(whole):
+                found = place(text, record, at)
                 if found >= 0:
                     no += text.count("\n", at, found)
                 at = found if found >= 0 else len(text)  # to look once more through all of it is not worth it
-                yield from _json_record(record, no)
+                yield from record_lines(record, no)
             return
     any_json = False
     rest: list[_NUMBERED] = []
@@ -141,14 +141,14 @@ def json_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
                 told = _loads(begin[brace:])
             except (ValueError, RecursionError):
                 told = None
-            got = [out for record in _records(told) for out in _json_record(record, no)]
+            got = [out for record in records(told) for out in record_lines(record, no)]
         any_json = any_json or bool(got)
         rest.extend(got or [(no, line)])
     if any_json:
         yield from rest
 
 
-def _records(value: object, outer: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+def records(value: object, outer: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
     """Every object in a JSON document that carries a log message, in order, with the time that stands around it."""
     outer = outer or {}
     if isinstance(value, dict):
@@ -159,28 +159,32 @@ def _records(value: object, outer: dict[str, Any] | None = None) -> Iterator[dic
         elif isinstance(columns, list) and isinstance(rows, list):  # Azure Log Analytics
             names = [str(c.get("name")) if isinstance(c, dict) else str(c) for c in columns]
             for row in rows:
-                yield from _records(dict(zip(names, row, strict=False)) if isinstance(row, list) else row)
+                yield from records(dict(zip(names, row, strict=False)) if isinstance(row, list) else row)
         elif isinstance(value.get("stream"), dict) and isinstance(stream, list):  # Loki: [nanoseconds, line]
             yield from ({"timestamp": v[0], "message": v[1]} for v in stream if isinstance(v, list) and len(v) > 1)
         else:
             for v in value.values():
-                yield from _records(v, times)
+                yield from records(v, times)
     elif isinstance(value, list):
+        if len(value) > 1 and all(isinstance(v, str) for v in value):
+            yield {**outer, "message": value}
+            return
         if value and all(isinstance(v, dict) and v.keys() >= {"field", "value"} for v in value):  # CloudWatch Insights
-            yield from _records({str(v["field"]): v["value"] for v in value})
+            yield from records({str(v["field"]): v["value"] for v in value})
             return
         for v in value:
-            yield from _records(v, outer)
+            yield from records(v, outer)
 
 
-def _place(text: str, record: dict[str, Any], start: int) -> int:
+def place(text: str, record: dict[str, Any], start: int) -> int:
     """Where in the document *text* the message of *record* stands, from *start* on; -1 = it was not found."""
     message = next((value for key in MESSAGE_KEYS if isinstance(value := record.get(key), str) and value), "")
     ways = (_dumps(message[:60], ascii_only)[:-1] for ascii_only in (False, True))  # the document may write its begin
     return next((found for way in ways if (found := text.find(way, start)) >= 0), -1)
 
 
-def _json_record(record: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
+def record_lines(record: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
+    """What one record of :func:`records` logged, as lines that all have the number *no*."""
     if "MESSAGE" in record:
         if "__REALTIME_TIMESTAMP" in record or not (told := _stamp(record)):
             yield from _structured(record, no)
@@ -191,6 +195,8 @@ def _json_record(record: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
         return
     for key in MESSAGE_KEYS:
         value = record.get(key)
+        if isinstance(value, list) and value and all(isinstance(piece, str) for piece in value):
+            value = "\n".join(value)  # lines of a program's output
         if isinstance(value, str) and value:
             stamp = "" if re.match(r"\d{4}-\d\d-\d\dT", value) else _stamp(record)
             for i, piece in enumerate(value.replace("\r\n", "\n").rstrip("\n").split("\n")):
@@ -234,7 +240,7 @@ def csv_lines(text: str, first_no: int) -> Iterator[_NUMBERED]:
     try:
         for row in rows:
             record = dict(zip((n.strip() for n in names), row, strict=False))
-            yield from _json_record({key: value for key, value in record.items() if value}, no)
+            yield from record_lines({key: value for key, value in record.items() if value}, no)
             no = first_no + 1 + rows.line_num
     except csv.Error:
         return

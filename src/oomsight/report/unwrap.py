@@ -3,8 +3,8 @@ Text as it was before somebody wrapped, escaped, quoted or exported it.
 
 :func:`decode` turns the bytes of one window into lines with their source line numbers, undoing structured exports
 (journal export and JSON, ``dmesg -J``, container and cloud JSON), quoted-printable, escaped newlines and ANSI
-colours. Damage that can be undone in more than one way (hard-wrapped lines, a report glued into one line, reverse
-order) is left to :func:`variants`, which offers each reading; the caller keeps the one that explains most.
+colours. Damage that can be undone in more than one way (hard-wrapped lines, a report glued into one line) is left to
+:mod:`~oomsight.report.rejoin`; what a whole text was put into, to :mod:`~oomsight.report.peel`.
 """
 
 from __future__ import annotations
@@ -34,28 +34,11 @@ _SYSLOG_LINE = lazy(r"[ \t>|]*(?:<\d+>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:|\d
 _NUMBERED = tuple[int, str]
 _HEAD = 4096  # characters in which an export shows what it is
 
-# Where a new line must begin when a whole report stands on one line; each alternative starts a kernel message.
-_STARTS = lazy(
-    r"(?<!^)(?="
-    r"\[ *\d+\.\d{3,6}\]"
-    r"|\b(?:Call [Tt]race:|Mem-Info:|Hardware name: |lowmem_reserve\[\]:|Free swap +=|Total swap =|Swap cache stats:"
-    r"|memory: usage \d|memory\+swap: usage \d|kmem: usage \d|swap: usage \d|Memory cgroup stats for |Tasks state \("
-    r"|oom-kill:constraint=|oom_reaper: |Unreclaimable slab info:|Killed process \d+ \("
-    r"|(?:Memory cgroup o|O)ut of memory(?: \([a-z_]+\))?: Kill|Tasks in /\S* are going to be killed|Task in /"
-    r"|Kernel panic - |CPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: )"
-    r"|\bNode \d+ (?:active_anon:|hugepages_total=|[A-Z]\w+ free:|[A-Z]\w+: \d+\*)"
-    r"|(?<!Node \d )\b(?:DMA|DMA32|Normal|HighMem|Movable) ?(?:free:\d|: \d+\*\d)"
-    r"|\bactive_anon:\d+ inactive_anon:\d+ isolated_anon:"
-    r"|\b\d+ (?:total pagecache pages|pages in swap cache|pages RAM|pages HighMem|pages reserved|pages cma|pages hwp"
-    r"|pages shared|pages non-shared)"
-    r"|\[ *pid *\] +uid"
-    r"|\[ *\d{1,7}\] +\d+ +\d+ +\d+ +\d+ +\d+ )"
-)
 _JSON_START = lazy(r"\s*(?:\{\s*\"|\[\s*\{)")
 # A first line of at least two names, one of them that of the logged line in some export.
 _CSV_HEADER = lazy(
-    r"(?=\"?[@\w. ]{1,40}+\"?(?:[,;\t]\"?[@\w. ]{1,40}\"?)+\r?\n)"
-    r"[^\n\[]*\b(?:message|_raw|Line|line|body|log|msg|textPayload|SyslogMessage|Message|content)\b"
+    r"(?=\"?[@\w. ]{1,40}+(?:\[\w+\])?\"?(?:[,;\t]\"?[@\w. ]{1,40}(?:\[\w+\])?\"?)+\r?\n)"
+    r"[^\n]*\b(?:message|_raw|Line|line|body|log|msg|textPayload|SyslogMessage|Message|content)\b"
 )
 _KILLISH = lazy(r"[Kk]illed process \d|invoked oom-killer|oom-kill:constraint|ut of memory: Kill")
 # A console of z/VM on a 3270 terminal shows brackets of code page 1047 as what stands there in 037 ("Ý   64.735421¨ ").
@@ -77,22 +60,15 @@ def decode(data: bytes, first_no: int = 1) -> list[_NUMBERED]:
 
 def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[int]]:
     """Return the lines of :func:`decode` and their numbers apart; the numbers are a ``range`` where none is missing."""
-    text = data.decode("utf-8", "surrogateescape")
-    # One-character searches are an order faster than longer ones, and most logs pass them all: gates first.
-    if "\x1b" in text and text.count("\x1b") * 3 > text.count("\n"):
-        # Colours of dmesg -L or journalctl; a rare escape may be a process name on a serial console and stays.
-        text = ANSI.sub("", text)
-    elif "\x1b" in text:
-        text = _COLOURED.sub(r"\1", text)
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if text[:1] == "\ufeff":
-        text = text[1:]
+    text = plain_text(data)
+    if "\u00a0" in text:
+        text = _hard_blanks(text)
     if "¨" in text and _ON_3270.search(text):
         text = _LOST_ON_3270.sub("[", text).translate(_BRACKETS_OF_3270)
     if _may_be_quoted_printable(text):
-        start, end = (0, len(text)) if _is_quoted_printable(text) else _encoded_part(text)
-        text = text[:start] + _quoted_printable(text[start:end]) + text[end:]
+        start, end = (0, len(text)) if encoded_whole(text) else _encoded_part(text)
+        decoded = (_SOFT if line is None else line for line in quoted_printable(text[start:end]))
+        text = text[:start] + "\n".join(decoded) + text[end:]
     head = text[:_HEAD]
     if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or "\nMESSAGE=" in text[:16384]:
         from oomsight.report.exports import journal_export  # exports are rare, and pastes are many
@@ -101,7 +77,7 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
     if "{" in text and ('"msg":' in text or '{"' in text or _JSON_START.match(text)):
         from oomsight.report.exports import json_lines
 
-        lines, nos = _apart(json_lines(text, first_no))
+        lines, nos = _apart(pair for pair in json_lines(text, first_no) if pair[1] != _SOFT)
         if lines:
             return lines, nos
     if _CSV_HEADER.match(text):
@@ -121,6 +97,34 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
     if "`" in text:
         lines = [s.strip("`") if s.lstrip().startswith("`") else s for s in lines]
     return lines, nos
+
+
+def plain_text(data: bytes) -> str:
+    """Return *data* decoded, without colours, and with line ends as they are here."""
+    text = data.decode("utf-8", "surrogateescape")
+    # One-character searches are an order faster than longer ones, and most logs pass them all: gates first.
+    if "\x1b" in text and text.count("\x1b") * 3 > text.count("\n"):
+        # Colours of dmesg -L or journalctl; a rare escape may be a process name on a serial console and stays.
+        text = ANSI.sub("", text)
+    elif "\x1b" in text:
+        text = _COLOURED.sub(r"\1", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text[1:] if text[:1] == "\ufeff" else text
+
+
+# Where a word processor, a web page or a mail program has put hard blanks for those the kernel prints.
+_HARD_BLANK = lazy("\u00a0[ \u00a0]| \u00a0|[:,\\]]\u00a0|[kK]illed\u00a0process|invoked\u00a0oom")
+_HARD_THOUSANDS = lazy("\\d\u00a0\\d{3}[ \u00a0]?[kK]B")
+
+
+def _hard_blanks(text: str) -> str:
+    """*text* with blanks for hard ones, but in names and, where they group digits, within numbers."""
+    if not _HARD_BLANK.search(text):
+        return text
+    if not _HARD_THOUSANDS.search(text):
+        return text.replace("\u00a0", " ")
+    return re.sub("(?<!\\d)\u00a0|\u00a0(?!\\d{3}(?!\\d))", " ", text)
 
 
 def _apart(numbered: Iterable[_NUMBERED]) -> tuple[list[str], Sequence[int]]:
@@ -180,7 +184,7 @@ def _may_be_quoted_printable(text: str) -> bool:
     return False
 
 
-def _is_quoted_printable(text: str) -> bool:
+def encoded_whole(text: str) -> bool:
     """
     Whether equal signs are those of the encoding, which leaves none alone: ``=3D``, ``=C3``, ``=`` at the end of a
     line. Mail headers around an encoded part may hold a few others; ``pid=128`` must never become a control byte.
@@ -201,12 +205,12 @@ def _encoded_part(text: str) -> tuple[int, int]:
         first, last = min(first, soft), max(last, text.rfind("=\n"))
     start, end = text.rfind("\n", 0, first) + 1, text.find("\n", last + 2)  # a soft break goes on in the next line
     end = end if end >= 0 else len(text)
-    return (start, end) if _is_quoted_printable(text[start:end]) else (0, 0)
+    return (start, end) if encoded_whole(text[start:end]) else (0, 0)
 
 
-def _quoted_printable(text: str) -> str:
-    """Undo quoted-printable line by line, keeping line numbers: a soft break leaves a line :data:`_SOFT` behind."""
-    out: list[str] = []
+def quoted_printable(text: str) -> list[str | None]:
+    """Undo quoted-printable line by line; ``None`` = this one is a part of the line before, which was only wrapped."""
+    out: list[str | None] = []
     carry, joined = "", 0
     for line in text.split("\n"):
         if line.endswith("=") and not line.endswith("=="):
@@ -214,11 +218,12 @@ def _quoted_printable(text: str) -> str:
             joined += 1
             continue
         out.append(_qp_line(carry + line))
-        out.extend([_SOFT] * joined)
+        out.extend([None] * joined)
         carry, joined = "", 0
     if carry:
         out.append(_qp_line(carry))
-    return "\n".join(out)
+        out.extend([None] * (joined - 1))
+    return out
 
 
 def _qp_line(line: str) -> str:
@@ -260,115 +265,3 @@ def unescape_name(name: str) -> str:
 def may_be_escaped(names: str) -> bool:
     """Whether :func:`unescape_name` could change anything in *names*."""
     return "\\" in names or _BACKSLASH in names
-
-
-def split_glued(numbered: list[_NUMBERED]) -> list[_NUMBERED]:
-    """Put line breaks back where several kernel messages stand on one line."""
-    out: list[_NUMBERED] = []
-    for no, line in numbered:
-        if len(line) > 200 or line.count("[") > 1:
-            pieces = [p for p in _STARTS.split(line) if p]
-            if len(pieces) > 1 and (len(pieces) > 2 or not re.match(r"\s*(?:\[|<|\S+ \S+ .*: \[|\d)", pieces[0])):
-                out.extend((no, p) for p in _with_prefixes(pieces))
-                continue
-        out.append((no, line))
-    return out
-
-
-# What says who wrote a line must stay in front of that line.
-_PREFIX_AT_END = lazy(
-    r"(?:(?:\b\d{1,4},\d{1,18},\d{1,18},[^;\s]{0,40};|<\d{1,3}>(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S{1,64} \S{1,48}: )?"
-    r"|\b(?:kern|user|daemon) {0,4}:[a-z]{3,6} {0,3}: )(?:\[ *\d{1,12}\.\d{1,9}\] )?|\[ *\d{1,12}\.\d{1,9}\] {0,2})$"
-)
-
-
-def _with_prefixes(pieces: list[str]) -> list[str]:
-    out = pieces[:1]
-    for piece in pieces[1:]:
-        if piece.startswith("Killed process") and out[-1].endswith("emory: "):
-            out[-1] += piece  # since 5.2 both stand on one line
-            continue
-        m = _PREFIX_AT_END.search(out[-1][-200:])
-        prefix = m[0] if m else ""
-        if prefix:
-            out[-1] = out[-1][: -len(prefix)]
-        out.append(prefix + piece)
-    return [p for p in out if p]
-
-
-def thousands(text: str) -> str:
-    """Remove thousands separators from numbers (``1,953,348kB``, ``1 953 348 kB``, ``1.953.348kB``)."""
-    return _THOUSANDS.sub(lambda m: re.sub(r"\D", "", m[1]) + m[2], text)
-
-
-_THOUSANDS = lazy(r"(?<![\d.,])(\d{1,3}(?:[,.'_\u00a0\u202f\u2009]\d{3})+)( ?[kK]B|(?=\s))")
-
-
-def has_thousands(text: str) -> bool:
-    """True when sizes in *text* are printed with thousands separators."""
-    return re.search(r"\d[,.'_\u00a0\u202f\u2009]\d{3} ?[kK]B", text) is not None
-
-
-_PAD = lazy(r"(?<=\S) {40,}(?=\S)")
-
-
-def is_padded(text: str) -> bool:
-    """Whether lines were copied off a screen that wrapped them: the rest of it as blanks, then the rest of the line."""
-    return _PAD.search(text) is not None
-
-
-def unpad(lines: Sequence[str]) -> list[str]:
-    """
-    *lines* without the blanks of a screen in them. What is cut at the width of the screen was cut inside a word; what
-    ends before it had a blank there.
-    """
-    width = max((m.start() for line in lines if (m := _PAD.search(line))), default=0)
-    return [_PAD.sub(lambda m: " " if m.start() < width else "", line, count=1) for line in lines]
-
-
-_QUOTE = lazy(r"[ \t]*(?:(?:>|&gt;)[ \t]?)+")
-# Nothing but a quote, or the place where somebody cut lines out: no piece of the line before.
-_OWN_LINE = lazy(r"[ \t>]*(?:[\[(<]*(?:\.{3,}|…)?[ \t]*(?:snip\w*)?[ \t]*(?:\.{3,}|…)?[\])>]*)[ \t]*")
-
-
-def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "auto") -> list[_NUMBERED]:
-    """
-    Join lines that have no carrier of their own to the line before, in a log whose lines normally have one.
-
-    *carried* says which lines start with a carrier. With ``glue="auto"`` a blank is put between two pieces unless
-    the first ends in one or is as long as the longest line (then it was cut inside a word).
-    """
-    longest = max((len(s) for _, s in numbered), default=0)
-    out: list[_NUMBERED] = []
-    for (no, line), own in zip(numbered, carried, strict=True):
-        if own or not out or not line.strip() or not out[-1][1].strip() or _OWN_LINE.fullmatch(line):
-            out.append((no, line))
-            continue
-        before_no, before = out[-1]
-        if quote := _QUOTE.match(line):
-            line = line[quote.end() :]  # noqa: PLW2901 - the quote of a line that is none
-        last_piece = before.rsplit("\n", 1)[-1]
-        inside_word = last_piece.endswith((" ", "\t")) or len(last_piece) >= longest - 1
-        sep = glue if glue != "auto" else ("" if inside_word else " ")
-        # Keep the piece boundary while joining, to measure the length of the last piece only.
-        out[-1] = (before_no, before + sep + "\n" + line)
-    return [(no, s.replace("\n", "")) for no, s in out]
-
-
-def join_fixed_width(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
-    """Join lines that were cut at a fixed width (every full line has exactly that length); ``None`` if none were."""
-    lengths: dict[int, int] = {}
-    for _, s in numbered:
-        lengths[len(s)] = lengths.get(len(s), 0) + 1
-    longest = max(lengths, default=0)
-    if longest < 40 or longest > 400 or lengths[longest] < 3:
-        return None
-    out: list[_NUMBERED] = []
-    open_piece = False
-    for no, s in numbered:
-        if open_piece and out:
-            out[-1] = (out[-1][0], out[-1][1] + s)
-        else:
-            out.append((no, s))
-        open_piece = len(s) == longest
-    return out

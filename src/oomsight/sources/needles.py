@@ -110,6 +110,8 @@ def could_matter(text: bytes) -> bool:
         return True
     if _ROWS.search(text):  # of a task table whose header is not there: few letters, and those are names
         return True
+    if b"encoding: base64" in text.lower():  # parts of a mail, which show no words
+        return True
     if b'"MESSAGE"' in text and b"[" in text:  # the journal writes what is no clean UTF-8 as a list of numbers
         return True
     letters = text.translate(_LOWER, _NO_LETTERS)
