@@ -5,7 +5,7 @@ The one of the standard library compiles a constructor for every class when its 
 ``inspect``: with forty classes a fifth of the time that ``oomsight explain FILE`` takes as a whole process. Here the
 constructor is compiled when a class makes its second value, which many never do. What the standard library's functions
 (``fields``, ``replace``, ``asdict``) ask for is made when they ask. For type checkers both are the standard library's,
-and so ``frozen`` is held by them alone.
+and so ``frozen`` and ``kw_only`` are held by them alone.
 """
 
 from __future__ import annotations
@@ -137,7 +137,9 @@ if not TYPE_CHECKING:
         return type(value)(**{name: getattr(value, name) for name in value.__match_args__} | changes)
 
     def dataclass(
-        *, slots: bool, frozen: bool = False, eq: bool = True, repr: bool = True  # noqa: A002 - as there
+        *, slots: bool, frozen: bool = False, eq: bool = True,
+        repr: bool = True,  # noqa: A002 - as there
+        kw_only: bool = False,  # noqa: ARG001 - for type checkers
     ) -> Callable[[type], type]:
         """
         Return what makes a class of the fields that its annotations name, in this order; none is inherited. Values of a

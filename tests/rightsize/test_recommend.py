@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oomsight.audit.quantity import kubernetes_words
 from oomsight.naming.marked import unmark
 from oomsight.rightsize.model import Kill, Leak, Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
 from oomsight.rightsize.overview import line, line_of
 from oomsight.rightsize.policy import Policy, percentile, round_up
 from oomsight.rightsize.recommend import recommend
-from oomsight.rightsize.words import kubernetes_words, systemd_size
+from oomsight.rightsize.words import systemd_size
 from oomsight.trend.series import Series
 
 MIB = 1 << 20

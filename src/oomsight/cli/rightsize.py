@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
@@ -92,7 +93,7 @@ def command(  # noqa: PLR0917 - one parameter per option
         found = _from_history(history, store, (first, last), per, policy, names, most, in_full)
         advices, asked, source = found.advices, found.asked, found.source
         if found.lines is not None:
-            from oomsight.sinks.rightsize import overview_blocks
+            from oomsight.sinks.rightsize_overview import overview_blocks
 
             answer(renderer(output_format, width, color)(overview_blocks(found.lines, source, asked)))
             return Exit.OK
@@ -200,14 +201,16 @@ def _from_history(  # noqa: PLR0917
     most: int | None, in_full: int | None,
 ) -> Found:  # fmt: skip
     """What to set for the first *most* of those that are meant, how many these are, and where it is from."""
+    from oomsight._state import default_path
     from oomsight.pipeline.rightsize import from_history
 
     kills: list[Usage] = []
-    try:
-        kills, _ = _from_incidents(store, *period)
-    except CommandError:
-        if store is not None:
-            raise
+    if store is not None or os.path.exists(default_path()):  # what reads it takes a while to load
+        try:
+            kills, _ = _from_incidents(store, *period)
+        except CommandError:
+            if store is not None:
+                raise
     found = from_history(history, *period, kills, "process" if per == "process" else "cgroup", policy,
                          (lambda subjects: _chosen(subjects, names)) if names else None, most, in_full)  # fmt: skip
     if names:

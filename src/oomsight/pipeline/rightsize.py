@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from oomsight.audit.runtimes.table import RUNTIMES, recognise
+from oomsight._record import replaced
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.pipeline.shares import in_shares
-from oomsight.proc.process import parse_statm
 from oomsight.rightsize.growth import concluded, judged
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
 from oomsight.rightsize.overview import line
 from oomsight.rightsize.policy import USUAL
 from oomsight.rightsize.recommend import recommend
-from oomsight.sources.cgrouptree import CgroupTree, find_hierarchy
 from oomsight.sources.errors import SourceError
 from oomsight.sources.history_needs import Held
-from oomsight.sources.proctree import ProcTree, read_if_there
 from oomsight.trend.series import Series
 
 if TYPE_CHECKING:
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 Per = Literal["cgroup", "process"]
 """What gets a row: a cgroup (unit, container), or all processes of one name."""
 
-MOST_PIDS: Final = 1000  #: of one cgroup, looked at for the biggest
 MOST_POINTS: Final = 10_080  #: of one series, as far as there is a choice: a minute over a week
 LEAST_ENTITIES: Final = 10  #: for which another process is worth starting
 FIELDS: Final = (
@@ -101,6 +96,8 @@ def from_history(  # noqa: PLR0917
         hosts = 1 - len(found)
     picked = rows[:most]
 
+    import_module("oomsight.pipeline.leaks")  # once for all shares
+
     lines: list[Line] | None = None
     advices: list[Advice] = []
     if in_full is not None and len(picked) > in_full:
@@ -143,7 +140,7 @@ def _with_kills(
         if (at := there.get(stored.subject.name)) is None:
             rows.append((None, stored))
         else:
-            rows[at] = rows[at][0], replace(rows[at][1], kills=stored.kills, kill_count=stored.kill_count)
+            rows[at] = rows[at][0], replaced(rows[at][1], kills=stored.kills, kill_count=stored.kill_count)
     return rows
 
 
@@ -155,8 +152,9 @@ def _advices(
     history: History, rows: Sequence[tuple[Entity | None, Usage]], since: float, until: float, policy: Policy
 ) -> list[Advice]:
     """What to set for each of *rows*, its growth as ``leaks`` judges it; what was measured is left out."""
-    hierarchy = find_hierarchy(ProcTree().mounts())
-    here = CgroupTree(hierarchy) if hierarchy is not None else None
+    from oomsight.pipeline.rightsize_program import cgroups_here, program_in
+
+    here = cgroups_here()
     seen = [entity for entity, usage in rows if entity is not None and usage.recorded is not None]
     verdicts = _verdicts(history, seen, since, until)
     found = []
@@ -167,10 +165,10 @@ def _advices(
         elif usage.needs:
             usage = judged(usage, until)
         if usage.subject.kind not in {"name", "host"} and entity is not None:
-            runtime, argv, environ = _program(str(entity.cgroup), here)
-            usage = replace(usage, runtime=runtime, command_line=argv, environment=environ)
+            runtime, argv, environ = program_in(str(entity.cgroup), here)
+            usage = replaced(usage, runtime=runtime, command_line=argv, environment=environ)
         advice = recommend(usage, policy)
-        found.append(replace(advice, usage=replace(usage, needs=(), recorded=None)))
+        found.append(replaced(advice, usage=replaced(usage, needs=(), recorded=None)))
     return found
 
 
@@ -197,11 +195,11 @@ def _measured(entity: Entity, usage: Usage, held: Held) -> Usage:
         return usage
     subject, swap = _subject(entity), int(held.extreme("swap_bytes") or 0) or None
     if entity.kind == "name":  # all processes of one name: what a unit of their own would have to allow
-        return replace(usage, subject=subject, basis=_basis("process"), swap_peak_bytes=swap)
+        return replaced(usage, subject=subject, basis=_basis("process"), swap_peak_bytes=swap)
     limit, swap_limit = held.end("limit_bytes", 1), held.end("swap_limit_bytes", 1)
     begin, end = (held.end("events_oom_kill", side) for side in (0, 1))
     counted = round(end - begin) if begin is not None and end is not None else 0
-    return replace(
+    return replaced(
         usage, subject=subject, basis=_basis("charged"),
         limit_bytes=int(limit) if limit is not None and isfinite(limit) else "unlimited",
         swap_limit_bytes=int(swap_limit) if swap_limit is not None and isfinite(swap_limit) else None,
@@ -255,10 +253,10 @@ def advised(usages: Sequence[Usage], policy: Policy) -> list[Advice]:
     """What to set for each of *usages*, worked out on as many cores as there are."""
     def share(number: int, count: int) -> list[Advice]:
         found = [recommend(usage, policy) for usage in usages[number::count]]
-        return [replace(one, usage=replace(one.usage, needs=())) for one in found]  # which is here already
+        return [replaced(one, usage=replaced(one.usage, needs=())) for one in found]  # which is here already
 
     found = in_shares(share, len(usages), LEAST_ENTITIES)
-    return [replace(one, usage=usage) for one, usage in zip(found, usages, strict=True)]
+    return [replaced(one, usage=usage) for one, usage in zip(found, usages, strict=True)]
 
 
 def _columns(history: History, entity: Entity, fields: Sequence[str], since: float, until: float) -> Columns:
@@ -324,24 +322,6 @@ def _best(columns: Columns) -> tuple[Basis | None, Series | None]:
 def _highest(columns: Columns, name: str) -> int | None:
     series = columns.get(name)
     return (int(max(series.values)) or None) if series is not None else None
-
-
-def _program(
-    path: str, cgroups: CgroupTree | None, proc: str = "/proc"
-) -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Runtime of the biggest process now in cgroup *path*, its command line, what it reads of its environment."""
-    directory = cgroups.directory(path) if cgroups is not None else None
-    pids = (read_if_there(f"{directory}/cgroup.procs") or "").split() if directory is not None else []
-    sizes = [(parse_statm(read_if_there(f"{proc}/{pid}/statm") or ""), pid) for pid in pids[:MOST_PIDS]]
-    known = [(statm.resident_pages, pid) for statm, pid in sizes if statm is not None]
-    if not known:
-        return None, (), ()
-    _, pid = max(known)
-    argv = tuple((read_if_there(f"{proc}/{pid}/cmdline") or "").rstrip("\0").split("\0"))
-    pairs = (pair.partition("=") for pair in (read_if_there(f"{proc}/{pid}/environ") or "").split("\0"))
-    wanted = {name for row in RUNTIMES for name in row.env} | {"NODE_OPTIONS"}
-    environ = tuple((name, value) for name, _, value in pairs if name in wanted)
-    return recognise(argv, dict(environ)), argv, environ
 
 
 def _need(basis: Basis, known: Columns) -> Series | None:

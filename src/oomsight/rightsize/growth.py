@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import replaced
 from oomsight._sizes import rate_words, size_words
 from oomsight.rightsize.model import Growth, Leak, Usage
 from oomsight.trend.leak import Verdict, judge
@@ -36,7 +36,7 @@ def concluded(usage: Usage, findings: Sequence[Finding]) -> Usage:
         if len(clear) < max(SHARE * len(findings), 1):
             return usage
         most = max(clear, key=lambda one: one.bytes_per_second)
-        return replace(usage, leak=Leak(
+        return replaced(usage, leak=Leak(
             growth="growing", rate_bytes_per_second=most.bytes_per_second, since=most.since,
             words=f"It grew by {size_words(most.grown_bytes)}, {rate_words(most.bytes_per_second)}: too early to tell a"
             " leak from a cache that fills",
@@ -46,12 +46,12 @@ def concluded(usage: Usage, findings: Sequence[Finding]) -> Usage:
         level = all(finding.growth is None or finding.growth.bytes_per_second <= 0 for finding in known)
         warming = any(finding.verdict in {Verdict.WARM_UP, Verdict.STEP} for finding in known)
         growth: Growth = "growing" if warming and not level else "steady"
-        return replace(usage, leak=Leak(growth=growth))
+        return replaced(usage, leak=Leak(growth=growth))
     worst = max(leaking, key=lambda finding: finding.growth.bytes_per_second if finding.growth else 0.0)
     assert worst.growth is not None
     sure = next(word for least, word in _SURE if worst.confidence >= least)
     words = "; ".join(worst.evidence)
-    return replace(usage, leak=Leak(
+    return replaced(usage, leak=Leak(
         growth="leak", rate_bytes_per_second=worst.growth.bytes_per_second, since=worst.growth.since, confidence=sure,
         words=f"A leak ({sure} confidence): {words}" if words else None, more_memory_helps=worst.more_memory_helps,
     ))  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from oomsight._record import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ one percentile, and no other limits than the one that is recommended.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
+from oomsight._record import replaced
 from oomsight.rightsize.model import Leak
 from oomsight.rightsize.policy import USUAL, percentile
 from oomsight.rightsize.recommend import adj_setting, decided, limit_setting, recommend
@@ -52,7 +52,7 @@ def line(usage: Usage, policy: Policy = USUAL, *, leaks: bool) -> Line:
     """As :func:`line_of` what :func:`~oomsight.rightsize.recommend.recommend` says; *leaks*: whether *usage* does."""
     if usage.subject.kind == "host":
         return line_of(recommend(usage, policy))
-    judged = replace(usage, leak=Leak(growth="leak" if leaks else "unknown"))
+    judged = replaced(usage, leak=Leak(growth="leak" if leaks else "unknown"))
     values, found = usage.ordered(), decided(judged, policy)
     return Line(
         usage.subject, int(percentile(values, PERCENT)) if values else None,

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.audit.quantity import docker_size
+from oomsight.audit.quantity import docker_size, kubernetes_words
 from oomsight.rightsize.heap_patch import Edit, heap_edits, heap_in_line
-from oomsight.rightsize.words import kubernetes_words, systemd_size
+from oomsight.rightsize.words import systemd_size
 
 if TYPE_CHECKING:
     from oomsight.audit.tree import Node

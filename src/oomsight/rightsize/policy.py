@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from oomsight._record import dataclass
 from oomsight._sizes import MIB
 from oomsight.rightsize.tail import HORIZON_SECONDS, block_length, block_peaks, fit
 

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight._sizes import MIB, rate_words, size_words
-from oomsight.audit.runtimes.model import Inputs
 from oomsight.naming.marked import Kind, mark
-from oomsight.rightsize.heap import heap_setting
 from oomsight.rightsize.model import Advice, Candidate, Setting, Usage
 from oomsight.rightsize.policy import (
     KILLED_FACTOR,
@@ -140,6 +138,9 @@ def _settings(usage: Usage, policy: Policy, values: Sequence[float], found: Deci
                 " killing, and memory.events counts it (version 2)",
             )  # fmt: skip
         if usage.runtime is not None:
+            from oomsight.audit.runtimes.model import Inputs  # neither is needed by most
+            from oomsight.rightsize.heap import heap_setting
+
             inputs = Inputs(argv=usage.command_line, env=dict(usage.environment), limit_bytes=limit)
             if (heap := heap_setting(usage.runtime, inputs, limit)) is not None:
                 yield heap

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import exp, expm1, log, log1p, sqrt
 from typing import Final
+
+from oomsight._record import dataclass
 
 EULER_GAMMA: Final = 0.5772156649015329
 DAY_SECONDS: Final = 86400.0

@@ -7,17 +7,15 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight._sizes import size_words
-from oomsight.naming.marked import Kind, mark
 from oomsight.rightsize.overview import IN_FULL, line_of
 from oomsight.rightsize.words import duration_words, limit_words
 from oomsight.sinks import schema
 from oomsight.sinks.blocks import Block, Bullets, Code, Column, Heading, Item, Paragraph, Row, Table
+from oomsight.sinks.rightsize_overview import overview_blocks
 from oomsight.sinks.schema import INT, NUMBER, SENTENCE, TEXT, Record, array, constant, field, mapping, optional
-from oomsight.sinks.words import sentence
 
 if TYPE_CHECKING:
     from oomsight.rightsize.model import Advice, Candidate, Usage
-    from oomsight.rightsize.overview import Line
 
 SCHEMA_ID: Final = "oomsight.rightsize/1"
 
@@ -39,46 +37,6 @@ def rightsize_blocks(advices: Sequence[Advice], source: str, asked: int | None =
     for advice in advices:
         yield from advice_blocks(advice)
     yield Paragraph(f"Source: {source}.", "dim")
-
-
-def overview_blocks(lines: Sequence[Line], source: str, asked: int | None = None) -> Iterator[Block]:
-    """Yield a line per subject; *source* and *asked* as for :func:`rightsize_blocks`."""
-    yield Heading("What each should be allowed", 1)
-    yield _overview(lines, asked)
-    for line in lines:
-        if line.headline is not None:
-            yield Paragraph(sentence(line.headline))
-    yield Paragraph(f"Source: {source}. One in full: oomsight rightsize NAME.", "dim")
-
-
-def _overview(lines: Sequence[Line], asked: int | None) -> Table:
-    columns = (
-        Column("name", flexible=True), Column("p95", right=True, drop=2), Column("highest", right=True, drop=1),
-        Column("limit now", right=True), Column("limit", right=True), Column("kills", right=True, drop=3),
-        Column("verdict"),
-    )  # fmt: skip
-    rows = []
-    for line in lines:
-        if line.subject.kind == "host":
-            continue  # a limit of swap is another column; its own answer says it
-        limit, kills = line.limit, line.kill_count
-        change = "leaks" if line.leaks else _unknown(line) if limit is None else _change(line.now, limit.bytes)
-        rows.append(Row((
-            mark(line.subject.full_name, Kind.OWNER), _size(line.percentile_bytes), _size(line.peak_bytes),
-            limit_words(line.now), "–" if limit is None else limit.value, f"{kills or ''}", change,
-        ), "bad" if line.leaks or kills else "plain"))  # fmt: skip
-    more = asked - len(lines) if asked is not None else 0
-    return Table(columns, tuple(rows), f"{more:,} more (-n 0 shows all)" if more > 0 else None)
-
-
-def _unknown(line: Line) -> str:
-    return f"adj {line.adj.value}" if line.adj is not None else "unknown"
-
-
-def _change(now: Any, limit: int | None) -> str:
-    if limit is None or not isinstance(now, int):
-        return "set one"
-    return "fits" if abs(limit - now) <= 0.05 * now else "raise" if limit > now else "lower"
 
 
 def advice_blocks(advice: Advice) -> Iterator[Block]:
@@ -160,13 +118,10 @@ def _cost(one: Candidate) -> str:
     return f"{size_words(abs(one.cost_bytes))} {'more' if one.cost_bytes > 0 else 'less'}"
 
 
-def _size(value: int | None) -> str:
-    return "" if value is None else size_words(value)
-
-
 def snippet_of(advice: Advice) -> Code | None:
     """Return the settings as configuration for what the subject is; ``None`` where there is nothing to set."""
-    from oomsight.rightsize.words import kubernetes_words, systemd_size
+    from oomsight.audit.quantity import kubernetes_words
+    from oomsight.rightsize.words import systemd_size
 
     sizes = {one.key: one.bytes for one in advice.settings if one.bytes is not None}
     if not sizes:
