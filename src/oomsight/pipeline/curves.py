@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oomsight.sources.history_columns import Columns
 
 BATCH: Final = 100  #: entities that are in memory at once
+ENDS: Final = 2  #: rows more than points, at the ends of a part, for which none is left out
 KIB: Final = 1024
 _LIMIT, _KILLS = (INDEX["cgroup"][name] for name in ("limit_bytes", "events_oom_kill"))
 
@@ -56,12 +57,8 @@ def program_curves(
 ) -> Iterator[Known]:
     """Memory that would have to be given back, of processes or of all of a name."""
     for entity, parts in _read(history, entities, (), since, until, most):
-        for one in parts:
-            column = one.columns[0]
-            if 0 in column:  # rows in which nothing is known
-                one.times = [moment for moment, coded in zip(one.times, column, strict=True) if coded > 0]
-                one.columns[0] = [coded for coded in column if coded > 0]
-        yield Known(entity, _series(parts, most))
+        pieces = zip(parts, most[-len(parts) :], strict=True)
+        yield Known(entity, joined([piece_of(one, points) for one, points in pieces]))
 
 
 def glimpses(
@@ -125,12 +122,23 @@ def _read(  # noqa: PLR0917
 
 
 def _series(parts: Sequence[Columns], most: Sequence[int]) -> Series:
-    pieces = []
-    for one, points in zip(parts, most[-len(parts) :], strict=True):
-        times, needs = thinned(*ascending(one.times, one.columns[0]), points, "max")
-        values = [(coded - 1) * KIB or 0.0 for coded in needs]
-        pieces.append(Series(times, values, tuple(one.came), one.step_seconds or None))
-    return joined(pieces)
+    return joined([_piece(one, points) for one, points in zip(parts, most[-len(parts) :], strict=True)])
+
+
+def piece_of(one: Columns, points: int) -> Series:
+    """What a process or name needed in one part of a period, in no more than so many *points*."""
+    column = one.columns[0]
+    if 0 in column:  # rows in which nothing is known
+        one.times = [moment for moment, coded in zip(one.times, column, strict=True) if coded > 0]
+        one.columns[0] = [coded for coded in column if coded > 0]
+    return _piece(one, points)
+
+
+def _piece(one: Columns, points: int) -> Series:
+    most = points if len(one.times) > points + ENDS else None
+    times, needs = thinned(*ascending(one.times, one.columns[0]), most, "max")
+    values = [(coded - 1) * KIB or 0.0 for coded in needs]
+    return Series(times, values, tuple(one.came), one.step_seconds or None)
 
 
 def joined(pieces: Sequence[Series]) -> Series:

@@ -116,6 +116,13 @@ def cgroups(
     history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int] = MOST_POINTS
 ) -> Iterator[Subject]:
     """The curves of cgroups. *most*: points of a curve, as for :func:`fine`."""
+    return (subject for _, subject in each_cgroup(history, entities, since, until, most))
+
+
+def each_cgroup(
+    history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
+) -> Iterator[tuple[Entity, Subject]]:
+    """As :func:`cgroups`, each with what it is in the record."""
     for known in cgroup_curves(history, entities, since, until, most):
         need = known.need
         if need is None:
@@ -124,7 +131,7 @@ def cgroups(
             continue
         if known.kills:  # who is killed begins anew
             need = replaced(need, restarts=tuple(sorted({*need.restarts, *known.kills})))
-        yield _subject(known, need, None)
+        yield known.entity, _subject(known, need, None)
 
 
 def _subject(known: Known, need: Series, swap: float | None) -> Subject:
@@ -183,10 +190,17 @@ def programs(
     history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int] = MOST_POINTS
 ) -> Iterator[Subject]:
     """The curves of names or processes, all of one kind. *most*: points of a curve, as for :func:`fine`."""
+    return (subject for _, subject in each_program(history, entities, since, until, most))
+
+
+def each_program(
+    history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
+) -> Iterator[tuple[Entity, Subject]]:
+    """As :func:`programs`, each with what it is in the record."""
     for known in program_curves(history, entities, since, until, most):
         entity, need = known.entity, known.need
         if need is not None and len(need):
-            yield Subject(entity.kind, entity.name, entity.cgroup, entity.pid, need, None)
+            yield entity, Subject(entity.kind, entity.name, entity.cgroup, entity.pid, need, None)
 
 
 def causes(history: History, cgroup: str | None, since: float, until: float) -> list[Source]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from oomsight._record import replaced
 from oomsight.foresight.leaks import judged, worth_judging
-from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, cgroups, grown, programs
+from oomsight.pipeline.early import surely_no_leaks
+from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, each_cgroup, each_program, grown
 from oomsight.pipeline.shares import in_shares
+from oomsight.trend.leak import Verdict
 
 if TYPE_CHECKING:
-    from oomsight.foresight.model import Leak, Subject
+    from oomsight.foresight.model import Leak
+    from oomsight.record.model import Entity
     from oomsight.sources.history import History
 
 POINTS: Final = (800, 350, 600)
@@ -20,6 +23,8 @@ Of a curve of which only the shape is asked for, which some sixty stretches show
 last ten minutes, and then. The six hours are read by minutes, of which they have 350: of ten seconds they would be a
 thousand rows more. Of 455 random walks over a week six got another verdict by it, of those near to being so.
 """
+MOST_TOO_EARLY: Final = 3  #: curves of which it is too early to tell that are told where nothing leaks
+FEW_AT_ONCE: Final = 16  #: curves that are read for that
 
 
 def leaks_on_record(
@@ -28,29 +33,52 @@ def leaks_on_record(
 ) -> tuple[list[Leak], int]:  # fmt: skip
     """
     The verdict on every curve of these *kinds*: cgroup, name, process; and how many curves there are. *limit_bytes*: of
-    what brings none of its own. Unless *everything* is asked for, what surely is neither a leak nor too young to tell
-    is left out. Of what does not leak, so is the curve but for its last point, unless *curves_too*: it goes through a
-    pipe.
+    what brings none of its own. Unless *everything* is asked for, what surely neither leaks nor may leak is left out,
+    but for the first few of which it is too early to tell, where there is nothing else. Of what does not leak, so is
+    the curve but for its last point, unless *curves_too*: it goes through a pipe.
     """
     curves = {kind: grown(history, kind, since, until) for kind in kinds}
 
-    def share(number: int, count: int) -> list[Leak | None]:
-        def subjects() -> Iterator[Subject]:
-            for kind, entities in curves.items():
-                read = cgroups if kind == "cgroup" else programs
-                yield from read(history, entities[number::count], since, until, POINTS)
-
-        found: list[Leak | None] = []
-        for subject in subjects():
+    def judged_of(kind: str, entities: Sequence[Entity]) -> Iterator[tuple[str, Leak | None]]:
+        read = each_cgroup if kind == "cgroup" else each_program
+        for entity, subject in read(history, entities, since, until, POINTS):
             one = replaced(subject, limit_bytes=subject.limit_bytes or limit_bytes)
             leak = judged(one, until) if everything or worth_judging(one, until) else None
-            found.append(leak if leak is None or curves_too or leak.finding.may_leak else _without_curve(leak))
+            yield entity.key, leak if leak is None or curves_too or leak.finding.may_leak else _without_curve(leak)
+
+    def share(number: int, count: int) -> list[Leak | None]:
+        found: list[Leak | None] = []
+        for kind, entities in curves.items():
+            mine = entities[number::count]
+            known: dict[str, Leak | None] = {}
+            if kind == "process" and not everything:
+                none = surely_no_leaks(history, mine, since, until, POINTS, limit_bytes=limit_bytes)
+                known = dict.fromkeys(none)
+            known.update(judged_of(kind, [one for one in mine if one.key not in known]))
+            found += [known[one.key] for one in mine if one.key in known]
         return found
 
     found = in_shares(share, sum(map(len, curves.values())), LEAST_CURVES)
     order = {kind: place for place, kind in enumerate(curves)}
     leaks = sorted([leak for leak in found if leak is not None], key=lambda leak: order[leak.subject.kind])
+    if not (everything or any(leak.finding.may_leak for leak in leaks)):
+        leaks = _too_early(judged_of, curves)
     return [_blamed(leak, history) for leak in leaks], len(found)
+
+
+def _too_early(
+    judged_of: Callable[[str, Sequence[Entity]], Iterator[tuple[str, Leak | None]]], curves: dict[str, list[Entity]]
+) -> list[Leak]:
+    """Of nothing that leaks the first few of which it is too early to tell: not all of them were judged to the end."""
+    found: list[Leak] = []
+    for kind, entities in curves.items():
+        for at in range(0, len(entities), FEW_AT_ONCE):
+            for _, leak in judged_of(kind, entities[at : at + FEW_AT_ONCE]):
+                if leak is not None and leak.finding.verdict is Verdict.UNKNOWN:
+                    found.append(leak)
+            if len(found) >= MOST_TOO_EARLY:
+                return found
+    return found
 
 
 def _without_curve(leak: Leak) -> Leak:

@@ -33,7 +33,7 @@ from oomsight.record.fields import FIELDS, field_names, parts_of, shown, stored_
 from oomsight.record.formula import FORMULAS
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
-from oomsight.sources.history_columns import Columns, gathered
+from oomsight.sources.history_columns import Columns, Gathering
 from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, HistoryNewer, Shelf
 from oomsight.sources.history_growth import bounds_of, grown_most
 from oomsight.sources.history_needs import Held, needed
@@ -247,12 +247,21 @@ class History:
         Stored figures of *entities*, all of one kind, by key: every row of the tier that is fine enough for
         *max_points*, not thinned. With *need* the first column is what they need (:mod:`oomsight.record.formula`).
         """
-        kind = stored_kind(entities[0].kind) if entities else ""
-        pieces = choose(self._shelf.chunks, since, until, max_points)
-        found = gathered(self._shelf, pieces, kind, [one.key for one in entities], places, self._known_as,
-                         FORMULAS[kind] if need else None)  # fmt: skip
+        found = self.gathering(entities, places, need=need)
+        for piece in self.pieces(since, until, max_points):
+            found.add(piece)
         self._shelf.close()
-        return found
+        return found.columns
+
+    def pieces(self, since: float, until: float, max_points: int | None = None) -> list[tuple[Chunk, float, float]]:
+        """The chunks that answer a question about a period, and the part of it each answers for, by time."""
+        return choose(self._shelf.chunks, since, until, max_points)
+
+    def gathering(self, entities: Sequence[Entity], places: Sequence[int], *, need: bool = False) -> Gathering:
+        """As :meth:`columns`, of chunks that whoever asks adds himself."""
+        kind = stored_kind(entities[0].kind) if entities else ""
+        return Gathering(self._shelf, kind, [one.key for one in entities], places, self._known_as,
+                         FORMULAS[kind] if need else None)  # fmt: skip
 
     def at(self, moment: float) -> Picture:
         """The machine at the nearest sample at or before *moment*. Raises :class:`HistoryError` before the first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from oomsight.record.codec import DamagedError
@@ -53,29 +53,55 @@ class Columns:
             self.went = life.ended and whole <= end
 
 
-def gathered(  # noqa: PLR0917
-    shelf: Shelf, pieces: Iterable[tuple[Chunk, float, float]], kind: str, keys: Sequence[str], places: Sequence[int],
-    known_as: Callable[[File, str, str], list[int]], formula: Formula | None = None,
-) -> dict[str, Columns]:  # fmt: skip
-    """
-    The figures at *places* of every entity of *kind* called one of *keys*, from *pieces*: chunks, and the time each
-    answers for. *known_as*: the numbers that an entity has in a file; *formula*: of a sum that is the first column.
-    """
-    found = {key: Columns(len(places) + (formula is not None)) for key in keys}
-    numbers: dict[int, list[tuple[int, str]]] = {}  # a file has those of every run in it
-    for chunk, low, high in pieces:
-        if not shelf.timed(chunk, kind):
-            continue
+class Gathering:
+    """Figures of many entities of one kind, gathered chunk by chunk, which have to come in the order of time."""
+
+    def __init__(  # noqa: PLR0917
+        self, shelf: Shelf, kind: str, keys: Sequence[str], places: Sequence[int],
+        known_as: Callable[[File, str, str], list[int]], formula: Formula | None = None,
+    ) -> None:  # fmt: skip
+        """
+        Of the entities of *kind* called *keys* the figures at *places*. *known_as*: the numbers that an entity has in a
+        file; *formula*: of a sum that is the first column.
+        """
+        self._shelf, self._kind, self._keys, self._places = shelf, kind, keys, places
+        self._known_as, self._formula = known_as, formula
+        self._numbers: dict[int, list[tuple[int, str]]] = {}  # a file has those of every run in it
+        self.columns = {key: Columns(len(places) + (formula is not None)) for key in keys}  #: by key, so far
+
+    def add(self, piece: tuple[Chunk, float, float], among: Container[str] | None = None) -> None:
+        """Add what a chunk says of a part of the time, of all or of those *among* some keys."""
+        chunk, low, high = piece
+        if not self._shelf.timed(chunk, self._kind):
+            return
         moments = chunk.moments
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
-        file = chunk.file
-        if id(file) not in numbers:
-            numbers[id(file)] = [(number, key) for key in keys for number in known_as(file, kind, key)]
-        for key, one in lives_of(shelf, chunk, kind, numbers[id(file)], places, formula):
-            columns = found[key]
+        numbers = self._numbered(chunk.file, among)
+        for key, one in lives_of(self._shelf, chunk, self._kind, numbers, self._places, self._formula):
+            columns = self.columns[key]
             columns.step_seconds = max(columns.step_seconds, TIERS[chunk.tier].step_seconds)
             columns.add(one, moments, begin, end)
-    return found
+
+    def went(self, piece: tuple[Chunk, float, float], among: Container[str]) -> dict[str, bool]:
+        """
+        Who of those *among* some keys is in a chunk, in whatever part of its time, and whether somebody went within it.
+        Their figures are not taken apart: of all numbers in a stream only the row of its first event, and what says
+        that somebody went, are 0.
+        """
+        chunk, _, _ = piece
+        if not self._shelf.timed(chunk, self._kind):
+            return {}
+        numbers = dict(self._numbered(chunk.file, among))
+        streams = self._shelf.lived(chunk, list(numbers))
+        return {numbers[number]: 0 in stream[1:] for number, stream in streams.items()}
+
+    def _numbered(self, file: File, among: Container[str] | None) -> Sequence[tuple[int, str]]:
+        found = self._numbers.get(id(file))
+        if found is None:
+            found = self._numbers[id(file)] = [
+                (number, key) for key in self._keys for number in self._known_as(file, self._kind, key)
+            ]
+        return found if among is None else [pair for pair in found if pair[1] in among]
 
 
 def lives_of(  # noqa: PLR0917

@@ -50,9 +50,14 @@ def bounds_of(pieces: Iterable[tuple[Chunk, float, float]], kind: str) -> Bounds
                 last = moments[min(index.gone_rows[place], len(moments)) - 1]
                 there[place] = last >= low and moments[index.first_rows[place]] <= high
         numbers = list(compress(index.entities, there))
-        for known, column, pick in ((highest, marks.peaks, max), (lowest, marks.firsts, min)):
-            values, before = list(compress(column, there)), known.setdefault(chunk.file.boot, {})
-            before.update(zip(numbers, map(pick, map(before.get, numbers, values), values), strict=True))
+        tops, bottoms = (known.setdefault(chunk.file.boot, {}) for known in (highest, lowest))
+        peaks, firsts = (list(compress(column, there)) for column in (marks.peaks, marks.firsts))
+        # No max() or min(): called for two numbers each, they take as long as all the rest.
+        peaks = [peak if peak > top else top for peak, top in zip(peaks, map(tops.get, numbers, peaks), strict=True)]
+        firsts = [first if first < bottom else bottom
+                  for first, bottom in zip(firsts, map(bottoms.get, numbers, firsts), strict=True)]  # fmt: skip
+        tops.update(zip(numbers, peaks, strict=True))
+        bottoms.update(zip(numbers, firsts, strict=True))
     return {boot: dict(zip(tops, map(sub, tops.values(), lowest[boot].values()), strict=True))
             for boot, tops in highest.items()}  # fmt: skip
 

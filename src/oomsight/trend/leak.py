@@ -143,7 +143,10 @@ def stands_out(series: Series, limit_bytes: float | None, now: float) -> bool:
 
 def leaning(series: Series, limit_bytes: float | None, now: float) -> Verdict | None:
     """Return :attr:`Verdict.LEAK` or ``SUSPECTED`` where :func:`judge` would, and ``None`` for all else."""
-    found = shape(series, limit_bytes, now)
+    life = series.life(now)
+    if falls(life, now):
+        return None
+    found = shape(life, limit_bytes, now)
     if found is None or not found.grows:
         return None
     return _leaning(found, probability(log_odds(found, manner(found))))
