@@ -496,6 +496,7 @@ def test_status_has_the_forecast_and_who_grew(store) -> None:
     silent = status_outlook(str(store), now + 100)
     assert silent.forecasts[0].seconds == pytest.approx(ahead.forecasts[0].seconds - 100, abs=2)
     assert "until 101 s ago; nothing is since: `oomsight record`, or the agent, does not run" in (silent.missing or "")
+    assert status_outlook(str(store), now + 20).forecasts[0].seconds == ahead.forecasts[0].seconds
     late = status_outlook(str(store), now + 3 * DAY)
     assert late.missing is not None
     assert "does not run" in late.missing

@@ -58,13 +58,16 @@ def _outlook(path: str, now: float) -> Ahead:
         ago = "" if ends is None else f"; the record ended {span(now - ends[1])} ago"
         return Ahead(missing=f"none: {why_silent(path)}{ago}")
     until = min(ends[1], now)
-    late = now - until
+    silent = silent_seconds(history, now)
+    late = silent or 0.0  # a sample or two are no loss
     since = max(until - GREW_SECONDS, ends[0])
     grown = [_grower(one) for one in foresight.causes(history, None, since, until)[:MOST]]
     forecasts = []
     begin = max(until - LOOK_BACK_SECONDS, ends[0])
     near = foresight.nearest(history, begin, until, MOST, among=CGROUPS, budget_seconds=BUDGET_SECONDS)
     for subject, left in near:
+        if left.high_seconds is not None and left.high_seconds < late:
+            continue  # it has come by now, or has not
         causes = foresight.causes(history, subject.cgroup, left.growth.since, left.growth.until)
         cause = causes[0] if causes else None
         forecasts.append(Forecast(
@@ -74,7 +77,7 @@ def _outlook(path: str, now: float) -> Ahead:
             cause.name if cause is not None else None, cause.pid if cause is not None else None, left.method,
         ))  # fmt: skip
     missing = None if forecasts else f"nothing is filling up, by the last {span(until - begin)}"
-    if (silent := silent_seconds(history, now)) is not None:
+    if silent is not None:
         missing = f"by what was recorded until {span(silent)} ago; nothing is since: {why_silent(path)}"
     return Ahead(forecasts, missing, grown, until - since)
 
