@@ -6,8 +6,9 @@ import pytest
 
 from oomsight.naming.marked import unmark
 from oomsight.sinks.status_blocks import _lasts
-from oomsight.sinks.status_facts import _growing_words
+from oomsight.sinks.status_facts import _forecast_words, _growing_words
 from oomsight.status.growth import Grower
+from oomsight.status.model import Forecast
 
 
 def grower(name, pid, grown_mib, seconds):
@@ -38,6 +39,15 @@ def test_growth_now_and_on_record_is_one_statement(now, before, seconds, words) 
     status = SimpleNamespace(growers=now, grown=before or [], grown_seconds=None if before is None else 900.0,
                              seconds=seconds, counter_error_kib=0)  # fmt: skip
     assert unmark(_growing_words(status)) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    ((90.0, 60.0, 120.0), "a full in about 90 s (80 %: 60 s to 2 min), by app (pid 7)"), ((0.0, 0.0, 0.2), "a is full now, by app (pid 7)"),
+    ((0.0, 0.0, 5.0), "a full in about 0.0 s (80 %: 0.0 s to 5 s), by app (pid 7)"),
+    ((90.0, 60.0, None), "a full in about 90 s (80 %: 60 s to no end), by app (pid 7)"),
+])  # fmt: skip
+def test_what_is_full_is_not_foretold(seconds, words) -> None:
+    assert unmark(_forecast_words(Forecast("/a", *seconds, "app", 7, "a line"))) == words
 
 
 @pytest.mark.parametrize(("left", "record", "forecasts", "lasts"), [

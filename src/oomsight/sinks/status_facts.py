@@ -74,17 +74,24 @@ def _full(forecast: Forecast) -> tuple[str, str]:
     return where, f"{span(forecast.low_seconds)} to {high}"
 
 
+def _full_now(forecast: Forecast) -> bool:
+    """At its limit, with tasks that wait for memory instead of being killed."""
+    return forecast.high_seconds is not None and forecast.high_seconds < 1
+
+
 def _forecast_words(forecast: Forecast) -> str:
     where, around = _full(forecast)
     pid = f" (pid {forecast.cause_pid})" if forecast.cause_pid is not None else ""
     cause = f", by {mark(forecast.cause)}{pid}" if forecast.cause is not None else ""
-    return f"{where} full in about {span(forecast.seconds)} (80 %: {around}){cause}"
+    when = "is full now" if _full_now(forecast) else f"full in about {span(forecast.seconds)} (80 %: {around})"
+    return f"{where} {when}{cause}"
 
 
 def _forecast_brief(forecast: Forecast, more: int) -> str:
     where, around = _full(forecast)
     cause = f", {mark(forecast.cause)}" if forecast.cause is not None else ""
-    return f"{where} in {span(forecast.seconds)} ({around}){cause}{f'; {more} more' if more else ''}"
+    when = "is full now" if _full_now(forecast) else f"in {span(forecast.seconds)} ({around})"
+    return f"{where} {when}{cause}{f'; {more} more' if more else ''}"
 
 
 def _swap_words(status: Status, *, brief: bool) -> str:
