@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from oomsight.cli.main import run
+from oomsight.record.codec import MAGIC
 
 DATA = Path(__file__).parent / "data"
 MEMCG = gzip.decompress((DATA / "6.12.107-memcg_max.kmsg.gz").read_bytes())
@@ -252,6 +253,16 @@ def test_directories_that_are_not_there_are_said_to_be_missing(log: Path, capsys
     assert "--root: /no/such/root: no such directory" in capsys.readouterr().err
     assert run(["explain", str(log), "--history", "/no/such/record"]) == 0
     assert "--history: /no/such/record: no such directory" in capsys.readouterr().err
+
+
+def test_a_record_of_a_newer_oomsight_is_said_to_be_left_out(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t0.journal").write_bytes(MAGIC[:4] + bytes([MAGIC[4] + 1]) + MAGIC[5:])
+    assert run(["explain", str(log), "--history", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "made by a newer oomsight (format 2); explained without a record" in told.err
+    assert "was killed" in told.out
 
 
 def test_redacted_output_keeps_numbers_and_hides_names(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,6 +142,11 @@ def test_incidents_without_a_store_says_what_to_do(tmp_path, capsys) -> None:
     assert "start `oomsight agent`" in capsys.readouterr().err
 
 
+def test_a_history_that_is_not_there_is_told(store, capsys) -> None:
+    assert run(["incidents", "--store", store[0], "--history", "/no/such/record", "list"]) == Exit.OK
+    assert "--history: /no/such/record: no such directory" in capsys.readouterr().err
+
+
 # -- whose it was, and without names ----------------------------------------------------------------------------------
 
 POD = {"name": "payments/api-7d9f:api", "level": "container", "path": "/kubepods/pod1/acme-box", "image": "reg.acme/api:7",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.cli import declare
 from oomsight.cli.exits import CommandError, Exit, UsageError
-from oomsight.cli.explain_answer import FULL, JsonOf, nothing, recorded_at, write_json, write_stories
+from oomsight.cli.explain_answer import FULL, JsonOf, nothing, recorded_at, tell_unread, write_json, write_stories
 from oomsight.cli.options import (
     answer,
     color_option,
@@ -82,8 +82,7 @@ def command(  # noqa: PLR0917 - one parameter per option
     sources, failed = given.sources, given.failed
     pseudonyms = pseudonyms_of(redact, redact_key)
     recorded = recorded_at(history)
-    if history is not None and recorded is None:
-        remark(f"--history: {history}: no such directory; explained without a record")
+    tell_unread(history)
     to_json = output_format in {"json", "ndjson"}
     from oomsight.pipeline.run import explain_sources
     from oomsight.sinks.progress import Progress

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._version import __version__
-from oomsight.cli.speak import answer, renderer
+from oomsight.cli.speak import answer, remark, renderer
 
 if TYPE_CHECKING:
     from oomsight.diagnose.model import Incident
@@ -46,6 +46,21 @@ def recorded_at(history: str | None) -> str | None:
 
         history = history_beside(default_path())
     return history if os.path.isdir(history) else None
+
+
+def tell_unread(history: str | None) -> None:
+    """Say why a recorder's directory that somebody named (``None`` = nobody did) tells nothing of what grew."""
+    if history is None:
+        return
+    if not os.path.isdir(history):
+        remark(f"--history: {history}: no such directory; explained without a record")
+        return
+    from oomsight.sources.history import History, HistoryError
+
+    try:
+        History(history)
+    except HistoryError as error:
+        remark(f"--history: {error}; explained without a record")
 
 
 _MEMORIES: Final[dict[str, Remembered]] = {}

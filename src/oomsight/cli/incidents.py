@@ -94,6 +94,10 @@ def command(ctx: click.Context, store: str | None, history: str | None) -> Any:
 
     ctx.obj = store or default_path()
     ctx.meta[HISTORY] = history or history_beside(ctx.obj)
+    if history is not None:
+        from oomsight.cli.explain_answer import tell_unread
+
+        tell_unread(history)
     if ctx.invoked_subcommand is not None:
         return None
     with list_command.make_context("list", [], parent=ctx) as inner:

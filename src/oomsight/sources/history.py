@@ -268,7 +268,9 @@ class History:
         candidates = [chunk for chunk in self._shelf.chunks if chunk.first <= moment]
         if not candidates:
             span = self.span()
-            first = f"{datetime.fromtimestamp(span[0]).astimezone():%Y-%m-%d %H:%M:%S}" if span else "later"
+            if span is None:
+                raise HistoryError(f"{self.path}: nothing is recorded yet")
+            first = f"{datetime.fromtimestamp(span[0]).astimezone():%Y-%m-%d %H:%M:%S}"
             raise HistoryError(f"{self.path}: nothing was recorded before then; the record begins {first}")
         newest = max(min(chunk.last, moment) for chunk in candidates)
         # Of those that reach as near as any (within their own step), the finest.
