@@ -112,7 +112,6 @@ class Question:
                 continue
             ordered = [coded for _, coded in sorted(zip(rows.times, rows.columns[0], strict=True))]
             first, peak, last = (main_figure(kind, coded) for coded in (ordered[0], max(ordered), ordered[-1]))
-            last = 0.0 if rows.went else last
             found.append(replaced(entity, first_main=first, peak_main=peak, last_main=last))
         return found
 
