@@ -184,6 +184,24 @@ def test_gap_is_named_and_left_blank(place) -> None:
     assert [len(piece) for piece in pieces(series)] == [3, 2]
 
 
+def test_kills_on_record_are_marked_in_a_picture(tmp_path) -> None:
+    """One in a cgroup; on the host two at once, far from it, and what was killed before the record began is none."""
+    store = HistoryStore(str(tmp_path / "h"), "b" * 32)
+    for i in range(200):
+        killed = 0 if i < 60 else 1
+        rows = [(1, "host", tuple(7 + killed + 2 * (i >= 150) if name == "oom_kill" else 0 for name in INDEX["host"])),
+                (2, "cgroup", cgroup(working_set_bytes=9000, limit_bytes=20000, events_oom_kill=killed))]  # fmt: skip
+        new = [(1, {"kind": "host", "name": "box"}), (2, {"kind": "cgroup", "name": "/a"})] if i == 0 else []
+        store.write(i * 1000 + 1000, WALL + i * 1000 + 1000, Change(new, rows))
+    store.close()
+    for who, words in (((), ["killed", "2 killed"]), (("/a",), ["killed"])):
+        assert ask(str(tmp_path / "h"), *who, "--plot", str(tmp_path / "p.svg")).exit_code == 0
+        svg = (tmp_path / "p.svg").read_text()
+        marked = re.findall(r">((?:\d+ )?killed)<", svg)
+        assert marked[: len(words)] == words
+        assert set(marked) == set(words)
+
+
 def test_a_slow_recorder_leaves_no_gaps_but_where_it_was_down() -> None:
     half_minutes = [30.0 * n for n in range(20)]
     series = Series(half_minutes, [1.0] * 20, step_seconds=1)

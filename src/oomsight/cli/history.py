@@ -104,7 +104,9 @@ def command(
     if plot is not None:
         limited = question.series(entities[:1], ["limit_bytes"]) if stored_kind(entities[0].kind) == "cgroup" else []
         title = who or plain_name(entities[0])
-        draw(plot, title, question.seen(), [*found, *(limited if len(entities) == 1 else [])])
+        alone = len(entities) == 1
+        marks = question.kills(entities[0]) if alone else []
+        draw(plot, title, question.seen(), [*found, *(limited if alone else [])], marks=marks)
     if not show.for_people:
         show.series(low, high, found)
     else:

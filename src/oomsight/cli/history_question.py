@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from oomsight.cli.exits import CommandError, Exit, UsageError
@@ -17,6 +18,7 @@ GROWN_BYTES: Final = 1 << 20  #: growth by less is not worth a row
 RANKED_POINTS: Final = 200  #: of each, peaks kept: to tell which is the biggest
 RANKED_MOST: Final = 100
 """So many of the biggest are asked for another figure: a week has tens of thousands of processes."""
+MOST_MARKS: Final = 12  #: of kills in a picture
 KINDS: Final = ("name", "unit", "container", "cgroup", "process")
 """What a name may mean, in the order in which it is looked for."""
 HOST_FIELDS: Final = ("mem_available_bytes", "anon_bytes", "file_bytes", "shmem_bytes", "slab_unreclaimable_bytes",
@@ -154,6 +156,26 @@ class Question:
                 raise UsageError(f"--field: {error}") from None
             found += [(entity, field, series) for field, series in several.items()]
         return found
+
+
+    def kills(self, entity: Entity) -> list[tuple[float, str]]:
+        """When the OOM killer ended somebody on the host or in a cgroup, and how many, as marks of a picture."""
+        from oomsight.record.fields import stored_kind
+
+        field = {"host": "oom_kill", "cgroup": "events_oom_kill"}.get(stored_kind(entity.kind))
+        if field is None:
+            return []
+        ((_, _, counted),) = self.series([entity], [field])
+        first, last = self.seen()
+        found: list[tuple[float, int]] = []
+        for (_, before), (moment, after) in pairwise(zip(counted.times, counted.values, strict=True)):
+            if after > before:
+                number = round(after - before)
+                if found and moment - found[-1][0] < (last - first) / MOST_MARKS:  # their words would overlap
+                    found[-1] = found[-1][0], found[-1][1] + number
+                else:
+                    found.append((moment, number))
+        return [(moment, "killed" if number == 1 else f"{number:,} killed") for moment, number in found]
 
 
 def peak_of(columns: Sequence[Sequence[int]]) -> float:
