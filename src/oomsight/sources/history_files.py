@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Final
 
@@ -21,10 +20,11 @@ from oomsight.record.layout import Words, entities_text, journal_name, numbers_o
 from oomsight.record.needs import Needs
 from oomsight.record.ready import TAIL_BYTES, Sheet, Spot, spots
 from oomsight.record.tiers import TIERS
-from oomsight.record.walk import Part, walk
+from oomsight.sources.history_walks import walks
 
 if TYPE_CHECKING:
     from oomsight.record.layout import Description
+    from oomsight.record.walk import Part, Walk
 
 
 MANY: Final = 8  #: entities of a chunk from which on all its streams are read at once
@@ -125,8 +125,13 @@ class Shelf:
         # Journals first: what is packed in the meantime is then seen twice, and known by its number, never missed.
         journals = [found for tier in TIERS if (found := self._journal(journal_name(tier.number)))]
         self.chunks: list[Chunk] = []
-        for name in sorted(set(filter(None, map(parse_name, [*names, *os.listdir(self.path)])))):
-            self.chunks += self._scan(str(name), name.tier)
+        tiers = {os.path.join(self.path, str(name)): name.tier
+                 for name in sorted(set(filter(None, map(parse_name, [*names, *os.listdir(self.path)]))))}  # fmt: skip
+        try:
+            for file_path, walked in walks(list(tiers), _ours):
+                self._take(file_path, tiers[file_path], walked)
+        except OSError as error:
+            raise _failed(error.filename, error) from None
         packed = {chunk.head.journal for chunk in self.chunks}
         self.chunks += [chunk for chunk in journals if chunk.head.journal not in packed]
         self._date()
@@ -347,30 +352,12 @@ class Shelf:
         self.damaged += 1
         self.chunks = [one for one in self.chunks if one is not chunk]
 
-    def _scan(self, name: str, tier: int) -> Iterator[Chunk]:
-        """The chunks of a file, their heads only."""
-        path = os.path.join(self.path, name)
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return  # too old by now
-        except OSError as error:
-            raise _failed(path, error) from None
-        try:
-            size = os.fstat(fd).st_size
-            if not _ours(path, os.pread(fd, len(MAGIC), 0)):
-                self.damaged += size > 0
-                return
-            found = walk(partial(os.pread, fd), size)
-        except OSError as error:
-            raise _failed(path, error) from None
-        finally:
-            os.close(fd)
-        self.damaged += found.damaged
-        for run in found.runs:
+    def _take(self, path: str, tier: int, found: Walk | None) -> None:
+        """The chunks of a file."""
+        self.damaged += found is None or found.damaged
+        for run in found.runs if found is not None else ():
             file = File(path, tier, run.boot, run.described)
-            for part, head in run.chunks:
-                yield Chunk(file, tier, part.start, head, part.length)
+            self.chunks += [Chunk(file, tier, part.start, head, part.length) for part, head in run.chunks]
 
     def _date(self) -> None:
         """All rows of a boot by the newest comparison of its clock with the wall clock."""
