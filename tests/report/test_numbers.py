@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json.decoder  # noqa: F401 - for the test that takes it away
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,11 @@ def test_whole_numbers_are_those_of_int(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("array", ["[1,2 3]", "[1,,2]", "[1.5]", "[1e3]", "[NaN]", "[01]", "["])
-def test_integers_refuses_what_is_none(array: str) -> None:
+@pytest.mark.parametrize("loaded", [True, False])
+def test_integers_refuses_what_is_none(array: str, loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not :mod:`json` is loaded, without which the scanner in C does not find its own error."""
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "json.decoder")
     with pytest.raises((ValueError, StopIteration)):
         integers(array)
 

@@ -19,7 +19,10 @@ def integers(array: str) -> list[int]:
     """Return the integers of *array*, which is one in JSON; ``ValueError`` or ``StopIteration`` where it is none."""
     if not _SCANNERS:
         _SCANNERS.append(_scanner())
-    found: list[int] = _SCANNERS[0](array, 0)[0]
+    try:
+        found: list[int] = _SCANNERS[0](array, 0)[0]
+    except SystemError as error:  # its own error is a class of json.decoder, which is looked up and may not be loaded
+        raise ValueError(array) from error
     return found
 
 
