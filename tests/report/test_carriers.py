@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.report.carriers import _COULD, LAYERS, Layer, _joined, _stripped, find_layers, strip_lines
-from oomsight.report.grammar import BARE, LINE_RULES, ROW, classify, end_of_run
-from oomsight.report.prefixes import cut_off, matched, runs_of_rows
+from oomsight.report.carriers import _COULD, LAYERS, Layer, Lines, _joined, _strip, find_layers, strip_lines
+from oomsight.report.grammar import BARE, COMMON_NAMES, INNER_RULES, LINE_RULES, ROW, classify, end_of_run
+from oomsight.report.prefixes import cut_off, matched, runs_of_rows, shapes
 
 CLOCK = "[    1.000001] "
 # Those that are believed only in front of what a line of a log begins with, or behind another.
@@ -129,6 +129,33 @@ def test_runs_of_rows_are_found_as_if_each_line_were_looked_at(rows: list[str]) 
     assert runs_of_rows(rows) == runs
 
 
+_SHAPED = [
+    *(rule.sample for rule in LINE_RULES), *(sample for _, _, sample in INNER_RULES), " ? kthread+0x1/0x2", "x+0x1/0x2", "anon 5 ", "anon 123",
+    "[drm] x", "[    7] b", "RIP : 1", "free:1k", "active:1", "0 pages", "12345678901234567890 pages RAM", "Free swap: 1", "Node 1234567 DMA free:1",
+    "Out of memory: Killed process 7 (: OOM victim 1 (), UID 1", "Out of memory: Killed process 7 (: OOM victim 1 (x), total-vm:1kB",
+    "Mem-Info: invoked oom-killer: gfp_mask=0x1", "free:1 invoked oom-killer: gfp_mask=0x1", "memory: usage 1 invoked oom-killer: gfp_mask=0x1",
+    "x+0x1/0x2 invoked oom-killer: gfp_mask=0x1", "", " ", "\x0b", "Call trace: ", "<IRQ>", "memory: usage 1kB, limit 2kB, failcnt 3",
+]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", " ", "\t ", "\x0c"]), st.sampled_from(_SHAPED)).map("".join), max_size=12))
+def test_shapes_of_all_lines_at_once_are_those_of_each(rows: list[str]) -> None:
+    kinds, tables, others = shapes(rows)
+    assert tables == runs_of_rows(rows)
+    in_tables = {row for first, end in tables.items() for row in range(first, end)}
+    assert len(kinds) == len(rows)
+    for row, (kind, text) in enumerate(zip(kinds, rows, strict=True)):
+        assert kind in (None, classify(text.lstrip()))
+        assert (kind is None) == (row in in_tables or row in others)
+
+
+def test_most_lines_of_a_report_are_of_the_common_shapes() -> None:
+    """Else each would be looked at by itself, and nothing but the time it takes would tell."""
+    rows = [rule.sample for rule in LINE_RULES if rule.name in {*COMMON_NAMES, "row"}]
+    assert len(rows) > 20
+    assert not shapes(rows).others
+
+
 _STAMPS = ["Nov 23 09:58:14 db1 kernel: [   17.316920] ", "Nov 23 09:58:15 db1 kernel: [  117.316920] ", "Nov  3 09:58:14 db1 kernel: ",
            "Nov 23 09:58:14 db2 app[12]: ", "Nov 23 09:58:14 kernel: ", "[   17.316920] ", "[   99.000001][  T123] ", "", "> "]  # fmt: skip
 _TEXTS = ["[    200]     0   200 x", "[  T123] y", "[ 1.5] z", " indented", "Mem-Info:", "", "caf\u00e9", "oom-killer: gfp_mask=0x1"]
@@ -140,4 +167,6 @@ def test_prefixes_are_cut_off_where_each_would_be_matched(lines: list[str], name
     rows, match = lines * 60, _joined(names).match
     for text, wanted in zip(cut_off(rows, match), matched(rows, match), strict=True):
         assert text == wanted or (text or "").startswith("[")
-    assert _stripped(rows, names)[0] == matched(rows, match)
+    out = Lines(raws=rows)
+    _strip(out, names)
+    assert out.texts == matched(rows, match)

@@ -50,8 +50,10 @@ _UNREAPED = lazy(r"oom_reaper: (?:unable to reap|giving up) pid:(?P<pid>\d{1,10}
 
 def _end_of_known(kinds: list[str | None], first: int) -> int:
     """Index behind the last of the lines from *first* on that have the shape of the one before it."""
-    kind = kinds[first - 1]
-    return next((i for i in range(first, len(kinds)) if kinds[i] != kind), len(kinds))
+    kind, end = kinds[first - 1], first
+    while end < len(kinds) and kinds[end] == kind:
+        end += 1
+    return end
 
 
 class Assembler:
@@ -102,19 +104,22 @@ class Assembler:
                 continue
             section = _GOES_ON.get(kind, -1) if plain else -1
             if current is not None and section >= current.section and not current.closed:
+                if kinds[at]:  # all that follow and have this shape as well
+                    i = _end_of_known(kinds, i)
                 if kind in current.parts:
-                    current.parts[kind].append(at)
+                    current.parts[kind].extend(range(at, i))
                 else:
-                    current.parts[kind] = [at]
+                    current.parts[kind] = [*range(at, i)]
                     current.section = section
-                current.last = at
+                current.last = i - 1
             else:
                 self._file(kind, at, text)
                 current = self.current
-            if plain and kind in RUNS and current is not None and current.last == at:
+            if plain and kind in RUNS and current is not None and current.last == i - 1:
                 # All of them go where the first one went.
+                begin = i
                 i = _end_of_known(kinds, i) if kinds[at] else end_of_run(RUNS[kind], texts, i)
-                current.parts[kind].extend(range(at + 1, i))
+                current.parts[kind].extend(range(begin, i))
                 current.last = i - 1
         self._finish()
         return sorted(self.done, key=lambda d: d.start)

@@ -10,13 +10,13 @@ the sequence found for one line is tried first on the next: clean logs cost one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight._record import Record, dataclass, field
-from oomsight.report.grammar import BARE, RUNS, classify, end_of_run
-from oomsight.report.prefixes import cut_off, matched, runs_of_rows
+from oomsight.report.grammar import BARE, classify
+from oomsight.report.prefixes import cut_off, matched, shapes
 
 
 class Layer(NamedTuple):
@@ -347,76 +347,70 @@ def strip_lines(lines: Iterable[str], first_no: int = 1) -> Lines:
     rows = list(lines)
     while rows and not rows[-1]:
         rows.pop()
+    out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
     # Lines of one window share their layers: strip all with the commonest of a sample in one tight pass, then look at
-    # the lines they did not fit one by one.
+    # the lines they did not fit one by one. Of a log whose lines have some, the first line mostly shows them.
     names: tuple[str, ...] = ()
     looked_at: dict[str, tuple[int, tuple[str, ...]]] = {}
-    kinds: list[str | None] = []
-    for i in _maybe_carried(list(map(str.lstrip, rows[:_SAMPLE])), kinds, _SAMPLE):
-        line = rows[i]
-        if _COULD.match(line):
-            kinds[i] = None
+    for end in (1, _SAMPLE):
+        for line in () if names else _bare(out, end):
             found = looked_at[line] = find_layers(line)
             if is_record(found[1]):
                 names = _commonest(rows, found[1])
                 break
-    out.raws, out.nos = rows, list(range(first_no, first_no + len(rows)))
-    maybe: Sequence[str] = rows
     if names:
-        out.texts, out.tables = _stripped(rows, names)  # type: ignore[assignment]
+        maybe = rows
+        _strip(out, names)
     else:
-        out.texts, out.tables = list(map(str.lstrip, rows)), runs_of_rows(rows)
-        out.kinds, maybe = kinds, list(looked_at)
-        for first, end in (*out.tables.items(), (len(rows), len(rows))):
-            for i in _maybe_carried(out.texts, kinds, first):
-                if _COULD.match(rows[i]):
-                    maybe.append(rows[i])
-                    kinds[i] = None
-            kinds += ["row"] * (end - len(kinds))  # no row of a table could be carried
-        if maybe:
-            carried = set(maybe)
-            texts = zip(rows, out.texts, strict=True)
-            out.texts = [None if line in carried else text for line, text in texts]  # type: ignore[misc]
+        maybe = [*looked_at, *_bare(out, len(rows))]
     if not all(out.texts):
         _strip_rest(out, names, looked_at)
     _find_untrusted(out, maybe)
     return out
 
 
-def _stripped(rows: list[str], names: tuple[str, ...]) -> tuple[list[str | None], dict[int, int]]:
-    """*rows* without the layers *names* (``None`` = not in front of it), and runs of task rows as far as known."""
-    match = _joined(names).match
-    if names[-1] not in _CLOSED:
-        return matched(rows, match), {}
-    texts = cut_off(rows, match)
-    tables = runs_of_rows([text or "" for text in texts])
+def _bare(out: Lines, until: int) -> list[str]:
+    """
+    Go on to fill *out* with the lines up to *until* as if they had no carriers; return those that could have one, whose
+    texts and shapes are then still missing. A line that is in the kernel's own words has none.
+    """
+    begin = len(out.texts)
+    rows = out.raws[begin:until]
+    kinds, tables, others = shapes(rows)
+    texts: list[str | None] = []
+    for first, end in tables.items():
+        texts += map(str.lstrip, rows[len(texts) : first])
+        texts += rows[first:end]
+        # Of few rows each is looked at: a number in brackets may begin a footnote.
+        kinds[first:end] = map(classify, rows[first:end]) if begin < _SAMPLE else ["row"] * (end - first)
+        out.tables[begin + first] = begin + end
+    texts += map(str.lstrip, rows[len(texts) :])
+    maybe = []
+    for i in others:
+        text = texts[i] or ""
+        kind = kinds[i] = classify(text)
+        if kind not in BARE and not text.startswith(_FIRST_WORDS) and _COULD.match(rows[i]):
+            texts[i] = kinds[i] = None
+            maybe.append(rows[i])
+    out.texts += texts  # type: ignore[arg-type]
+    out.kinds += kinds
+    return maybe
+
+
+def _strip(out: Lines, names: tuple[str, ...]) -> None:
+    """Fill *out* with its lines without the layers *names*; texts and shapes of what has others are still missing."""
+    rows, match = out.raws, _joined(names).match
+    closed = names[-1] in _CLOSED
+    texts = cut_off(rows, match) if closed else matched(rows, match)
+    kinds, tables, _ = shapes([text or "" for text in texts])
     behind = 0
-    for begin, after in (*tables.items(), (len(rows), len(rows))):
+    for begin, after in (*tables.items(), (len(rows), len(rows))) if closed else ():
         for row in range(behind, begin):
             if (texts[row] or "")[:1] == "[":  # it may be one more layer, or a part of the last
                 texts[row : row + 1] = matched([rows[row]], match)
+                kinds[row] = None
         behind = after
-    return texts, tables
-
-
-def _maybe_carried(texts: list[str], kinds: list[str | None], until: int) -> Iterator[int]:
-    """
-    Add the shapes of the lines up to *until* to *kinds*, those of the lines before them, and yield the index of each
-    that could have a carrier: if it has one, its shape is not the one found. A line that is in the kernel's own words
-    has none; to match it once, for its shape, takes half of the time that looking for a carrier took, and its shape
-    need not be found again.
-    """
-    i, until = len(kinds), min(until, len(texts))
-    while i < until:
-        kind = classify(texts[i])
-        kinds.append(kind)
-        if kind not in BARE and not texts[i].startswith(_FIRST_WORDS):
-            yield i
-        i += 1
-        if kind in RUNS:
-            end = end_of_run(RUNS[kind], texts, i)
-            kinds += [kind] * (end - i)
-            i = end
+    out.texts, out.kinds, out.tables = texts, kinds, tables  # type: ignore[assignment]
 
 
 def _strip_rest(

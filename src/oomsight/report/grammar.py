@@ -241,6 +241,51 @@ Shapes that no line has in front of whose message a carrier stands: it would not
 the others some begin with any word, and some are found anywhere in a line.
 """
 
+_LINE_END = r"[^\n]*+\n"
+
+
+def _common() -> tuple[str, tuple[str, ...]]:
+    """
+    One regex for the lines that a report is mostly made of, as a text of lines, each with its end: lines that follow
+    each other are matched together, an empty group tells the shape, and the last group is that of any other line. What
+    the shapes are is the same as in the table (a test holds it against :func:`classify`).
+    """
+    zone, number, killed = _words(_ZONES), r"Node \d{1,6}+ ", r"ut of memory: Killed process \d{1,10} \("
+    many = {
+        "regs": r"(?:R(?:IP|SP|[AD]X|BP|0[89]|1[0-5])|C(?:ode|S|R2)|E(?:IP|AX|SI)|[DF]S|PKRU):",
+        "counters": _words(_COUNTERS) + r":\d++(?=[ \t\n])",
+        "pages": r"\d{1,18}+ " + _PAGES,
+        "swap": _words("Free Total") + r" swap[ \t]*+[=:][ \t]*+\d",
+        "usage": _words(r"memory memory\+swap kmem swap") + r": usage \d",
+        "frame": r"(?:\? )?[\w.$]++\+0x[0-9a-f]++/0x[0-9a-f]",
+        "stat": r"[a-z][a-z0-9_]*+ \d{1,20}+(?=\n)",
+    }
+    one = {
+        "zone": rf"{number}{zone} free:\d", "buddy": rf"{number}{zone}: (?:\d++\*\d++kB|empty)",
+        "node": rf"{number}active_anon:\d", "hugepages": rf"{number}hugepages_total=\d",
+        "reserve": r"lowmem_reserve\[\]:", "trace": r"(?:</?(?:TASK|IRQ)>|<EOI>|Call [Tt]race:)",
+        "swapcache": "Swap cache", "meminfo": "Mem-[Ii]nfo:", "hardware": "Hardware name: ",
+        "cpu": r"CPU: ?\d+ (?:UID: ?\d+ )?PID: ?\d+ Comm: ", "workqueue": "Workqueue: ",
+        "memcg_stats": "Memory cgroup stats", "table": r"Tasks state \(memory values",
+        "header": r"\[[ \t]*pid[ \t]*\][ \t]+uid\b", "oom_kill": "oom-kill:constraint=CONST",
+        "kill": rf"(?:O|Memory cgroup o){killed}(?![^\n]*OOM victim)",
+    }  # fmt: skip
+    row = rf"\[ *+\d++\]{_LINE_END}"
+    shapes = {name: rf"{start}{_LINE_END}(?:[ \t]*+{start}{_LINE_END})*+" for name, start in many.items()}
+    wide = [shapes.pop("frame"), shapes.pop("stat")]
+    own = [*shapes.values(), *(start + _LINE_END for start in one.values())]
+    regex = rf"{row}(?:{row})*+()|[ \t]*+(?:{'()|'.join([*own, *wide])}())|{_LINE_END}()"
+    return regex, ("", "row", *shapes, *one, "frame", "stat", "")
+
+
+_SOURCE, COMMON_NAMES = _common()
+COMMON = lazy(_SOURCE, re.ASCII)
+"""Matches the next line or lines of a text; the group that matched is the index in :data:`COMMON_NAMES`."""
+MANY = frozenset({"regs", "counters", "pages", "swap", "usage", "frame", "stat"})
+"""Those of :data:`COMMON` of which several lines are matched together, rows of a task table apart."""
+HEAD_WORDS = "invoked oom-killer"
+"""Stand behind a name that somebody chose: with it, a line may look as if it had another shape."""
+
 INNER_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("head", HEAD, "b-grow invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"),
     ("kill", KILL, "Memory cgroup out of memory: Killed process 155 (a-idle) total-vm:56472kB"),
@@ -279,7 +324,7 @@ def classify(text: str) -> str | None:
     if kind == "counters":
         if ((number := rest.partition(" ")[0]).isdigit() and number.isascii()) or _NUMBER.match(rest):
             return kind
-    elif kind is not None and "invoked oom-killer" not in rest:
+    elif kind is not None and HEAD_WORDS not in rest:
         return kind
     pattern, names = _OWN.get(text[:1], _WIDE)
     m = pattern.match(text)
@@ -288,7 +333,7 @@ def classify(text: str) -> str | None:
         m = pattern.match(text)
     if m is not None:
         name = names[m.lastindex or 0]
-        if name not in _NAMED or "invoked oom-killer" not in text or not _starts_with_name(text):
+        if name not in _NAMED or HEAD_WORDS not in text or not _starts_with_name(text):
             return name
     if "oom-killer" in text and HEAD.search(text):
         return "head"
