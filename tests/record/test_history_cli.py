@@ -184,6 +184,12 @@ def test_gap_is_named_and_left_blank(place) -> None:
     assert [len(piece) for piece in pieces(series)] == [3, 2]
 
 
+def test_of_a_figure_that_is_not_known_its_source_is_told(place) -> None:
+    one = " ".join(ask(place, "42", "--field", "private_bytes", "--field", "rss_anon_bytes").output.split())
+    assert "Not known in this period; it comes from /proc/PID/smaps_rollup Private_*." in one
+    assert "Not known in this period; it comes" in ask(place, "--by", "process", "--field", "private_bytes").output
+
+
 def test_kills_on_record_are_marked_in_a_picture(tmp_path) -> None:
     """One in a cgroup; on the host two at once, far from it, and what was killed before the record began is none."""
     store = HistoryStore(str(tmp_path / "h"), "b" * 32)

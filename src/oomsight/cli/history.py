@@ -110,7 +110,7 @@ def command(
     if not show.for_people:
         show.series(low, high, found)
     else:
-        low = max([low, *(series.times[0] for _, _, series in found[:1] if len(series))])  # what there is fills a line
+        low = max([low, *[series.times[0] for _, _, series in found if len(series)][:1]])  # what there is fills a line
         if who is None:
             from oomsight.sinks.history_words import unseen_blocks
 

@@ -157,9 +157,10 @@ def blocks_of_series(
 def blocks_of_figures(found: Found, low: float, high: float, show: Show) -> list[Block]:
     """Every figure of several entities: a table for each."""
     from oomsight.sinks.blocks import Heading, Paragraph
-    from oomsight.sinks.history_words import entity_words, figures_table
+    from oomsight.sinks.history_words import entity_words, figures_table, unknown_words
 
     tables: dict[str, list[tuple[str, str, Series, str]]] = {}
+    kind = found[0][0].kind if found else ""
     for entity, field, series in found:
         rows = tables.setdefault(field, [])
         if len(series):
@@ -168,7 +169,7 @@ def blocks_of_figures(found: Found, low: float, high: float, show: Show) -> list
     blocks: list[Block] = []
     for field, rows in tables.items():
         blocks += [Heading(field)] if len(tables) > 1 else []
-        blocks += [figures_table(rows, "who") if rows else Paragraph("Nothing was recorded in this period.", "dim")]
+        blocks += [figures_table(rows, "who") if rows else Paragraph(unknown_words(kind, field), "dim")]
     return blocks
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
-from oomsight.record.fields import LEFT
+from oomsight.record.fields import FIELDS, LEFT, stored_kind
 from oomsight.record.model import SHORT_LIVED
 from oomsight.sinks.blocks import Block, Column, Heading, KeyValues, Paragraph, Row, Table, human_kib
 from oomsight.trend.series import apart
@@ -117,6 +117,12 @@ def table_of(entities: Sequence[Entity], lines: Sequence[str], field: str, *, gr
     return [Table(columns, rows)]
 
 
+def unknown_words(kind: str, field: str) -> str:
+    """That a figure is not on record, and where it would come from: this kernel or cgroup version may not have it."""
+    sources = [one.source for one in FIELDS[stored_kind(kind)] if one.name == field]
+    return f"Not known in this period{''.join(f'; it comes from {source}' for source in sources)}."
+
+
 def series_blocks(
     entity: Entity, field: str, meaning: str, series: Series, line: str, *, now: float
 ) -> list[Block]:
@@ -124,7 +130,7 @@ def series_blocks(
     title = f"{entity_words(entity)}: {field}"
     blocks: list[Block] = [Heading(title)]
     if not len(series):
-        return [*blocks, Paragraph("Nothing was recorded in this period.", "dim")]
+        return [*blocks, Paragraph(unknown_words(entity.kind, field), "dim")]
     values, times = series.values, series.times
     low, high = min(values), max(values)
     facts = [
