@@ -257,6 +257,18 @@ def test_a_leak_that_was_killed_is_one_until_the_next_life_can_be_judged() -> No
     assert "until it was killed" in leak.finding.evidence[-1]
 
 
+def test_a_leak_whose_killed_process_nobody_started_again_stays_one() -> None:
+    """Days later the few pages that are left rise, fall and make steps; that is no life that says otherwise."""
+    kill = BEGIN + 4 * DAY
+    for left in (lambda d: 0.02 if d < 4.2 else 0.0, lambda d: 0.1 * (int(50 * d) % 7), lambda d: 3.0 - d / 2):
+        need = curve(lambda d, left=left: leaking(d) if d < 4 else left(d), restarts=(kill,))
+        leak = judged(subject(need, kills=(kill,)), NOW)
+        assert leak.finding.is_leak
+        assert leak.left is None
+    small = curve(lambda d: leaking(d) if d < 4 else 60.0 + 30 * (int(4 * d) % 2), restarts=(kill,))
+    assert not judged(subject(small, kills=(kill,)), NOW).finding.is_leak
+
+
 def test_whether_something_leaks_is_known_without_what_else_it_is() -> None:
     chance, leaking = random.Random(11), 0
     for number in range(150):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from oomsight._record import replaced
 from oomsight.foresight.model import Leak, Subject
@@ -14,7 +14,11 @@ from oomsight.trend.leak import Finding, Verdict, judge, leaning, stands_out
 from oomsight.trend.shape import falls
 from oomsight.trend.words import span
 
+if TYPE_CHECKING:
+    from oomsight.trend.series import Series
+
 NOTHING_YET: Final = frozenset({Verdict.RESTART, Verdict.UNKNOWN, Verdict.SUSPECTED, Verdict.WARM_UP, Verdict.LEVEL})
+EMPTY_SHARE: Final = 0.02  #: of what was held before is nobody's life
 EXPLAINS: Final = 0.7  #: share of a parent's rate at which a child tells it all
 
 
@@ -35,19 +39,27 @@ def worth_judging(subject: Subject, now: float) -> bool:
 def verdict_on(subject: Subject, now: float) -> tuple[Finding, bool]:
     """
     What the curve of *subject* is at *now*, of one that ended before at its end, and whether that goes on. What was
-    begun anew and says nothing yet is judged by its life before: a leak that is killed every night is one.
+    begun anew and says nothing yet, or is empty since, is judged by its life before: a leak that is killed every night
+    is one, and so is one whose killed process nobody started again.
     """
     moment = _end(subject, now)
     finding = settled(subject.need, subject.limit_bytes, moment)
     begun = [at for at in subject.need.restarts if at <= moment]
-    if begun and finding.verdict in NOTHING_YET:
-        before = subject.need.between(float("-inf"), begun[-1] - 1e-3)
+    before = subject.need.between(float("-inf"), begun[-1] - 1e-3) if begun else subject.need
+    empty = bool(begun) and _is_empty(subject.need.between(begun[-1], moment), before)
+    if begun and (empty or finding.verdict in NOTHING_YET):
         earlier = judge(before, subject.limit_bytes, before.times[-1]) if len(before) else finding
         if earlier.is_leak:
             end = "killed" if any(abs(at - begun[-1]) < 1 for at in subject.kills) else "begun anew"
             words = f"so it was until it was {end}, {span(now - begun[-1])} ago; too early to say whether it goes on"
             return replaced(earlier, evidence=(*earlier.evidence, words)), False
     return finding, True
+
+
+def _is_empty(life: Series, before: Series) -> bool:
+    """Whether a *life* holds next to nothing of what was held *before*: nobody took the place of who was killed."""
+    tail = life.values[len(life) // 10 :]  # the last pages go within moments
+    return bool(tail) and bool(len(before)) and max(tail) <= EMPTY_SHARE * max(before.values)
 
 
 def surely_leaks(subject: Subject, now: float) -> bool:
