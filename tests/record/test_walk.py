@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -13,7 +14,8 @@ from tests.record.test_needs import machine
 from oomsight.record.codec import CHUNK, ENTITIES, HEADER, MAGIC, PROCESSES, records
 from oomsight.record.walk import Walk, walk
 from oomsight.sources import history_walks
-from oomsight.sources.history_files import HistoryError, HistoryNewer, Shelf
+from oomsight.sources.history import History
+from oomsight.sources.history_files import MANY, HistoryError, HistoryNewer, Shelf
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,38 @@ def test_a_file_of_another_kind_is_left_out_and_a_newer_one_said(recorded, tmp_p
     first.mkdir()
     with pytest.raises(HistoryError, match=first.name):
         Shelf(str(folder))
+
+
+def test_what_is_expected_is_what_is_read(recorded, monkeypatch) -> None:
+    asked: set[tuple[int, int]] = set()
+    read: set[tuple[int, int]] = set()
+    pread = os.pread
+    history = History(str(recorded))
+    low, high = history.span()
+    monkeypatch.setattr(os, "posix_fadvise", lambda _fd, start, length, _: asked.add((start, length)))
+    monkeypatch.setattr(os, "pread", lambda fd, length, start: read.add((start, length)) or pread(fd, length, start))
+    everyone = history.described("cgroup", low, high, 1800)
+    assert len(everyone) > MANY
+    assert dict(history.needs(everyone, low, high, 1800))
+    assert asked and asked <= read  # noqa: PT018 - and nothing else
+    packed = [chunk for chunk in History(str(recorded)).pieces(low, high, 1800) if chunk[0].length]
+    assert len(asked) >= 2 * len(packed) - 2  # where its parts are, and one of them
+    asked.clear()
+    history.columns(everyone, (), low, high, 1800, need=True)
+    assert asked <= read
+
+
+def test_a_file_system_that_cannot_read_ahead_says_the_same(recorded, monkeypatch) -> None:
+    def told() -> list:
+        history = History(str(recorded))
+        low, high = history.span()
+        everyone = history.described("cgroup", low, high, 1800)
+        return [(one.key, held.peak_bytes, held.ordered[9]) for one, held in history.needs(everyone, low, high, 1800)]
+
+    def cannot(*_: int) -> None:
+        raise OSError(errno.EINVAL, "no")
+
+    before = told()
+    monkeypatch.setattr(os, "posix_fadvise", cannot)
+    assert told() == before
+    assert len(before) > MANY

@@ -34,7 +34,7 @@ from oomsight.record.formula import FORMULAS
 from oomsight.record.model import Entity, Picture
 from oomsight.record.tiers import TIERS
 from oomsight.sources.history_columns import Columns, Gathering
-from oomsight.sources.history_files import Chunk, File, HistoryDenied, HistoryError, HistoryNewer, Shelf
+from oomsight.sources.history_files import MANY, Chunk, File, HistoryDenied, HistoryError, HistoryNewer, Shelf
 from oomsight.sources.history_growth import bounds_of, grown_most
 from oomsight.sources.history_needs import Held, needed
 from oomsight.trend.series import Series
@@ -247,8 +247,11 @@ class History:
         Stored figures of *entities*, all of one kind, by key: every row of the tier that is fine enough for
         *max_points*, not thinned. With *need* the first column is what they need (:mod:`oomsight.record.formula`).
         """
-        found = self.gathering(entities, places, need=need)
-        for piece in self.pieces(since, until, max_points):
+        found, pieces = self.gathering(entities, places, need=need), self.pieces(since, until, max_points)
+        kind = stored_kind(entities[0].kind) if entities else ""
+        ready = [*([kind.upper()] if need else []), *([kind] if len(entities) > MANY else [])]
+        self._shelf.expect([chunk for chunk, _, _ in pieces], ready, fronts=True)
+        for piece in pieces:
             found.add(piece)
         self._shelf.close()
         return found.columns
@@ -327,6 +330,7 @@ class History:
         return False
 
     def _loaded(self, chosen: Sequence[tuple[Chunk, float, float]], kind: str) -> list[tuple[Chunk, float, float]]:
+        self._shelf.expect([chunk for chunk, _, _ in chosen], fronts=True)
         return [piece for piece in chosen
                 if self._shelf.load(piece[0], kind) and self._shelf.marks(piece[0]) is not None]  # fmt: skip
 

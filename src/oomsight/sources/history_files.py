@@ -7,7 +7,7 @@ Any number of readers may be beside the one writer. What is damaged is left out 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import compress
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,7 @@ from oomsight.record.layout import Words, entities_text, journal_name, numbers_o
 from oomsight.record.needs import Needs
 from oomsight.record.ready import TAIL_BYTES, Sheet, Spot, spots
 from oomsight.record.tiers import TIERS
-from oomsight.sources.history_walks import walks
+from oomsight.sources.history_walks import MOST_OPEN, soon, walks
 
 if TYPE_CHECKING:
     from oomsight.record.layout import Description
@@ -229,13 +229,38 @@ class Shelf:
     def _apart(self, chunk: Chunk, what: str) -> tuple[bytes, int] | None:
         """A part behind the streams of a chunk, and its sum; ``None`` = there is none."""
         with suppress(OSError):
-            if chunk.spots is None:
-                back = min(TAIL_BYTES, chunk.length)
-                tail = self._piece(chunk.file.path, chunk.start + chunk.length - back, back) if back else b""
-                chunk.spots = spots(tail, chunk.length)
-            if (spot := chunk.spots.get(what)) is not None:
+            if (spot := self._spots(chunk).get(what)) is not None:
                 return self._piece(chunk.file.path, chunk.start + chunk.length - spot.back, spot.length), spot.sum
         return None
+
+    def _spots(self, chunk: Chunk) -> dict[str, Spot]:
+        if chunk.spots is None:
+            back = min(TAIL_BYTES, chunk.length)
+            tail = self._piece(chunk.file.path, chunk.start + chunk.length - back, back) if back else b""
+            chunk.spots = spots(tail, chunk.length)
+        return chunk.spots
+
+    def expect(self, chunks: Iterable[Chunk], parts: Sequence[str] = (), *, fronts: bool = False) -> None:
+        """
+        Have the system begin to read what will be asked of many chunks in turn, each a wait if it is not in memory: the
+        first of some *parts* that stands behind the streams of each, by kind, in capitals its needs; *fronts*: times
+        and indexes.
+        """
+        packed = [chunk for chunk in chunks if chunk.length]
+        with suppress(OSError):
+            for chunk in packed:
+                if fronts and chunk.index is None:
+                    self._soon(chunk, 0, chunk.head.streams_at)
+                if parts and chunk.spots is None:
+                    self._soon(chunk, max(chunk.length - TAIL_BYTES, 0), TAIL_BYTES)
+            for chunk in packed if parts else ():
+                known = self._spots(chunk)
+                what = next((part for part in parts if part in known), None)
+                if what is not None and what not in chunk.sheets and what.lower() not in chunk.needed:
+                    self._soon(chunk, chunk.length - known[what].back, known[what].length)
+
+    def _soon(self, chunk: Chunk, start: int, length: int) -> None:
+        soon(self._opened(chunk.file.path), length, chunk.start + start)
 
     def states(self, chunk: Chunk, row: int) -> Iterator[tuple[int, int, Sequence[int]]]:
         """(entity, code of the kind, coded values) of everything that is there in *row* of a chunk."""
@@ -372,12 +397,15 @@ class Shelf:
         self.chunks.sort(key=lambda chunk: chunk.first)
 
     def _piece(self, path: str, start: int, length: int) -> bytes:
+        return os.pread(self._opened(path), length, start)
+
+    def _opened(self, path: str) -> int:
         fd = self._fds.get(path)
         if fd is None:
-            if len(self._fds) >= 64:
+            if len(self._fds) >= MOST_OPEN:
                 self.close()
             fd = self._fds[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return os.pread(fd, length, start)
+        return fd
 
 
 def _ours(path: str, data: bytes) -> bool:

@@ -218,10 +218,12 @@ class _Reader:
         self._left: list[tuple[Chunk, dict[str, list[tuple[int, str]]], float, float]] = []  # to be read by rows
 
     def read(self, pieces: Sequence[tuple[Chunk, float, float]]) -> None:
-        alone = _alone(pieces)
-        for (chunk, low, high), one in zip(pieces, alone, strict=True):
+        wholes = [one and low <= chunk.first and chunk.last <= high
+                  for (chunk, low, high), one in zip(pieces, _alone(pieces), strict=True)]  # fmt: skip
+        self._shelf.expect([chunk for (chunk, _, _), whole in zip(pieces, wholes, strict=True) if whole],
+                           [self._kind.upper()])  # fmt: skip
+        for (chunk, low, high), whole in zip(pieces, wholes, strict=True):
             numbers = self._numbered(chunk.file)
-            whole = one and low <= chunk.first and chunk.last <= high
             needs = self._shelf.needs(chunk, self._kind) if whole else None
             if needs is None:
                 self._leave(chunk, numbers, low, high)
