@@ -55,6 +55,39 @@ def test_streams_of_another_shape_are_damaged(data) -> None:
         lives(data, [0, 1], 5)
 
 
+NEED = (0, 2, 3, 4)
+STEP = st.sampled_from([b"\x01", b"\x7f", b"\xa2\x05", b"\x80\x80\x01", b"\x81\x01", b"\x02"])
+NUMBERS_OF = {b"\x01": 1, b"\x02": 1, b"\x03": 2, b"\x80\x01": 1, b"\x81\x01": 2, b"\x82\x01": 2, b"\x83\x01": 3,
+              b"\xbf\x01": 7, b"\x91\x01": 3, b"\x04": 1, b"\x00": 0, b"\x81\x00": 1}  # fmt: skip
+OFTEN = st.sampled_from([b"\x81\x01", b"\x81\x01", b"\x83\x01", *NUMBERS_OF])
+EVENT = st.tuples(st.sampled_from([b"\x01", b"\x01", b"\x02", b"\x00", b"\x81\x01"]), OFTEN).flatmap(
+    lambda head: st.lists(STEP, min_size=(count := NUMBERS_OF[head[1]]), max_size=count).map(
+        lambda steps: b"".join((*head, *steps))
+    )
+)
+
+
+def _found(by, stream: bytes, rows: int):
+    try:
+        return by(stream, NEED, rows)
+    except codec.DamagedError:
+        return "damaged"
+
+
+@given(st.lists(EVENT, max_size=40), st.sampled_from([4096, 4096, 30, 2]), st.integers(0, 12))
+def test_events_read_in_runs_say_what_they_say_one_by_one(events, rows, cut) -> None:
+    whole = b"".join(events)
+    for stream in (whole, whole[:-cut] if cut else whole[1:]):
+        if not stream or stream[-1] < 128:  # else nobody looks at it
+            assert _found(dense._by_runs, stream, rows) == _found(dense._event_by_event, stream, rows)
+
+
+@given(st.binary(max_size=60))
+def test_of_any_bytes_runs_say_what_events_say(stream) -> None:
+    if not stream or stream[-1] < 128:
+        assert _found(dense._by_runs, stream, 200) == _found(dense._event_by_event, stream, 200)
+
+
 @given(st.lists(st.tuples(*[st.one_of(st.none(), st.integers(0, 1 << 30))] * 3), max_size=20))
 def test_sums_are_of_what_is_known(rows) -> None:
     columns = [[coded(row[i]) for row in rows] for i in range(3)]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from oomsight._record import replaced
 from oomsight.foresight.model import Leak, Subject
 from oomsight.foresight.victim import inside
-from oomsight.trend.alarm import settled
+from oomsight.trend.alarm import earliest, is_none, settled
 from oomsight.trend.exhaust import time_left
-from oomsight.trend.leak import Finding, Verdict, judge, leaning, stands_out
+from oomsight.trend.leak import Finding, Verdict, judge, leaning
 from oomsight.trend.shape import falls
 from oomsight.trend.words import span
 
@@ -31,9 +31,11 @@ def judged(subject: Subject, now: float) -> Leak:
 
 
 def worth_judging(subject: Subject, now: float) -> bool:
-    """Whether *subject* may leak, or it is too early to tell; of all else :func:`judged` says that it is no leak."""
+    """Whether *subject* may leak: of all else :func:`judged` says that it does not, after much more work."""
     need = subject.need
-    return len(need.restarts) > 0 or stands_out(need, subject.limit_bytes, _end(subject, now))
+    if need.restarts or not len(need):
+        return True
+    return not is_none(need, subject.limit_bytes, earliest(need.times[0], _end(subject, now)))
 
 
 def verdict_on(subject: Subject, now: float) -> tuple[Finding, bool]:

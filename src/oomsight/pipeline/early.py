@@ -1,5 +1,5 @@
 """
-Which processes surely are no leak, told before all of their record is read.
+Which processes and programs surely are no leak, told before all of their record is read.
 
 A leak that is told has been one for some verdicts in a row (:mod:`oomsight.trend.alarm`), so what was none hours ago is
 none now, whatever came since then. The curve up to that moment is a fraction of the work of all of it, of which most is
@@ -29,7 +29,7 @@ _Piece = tuple["Chunk", float, float]
 
 
 class _Asked(NamedTuple):
-    """One process about which something may be said."""
+    """One process or name about which something may be said."""
 
     before: Series  #: its need before the last six hours
     moment: float  #: until when its curve has to be known
@@ -41,8 +41,8 @@ def surely_no_leaks(
     limit_bytes: float | None,
 ) -> set[str]:  # fmt: skip
     """
-    Keys of those of *entities*, processes, of which :func:`~oomsight.foresight.leaks.judged` would say neither that
-    they leak nor that they may, and that did not begin anew. *most*: points of each part of the curve, as for
+    Keys of those of *entities*, processes or names, of which :func:`~oomsight.foresight.leaks.judged` would say neither
+    that they leak nor that they may, and that did not begin anew. *most*: points of each part of the curve, as for
     :func:`~oomsight.pipeline.curves.program_curves`.
     """
     cuts = list(pairwise(edges(since, until)))
@@ -101,7 +101,7 @@ def _began(one: Columns) -> bool:
 
 def _asked(first: Columns, last: Columns, points: int) -> _Asked | None:
     """
-    What has to be known of a process that was there *first* and at *last*, or only first; ``None`` = it may have begun
+    What has to be known of somebody who was there *first* and at *last*, or only first; ``None`` = it may have begun
     anew, or did so.
     """
     before, end = piece_of(first, points), piece_of(last, points).times[-1:]

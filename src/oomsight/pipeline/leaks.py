@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from oomsight._record import replaced
@@ -39,11 +40,11 @@ def leaks_on_record(
     """
     curves = {kind: grown(history, kind, since, until) for kind in kinds}
 
-    def judged_of(kind: str, entities: Sequence[Entity]) -> Iterator[tuple[str, Leak | None]]:
+    def judged_of(kind: str, entities: Sequence[Entity], *, each: bool) -> Iterator[tuple[str, Leak | None]]:
         read = each_cgroup if kind == "cgroup" else each_program
         for entity, subject in read(history, entities, since, until, POINTS):
             one = replaced(subject, limit_bytes=subject.limit_bytes or limit_bytes)
-            leak = judged(one, until) if everything or worth_judging(one, until) else None
+            leak = judged(one, until) if each or worth_judging(one, until) else None
             yield entity.key, leak if leak is None or curves_too or leak.finding.may_leak else _without_curve(leak)
 
     def share(number: int, count: int) -> list[Leak | None]:
@@ -51,10 +52,11 @@ def leaks_on_record(
         for kind, entities in curves.items():
             mine = entities[number::count]
             known: dict[str, Leak | None] = {}
-            if kind == "process" and not everything:
+            if kind != "cgroup" and not everything:
                 none = surely_no_leaks(history, mine, since, until, POINTS, limit_bytes=limit_bytes)
                 known = dict.fromkeys(none)
-            known.update(judged_of(kind, [one for one in mine if one.key not in known]))
+            others = [one for one in mine if one.key not in known]
+            known.update(judged_of(kind, others, each=everything or len(known) > 0))  # these were looked at before
             found += [known[one.key] for one in mine if one.key in known]
         return found
 
@@ -62,7 +64,7 @@ def leaks_on_record(
     order = {kind: place for place, kind in enumerate(curves)}
     leaks = sorted([leak for leak in found if leak is not None], key=lambda leak: order[leak.subject.kind])
     if not (everything or any(leak.finding.may_leak for leak in leaks)):
-        leaks = _too_early(judged_of, curves)
+        leaks = _too_early(partial(judged_of, each=True), curves)
     return [_blamed(leak, history) for leak in leaks], len(found)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import repeat
+from itertools import accumulate, repeat
 from operator import add, neg, sub
 from typing import Final, TypeVar
 
@@ -50,6 +50,32 @@ class _Numbers(dict[bytes, int]):
 _NUMBERS: Final = _Numbers()
 
 
+class _Steps(dict[bytes, int]):
+    """The differences that groups of seven bits stand for, remembered; of none nothing."""
+
+    def __missing__(self, groups: bytes) -> int:
+        if len(self) >= _MOST_NUMBERS:
+            self.clear()
+        number = take(groups, 0)[0] if groups else 0
+        step = self[groups] = -(number >> 1) if number & 1 else number >> 1
+        return step
+
+
+_STEPS: Final = _Steps()
+_OFTEN_TOO: Final = frozenset({1, 7})  #: mapped files and the lowest of a process change as often as its first figure
+_EVENT: Final = rb"(D)(?:\x81\x01(N)N|\x83\x01(N)NN|\x01(N)|\x03(N)N|\x80\x01N|\x82\x01NN|\x02N)|[\x00-\xff]"
+"""
+One in which nothing but some of the first figure and :data:`_OFTEN_TOO` changes: its distance, and in one of four
+places what the first changed by; or a byte of something else, :data:`_OTHER`.
+"""
+_EVENTS: Final = rb"(?:D(?:\x81\x01NN|\x83\x01NNN|\x01N|\x03NN|\x80\x01N|\x82\x01NN|\x02N))*+"
+_EACH_OF_RUN, _RUN = (
+    re.compile(pattern.replace(b"N", rb"[\x80-\xff]*+[\x00-\x7f]").replace(b"D", rb"[\x00-\x7f]"))
+    for pattern in (_EVENT, _EVENTS)
+)
+_OTHER: Final = (b"",) * 5
+
+
 def lives(stream: bytes, places: Sequence[int], rows: int) -> list[Life]:
     """
     The figures at *places* of a stream of *rows* rows, life by life. A stream that begins with an end is of something
@@ -61,6 +87,12 @@ def lives(stream: bytes, places: Sequence[int], rows: int) -> list[Life]:
         raise DamagedError("ends within a number")
     if len(places) == 1 and len(stream) > WIDE_BYTES * rows:
         return _alone(_figure(stream, places[0]), rows)
+    if 0 in places and not _OFTEN_TOO.intersection(places):
+        return _by_runs(stream, places, rows)
+    return _event_by_event(stream, places, rows)
+
+
+def _event_by_event(stream: bytes, places: Sequence[int], rows: int) -> list[Life]:
     numbers = list(map(_NUMBERS.__getitem__, _EACH(stream)))
     plan_of = _plans(tuple(places))
     found: list[Life] = []
@@ -97,6 +129,63 @@ def lives(stream: bytes, places: Sequence[int], rows: int) -> list[Life]:
         raise DamagedError("event of another shape") from None
     if at != end:
         raise DamagedError("event of another shape")
+    if there:
+        found.append(_life(first, columns, now, rows, ended=False))
+    return found
+
+
+def _by_runs(stream: bytes, places: Sequence[int], rows: int) -> list[Life]:
+    """As :func:`_event_by_event`, of streams in most of whose events no wanted figure but the first changes."""
+    found: list[Life] = []
+    columns: list[list[int]] = []
+    now: list[int] = []
+    plan_of, main = _plans(tuple(places)), places.index(0)
+    at = row = first = 0
+    there, even, end = False, True, len(stream)
+    try:
+        while at < end:
+            distance, at = take(stream, at)
+            mask, at = take(stream, at)
+            row += distance
+            if row >= rows:
+                raise DamagedError("a row that is not there")
+            if not there:
+                there, first = True, row
+                columns, now = [[] for _ in places], [0] * len(places)
+            if not mask:
+                found.append(_life(first, columns, now, row, ended=True))
+                there = False
+                continue
+            size, wanted = plan_of[mask]
+            after = _numbers(size - 2)(stream, at).end()  # type: ignore[union-attr]
+            numbers = list(map(_NUMBERS.__getitem__, _EACH(stream, at, after)))
+            for offset, slot in wanted:
+                number, column = numbers[offset - 2], columns[slot]
+                column.extend([now[slot]] * (row - first - len(column)))
+                now[slot] += -(number >> 1) if number & 1 else number >> 1
+            at = end if even else _RUN.match(stream, after).end()  # type: ignore[union-attr]
+            events = _EACH_OF_RUN.findall(stream, after, at)
+            distances = b"".join([one[0] for one in events])
+            if len(distances) < len(events):  # other events are among them: only those before, here and from now on
+                even, events = False, events[: events.index(_OTHER)]
+                distances = distances[: len(events)]
+                at = _RUN.match(stream, after).end()  # type: ignore[union-attr]
+            if not events:
+                continue
+            column, value = columns[main], now[main]
+            column.extend([value] * (row - first - len(column)))
+            row += sum(distances)
+            if row >= rows:
+                raise DamagedError("a row that is not there")
+            values = list(accumulate([_STEPS[a or b or c or d] for _, a, b, c, d in events], initial=value))
+            now[main] = values.pop()
+            if distances.count(1) == len(distances):
+                column += values
+                continue
+            for before, distance in zip(values, distances, strict=True):
+                column.extend([before] * distance)
+    except (AttributeError, IndexError):  # no match: it ends before that
+        raise DamagedError("event of another shape") from None
     if there:
         found.append(_life(first, columns, now, rows, ended=False))
     return found

@@ -117,9 +117,12 @@ class Words(Mapping[int, Description]):
     def numbers(self) -> dict[tuple[str, str], list[int]]:
         """(kind, ident) -> the numbers of an entity."""
         found: dict[tuple[str, str], list[int]] = {}
-        for line in self._lines.values():
-            one = _description(line)
-            found.setdefault((one.kind, one.ident), []).append(int(one.number))
+        try:
+            for number, line in self._lines.items():
+                _, kind, ident, _ = line.split("\t", 3)
+                found.setdefault((kind, ident), []).append(int(number))
+        except ValueError:
+            raise DamagedError("descriptions of another shape") from None
         return found
 
     def holding(self, needle: str) -> Iterator[Description]:

@@ -76,11 +76,47 @@ class Gathering:
             return
         moments = chunk.moments
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
-        numbers = self._numbered(chunk.file, among)
+        numbers, step = self._numbered(chunk.file, among), TIERS[chunk.tier].step_seconds
+        if self._formula is not None and (needs := self._shelf.needs(chunk, self._kind)) is not None:
+            numbers = self._add_needs(needs, numbers, moments, (begin, end), step)
         for key, one in lives_of(self._shelf, chunk, self._kind, numbers, self._places, self._formula):
             columns = self.columns[key]
-            columns.step_seconds = max(columns.step_seconds, TIERS[chunk.tier].step_seconds)
+            columns.step_seconds = max(columns.step_seconds, step)
             columns.add(one, moments, begin, end)
+
+    def _add_needs(
+        self, needs: Needs, numbers: Sequence[tuple[int, str]], moments: Sequence[float], part: tuple[int, int],
+        step: float,
+    ) -> Sequence[tuple[int, str]]:  # fmt: skip
+        """
+        Add those of *numbers* whose need is known in a chunk and whose other figures stay as they are in it, rows of
+        *part*; the other numbers.
+        """
+        names = [FIELDS[self._kind][place].name for place in self._places]
+        if not {*names} <= {*(ends := SUMS[self._kind].ends)}:
+            return numbers
+        columns = [needs.ends[at : at + 2] for at in (2 * ends.index(name) for name in names)]
+        moved = {place for first, last in columns if first != last
+                 for place in range(len(first)) if first[place] != last[place]}  # fmt: skip
+        steady, others, place_of = [first for first, _ in columns], list[tuple[int, str]](), needs.places.get
+        (begin, end), rows = part, len(moments)
+        here, whole, curve, firsts = moments[begin:end], end - begin == rows, needs.curve, needs.firsts
+        for number, key in numbers:
+            place = place_of(number)
+            if place is None or place in moved:
+                others.append((number, key))
+                continue
+            found, first, need = self.columns[key], firsts[place], curve(place)
+            found.step_seconds = max(found.step_seconds, step)
+            if len(need) == rows and not found.went:  # it was there all the time, as most are
+                found.times += here
+                found.columns[0] += need if whole else need[begin:end]
+                for column, known in zip(found.columns[1:], steady, strict=True):
+                    column.extend([known[place]] * len(here))
+                continue
+            stayed = [[known[place]] * len(need) for known in steady]
+            found.add([Life(first, [need, *stayed], first + len(need) < rows)], moments, begin, end)
+        return others
 
     def went(self, piece: tuple[Chunk, float, float], among: Container[str]) -> dict[str, bool]:
         """
@@ -114,9 +150,6 @@ def lives_of(  # noqa: PLR0917
     """
     summed_up = formula.places if formula is not None else ()
     wanted = [*summed_up, *places]
-    if formula is not None and (needs := shelf.needs(chunk, kind)) is not None:
-        known, numbers = _known(needs, kind, numbers, places, chunk.head.rows)
-        yield from known
     sheet, parts, at = None, list[int](), list[int]()
     if (len(numbers) > MANY or chunk.sheets.get(kind)) and set(wanted) <= set(kept := PLACES.get(kind, ())):
         sheet, parts, at = shelf.sheet(chunk, kind), list(map(kept.index, summed_up)), list(map(kept.index, places))
@@ -133,32 +166,6 @@ def lives_of(  # noqa: PLR0917
                 yield key, found if formula is None else [_with_sum(one, formula) for one in found]
             except DamagedError:
                 shelf.damaged += 1
-
-
-def _known(
-    needs: Needs, kind: str, numbers: Sequence[tuple[int, str]], places: Sequence[int], rows: int
-) -> tuple[list[tuple[str, list[Life]]], list[tuple[int, str]]]:
-    """
-    (key, lives) of those of *numbers* whose need is known in a chunk of so many *rows* and whose figures at *places*
-    stay as they are in it; and the other numbers.
-    """
-    names = [FIELDS[kind][place].name for place in places]
-    if not {*names} <= {*(ends := SUMS[kind].ends)}:
-        return [], list(numbers)
-    columns = [needs.ends[at : at + 2] for at in (2 * ends.index(name) for name in names)]
-    moved = {place for first, last in columns if first != last
-             for place in range(len(first)) if first[place] != last[place]}  # fmt: skip
-    firsts = [first for first, _ in columns]
-    known, others = list[tuple[str, list[Life]]](), list[tuple[int, str]]()
-    for number, key in numbers:
-        place = needs.places.get(number)
-        if place is None or place in moved:
-            others.append((number, key))
-            continue
-        begin, need = needs.firsts[place], needs.curve(place)
-        count = len(need)
-        known.append((key, [Life(begin, [need, *[[first[place]] * count for first in firsts]], begin + count < rows)]))
-    return known, others
 
 
 def _with_sum(life: Life, formula: Formula) -> Life:

@@ -130,17 +130,6 @@ def judge(series: Series, limit_bytes: float | None, now: float) -> Finding:
     )
 
 
-def stands_out(series: Series, limit_bytes: float | None, now: float) -> bool:
-    """
-    Whether the curve may be a leak, or too young to tell: it has too few samples, has grown or rises. Of all others
-    :func:`judge` says that they are something else.
-    """
-    if falls(series, now):
-        return False
-    found = shape(series, limit_bytes, now)
-    return found is None or found.grows or found.rises
-
-
 def leaning(series: Series, limit_bytes: float | None, now: float) -> Verdict | None:
     """Return :attr:`Verdict.LEAK` or ``SUSPECTED`` where :func:`judge` would, and ``None`` for all else."""
     life = series.life(now)
