@@ -20,7 +20,7 @@ from oomsight.naming.cgroup_layouts import ELIDED
 from oomsight.naming.redact import Pseudonyms, is_public
 from oomsight.report import parse_text
 from oomsight.report.task_rows import TaskRows
-from oomsight.sinks.document import document_json, incident_json, json_schema
+from oomsight.sinks.document import document_json, incident_dict, incident_json, json_schema
 from oomsight.sinks.markdown import render_markdown
 from oomsight.sinks.story import story
 from oomsight.sinks.text import render_text
@@ -101,6 +101,7 @@ def numbers(value: Any) -> Iterator[float]:
 def test_a_redacted_document_gives_no_name_away(name: str) -> None:
     names, hidden_names = Pseudonyms(b"key"), secrets(name)
     for incident in incidents(name):
+        assert incident_json(incident) == json.dumps(incident_dict(incident), separators=(",", ":"))
         hidden = redact(incident, names)
         before, after = json.loads(incident_json(incident)), json.loads(incident_json(hidden))
         assert [(c["code"], c["confidence"]) for c in after["causes"]] == [(c["code"], c["confidence"]) for c in before["causes"]]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oomsight.report.model import EventKind
+from oomsight.sinks import schema
 from oomsight.sinks.document import (
     KINDS,
     SourceInfo,
@@ -138,3 +142,32 @@ def test_document_keeps_odd_bytes_reversibly() -> None:
     assert "\n" not in line
     comm = json.loads(line)["victims"][0]["comm"]
     assert comm.encode("utf-8", "surrogateescape") == b"\xff\xfe bad\x1b"
+
+
+@pytest.mark.parametrize("name", ['"tasks":[],"ranking":[]', "%d %s %%", '\\"ranking\\":[]', "caf\u00e9\udcff"])
+@pytest.mark.parametrize("make", [host_incident, lambda _name: pod_incident(), lambda _name: empty_incident(), lambda _name: killer_incident()])
+def test_an_incident_as_text_is_its_dictionary(make, name: str) -> None:
+    incident = make(name)
+    assert incident_json(incident) == json.dumps(incident_dict(incident), separators=(",", ":"))
+
+
+_ROWS = st.lists(st.tuples(*[st.none() | st.integers(-(2**70), 2**70)] * 2, st.none() | st.text(), st.none() | st.text()), max_size=5)
+
+
+@given(_ROWS)
+def test_a_table_as_text_is_its_dictionaries(rows: list[tuple[object, ...]]) -> None:
+    kinds = [schema.INT, schema.optional(schema.INT), schema.optional(schema.TEXT), schema.optional(schema.SENTENCE)]
+    fields = [schema.field(f"f{at}", kind, "", lambda rows, at=at: [row[at] for row in rows]) for at, kind in enumerate(kinds)]
+    table = schema.Table("t", "", *fields)
+    assert table.text(rows) == json.dumps(table.write_all(rows), separators=(",", ":"))
+    assert [tuple(row) for row in table.write_all(rows)] == [("f0", "f1", "f2", "f3")] * len(rows)
+
+
+def test_rows_given_one_by_one_are_written_with_their_own_holes() -> None:
+    incident = host_incident("a")
+    whole = incident_dict(incident)["tasks"]
+    incident.report.tasks = [replace(task) for task in incident.report.tasks]
+    assert incident_dict(incident)["tasks"] == whole
+    incident.report.tasks[0].swapents_pages = None
+    assert incident_dict(incident)["tasks"][0]["swap_kib"] is None
+    assert incident_json(incident) == json.dumps(incident_dict(incident), separators=(",", ":"))

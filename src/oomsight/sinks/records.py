@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight.naming.cgroup_path import describe
+from oomsight.report.task_rows import TaskRows
 from oomsight.sinks.schema import (
     BOOL,
     INT,
@@ -18,6 +19,7 @@ from oomsight.sinks.schema import (
     TEXT,
     Field,
     Record,
+    Table,
     array,
     choice,
     field,
@@ -26,19 +28,25 @@ from oomsight.sinks.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from oomsight.diagnose.model import RankedTask, ZoneCheck
     from oomsight.naming.cgroup_path import Owner
     from oomsight.report.model import Memcg, Task, Victim, Zone
 
 
-class TaskRow(NamedTuple):
-    """What :data:`TASK` is written from: a table row, what the selection made of it, and the page size in KiB."""
+class TaskTable(NamedTuple):
+    """What :data:`TASK` is written from: rows, what the selection made of each, and the page size in KiB."""
 
-    task: Task
-    ranked: RankedTask | None
+    tasks: Sequence[Task]
+    ranked: Sequence[RankedTask | None]
     page_kib: int
+
+    def column(self, name: str) -> Sequence[int | None]:
+        """Return the numbers of a field of the rows."""
+        if isinstance(self.tasks, TaskRows):  # one without a column has no values at all
+            return self.tasks.column(name) or [None] * len(self.tasks)
+        return [getattr(task, name) for task in self.tasks]
 
 
 class ZoneRow(NamedTuple):
@@ -326,53 +334,61 @@ ZONE: Final = Record(
 # --- processes -----------------------------------------------------------------------------------------------------
 
 
-def _task(name: str) -> Any:
-    return lambda row: getattr(row.task, name)
+def _column(name: str) -> Any:
+    return lambda table: table.column(name)
 
 
-def _task_kib(name: str) -> Any:
-    def get(row: TaskRow) -> int | None:
-        pages: int | None = getattr(row.task, name)
-        return None if pages is None else pages * row.page_kib
+def _kib(name: str) -> Any:
+    def get(table: TaskTable) -> list[int | None]:
+        return [None if pages is None else pages * table.page_kib for pages in table.column(name)]
 
     return get
 
 
-def _pgtables_kib(row: TaskRow) -> int | None:
-    task = row.task
-    if task.pgtables_bytes is not None:
-        return task.pgtables_bytes >> 10
-    return None if task.nr_ptes is None else (task.nr_ptes + (task.nr_pmds or 0)) * row.page_kib
+def _pgtables_kib(table: TaskTable) -> list[int | None]:
+    columns = [table.column(name) for name in ("pgtables_bytes", "nr_ptes", "nr_pmds")]
+    return [
+        size >> 10 if size is not None else None if ptes is None else (ptes + (pmds or 0)) * table.page_kib
+        for size, ptes, pmds in zip(*columns, strict=True)
+    ]
+
+
+def _comms(table: TaskTable) -> Sequence[str]:
+    return table.tasks.names if isinstance(table.tasks, TaskRows) else [task.comm for task in table.tasks]
+
+
+def _lines(table: TaskTable) -> Sequence[int | None]:
+    return table.tasks.lines if isinstance(table.tasks, TaskRows) else [task.line for task in table.tasks]
 
 
 def _ranked(name: str) -> Any:
-    return lambda row: None if row.ranked is None else getattr(row.ranked, name)
+    return lambda table: [None if one is None else getattr(one, name) for one in table.ranked]
 
 
-TASK: Final = Record(
+TASK: Final = Table(
     "task",
     "One row of the kernel's task table.",
-    field("pid", INT, "Thread that holds the memory.", _task("pid")),
-    field("tgid", INT, "Process id.", _task("tgid")),
-    field("uid", INT, "User id.", _task("uid")),
-    field("comm", TEXT, "Process name.", _task("comm")),
-    field("total_vm_kib", INT, "Virtual size.", _task_kib("total_vm_pages")),
-    field("rss_kib", INT, "Resident size.", _task_kib("rss_pages")),
-    field("rss_anon_kib", optional(INT), "Anonymous part (6.8+).", _task_kib("rss_anon_pages")),
-    field("rss_file_kib", optional(INT), "File part (6.8+).", _task_kib("rss_file_pages")),
-    field("rss_shmem_kib", optional(INT), "Shared part (6.8+).", _task_kib("rss_shmem_pages")),
+    field("pid", INT, "Thread that holds the memory.", _column("pid")),
+    field("tgid", INT, "Process id.", _column("tgid")),
+    field("uid", INT, "User id.", _column("uid")),
+    field("comm", TEXT, "Process name.", _comms),
+    field("total_vm_kib", INT, "Virtual size.", _kib("total_vm_pages")),
+    field("rss_kib", INT, "Resident size.", _kib("rss_pages")),
+    field("rss_anon_kib", optional(INT), "Anonymous part (6.8+).", _kib("rss_anon_pages")),
+    field("rss_file_kib", optional(INT), "File part (6.8+).", _kib("rss_file_pages")),
+    field("rss_shmem_kib", optional(INT), "Shared part (6.8+).", _kib("rss_shmem_pages")),
     field("pgtables_kib", optional(INT), "Page tables.", _pgtables_kib),
-    field("swap_kib", optional(INT), "In swap.", _task_kib("swapents_pages")),
-    field("oom_score_adj", optional(INT), "Its oom_score_adj.", _task("oom_score_adj")),
-    field("oom_adj", optional(INT), "Its oom_adj (up to 3.5).", _task("oom_adj")),
+    field("swap_kib", optional(INT), "In swap.", _kib("swapents_pages")),
+    field("oom_score_adj", optional(INT), "Its oom_score_adj.", _column("oom_score_adj")),
+    field("oom_adj", optional(INT), "Its oom_adj (up to 3.5).", _column("oom_adj")),
     field("badness_pages", optional(INT), "Points as the kernel computes them; null = not eligible or not known.",
           _ranked("points_pages")),
     field("rank", optional(INT), "1 = chosen; null = not eligible or not known.", _ranked("rank")),
     field("skipped", optional(SENTENCE), "Why it could not be chosen.", _ranked("skipped")),
-    field("line", INT, "Line of the row.", _task("line")),
+    field("line", INT, "Line of the row.", _lines),
 )  # fmt: skip
 
-RANKED: Final = Record(
+RANKED: Final = Table(
     "ranked",
     "One process as the kernel's selection saw it.",
     field("rank", optional(INT), "1 = chosen; null = not eligible."),
@@ -396,7 +412,7 @@ SELECTION: Final = Record(
     field("rule_why", SENTENCE, "How the era was recognised."),
     field("total_pages", optional(INT), "T: the pages oom_score_adj is scaled by."),
     field("total_pages_from", optional(SENTENCE), "How T was obtained."),
-    field("ranking", array(RANKED.type), "Every process, best candidate first."),
+    field("ranking", RANKED.type, "Every process, best candidate first."),
     field("margin", optional(INT), "Pages between the victim and the next process.", lambda s: s.margin_pages),
     field("explained", BOOL, "The recomputed first is the one the kernel chose."),
     field("reason", optional(SENTENCE), "Why it is not."),
