@@ -194,7 +194,7 @@ def test_alerts_of_an_agent_that_runs_take_the_place_of_what_the_look_shows(stat
     document = json.loads(status("--format", "json", "--store", store)[1])
     assert document["watched"] is True
     assert [(a["subject"], a["text"]) for a in document["alerts"]] == [("/x", "/x: full")]
-    assert re.search(r"warning: /x: full \(told 9\d s ago\)", status("--store", store)[1].replace("\n    ", " "))
+    assert re.search(r"warning: /x: full \(held for 9\d s\)", status("--store", store)[1].replace("\n    ", " "))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1, "saved": "x", "alerts": []}', '{"version": 2}'])

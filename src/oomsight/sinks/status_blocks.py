@@ -148,7 +148,7 @@ def memory_bar_of(accounting: Accounting) -> Bar:
 def _alert_items(status: Status) -> Iterator[Item]:
     now = status.look.at
     for alert in status.alerts:
-        since = f" (told {span(now - alert.since)} ago)" if alert.since is not None else ""
+        since = f" (held for {span(now - alert.since)})" if alert.since is not None else ""
         yield Item(f"{alert.severity}: {alert.text}{since}", _TONES[alert.severity])
 
 
