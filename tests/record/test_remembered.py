@@ -62,7 +62,7 @@ def test_what_grew_evenly_up_to_the_kill_is_told_what_a_higher_limit_had_been_wo
     _store(str(tmp_path), 0, 109)  # to 128 MiB
     assert "a limit a quarter higher (32.0 MiB more) would have been reached 32 s later" in _told(tmp_path, 108)
     assert "a quarter higher" not in _told(tmp_path, 40)  # too short to be followed
-    assert "a quarter higher" not in _told(tmp_path, 150)  # it had ended
+    assert "a quarter higher" not in _told(tmp_path, 180)  # it had ended
 
 
 def test_what_came_with_its_kill_is_not_told_as_level(tmp_path) -> None:

@@ -33,7 +33,7 @@ OTHERS: Final = 2  #: named besides the victim
 WORTH: Final = 0.2  #: growth of another is worth a sentence from this share of the whole growth on
 MOST_COMMAND: Final = 160  #: characters of a command line that are told
 EVEN_SECONDS: Final = 60.0  #: even growth for this long would have gone on
-ROW_SECONDS: Final = 10.0  #: until its last sample
+STOPPED_SECONDS: Final = 60.0  #: before the kill; for less it waits at its limit, which takes back page cache
 SLOW_SECONDS: Final = 600.0  #: even growth for this long is no burst
 _HOW: Final = {"even": "steadily", "uneven": "unevenly"}
 UNSAID: Final = "One report is one moment"
@@ -176,7 +176,7 @@ def _told(history: History, report: OomReport, kill: float, rises: list[_Grown])
 
 def _room(whole: Rise, kill: float) -> str | None:
     """What a higher limit would have been worth, of what grew evenly up to the kill."""
-    if whole.shape != "even" or whole.seconds < EVEN_SECONDS or kill - SLACK_SECONDS - whole.until > ROW_SECONDS:
+    if whole.shape != "even" or whole.seconds < EVEN_SECONDS or kill - SLACK_SECONDS - whole.until > STOPPED_SECONDS:
         return None
     quarter = whole.high / 4
     return (
@@ -271,7 +271,7 @@ def _went(one: _Grown, kill: float) -> str:
         )  # fmt: skip
     if found.whole and found.level_seconds >= 60 and found.level_seconds >= found.seconds / 4:
         words += f"; for {duration_words(found.level_seconds)} before that it was level"
-    if kill - SLACK_SECONDS - found.until > 60:
+    if kill - SLACK_SECONDS - found.until > STOPPED_SECONDS:
         words += f"; it had stopped growing {duration_words(kill - SLACK_SECONDS - found.until)} before the kill"
     return words
 
