@@ -44,6 +44,23 @@ def test_a_minute_ago_is_what_growth_is_measured_from(tmp_path) -> None:
     assert found.available_kib == 900_000 - 1024 * 60
 
 
+@pytest.mark.parametrize(("ended", "stopped"), [(120, False), (115, False), (90, True), (70, True)])
+def test_what_grew_and_has_stopped_is_told_from_what_goes_on(tmp_path, ended, stopped) -> None:
+    """A program in a cgroup grows for its first seconds, as all do."""
+    store = HistoryStore(str(tmp_path), BOOT)
+    for i in range(120):
+        kib = 9000 + 1024 * min(i, ended)
+        figures = {"usage_bytes": kib, "file_bytes": 0, "shmem_bytes": 0}
+        change = Change(rows=[(1, "host", tuple(0 for _ in INDEX["host"])),
+                              (3, "cgroup", tuple(figures.get(name) for name in INDEX["cgroup"]))])  # fmt: skip
+        if i == 0:
+            change.new = [(1, {"kind": "host", "name": "box"}), (3, {"kind": "cgroup", "name": "/web"})]
+        store.write(50_000 + i * 1000, int((NOW - 120 + i) * 1000), change)
+    store.close()
+    found = earlier_on_record(str(tmp_path), BOOT, NOW, 200_000)
+    assert set(found.stopped) == ({"/web"} if stopped else set())
+
+
 @pytest.mark.parametrize(
     ("until", "boot"), [(NOW - 300, BOOT), (NOW, "cd" * 16), (NOW + 400, BOOT)], ids=["old", "other boot", "later"]
 )

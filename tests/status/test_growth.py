@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from oomsight.status import build
 from oomsight.status.growth import before_of, growers
 from oomsight.status.model import Earlier
 
@@ -55,3 +56,14 @@ def test_time_between_two_looks_does_not_jump_with_the_clock(wall, ticks, second
     before = Earlier(1e9, 70_000, {}, {}, None)
     look = SimpleNamespace(at=1e9 + wall, ticks=None if ticks is None else 70_000 + ticks)
     assert before.seconds_to(look) == pytest.approx(seconds)
+
+
+def test_what_has_stopped_is_not_followed_to_its_limit(monkeypatch) -> None:
+    memcg = SimpleNamespace(path="/web", need_bytes=90 << 20, headroom_bytes=60 << 20)
+    monkeypatch.setattr(build, "recognise", lambda *_: None)
+    monkeypatch.setattr(build, "limited_cgroups", lambda *_: [SimpleNamespace(memcg=memcg)])
+    snapshot = SimpleNamespace(machine=None, processes=(), _replace=lambda **_: None)
+    for stopped, left in ((), 60.0), (("/web",), None), (("/other",), 60.0):
+        before = Earlier(1e9, None, {}, {"/web": 30 << 20}, None, stopped)
+        (one,) = build._limited(SimpleNamespace(snapshot=snapshot), [memcg], before, 60.0)
+        assert (one.bytes_per_second, one.time_left_seconds) == (1 << 20, left)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 60.0  #: how long ago; longer would water down what began just now
 LATE_SECONDS: Final = 30.0  #: an older record is none of a minute ago
+LAST_SHARE: Final = 0.4  #: of the time that growth comes from, in which it has to go on …
+STOPPED: Final = 0.1  #: … at more than this share of its rate
 LEAST_SECONDS: Final = 10.0  #: a recorder that began a moment ago: a younger record shows no more than two looks
 
 
@@ -41,7 +43,24 @@ def earlier_on_record(path: str, boot_id: str, now: float, ticks: int | None) ->
     cgroups = {entity.name: need for entity, values in picture.cgroups if (need := _need(values)) is not None}
     available = picture.host.get("mem_available_bytes")
     then = None if ticks is None else ticks - int((now - picture.time) * USER_HZ)
-    return Earlier(picture.time, then, processes, cgroups, None if available is None else int(available) >> 10)
+    return Earlier(picture.time, then, processes, cgroups, None if available is None else int(available) >> 10,
+                   _stopped(history, cgroups, picture.time, now))  # fmt: skip
+
+
+def _stopped(history: History, then: Mapping[str, int], since: float, now: float) -> frozenset[str]:
+    """Cgroups that grew since then, but not in the last part of that time: a program that has started is no leak."""
+    found, begin = set[str](), now - (now - since) * LAST_SHARE
+    entities = [one for one in history.entities("cgroup", begin, now) if one.name in then]
+    lately = history.columns(entities, (), begin, now, need=True)
+    for entity in entities:
+        rows = sorted(zip(lately[entity.key].times, lately[entity.key].columns[0], strict=True))
+        needs = [coded - 1 for _, coded in rows if coded > 0]
+        if len(needs) < 2 or rows[-1][0] - rows[0][0] < (now - begin) / 2:
+            continue
+        whole = needs[-1] - (then[entity.name] >> 10)
+        if whole > 0 and needs[-1] - needs[0] < STOPPED * LAST_SHARE * whole:
+            found.add(entity.name)
+    return frozenset(found)
 
 
 def _moment(history: History, now: float) -> float:

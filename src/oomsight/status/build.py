@@ -109,9 +109,10 @@ def _limited(
     for cgroup in limited_cgroups(snapshot, rules):
         memcg, rate, left = cgroup.memcg, None, None
         held = before.cgroups.get(memcg.path) if before is not None else None
-        if held is not None and memcg.need_bytes is not None and seconds:
-            rate = (memcg.need_bytes - held) / seconds
-            if rate > 0 and memcg.headroom_bytes is not None and memcg.need_bytes - held >= 1 << 20:
+        if before is not None and held is not None and memcg.need_bytes is not None and seconds:
+            rate, grown = (memcg.need_bytes - held) / seconds, memcg.need_bytes - held
+            goes_on = grown >= 1 << 20 and memcg.path not in before.stopped
+            if goes_on and memcg.headroom_bytes is not None:
                 left = memcg.headroom_bytes / rate
         yield Limited(cgroup, rate, left)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +57,7 @@ class Earlier(NamedTuple):
     processes: Before
     cgroups: Mapping[str, int]  #: need in bytes by path
     available_kib: int | None
+    stopped: Collection[str] = ()  #: paths of cgroups that grew since, but hardly in the last seconds
 
     def seconds_to(self, look: Look) -> float:
         """How long before *look* it was; where the clock was set meanwhile, by the time since boot."""
