@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.diagnose.accounting import ROWS, account, managed_kib
+from oomsight.diagnose.accounting import ROWS, account
+from oomsight.diagnose.scope import managed_kib
 from oomsight.naming.marked import unmark
 from oomsight.report.model import (
     EventKind,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomsight.diagnose.accounting import account
-from oomsight.diagnose.consumers import consumers, culprit, limit_kib
+from oomsight.diagnose.consumers import consumers, culprit
+from oomsight.diagnose.scope import limit_kib
 from oomsight.report.model import (
     EventKind,
     HugePages,

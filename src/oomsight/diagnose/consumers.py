@@ -12,17 +12,9 @@ from operator import add, itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from oomsight._named import NamedTuple
-from oomsight.diagnose.accounting import (
-    UNACCOUNTED,
-    account,
-    allowed_nodes,
-    in_memcg,
-    is_complete,
-    managed_kib,
-    page_kib_of,
-    swap_in_use_kib,
-)
+from oomsight.diagnose.accounting import UNACCOUNTED, account, is_complete
 from oomsight.diagnose.model import Accounting, Consumer
+from oomsight.diagnose.scope import allowed_nodes, in_memcg, limit_kib, page_kib_of, swap_in_use_kib
 from oomsight.diagnose.wording import size
 from oomsight.naming.marked import Kind, mark
 from oomsight.report.task_rows import TaskRows
@@ -50,24 +42,6 @@ _KILL_LINE: Final = "known from the kill line only: the text has no task table t
 
 _Key = TypeVar("_Key")
 _Kind = Literal["process", "name", "user", "cgroup", "kernel", "shared"]
-
-
-def limit_kib(report: OomReport) -> int | None:
-    """
-    The memory that ran out, in KiB: limit (else usage) of the cgroup, managed memory of the nodes the request was
-    bound to, or managed RAM. ``None`` = not known.
-    """
-    memcg = report.memcg
-    if in_memcg(report):
-        if memcg is None or memcg.memory is None:
-            return None
-        limit = memcg.memory.limit_kib
-        return limit if isinstance(limit, int) and limit > 0 else memcg.memory.usage_kib or None
-    nodes, info = allowed_nodes(report), report.meminfo
-    if nodes is not None and info is not None:
-        return sum(z.kib.get("managed", z.kib.get("present", 0)) for z in info.zones if z.node in nodes) or None
-    total = managed_kib(info, page_kib_of(report))
-    return total[0] if total else None
 
 
 def consumers(report: OomReport, accountings: Sequence[Accounting] | None = None) -> list[Consumer]:

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
-from oomsight.diagnose.accounting import allowed_nodes, page_kib_of
 from oomsight.diagnose.model import GfpWords, ZoneCheck
+from oomsight.diagnose.scope import allowed_nodes, page_kib_of
 from oomsight.diagnose.wording import prints_no_table, size
 from oomsight.kernel.gfp import decode_gfp, expand_flags, highest_zone, layout_of, words_of
 from oomsight.kernel.watermark import OrderRule, free_blocks, zone_check

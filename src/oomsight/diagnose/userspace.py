@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
-from oomsight.diagnose.accounting import managed_kib, page_kib_of
 from oomsight.diagnose.advice import more_reserve
 from oomsight.diagnose.knobs import systemctl, unit_of
 from oomsight.diagnose.model import Advice, Answers, Cause, Confidence, Evidence
+from oomsight.diagnose.scope import managed_kib, page_kib_of
 from oomsight.diagnose.wording import count, listing, process, sentence, size
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark

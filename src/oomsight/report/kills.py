@@ -26,7 +26,8 @@ _PLAIN = lazy(r"\((?P<comm>.{0,20}?\)?)\)(?P<rest>[\s.,;:\])}`'\"].*|)$", re.S)
 _UNCLOSED = lazy(r"\((?P<comm>.{1,16}?)(?P<rest>[\s,]+(?:total-vm|vsz|anon-rss):.*|)$", re.S)
 _CUT = lazy(r"\((?P<comm>)(?P<rest>)$")
 _UID_AFTER = lazy(r"UID:? ?(\d{1,10})(?!\d)")
-_TOO_LONG = lazy(r"[0-9]{19}")
+_ALIKE = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+_TOO_LONG = b"0" * 19
 _MESSAGE = lazy(
     r"((?:Memory cgroup |memory cgroup )?[Oo]ut [Oo]f [Mm]emory(?: \([^)]*\)| in UB \S{1,64}: OOM)?"
     r"|No available memory(?: \([^)]*\)| in cpuset)?):?\s*$"
@@ -109,7 +110,7 @@ def parse_kill(moments: Moments, i: int, text: str) -> Kill | None:
         kill.kib.setdefault("anon-rss", kill.kib.pop("rss"))
         if "vm" in kill.kib:
             kill.kib.setdefault("total-vm", kill.kib.pop("vm"))
-    kill.damaged = _TOO_LONG.search(rest) is not None
+    kill.damaged = _TOO_LONG in rest.encode("utf-8", "surrogatepass").translate(_ALIKE)
     if scored is not None:
         kill.score = int(scored["score"])
     return kill

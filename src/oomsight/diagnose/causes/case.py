@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeGuard
 
 from oomsight._record import dataclass, field
-from oomsight.diagnose.accounting import allowed_nodes, is_complete, managed_kib, swap_in_use_kib
+from oomsight.diagnose.accounting import is_complete
 from oomsight.diagnose.advice import cap_kib
-from oomsight.diagnose.consumers import limit_kib
 from oomsight.diagnose.model import Accounting, Consumer, Evidence, Selection, ZoneCheck
+from oomsight.diagnose.scope import allowed_nodes, limit_kib, managed_kib, swap_in_use_kib
 from oomsight.diagnose.wording import percent, share, size
 from oomsight.kernel.release import Release, parse_release
 from oomsight.report.model import EventKind, LimitKib, OomReport, Task, Victim
