@@ -17,7 +17,7 @@ class Ordered(Sequence[float]):
     above where it must be are only counted, the others are merged.
     """
 
-    __slots__ = ("_by_high", "_by_low", "_counts", "_highs", "_known", "_length", "_lows", "_piece", "_scale")
+    __slots__ = ("_counts", "_highs", "_known", "_length", "_lows", "_piece", "_ranks", "_scale")
 
     def __init__(
         self, lows: Sequence[int], highs: Sequence[int], counts: Sequence[int], piece: Callable[[int], Sequence[int]],
@@ -30,8 +30,9 @@ class Ordered(Sequence[float]):
         self._lows, self._highs, self._counts, self._piece, self._scale = lows, highs, counts, piece, scale
         self._length = sum(counts)
         self._known: dict[int, int] = {}
-        self._by_low = _ranks(lows, counts)
-        self._by_high = _ranks(highs, counts)
+        most = max(counts)
+        even = most * len(counts) - self._length <= most  # one after the other is as long as most are
+        self._ranks = _EvenRanks(lows, highs, most, self._length) if even else _Ranks(lows, highs, counts)
 
     def __len__(self) -> int:
         return self._length
@@ -58,21 +59,21 @@ class Ordered(Sequence[float]):
     def _find(self, ranks: Sequence[int]) -> None:
         sought: list[_Sought] = []
         for rank in dict.fromkeys(ranks):
-            # It is not less than were each value as low as the lowest of its piece, nor more than were each as high.
-            least, most = _at(self._by_low, rank), _at(self._by_high, rank)
             if rank in {0, self._length - 1}:
-                least = most = self._by_high[0][-1] if rank else self._by_low[0][0]
+                self._known[rank] = max(self._highs) if rank else min(self._lows)
+                continue
+            least, most = self._ranks.between(rank)
             if least == most:
                 self._known[rank] = least
                 continue
-            highs, ends = self._by_high
-            before = bisect_left(highs, least)
-            sought.append(_Sought(rank, least, most, ends[before - 1] if before else 0))
+            below = sum([count for high, count in zip(self._highs, self._counts, strict=True) if high < least])
+            sought.append(_Sought(rank, least, most, below))
         wanted: dict[int, list[_Sought]] = {}
         for one in sought:
-            for at, (low, high) in enumerate(zip(self._lows, self._highs, strict=True)):
-                if high >= one.least and low <= one.most:
-                    wanted.setdefault(at, []).append(one)
+            least, most = one.least, one.most
+            for at in [at for at, (low, high) in enumerate(zip(self._lows, self._highs, strict=True))
+                       if high >= least and low <= most]:  # fmt: skip
+                wanted.setdefault(at, []).append(one)
         for at, who in wanted.items():
             values = self._piece(at)
             for one in who:
@@ -114,12 +115,37 @@ def nth(pieces: Sequence[Sequence[int]], rank: int) -> int:
     return sorted(chain.from_iterable(pieces))[rank]
 
 
-def _ranks(values: Sequence[int], counts: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+class _Ranks:
+    """Between what a value must be: not less than were each as low as its piece, nor more than were each as high."""
+
+    __slots__ = ("_ends_of_highs", "_ends_of_lows", "_highs", "_lows")
+
+    def __init__(self, lows: Sequence[int], highs: Sequence[int], counts: Sequence[int]) -> None:
+        self._lows, self._ends_of_lows = _ascending(lows, counts)
+        self._highs, self._ends_of_highs = _ascending(highs, counts)
+
+    def between(self, rank: int) -> tuple[int, int]:
+        """The least and the most that the value of a rank can be."""
+        return self._lows[bisect_right(self._ends_of_lows, rank)], self._highs[bisect_right(self._ends_of_highs, rank)]
+
+
+class _EvenRanks:
+    """
+    The same of pieces that all have *most* values, or few of them less: were some more in these, there would be no
+    fewer values up to any low, nor from any high on.
+    """
+
+    __slots__ = ("_highs", "_last", "_lows", "_most")
+
+    def __init__(self, lows: Sequence[int], highs: Sequence[int], most: int, length: int) -> None:
+        self._lows, self._highs, self._most, self._last = sorted(lows), sorted(highs), most, length - 1
+
+    def between(self, rank: int) -> tuple[int, int]:
+        """The least and the most that the value of a rank can be."""
+        return self._lows[rank // self._most], self._highs[-1 - (self._last - rank) // self._most]
+
+
+def _ascending(values: Sequence[int], counts: Sequence[int]) -> tuple[list[int], list[int]]:
     """Values ascending, and how many there are up to each."""
     order = sorted(range(len(values)), key=values.__getitem__)
     return [values[at] for at in order], list(accumulate([counts[at] for at in order]))
-
-
-def _at(ranks: tuple[Sequence[int], Sequence[int]], rank: int) -> int:
-    values, ends = ranks
-    return values[bisect_right(ends, rank)]

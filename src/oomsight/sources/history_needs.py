@@ -155,20 +155,25 @@ class Held:
     def ordered(self) -> Ordered:
         """Need in every row, ascending."""
         pieces, alone = self._pieces, sorted(self._rows.values)
+        if len(pieces) == 1 and not alone:
+            ((stretch, place),) = pieces
+            parts = stretch.parts
+            return Ordered(stretch.lows[place], stretch.highs[place], stretch.counts[place],
+                           lambda at: parts[at].needs.ordered(place), KIB)  # fmt: skip
         lows, highs, counts = (
             list(chain.from_iterable(columns)) for columns in (
                 [stretch.lows[place] for stretch, place in pieces], [stretch.highs[place] for stretch, place in pieces],
                 [stretch.counts[place] for stretch, place in pieces],
             )
         )  # fmt: skip
-        parts = [(part.needs, place) for stretch, place in pieces for part in stretch.parts]
+        held = [(part.needs, place) for stretch, place in pieces for part in stretch.parts]
         if alone:
             lows, highs, counts = [*lows, alone[0]], [*highs, alone[-1]], [*counts, len(alone)]
 
         def piece(at: int) -> list[int]:
-            if at == len(parts):
+            if at == len(held):
                 return alone
-            needs, place = parts[at]
+            needs, place = held[at]
             return needs.ordered(place)
 
         return Ordered(lows, highs, counts, piece, KIB)
