@@ -148,3 +148,21 @@ def test_a_file_system_that_cannot_read_ahead_says_the_same(recorded, monkeypatc
     monkeypatch.setattr(os, "posix_fadvise", cannot)
     assert told() == before
     assert len(before) > MANY
+
+
+def test_what_was_let_go_comes_again(recorded) -> None:
+    one, other = Shelf(str(recorded)), Shelf(str(recorded))
+    for kept, slim in zip(one.chunks, other.chunks, strict=True):
+        if not kept.length:
+            continue
+        assert one.load(kept, "cgroup")
+        assert other.timed(slim, "cgroup")
+        assert other.timed(slim, "cgroup")
+        assert one.marks(kept) == other.marks(slim) is not None
+    last = Shelf(str(recorded))
+    chunk = next(chunk for chunk in last.chunks if chunk.length)
+    assert last.timed(chunk, "cgroup")
+    last.close()
+    chunk.file.path += ".gone"
+    assert last.marks(chunk) is None
+    assert last.damaged == 1

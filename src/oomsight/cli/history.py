@@ -100,6 +100,10 @@ def command(
         assert kind is not None
         return _list(question, kind, fields, top, show, plot)
     entities = question.find(who, kind, fields) if who is not None else question.host()
+    if show.format == "csv" and plot is None:  # of many series each is written before the next is read
+        show.each(question.each_series(entities[:top], fields))
+        tell_damage(history)
+        return Exit.OK
     found, damaged = show.read(lambda: (question.series(entities[:top], fields), history.damaged))
     if plot is not None:
         limited = question.series(entities[:1], ["limit_bytes"]) if stored_kind(entities[0].kind) == "cgroup" else []
@@ -192,7 +196,10 @@ def _list(  # noqa: PLR0917
         found = question.series(entities, fields)
         draw(plot, f"{'processes' if kind == 'process' else f'{kind}s'} by {field}", question.seen(), found)
         drawn = {entity.key: series for entity, name, series in found if name == main}
-    if show.format in {"csv", "parquet"} or (show.format == "json" and fields):
+    if show.format == "csv":
+        show.each(question.each_series(entities, fields))
+        return Exit.OK
+    if show.format == "parquet" or (show.format == "json" and fields):
         show.series(question.since, question.until, show.read(lambda: question.series(entities, fields)))
         return Exit.OK
     if show.format == "json":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight.cli.exits import CommandError, Exit, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from oomsight.record.model import Entity
     from oomsight.sources.history import History
@@ -145,18 +145,22 @@ class Question:
         self, entities: Sequence[Entity], fields: Sequence[str], points: int | None = None
     ) -> list[tuple[Entity, str, Series]]:
         """The figures of *entities*; *points*: not so many as were asked for."""
+        return list(self.each_series(entities, fields, points))
+
+    def each_series(
+        self, entities: Sequence[Entity], fields: Sequence[str], points: int | None = None
+    ) -> Iterator[tuple[Entity, str, Series]]:
+        """As :meth:`series`, but those of one entity at a time are in memory."""
         from oomsight.record.fields import MAIN, stored_kind
 
-        found = []
         for entity in entities:
             usual = HOST_FIELDS if entity.kind == "host" else (MAIN[stored_kind(entity.kind)],)
             try:
                 several = self.history.several(entity, fields or usual, self.since, self.until, points or self.points)
             except ValueError as error:
                 raise UsageError(f"--field: {error}") from None
-            found += [(entity, field, series) for field, series in several.items()]
-        return found
-
+            for field in list(several):
+                yield entity, field, several.pop(field)
 
     def kills(self, entity: Entity) -> list[tuple[float, str]]:
         """When the OOM killer ended somebody on the host or in a cgroup, and how many, as marks of a picture."""

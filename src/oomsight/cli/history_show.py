@@ -13,7 +13,7 @@ from oomsight.cli.picture import write_picture
 from oomsight.cli.speak import answer, renderer, stdout_surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from oomsight.record.model import Entity
     from oomsight.sinks.blocks import Block
@@ -63,12 +63,18 @@ class Show:
 
     def series(self, since: float, until: float, found: Found) -> None:
         """Series for programs."""
-        from oomsight.sinks.history_rows import series_document, series_groups
+        from oomsight.sinks.history_rows import series_document
 
         if self.format == "json":
             answer(series_document(since, until, found))
         else:
-            self.rows(series_groups(found))
+            self.each(found)
+
+    def each(self, found: Iterable[tuple[Entity, str, Series]]) -> None:
+        """Series as rows for programs, one after the other."""
+        from oomsight.sinks.history_rows import series_groups
+
+        self.rows(series_groups(found))
 
     def rows(self, groups: Iterator[Group]) -> None:
         """Rows for programs: CSV, or Parquet as bytes."""

@@ -74,6 +74,11 @@ class Index:
             self._marks = self._marks()
         return self._marks
 
+    def let_go(self, again: Callable[[], Marks]) -> None:
+        """Keep nothing that :attr:`marks` would be unpacked from, which is 80 KB; *again* gets them if need be."""
+        if not isinstance(self._marks, Marks):
+            self._marks = again
+
     def place(self, entity: int) -> int | None:
         """Where *entity* is in the columns; ``None`` = not in this chunk."""
         at = bisect_left(self.entities, entity)

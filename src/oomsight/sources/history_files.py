@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Final
 
@@ -155,8 +156,7 @@ class Shelf:
                 chunk.times = chunk.times or journal.times()
                 chunk.index = chunk.indexes[kind] = chunk.indexes.get(kind) or journal.index_of(kind)
             else:
-                front = self._piece(chunk.file.path, chunk.start, chunk.head.streams_at)
-                chunk.times, chunk.index = chunk_front(chunk.head, front)
+                chunk.times, chunk.index = self._front(chunk)
         except (OSError, DamagedError):
             self._leave_out(chunk)
             return False
@@ -171,10 +171,24 @@ class Shelf:
             self._leave_out(chunk)
             return None
 
+    def _marks_again(self, chunk: Chunk) -> Marks:
+        try:
+            return self._front(chunk)[1].marks
+        except OSError as error:
+            raise DamagedError(str(error)) from None
+
+    def _front(self, chunk: Chunk) -> tuple[list[int], Index]:
+        return chunk_front(chunk.head, self._piece(chunk.file.path, chunk.start, chunk.head.streams_at))
+
     def timed(self, chunk: Chunk, kind: str) -> bool:
         """As :meth:`load`, but of a journal the times are enough; ``False`` = it is damaged or gone."""
         if chunk.file.journal is None:
-            return self.load(chunk, kind)
+            known = chunk.index is not None
+            if not self.load(chunk, kind):
+                return False
+            if not known and chunk.index is not None:  # of a week all that is kept of hundreds of chunks adds up
+                chunk.index.let_go(partial(self._marks_again, chunk))
+            return True
         try:
             chunk.times = chunk.times or chunk.file.journal.times()
         except DamagedError:
