@@ -96,22 +96,27 @@ def _by_family(traces: list[Trace]) -> list[int]:
     return places
 
 
+def told(trace: Trace, known: dict[float, float], threshold: float) -> tuple[bool, float | None]:
+    """
+    Return whether a trace is told as a leak without one, and after which share of the time from leak start to
+    exhaustion it is told rightly (``None`` = never); *known*: confidences by moment.
+    """
+    start = trace.leak_start if trace.leaky and trace.leak_start is not None else float("inf")
+    row, early = 0, False
+    for number, now in enumerate(moments(trace, CHECKS), 1):
+        row = row + 1 if known.get(now, 0.0) >= threshold else 0
+        alarm = row > round((IN_A_ROW - 1) * number / STEPS)
+        early |= alarm and now < start
+        if alarm and now >= start and trace.end is not None:
+            return early, min(1.0, (now - start) / (trace.end - start))
+    return early, None
+
+
 def point(traces: list[Trace], sure: list[dict[float, float]], threshold: float) -> Point:
     """Return what comes of a threshold."""
-    false = leaky = 0
-    delays = []
-    for trace, known in zip(traces, sure, strict=True):
-        start = trace.leak_start if trace.leaky and trace.leak_start is not None else float("inf")
-        leaky += trace.leaky
-        row, early, delay = 0, False, None
-        for number, now in enumerate(moments(trace, CHECKS), 1):
-            row = row + 1 if known.get(now, 0.0) >= threshold else 0
-            alarm = row > round((IN_A_ROW - 1) * number / STEPS)
-            early |= alarm and now < start
-            if alarm and now >= start and delay is None and trace.end is not None:
-                delay = min(1.0, (now - start) / (trace.end - start))
-        false += early
-        delays += [delay] if delay is not None else []
+    found = [told(trace, known, threshold) for trace, known in zip(traces, sure, strict=True)]
+    false, leaky = sum(early for early, _ in found), sum(trace.leaky for trace in traces)
+    delays = [delay for _, delay in found if delay is not None]
     return Point(threshold, len(delays) / max(len(delays) + false, 1), len(delays) / leaky, median(delays or [1.0]))
 
 
