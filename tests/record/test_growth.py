@@ -16,14 +16,20 @@ SECONDS = 30
 
 
 def run(path: str, boot: str, chance: random.Random, samples: range, crowd: int) -> None:
-    """A run of the recorder: processes that walk at random, end, and have new ones take their places."""
+    """
+    A run of the recorder: processes that walk at random, end, and have new ones take their places, some of which are
+    seen only after later ones.
+    """
     store, sizes, made = HistoryStore(path, boot), dict[int, int](), 0
+    late: dict[int, int] = {}
     for sample in samples:
         change = Change()
         while len(sizes) < crowd:
             made += 1  # every run counts from one
-            sizes[made] = chance.randrange(1 << 16)
+            (late if sample and chance.random() < 0.1 else sizes)[made] = chance.randrange(1 << 16)
             change.new.append((made, {"kind": "process", "pid": made, "start": sample * 100 + made, "name": "x"}))
+        for number in [number for number in late if chance.random() < 0.03]:
+            sizes[number] = late.pop(number)
         for number in list(sizes):
             sizes[number] = max(sizes[number] + 4 * chance.randrange(-300, 301), 0)
             change.rows.append((number, "process", (sizes[number], *[None] * (len(FIELDS["process"]) - 1))))

@@ -1,13 +1,14 @@
 """
 Who may have grown most: a bound for every entity from the columns of the indexes, so that few have to be summed up.
 
-A week has 60,000 processes. What each grew by is its highest peak less what it began with, which takes its first chunk;
-its lowest beginning in any chunk is no higher. That bound is made of whole columns at once.
+A week has 60,000 processes. What each grew by is its highest peak less what it began with. In one file that is just so;
+of several files of a boot the lowest beginning in any of them is no higher. The bound is made of whole columns at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nlargest
 from itertools import chain, compress
 from operator import sub
@@ -17,12 +18,18 @@ from oomsight.record.chunk import only
 from oomsight.record.codec import KINDS
 
 if TYPE_CHECKING:
+    from array import array
+
+    from oomsight.record.chunk import Index
     from oomsight.sources.history_files import Chunk
 
-SPARE: Final = 4  #: times those wanted that are summed up at first: many have fallen before they rose
+SPARE: Final = 4  #: a part of those wanted that is summed up besides at first
 
-Bounds = Mapping[str, Mapping[int, int]]
-"""By boot and number, so much or less (coded). Numbers of two runs of the recorder in one boot count as one entity."""
+Bounds = Mapping[str, tuple[Sequence[int], Sequence[int]]]
+"""
+By boot numbers, and so much or less (coded) for each. Numbers of two runs of the recorder in one boot count as one
+entity.
+"""
 
 
 class Grown(Protocol):
@@ -35,43 +42,90 @@ class Grown(Protocol):
 G = TypeVar("G", bound=Grown)
 
 
+class _Known:
+    """
+    The highest peak and the beginning of each entity of a file, by number, of its chunks in the order of time. One run
+    of the recorder wrote them, so a number is one entity, and who comes later has a higher one.
+    """
+
+    def __init__(self) -> None:
+        self.highest: dict[int, int] = {}
+        self.begun: dict[int, int] = {}  #: in the same order
+        self._last = -1  #: no higher number is known
+
+    def add(self, index: Index, there: bytes) -> None:
+        """Add what a chunk says of the entities that are *there*: by place 1 or 0."""
+        new, highest, marks = bisect_right(index.entities, self._last), self.highest, index.marks
+        old, peaks = (_those(column[:new], there[:new]) for column in (index.entities, marks.peaks))
+        try:
+            before = list(map(highest.__getitem__, old))
+        except KeyError:
+            before = list(map(highest.get, old, peaks))
+            for number, first in zip(old, _those(marks.firsts[:new], there[:new]), strict=True):
+                self.begun.setdefault(number, first)
+        # No max() of two numbers each: it takes as long as all the rest.
+        highest.update(zip(old, [a if a > b else b for a, b in zip(peaks, before, strict=True)], strict=True))
+        numbers = _those(index.entities[new:], there[new:])
+        for known, column in ((highest, marks.peaks), (self.begun, marks.firsts)):
+            known.update(zip(numbers, _those(column[new:], there[new:]), strict=True))
+        self._last = max(self._last, *numbers[-1:])
+
+
+def _those(column: array[int], wanted: bytes) -> list[int]:
+    first = wanted.find(1)  # processes are numbered after nearly all else
+    if first >= 0 and 0 not in wanted[first:]:
+        return column[first:].tolist()
+    return list(compress(column, wanted))
+
+
 def bounds_of(pieces: Iterable[tuple[Chunk, float, float]], kind: str) -> Bounds:
-    """How much each entity of *kind* in loaded chunks may have grown; a chunk, and the time it answers for."""
-    highest: dict[str, dict[int, int]] = {}
-    lowest: dict[str, dict[int, int]] = {}
+    """
+    How much each entity of *kind* in loaded chunks may have grown; a chunk, and the time it answers for, in the order
+    of time.
+    """
+    files: dict[int, tuple[str, _Known]] = {}
     wanted = only(KINDS.index(kind))
     for chunk, low, high in pieces:
         index = chunk.index
         assert index is not None
-        marks, there = index.marks, bytearray(index.marks.kinds.translate(wanted))
+        there = index.marks.kinds.translate(wanted)
         if low > chunk.first or high < chunk.last:
-            moments = chunk.moments
-            for place in compress(range(len(there)), bytes(there)):
+            moments, within = chunk.moments, bytearray(there)
+            for place in compress(range(len(there)), there):
                 last = moments[min(index.gone_rows[place], len(moments)) - 1]
-                there[place] = last >= low and moments[index.first_rows[place]] <= high
-        numbers = list(compress(index.entities, there))
-        tops, bottoms = (known.setdefault(chunk.file.boot, {}) for known in (highest, lowest))
-        peaks, firsts = (list(compress(column, there)) for column in (marks.peaks, marks.firsts))
-        # No max() or min(): called for two numbers each, they take as long as all the rest.
-        peaks = [peak if peak > top else top for peak, top in zip(peaks, map(tops.get, numbers, peaks), strict=True)]
-        firsts = [first if first < bottom else bottom
-                  for first, bottom in zip(firsts, map(bottoms.get, numbers, firsts), strict=True)]  # fmt: skip
-        tops.update(zip(numbers, peaks, strict=True))
-        bottoms.update(zip(numbers, firsts, strict=True))
-    return {boot: dict(zip(tops, map(sub, tops.values(), lowest[boot].values()), strict=True))
-            for boot, tops in highest.items()}  # fmt: skip
+                within[place] = last >= low and moments[index.first_rows[place]] <= high
+            there = bytes(within)
+        _, known = files.setdefault(id(chunk.file), (chunk.file.boot, _Known()))
+        known.add(index, there)
+    by_boot: dict[str, list[_Known]] = {}
+    for boot, known in files.values():
+        by_boot.setdefault(boot, []).append(known)
+    return {boot: _bounds(several) for boot, several in by_boot.items()}
+
+
+def _bounds(several: Sequence[_Known]) -> tuple[Sequence[int], Sequence[int]]:
+    """Of all files of a boot, of which a number may stand for several entities."""
+    highest, lowest = several[0].highest, several[0].begun
+    for one in several[1:]:
+        for number, peak in one.highest.items():
+            highest[number] = max(highest.get(number, peak), peak)
+        for number, first in one.begun.items():
+            lowest[number] = min(lowest.get(number, first), first)
+    return list(highest), list(map(sub, highest.values(), lowest.values()))
 
 
 def grown_most(bounds: Bounds, most: int, summed: Callable[[Mapping[str, set[int]]], dict[str, G]]) -> dict[str, G]:
     """Among others the *most* entities that grew most, as *summed* knows those with some numbers, by boot."""
-    every = list(chain.from_iterable(known.values() for known in bounds.values()))
-    least = nlargest(SPARE * most, every)[-1] if len(every) > SPARE * most else None
+    every = list(chain.from_iterable(grown for _, grown in bounds.values()))
+    tried = most + most // SPARE
+    least = nlargest(tried, every)[-1] if len(every) > tried else None
     while True:
         found = summed({
-            boot: {number for number, bound in known.items() if least is None or bound >= least}
-            for boot, known in bounds.items()
+            boot: set(numbers) if least is None else
+            {number for number, bound in zip(numbers, grown, strict=True) if bound >= least}
+            for boot, (numbers, grown) in bounds.items()
         })  # fmt: skip
-        grown = nlargest(most, (one.peak - one.first_main for one in found.values()))
-        if least is None or (len(grown) == most and grown[-1] >= least):
+        top = nlargest(most, (one.peak - one.first_main for one in found.values()))
+        if least is None or (len(top) == most and top[-1] >= least):
             return found  # all others grew by less than the last of these
-        least = grown[-1] if len(grown) == most else None
+        least = top[-1] if len(top) == most else None
