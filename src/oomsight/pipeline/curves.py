@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from oomsight.sources.history_columns import Columns
 
 BATCH: Final = 100  #: entities that are in memory at once
-ENDS: Final = 2  #: rows more than points, at the ends of a part, for which none is left out
 KIB: Final = 1024
 _LIMIT, _KILLS = (INDEX["cgroup"][name] for name in ("limit_bytes", "events_oom_kill"))
 
@@ -135,8 +134,7 @@ def piece_of(one: Columns, points: int) -> Series:
 
 
 def _piece(one: Columns, points: int) -> Series:
-    most = points if len(one.times) > points + ENDS else None
-    times, needs = thinned(*ascending(one.times, one.columns[0]), most, "max")
+    times, needs = thinned(*ascending(one.times, one.columns[0]), points, "max")
     values = [(coded - 1) * KIB or 0.0 for coded in needs]
     return Series(times, values, tuple(one.came), one.step_seconds or None)
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from oomsight._named import NamedTuple
-from oomsight.pipeline.curves import BATCH, ENDS, edges, joined, piece_of
+from oomsight.pipeline.curves import BATCH, edges, joined, piece_of
 from oomsight.trend.alarm import earliest, is_none
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _of_batch(
         between.add(piece, there)
         others = between.went(piece, asked.keys() - there)
         unsure.update(key for key, went in others.items() if went or asked[key].gone)
-    if sum(map(_rows, hours)) > most[1] + ENDS:  # not all of them would be points of the curve
+    if sum(map(_rows, hours)) > most[1]:  # not all of them would be points of the curve
         return set()
     return {
         key for key, one in asked.items()

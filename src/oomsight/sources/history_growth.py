@@ -68,7 +68,7 @@ class _Known:
         numbers = _those(index.entities[new:], there[new:])
         for known, column in ((highest, marks.peaks), (self.begun, marks.firsts)):
             known.update(zip(numbers, _those(column[new:], there[new:]), strict=True))
-        self._last = max(self._last, *numbers[-1:])
+        self._last = max([self._last, *numbers[-1:]])
 
 
 def _those(column: array[int], wanted: bytes) -> list[int]:
