@@ -22,11 +22,11 @@ from oomsight.foresight.victim import inside, predicted
 from oomsight.pipeline import foresight
 from oomsight.pipeline.outlook import outlook as status_outlook
 from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
-from oomsight.record.model import Change
+from oomsight.record.model import SHORT_LIVED, Change
 from oomsight.sinks.blocks import Table
 from oomsight.sinks.curve_svg import Curve, curves_svg
 from oomsight.sinks.foresight_document import forecast_schema, leaks_schema
-from oomsight.sinks.foresight_words import DO, LEAKS, forecast_blocks
+from oomsight.sinks.foresight_words import DO, LEAKS, forecast_blocks, subject_words
 from oomsight.sinks.history_store import HistoryStore
 from oomsight.sources.errors import SourceError
 from oomsight.sources.history import History
@@ -394,6 +394,11 @@ def test_what_is_wrong_is_said_in_one_line(args, status, words, capsys) -> None:
     err = capsys.readouterr().err
     assert words in err.lower()
     assert err.count("\n") == 1
+
+
+def test_the_short_lived_are_called_so_without_quotes() -> None:
+    assert subject_words(Subject("name", SHORT_LIVED, None, None, LEVEL, None)) == "(short-lived)"
+    assert subject_words(Subject("name", "(sh)", None, None, LEVEL, None)) != "(sh)"  # marked: somebody's word
 
 
 def test_picture_names_are_text_only() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._sizes import rate_words, size_words
 from oomsight.naming.cgroup_path import short_words
 from oomsight.naming.marked import Kind, mark
+from oomsight.record.model import SHORT_LIVED
 from oomsight.sinks.blocks import Block, Bullets, Column, Heading, Item, KeyValues, Paragraph, Row, Table
 from oomsight.sinks.history_words import moment_words, sparkline
 from oomsight.trend.leak import Verdict
@@ -56,6 +57,8 @@ def subject_words(subject: Subject) -> str:
         return short_words(subject.cgroup or subject.name)
     if subject.kind == "series":
         return mark(subject.name, Kind.FILE)
+    if subject.name == SHORT_LIVED:  # our word, as in `history`
+        return subject.name
     return mark(subject.name) + (f" (pid {subject.pid})" if subject.pid is not None else "")
 
 
