@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.report.carriers import _COULD, LAYERS, Layer, Lines, _joined, _strip, find_layers, strip_lines
+from oomsight.report.carriers import Lines, _strip, strip_lines
 from oomsight.report.grammar import BARE, COMMON_NAMES, INNER_RULES, LINE_RULES, ROW, classify, end_of_run
+from oomsight.report.layers import COULD, LAYERS, Layer, find_layers, joined
 from oomsight.report.prefixes import cut_off, matched, runs_of_rows, shapes
 
 CLOCK = "[    1.000001] "
@@ -42,8 +43,8 @@ def test_layer_is_found_in_front_of_a_message(layer: Layer) -> None:
 
 @pytest.mark.parametrize("layer", ALONE, ids=lambda r: r.name)
 def test_no_layer_is_missed_by_the_first_look(layer: Layer) -> None:
-    assert _COULD.match(begin(layer) + "Mem-Info:")
-    assert _COULD.match("  " + begin(layer) + "Mem-Info:")
+    assert COULD.match(begin(layer) + "Mem-Info:")
+    assert COULD.match("  " + begin(layer) + "Mem-Info:")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ _STAMPED = st.tuples(st.sampled_from(_STAMPS), st.sampled_from(_TEXTS), st.integ
 
 @given(st.lists(_STAMPED, min_size=1, max_size=20), st.sampled_from([("syslog", "printk"), ("syslog",), ("printk",), ("quote", "syslog")]))
 def test_prefixes_are_cut_off_where_each_would_be_matched(lines: list[str], names: tuple[str, ...]) -> None:
-    rows, match = lines * 60, _joined(names).match
+    rows, match = lines * 60, joined(names).match
     for text, wanted in zip(cut_off(rows, match), matched(rows, match), strict=True):
         assert text == wanted or (text or "").startswith("[")
     out = Lines(raws=rows)

@@ -10,9 +10,9 @@ from oomsight.kernel.counters import COUNTER_ERAS
 from oomsight.kernel.gfp import COMBINATIONS, LAYOUTS, ZONE_OF
 from oomsight.kernel.selection import SCAN_RULES, SKIPS
 from oomsight.naming import cgroup_layouts
-from oomsight.report.carriers import LAYERS
 from oomsight.report.grammar import INNER_RULES, LINE_RULES
 from oomsight.report.killers import KILLER_RULES
+from oomsight.report.layers import LAYERS
 from oomsight.sources.decode import CODECS
 from oomsight.sources.needles import NEEDLES
 from reference_pages.markdown import code, prose, span, table

@@ -5,42 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
-from oomsight.naming.marked import Kind, mark
 from oomsight.report.draft import REPORTING
 from oomsight.report.memory import Numbered, parse_memcg, parse_meminfo
-from oomsight.report.model import (
-    EventKind,
-    Note,
-    OomReport,
-    Selected,
-    Span,
-    Task,
-    Victim,
-    When,
-)
+from oomsight.report.model import EventKind, Note, OomReport, Span
 from oomsight.report.openvz import of_beancounter, read_rage
 from oomsight.report.page_size import infer_page_size
 from oomsight.report.summary import read_summary
-from oomsight.report.table import build_tasks, guess_columns, header_columns, looks_like_table, row_pattern
-from oomsight.report.task_rows import TaskRows
-from oomsight.report.times import Clock, is_minute, when_at, year_in
+from oomsight.report.table import looks_like_table
+from oomsight.report.task_table import read_tasks, two_tables
+from oomsight.report.times import Clock, is_minute, when_of, year_in
 from oomsight.report.trigger import read_trigger, stack
 from oomsight.report.unwrap import unescape_name
+from oomsight.report.victims import read_victims
 
 if TYPE_CHECKING:
     from oomsight.report.carriers import Lines
     from oomsight.report.draft import Draft
-    from oomsight.report.kills import Kill
 
 _TASK_IN = lazy(r"Task in (?P<task>.*?)(?: killed as a result of limit of (?P<oom>.*))?$")
 _GROUP = lazy(r"Tasks in (.*) are going to be killed")
-# Panics because nobody was left to kill (until 4.18, and since); the others are asked for by vm.panic_on_oom.
-_NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
 _EXITING = lazy(r"OOM victim (\d{1,10}) \((.*)\) is already exiting")
 _SHARING = lazy(r"Kill process (\d{1,10}) \((.*)\) sharing same memory")
+# Panics because nobody was left to kill (until 4.18, and since); the others are asked for by vm.panic_on_oom.
+_NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
 # Whoever writes about the line leaves its numbers out: "oom-kill:constraint=CONSTRAINT_MEMCG,...,pid=N,...".
 _OF_ONE_KILL = lazy(r"nodemask=|[,\s]pid=\d|constraint=[A-Z_]*\s*$")
-_FOOTNOTE = lazy(r"\[[ \t]*\d+\][ \t]+[A-Za-z]|\[\d+\]:?[ \t]+https?:")
 _BLOCKS = ("zone", "counters", "usage")  #: memory of the machine or of a cgroup
 _NOT_NUMBERED = frozenset({"row", "frame", "regs", "trace"})
 """Lines that are many and are read in bulk, or not at all."""
@@ -63,16 +52,16 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     # Of a head whose name has a newline in it, the line before has the stamp.
     in_name = 1 if draft.comm_prefix else 0
     anchor = draft.head - in_name if draft.head is not None else (draft.kills[0].index if draft.kills else draft.start)
-    report.when = _when(lines, anchor, clock)
+    report.when = when_of(lines, anchor, clock)
     if report.when.time_text is None and report.when.time is None and anchor != draft.start:
-        report.when = _when(lines, draft.start, clock)  # wrapped by hand: only its first line has the stamp
+        report.when = when_of(lines, draft.start, clock)  # wrapped by hand: only its first line has the stamp
     read_trigger(report, draft, lines, parts)
-    _tasks(report, draft, lines)
-    if _two_tables(report):
+    read_tasks(report, draft, lines)
+    if two_tables(report):
         # All above the table is of another event, the head and its time too.
         draft.head, report.trigger = None, None
         if draft.kills:
-            report.when = _when(lines, draft.kills[0].index, clock)
+            report.when = when_of(lines, draft.kills[0].index, clock)
         if report.tasks:
             report.source.first_line = report.tasks[0].line
     else:
@@ -80,7 +69,7 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
         report.memcg = parse_memcg(parts, parts.get("stat", []) if "memcg_stats" in parts else [])
     read_summary(report, draft, lines)
     _memcg_paths(report, parts)
-    _victims(report, draft, lines, clock)
+    read_victims(report, draft, lines, clock)
     _extras(report, draft, lines)
     _kind(report, draft, lines)
     infer_page_size(report)
@@ -94,12 +83,6 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     report.complete = draft.head is not None and has_block and bool(report.tasks) and bool(report.victims)
     _missing_notes(report, draft)
     return report
-
-
-def _when(lines: Lines, index: int, clock: Clock) -> When:
-    """What the carrier of a line says of its time; nothing where it has none."""
-    raw = lines.raws[index]
-    return When() if raw == lines.texts[index] else when_at(lines.raws, index, clock)
 
 
 def _year(report: OomReport, lines: Lines) -> None:
@@ -147,106 +130,6 @@ def _is_event(draft: Draft, lines: Lines) -> bool:
     return looks_like_table(rows)
 
 
-def _tasks(report: OomReport, draft: Draft, lines: Lines) -> None:
-    rows = draft.parts.get("row", [])
-    header = draft.parts.get("header")
-    columns = None
-    if header:
-        text = lines.texts[header[0]]
-        columns = header_columns(text)
-        if columns is None:
-            # The header itself is wrapped: its further words stand on the next lines.
-            for extra in range(1, 4):
-                if header[0] + extra >= len(lines.texts):
-                    break
-                following = lines.texts[header[0] + extra]
-                for glue in ("", " "):
-                    columns = columns or header_columns(text + glue + following)
-                if columns is not None:
-                    break
-                text += ("" if not text.endswith(" ") else " ") + following
-        report.table_columns = columns
-    if not rows:
-        return
-    first, last = rows[0], rows[-1]
-    if last - first + 1 == len(rows):
-        texts, nos = lines.texts[first : last + 1], lines.nos[first : last + 1]
-    else:
-        texts, nos = [lines.texts[i] for i in rows], [lines.nos[i] for i in rows]
-    if columns is None:
-        columns = guess_columns(texts)
-        if columns is None:
-            unknown = "the task table has columns this version does not know"
-            report.notes.append(Note("table_unreadable", nos[0], unknown))
-            return
-        report.notes.append(
-            Note("table_no_header", nos[0],
-                 "the task table's header is not in the text; columns recognised by their count")
-        )
-    tails = {lines.nos[i]: t for i, t in draft.tails.items()}
-    report.tasks, bad = build_tasks(texts, nos, columns, tails)
-    while bad and bad[-1] == nos[-1] and _FOOTNOTE.match(texts[-1]):  # of the text around it: "[1] commit …"
-        del bad[-1], nos[-1], texts[-1]
-    if bad:
-        repaired = _repair(draft, lines, bad, columns)
-        if repaired:
-            report.tasks = sorted([*report.tasks, *repaired], key=lambda t: t.line)
-        left = len(bad) - len(repaired)
-        if left:
-            unread = f"{left} row(s) of the task table could not be read"
-            report.notes.append(Note("table_rows_damaged", bad[0], unread))
-
-
-def _two_tables(report: OomReport) -> bool:
-    """
-    Whether the table names a process twice: then text between two reports is missing (a cut log, a console that lost
-    lines), and what stands above the second table's rows is not about this kill. Keeps the rows of the second.
-    """
-    tasks = report.tasks
-    rows = TaskRows.of(tasks)
-    if rows.distinct("pid") == len(rows):
-        return False
-    pids = rows.numbers("pid")
-    last_at = {pid: i for i, pid in enumerate(pids)}
-    again = min(last_at[pid] for i, pid in enumerate(pids) if last_at[pid] != i)
-    # The tear is where a line is missing or unreadable, if there is such a place before the repetition.
-    tear = next((i for i in range(again, 0, -1) if tasks[i].line - tasks[i - 1].line > 1), again)
-    rest = tasks[tear:]
-    report.tasks = rest if len({t.pid for t in rest}) == len(rest) else []
-    report.notes.append(
-        Note("reports_mixed", tasks[again].line, "the table starts over: lines between two reports are missing,"
-             " and what stands above is of the earlier one")
-    )
-    return True
-
-
-def _repair(draft: Draft, lines: Lines, bad: list[int], columns: tuple[str, ...]) -> list[Task]:
-    """Rows broken by hard wrapping: append the next one or two lines until the row has its shape."""
-    pattern = row_pattern(len(columns))
-    by_no = {lines.nos[i]: i for i in draft.parts["row"]}
-    out: list[Task] = []
-    for no in bad:
-        i = by_no.get(no)
-        if i is None:
-            continue
-        for glue in ("", " "):
-            text = lines.texts[i]
-            done = False
-            for following in lines.texts[i + 1 : i + 4]:
-                if following.startswith("["):
-                    break
-                text = text + glue + following
-                m = pattern.match(text)
-                if m and m[len(columns) + 2]:
-                    tasks, _ = build_tasks([text], [no], columns, {})
-                    out.extend(tasks)
-                    done = True
-                    break
-            if done:
-                break
-    return out
-
-
 def _memcg_paths(report: OomReport, parts: dict[str, list[Numbered]]) -> None:
     """The older sentence ``Task in A killed as a result of limit of B``, also in three pieces (3.15, 3.16)."""
     task = oom = None
@@ -279,88 +162,6 @@ def _memcg_paths(report: OomReport, parts: dict[str, list[Numbered]]) -> None:
         m = _GROUP.match(text)
         if m:
             report.group_memcg = unescape_name(m[1])
-
-
-def _victims(report: OomReport, draft: Draft, lines: Lines, clock: Clock) -> None:
-    rows = TaskRows.of(report.tasks)
-    announce = draft.announce
-    if announce is not None:
-        report.selected = Selected(announce.pid, announce.comm, None, announce.score, announce.line)
-    for kill in draft.kills:
-        victim = Victim(
-            kill.pid, kill.comm, "group" if kill.role == "group" else "child" if kill.role == "child" else "selected",
-            uid=kill.uid, total_vm_kib=kill.kib.get("total-vm", kill.kib.get("vsz")),
-            anon_rss_kib=kill.kib.get("anon-rss"), file_rss_kib=kill.kib.get("file-rss"),
-            shmem_rss_kib=kill.kib.get("shmem-rss"),
-            pgtables_kib=kill.kib.get("pgtables"), oom_score_adj=kill.oom_score_adj, reaped=kill.reaped,
-            reaped_left_kib=kill.reaped_left_kib, prefix=kill.prefix or (announce.prefix if announce else None),
-            line=kill.line,
-            time=_when(lines, kill.index, clock),
-        )
-        at = rows.find(kill.pid, "pid")
-        if at is not None:
-            victim.tgid = rows.numbers("tgid")[at]
-            victim.comm = victim.comm or rows.names[at]  # a line cut behind the pid
-            victim.uid = rows.numbers("uid")[at] if victim.uid is None else victim.uid
-            if victim.oom_score_adj is None and (adj := rows.column("oom_score_adj")) is not None:
-                victim.oom_score_adj = adj[at]
-        elif report.selected is not None and report.selected.pid == kill.pid:
-            victim.tgid = kill.pid
-        if report.selected is not None and report.selected.pid in (kill.pid, victim.tgid):
-            victim.uid = report.selected.uid if victim.uid is None else victim.uid
-            if victim.role != "group":
-                victim.role = "selected"
-        if victim.role == "child" and announce is not None and _thread_of(announce, victim, rows):
-            victim.role = "selected"
-            report.selected = Selected(victim.tgid, announce.comm, None, announce.score, announce.line)
-            report.notes.append(
-                Note("chosen_thread", announce.line,
-                     f"{announce.pid}, announced as chosen, is not in the task table, which lists processes: it is a"
-                     f" thread of process {victim.tgid}, and these kernels compare threads")
-            )
-        if victim.role != "group":
-            victim.task_memcg = report.task_memcg
-            victim.score = announce.score if announce is not None else kill.score
-        report.victims.append(victim)
-        if kill.undivided:
-            undivided = "resident memory is one number in the kill line; it is told as anonymous, file pages are in it"
-            report.notes.append(Note("resident_undivided", kill.line, undivided))
-        if kill.damaged:
-            report.notes.append(
-                Note("number_damaged", kill.line,
-                     "the kill line holds a number of more than 18 digits; it is not believed")
-            )
-        if kill.announced_only:
-            report.notes.append(
-                Note("kill_line_missing", kill.line,
-                     "only the announcement is in the text, not the kill line with its sizes;"
-                     " on kernels before 5.1 a child may have been killed instead")
-            )
-    # The kill line may come before the thread it names was replaced as leader: table row by tgid otherwise.
-    if draft.reaper_only is not None:
-        _reaper_only(report, draft.reaper_only)
-
-
-def _thread_of(announce: Kill, victim: Victim, rows: TaskRows) -> bool:
-    """
-    Whether the announced task is a thread of the *victim*, not its parent: threads have no row in the table, a parent
-    has one (the victim is in it, so the table is there), and a thread goes by its process's name as a rule.
-    """
-    return (
-        victim.tgid is not None
-        and announce.comm == victim.comm
-        and rows.find(announce.pid, "tgid", "pid") is None
-    )
-
-
-def _reaper_only(report: OomReport, kill: Kill) -> None:
-    report.notes.append(
-        Note("reaper_without_kill", kill.line,
-             f"the reaper {'freed' if kill.reaped else 'could not free'} process {kill.pid}"
-             f" ({mark(kill.comm, Kind.COMM)}),"
-             " but its kill line is not in the text")
-    )
-    report.lines["reaper"] = kill.line
 
 
 def _extras(report: OomReport, draft: Draft, lines: Lines) -> None:

@@ -15,8 +15,8 @@ from itertools import accumulate
 from typing import Any
 
 from oomsight._lazy import lazy
-from oomsight.report.carriers import find_layers, is_record
 from oomsight.report.exports import place, record_lines, records
+from oomsight.report.layers import find_layers, is_record
 from oomsight.report.unwrap import encoded_whole, quoted_printable
 
 _NUMBERED = tuple[int, str]

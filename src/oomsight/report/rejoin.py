@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from oomsight._lazy import lazy
-from oomsight.report.carriers import find_layers, is_record, layers_in_text, strip_lines
+from oomsight.report.carriers import strip_lines
 from oomsight.report.draft import SECTION
 from oomsight.report.grammar import classify
 from oomsight.report.killers import is_killer_line
+from oomsight.report.layers import find_layers, is_record, layers_in_text
 from oomsight.report.moments import Moments, stamp
 
 _NUMBERED = tuple[int, str]

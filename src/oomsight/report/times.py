@@ -6,11 +6,15 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy, remembered
 from oomsight._named import NamedTuple
-from oomsight.report.carriers import LAYERS, kind_of, may_be_carried
+from oomsight.report.layers import LAYERS, kind_of, may_be_carried
 from oomsight.report.model import When
+
+if TYPE_CHECKING:
+    from oomsight.report.carriers import Lines
 
 _LAYER = {layer.name: lazy(layer.pattern) for layer in LAYERS}
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -102,6 +106,12 @@ def when_at(raws: Sequence[str], i: int, clock: Clock = NO_CLOCK) -> When:
             out.year_derived = True
         break
     return out
+
+
+def when_of(lines: Lines, index: int, clock: Clock) -> When:
+    """Return what the carrier of a line says of its time; nothing where it has none."""
+    raw = lines.raws[index]
+    return When() if raw == lines.texts[index] else when_at(lines.raws, index, clock)
 
 
 def is_minute(time_text: str | None) -> bool:
