@@ -116,6 +116,11 @@ def test_a_device_without_end_is_no_log():
         expand(["/dev/zero"])
 
 
+def test_what_takes_messages_from_the_log_daemon_is_not_read():
+    with pytest.raises(SourceError, match=r"^/proc/kmsg: hands out each message once .*; try: oomsight explain /dev/kmsg"):
+        expand(["/proc/kmsg"])
+
+
 def test_expand_journal_files_of_one_directory_are_one(tmp_path):
     for name in ("m/system.journal", "m/system@1.journal", "n/user.journal"):
         path = tmp_path / name

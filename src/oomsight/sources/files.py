@@ -152,6 +152,9 @@ def _ref(path: str) -> FileRef:
         return FileRef(path, "kmsg", (path,))
     if stat.S_ISBLK(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev in _NO_LOGS):
         raise SourceError(path, "is a device, not a log", "oomsight explain, which reads this host's own log")
+    if os.path.realpath(path) == "/proc/kmsg":  # syslog(2), SYSLOG_ACTION_READ
+        wrong = "hands out each message once and then waits for more, which the log daemon would miss"
+        raise SourceError(path, wrong, "oomsight explain /dev/kmsg")
     if stat.S_ISREG(status.st_mode):
         return FileRef(path, "journal" if _head(path).startswith(JOURNAL_MAGIC) else "file", (path,), status.st_size)
     return FileRef(path, "file", (path,))
