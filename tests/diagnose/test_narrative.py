@@ -152,7 +152,7 @@ def test_a_group_kill_is_explained() -> None:
     incident = explain_report(report)
     assert "and 1 other process were killed" in unmark(incident.headline)
     # Not "all of it": what has oom_score_adj -1000 lives on (mm/oom_kill.c oom_kill_memcg_member).
-    assert "memory.oom.group is set on cgroup /system.slice/app.service: whatever may be killed" in unmark(incident.summary)
+    assert "memory.oom.group is set on app.service: whatever may be killed" in unmark(incident.summary)
 
 
 def test_the_host_is_named() -> None:

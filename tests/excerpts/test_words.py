@@ -175,3 +175,37 @@ def test_no_step_of_the_advice_repeats_another() -> None:
             steps = [advice.text for cause in explain_report(report).causes for advice in cause.advice]
             ends = [(one, other) for one in steps for other in steps if one != other and other.endswith(one)]
             assert ends == [], golden.parent.name
+
+
+NODE = "n kernel: [  139.2013"
+ALL_PODS = f"""
+  Warning  OOMKilling  65s  kernel-monitor  Memory cgroup out of memory: Killed process 7788 (bash) total-vm:7169492kB, anon-rss:7165824kB, file-rss:44kB, shmem-rss:0kB, UID:0 pgtables:14076kB oom_score_adj:1000
+May 19 18:14:43 {NODE}53] bash invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=1000
+May 19 18:14:43 {NODE}60] CPU: 0 PID: 7788 Comm: bash Not tainted 5.15.0-1087-azure #96-Ubuntu
+May 19 18:14:43 {NODE}61] memory: usage 7464436kB, limit 7464436kB, failcnt 1133
+May 19 18:14:43 {NODE}62] Memory cgroup stats for /kubepods.slice:
+May 19 18:14:43 {NODE}63] anon 7601418240
+May 19 18:14:43 {NODE}81] Tasks state (memory values in pages):
+May 19 18:14:43 {NODE}82] [  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name
+May 19 18:14:43 {NODE}88] [   7620]     0  7620     2866     1264    61440        0          1000 nginx
+May 19 18:14:43 {NODE}99] [   7788]     0  7788  1792373  1791695 14413824        0          1000 bash
+May 19 18:14:43 {NODE}99] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=c.scope,mems_allowed=0,oom_memcg=/kubepods.slice,task_memcg=/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda5d8fdd1_1369_469e_8a7d_2c1047529435.slice/cri-containerd-9192cb33411ff69d015a3577db136757f5b145064a1703efea3d0e12e8a64987.scope,task=bash,pid=7788,uid=0
+May 19 18:14:43 {NODE}99] Memory cgroup out of memory: Killed process 7788 (bash) total-vm:7169492kB, anon-rss:7165824kB, file-rss:956kB, shmem-rss:0kB, UID:0 pgtables:14076kB oom_score_adj:1000
+May 19 18:14:43 {NODE}99] Tasks in /kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda5d8fdd1_1369_469e_8a7d_2c1047529435.slice/cri-containerd-9192cb33411ff69d015a3577db136757f5b145064a1703efea3d0e12e8a64987.scope are going to be killed due to memory.oom.group set
+May 19 18:14:43 {NODE}99] Memory cgroup out of memory: Killed process 7620 (nginx) total-vm:11464kB, anon-rss:1156kB, file-rss:3900kB, shmem-rss:0kB, UID:0 pgtables:60kB oom_score_adj:1000
+May 19 18:14:43 {NODE}99] Memory cgroup out of memory: Killed process 7788 (bash) total-vm:7169492kB, anon-rss:7165824kB, file-rss:44kB, shmem-rss:0kB, UID:0 pgtables:14076kB oom_score_adj:1000
+"""
+
+
+def test_limit_of_all_pods_of_a_node() -> None:
+    """An event of Kubernetes and the kernel's report are one kill; the victim stands in its group's list once more."""
+    (report,) = parse_text(ALL_PODS)
+    assert [(v.pid, v.comm, v.role) for v in report.victims] == [(7788, "bash", "selected"), (7620, "nginx", "group")]
+    assert {"report_repeated", "kill_line_repeated"} <= {n.code for n in report.notes}
+    words = shown(ALL_PODS)
+    assert "and 1 other process were killed: kubepods.slice reached its memory limit of 7.1 GiB" in words
+    assert "First thing to change: lower the pods' requests and limits, or move pods" in words
+    assert "Pod a5d8fdd1-1369-469e-8a7d-2c1047529435 has no limit of its own" in words
+    assert "set the limit to" not in words
+    assert "More memory on the host will not help" not in words
+    assert "memory.oom.group is set on container 9192cb33411f in pod a5d8fdd1: whatever" in words

@@ -82,10 +82,28 @@ def test_reports_of_a_kill_are_no_second_kill() -> None:
         "[  200.000000] Out of memory: Killed process 16713 (stress) total-vm:9000kB, anon-rss:8000kB, file-rss:4kB\n"
         "kubelet[900]: System OOM encountered, victim process: stress, pid: 16713\n"
     )
-    kernel, kubelet = parse_text(text)
+    (kernel,) = parse_text(text)
     assert [v.pid for v in kernel.victims] == [16713]
+    assert ("kill_reported_too", 2) in {(n.code, n.line) for n in kernel.notes}
+
+
+@pytest.mark.parametrize("other", ["stress, pid: 16714", "stress-ng, pid: 16713", "tar, pid: 16713"])
+def test_a_report_of_another_kill_stays(other: str) -> None:
+    text = (
+        "[  200.000000] Out of memory: Killed process 16713 (stress) total-vm:9000kB, anon-rss:8000kB, file-rss:4kB\n"
+        f"kubelet[900]: System OOM encountered, victim process: {other}\n"
+    )
+    _kernel, kubelet = parse_text(text)
     assert (kubelet.kind, kubelet.victims) == (EventKind.USERSPACE_KILLER, [])
     assert "reported_not_done" in {n.code for n in kubelet.notes}
+
+
+def test_a_report_hours_later_is_of_another_kill() -> None:
+    text = (
+        "2026-11-23T09:58:14+00:00 n kernel: Out of memory: Killed process 7 (a) total-vm:90kB, anon-rss:80kB, file-rss:4kB\n"
+        "2026-11-23T12:58:14+00:00 n kubelet[900]: System OOM encountered, victim process: a, pid: 7\n"
+    )
+    assert len(parse_text(text)) == 2
 
 
 def test_source_code_of_a_killer_is_no_kill() -> None:

@@ -125,7 +125,8 @@ def _host(info: MemInfo, page_kib: int, assumed: str) -> Accounting | None:
     else:
         done = _closed("host", "host", total[0], total[1] + assumed, items)
     done.approximate |= not disjoint
-    done.swap_total_kib, done.swap_free_kib = info.total_swap_kib, info.free_swap_kib
+    done.swap_total_kib = info.total_swap_kib
+    done.swap_free_kib = None if info.free_swap_kib is None else max(0, info.free_swap_kib)
     if not is_complete("host", values):
         done.items[-1].note = "counters are missing in this text; what they counted is in here"
     elif "free_pcp" in values and "zspages" not in values and (info.total_swap_kib or 0) > (info.free_swap_kib or 0):

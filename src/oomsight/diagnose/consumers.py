@@ -33,12 +33,15 @@ _MIN_CULPRIT_PCT: Final = 10.0  #: below this share nobody held the memory: many
 _POOL_OVER_PROCESS: Final = 1.5  #: a pool is the culprit when it holds this many times its biggest rival process
 _USER_OVER_POOL: Final = 2.0  #: a user is the culprit when all pools are small and this far behind
 _SMALL_PCT: Final = 25.0
+_FILES_PART: Final = 20
 
 _SHARED_ONCE: Final = "shared memory counted once"
 _RSS_SHARED: Final = "rss of this kernel includes shared pages, counted in every process that maps them"
 _CAPPED: Final = "processes share pages; cut to what all processes together can hold"
 
 _KILL_LINE: Final = "known from the kill line only: the text has no task table to compare it with"
+
+_NO_FILES: Final = "pages of files that a process maps are not counted: they can be given back"
 
 _Key = TypeVar("_Key")
 _Kind = Literal["process", "name", "user", "cgroup", "kernel", "shared"]
@@ -104,9 +107,21 @@ def culprit(report: OomReport, accountings: Sequence[Accounting], consumers: Seq
         best = item
     if best is None or (best.share_pct is not None and best.share_pct < _MIN_CULPRIT_PCT):
         return None
-    if best.share_pct is None and best.note == _KILL_LINE:
+    if best.share_pct is None and _victim_outside_kib(report) >= best.kib:
+        return None  # the few rows that are left of the table do not even have the victim
+    if best.share_pct is None and (best.note or "").startswith(_KILL_LINE):
         return None  # nothing to compare it with
     return best
+
+
+def _victim_outside_kib(report: OomReport) -> int:
+    """What a victim that has no row in the table held, by its kill line; 0 = it has one, or nothing is known."""
+    if not report.tasks or not report.victims or not _victim_ids(report):
+        return 0
+    table, victim = TaskRows.of(report.tasks), report.victims[0]
+    if table.find(victim.pid, "pid", "tgid") is not None:
+        return 0
+    return (victim.anon_rss_kib or 0) + (victim.file_rss_kib or 0) + (victim.shmem_rss_kib or 0)
 
 
 def _rows_missing(report: OomReport, scope: Accounting | None) -> bool:
@@ -226,12 +241,16 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
         top = _first(table.by_held(page_kib << 10), total, _TOP_PROCESSES)
     else:
         top = sorted(rows, key=total.__getitem__, reverse=True)[:_TOP_PROCESSES]
+    files = table.column("rss_file_pages") if shared is not None else None
     out = []
     for row in top:
         kib, tgid = total[row] * unit_kib, tgids[row]
         if kib > 0:
             share = _pct(kib, base)
+            if files is not None and tgid in victims:
+                note = _NO_FILES if _files_matter(files[row] * page_kib, kib) else None
             out.append(Consumer("process", names[row], kib, share, 1, (tgid,), tgid in victims, note))
+            note = _RSS_SHARED if shared is None else None
     killed = [found for victim in victims if (found := table.find(victim, "tgid")) is not None]
     pools = _grouped(names, rows)
     if stem_of := _stems(pools):
@@ -243,6 +262,11 @@ def _by_process(report: OomReport, base: int | None, held: int | None) -> list[C
     if len(users) > 1:
         out += _groups("user", users, {uids[row] for row in killed}, everything, bounds)
     return out
+
+
+def _files_matter(file_kib: int, kib: int) -> bool:
+    """Whether a size without *file_kib* looks wrong beside one with them."""
+    return _FILES_PART * file_kib > kib
 
 
 def _first(order: Sequence[int], total: Sequence[int], count: int) -> list[int]:
@@ -316,7 +340,9 @@ def _killed(report: OomReport, base: int | None) -> list[Consumer]:
         kib = sum(size or 0 for size in sizes)
         if kib and victim.comm is not None:
             pids = () if victim.pid is None else (victim.pid,)
-            out.append(Consumer("process", victim.comm, kib, _pct(kib, base), 1, pids, True, _KILL_LINE))
+            files = _files_matter(victim.file_rss_kib or 0, kib)
+            note = f"{_KILL_LINE}; {_NO_FILES}" if files else _KILL_LINE
+            out.append(Consumer("process", victim.comm, kib, _pct(kib, base), 1, pids, True, note))
     out.sort(key=lambda c: -c.kib)
     return out[:_TOP_PROCESSES]
 

@@ -142,9 +142,9 @@ def _kubernetes(wish: Wish) -> list[Advice]:
     if owner.level not in ("pod", "container"):
         return [
             Advice(
-                "this limit covers all pods of the node (or of one QoS class): it is what the kubelet leaves after "
-                "--system-reserved, --kube-reserved and --eviction-hard. Lower the pods' requests and limits or move "
-                "pods; do not raise it by hand, the kubelet writes it again"
+                "lower the pods' requests and limits, or move pods: this limit covers all pods of the node (or of one "
+                "QoS class). It is what the kubelet leaves of the node's memory after --system-reserved, "
+                "--kube-reserved and --eviction-hard, and what it writes again when somebody raises it by hand"
             )
         ]
     what = (
@@ -165,6 +165,16 @@ def _kubernetes(wish: Wish) -> list[Advice]:
     elif owner.pod_uid:
         advice.append(Advice(f"find the pod with the uid {mark(owner.pod_uid, Kind.ID)} in the list", _PODS))
     return advice
+
+
+def pod_limit(owner: Owner | None) -> list[Advice]:
+    """What keeps one pod from using up what all of them share; nothing where it has a limit anyway."""
+    if owner is None or owner.qos not in ("besteffort", "burstable") or not owner.pod_uid:
+        return []
+    no_limit = "has no limit of its own" if owner.qos == "besteffort" else "may have no limit of its own"
+    name = mark(owner.pod_uid, Kind.ID)
+    text = f"pod {name} {no_limit}: with resources.limits.memory it alone is killed when it grows, and no neighbour"
+    return [Advice(text, _PODS)]
 
 
 def _of_pod(owner: Owner) -> tuple[str, ...] | None:

@@ -66,6 +66,7 @@ def _machine_place(case: Case) -> str:
         return f"a request could not be met, although {case.of(case.free_kib)} was free"
     if case.managed_kib:
         swap = "" if case.swap_total_kib is None else " and no swap" if not case.swap_total_kib else ""
+        swap = " and swap being turned off" if case.swap_leaving_kib else swap
         swap = swap or (f" and {size(case.swap_total_kib)} of swap" if case.swap_total_kib else "")
         return f"the machine ({size(case.managed_kib)} of RAM{swap}) was out of memory"
     return "the machine was out of memory" if case.global_shown else _UNKNOWN_PLACE
@@ -126,6 +127,8 @@ def _other_victims(report: OomReport) -> int:
     """How many died besides the first victim, those included that the log only counts."""
     return len(report.victims) - 1 + (report.killed_unnamed or 0)
 
+
+_HALF_PCT: Final = 50.0
 
 _VERDICTS: Final[dict[str | None, str]] = {
     "kernel_slab": "kernel objects hold it",
@@ -201,8 +204,9 @@ def _why_this_one(case: Case) -> list[str]:
     elif selection is not None and selection.why:
         said.append(sentence(selection.why))
     if report.group_memcg:
-        group = mark(report.group_memcg, Kind.CGROUP)
-        said.append(f"memory.oom.group is set on cgroup {group}: whatever may be killed in it died with it.")
+        own = case.owner_name if report.group_memcg == report.task_memcg else None
+        group = own or f"cgroup {mark(report.group_memcg, Kind.CGROUP)}"
+        said.append(f"memory.oom.group is set on {group}: whatever may be killed in it died with it.")
     return said
 
 
@@ -212,7 +216,8 @@ def _who_held_it(case: Case) -> list[str]:
         return []
     held = case.held(culprit)
     if culprit.kind == "kernel" and holder(culprit) == IN_NO_COUNTER:
-        return [f"Most of the memory, {held}, is in no counter of this report."]
+        part = "Most" if (culprit.share_pct or 0) > _HALF_PCT else "The biggest part"
+        return [f"{part} of the memory, {held}, is in no counter of this report."]
     if culprit.kind in ("kernel", "shared"):
         more = "More than any process held: " if case.report.tasks else "Most memory was held by "
         waiting = case.items.get("dirty", 0) + case.items.get("writeback", 0)

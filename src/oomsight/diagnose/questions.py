@@ -39,6 +39,7 @@ FRAMES: Final[dict[str, str]] = {
     "do_anonymous_page": "touching new private memory",
     "wp_page_copy": "writing to memory shared since a fork (copy on write)",
     "do_cow_fault": "writing to a private file mapping",
+    "try_to_unuse": "turning swap off (swapoff), which brings back into RAM what is in it",
     "do_swap_page": "bringing a page back from swap",
     "filemap_fault": "reading a mapped file (code or data)",
     "page_cache_ra_unbounded": "reading a file",
@@ -88,9 +89,10 @@ def _what_used_too_much(case: Case) -> list[str]:
         if holder(culprit) == IN_NO_COUNTER:
             said.append(f"{case.held(culprit)} is in no counter of this report.")
         else:
-            most = ", the most of those listed," if case.base_kib is None and report.tasks else ""
-            text = f"{_capital(holder(culprit))} held {case.held(culprit)}{most}{_which(case, culprit)}"
-            said.append(f"{text.rstrip(',')}.")
+            most = ", the most of those listed" if case.base_kib is None and report.tasks else ""
+            which = _which(case, culprit)
+            comma = "," if most and which.startswith(" ") else ""
+            said.append(f"{_capital(holder(culprit))} held {case.held(culprit)}{most}{comma}{which}.")
     if case.elsewhere_kib and case.victim is not None:
         said.append(
             f"{size(case.elsewhere_kib)} of that at least is not charged to this cgroup: memory stays charged where it "
@@ -272,6 +274,8 @@ def _swap_said(case: Case) -> list[str]:
         return []
     if case.swap_total_kib is None:
         return []
+    if case.swap_leaving_kib:
+        return [f"Swap was being turned off (swapoff): {size(case.swap_leaving_kib)} had still to come back into RAM."]
     if not case.swap_total_kib:
         return ["There is no swap, so private memory could not be moved out of RAM."]
     free = case.swap_free_kib

@@ -101,7 +101,7 @@ def swap_in_use_kib(report: OomReport) -> int:
         return 0
     if info is None or info.total_swap_kib is None or info.free_swap_kib is None:
         return 0
-    return max(0, info.total_swap_kib - info.free_swap_kib)
+    return max(0, info.total_swap_kib - info.free_swap_kib)  # free is below zero while swap is turned off
 
 
 def limit_kib(report: OomReport) -> int | None:

@@ -13,6 +13,7 @@ from oomsight.diagnose.wording import process, size
 from oomsight.kernel.badness import Rule, printed_score
 from oomsight.kernel.counters import counter_era, counter_error_pages
 from oomsight.kernel.release import NEWEST, Release
+from oomsight.report.model import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,9 @@ def without_choice(scene: Scene, view: Selection) -> None:
     doubt = "" if scene.comparable else ", as far as their oom_score_adj, which differ, do not change the order"
     if first is None:
         view.explained = victim is None
-        view.why = "No process of the table can be killed: each is exempt by its oom_score_adj."
+        whole = victim is not None or report.kind is EventKind.NO_KILLABLE or bool(report.panic)
+        those = "process of the table" if whole else "process listed in this text"
+        view.why = f"No {those} can be killed: each is exempt by its oom_score_adj."
         if victim is not None:
             view.reason = "every row of the table is exempt, and the victim is not in it"
     elif victim is None:
@@ -193,7 +196,8 @@ def why_chosen(scene: Scene, chosen: int, view: Selection) -> str:
     held = scene.held(chosen)
     if not view.explained:
         first = f" although {scene.name(order[0])} comes first by the table" if order else ""
-        return f"{name} ({held}) was killed{first}: {view.reason}."
+        child = report.victims and report.victims[0].role == "child"
+        return f"{name} ({held}) was {'chosen' if child else 'killed'}{first}: {view.reason}."
     spared = ""
     heavier = [i for i in scene.skipped if base[i] > base[chosen]]
     if heavier:

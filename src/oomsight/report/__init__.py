@@ -6,6 +6,7 @@ Kernel log text to OOM reports.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
@@ -14,7 +15,7 @@ from oomsight.report.assemble import Assembler
 from oomsight.report.build import build_report
 from oomsight.report.carriers import Lines, strip_lines
 from oomsight.report.grammar import classify
-from oomsight.report.killers import find_killers
+from oomsight.report.killers import REPORTERS, find_killers
 from oomsight.report.model import EventKind, Note, OomReport
 from oomsight.report.task_rows import TaskRows
 from oomsight.report.times import NO_CLOCK, Clock
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oomsight.report.draft import Draft
+    from oomsight.report.model import Killed, Victim
 
 __all__ = ["Clock", "OomReport", "parse_text"]
 
@@ -32,6 +34,7 @@ _NEAR_LINES = 60
 _DAMAGE_NOTES = frozenset({"table_rows_damaged", "table_unreadable", "table_no_header", "kill_line_repeated"})
 _NAME_CHARS = 15  # TASK_COMM_LEN, include/linux/sched.h
 _BEHIND_NAMES = "|│┃>\"'\\, "  # of frames, tags, strings
+_ECHO_S = 60.0  # the kubelet follows the kernel's log
 _FEW_LOOSE = 4  # a report has a line or two that no shape matches; where more than each fourth is one, it is damaged
 _CLOCK_SLACK_S = 0.01  # carriers keep at least two decimals of the printk clock
 _ANY = lazy(r"oom|OOM|illed process|ill process|ut of memory|emory|Killing '|: base64")
@@ -98,6 +101,7 @@ def _without_copies(reports: list[OomReport]) -> list[OomReport]:
     """A whole report pasted or logged again is one event: keep the copy that says more, where the first one stood."""
     if len(reports) < 2:
         return reports
+    reports = _without_lone_lines(reports)
     kept: list[OomReport] = []
     seen: dict[tuple[object, ...], int] = {}
     for report in reports:
@@ -115,7 +119,57 @@ def _without_copies(reports: list[OomReport]) -> list[OomReport]:
         again = "the same report stands in the text again; counted once"
         first.notes.append(Note("report_repeated", more.source.first_line, again))
         kept[at] = first
+    return _without_echoes(kept) if any(r.kind is EventKind.USERSPACE_KILLER for r in kept) else kept
+
+
+def _without_lone_lines(reports: list[OomReport]) -> list[OomReport]:
+    """A kill line that somebody quoted apart from the report it is of (an event of Kubernetes) is no second kill."""
+    lone = {id(r): r for r in reports if len(r.victims) == 1 and not (r.trigger or r.tasks or r.memcg or r.meminfo)}
+    if not lone or len(lone) == len(reports):
+        return reports
+    told = (r for r in reports if id(r) not in lone)
+    victims = {(v.pid, v.comm, v.total_vm_kib, v.anon_rss_kib): r for r in told for v in r.victims}
+    again = set()
+    for report in lone.values():
+        victim = report.victims[0]
+        whole = victims.get((victim.pid, victim.comm, victim.total_vm_kib, victim.anon_rss_kib))
+        if whole is None or victim.total_vm_kib is None or not _same_moment(whole, report):
+            continue
+        text = "the kill line stands in the text again, apart from its report; counted once"
+        whole.notes.append(Note("report_repeated", report.source.first_line, text))
+        again.add(id(report))
+    return [r for r in reports if id(r) not in again]
+
+
+def _without_echoes(reports: list[OomReport]) -> list[OomReport]:
+    """A daemon's word of a kernel kill is no second event where the kernel's own line is in the text."""
+    by_kernel = {v.pid: (r, v) for r in reports for v in r.victims if v.pid is not None}
+    kept = []
+    for report in reports:
+        named = report.killed[0] if len(report.killed) == 1 and report.killer in REPORTERS else None
+        found = by_kernel.get(named.pid) if named is not None and named.pid is not None else None
+        if named is None or found is None or not _may_be_one(named, report, found[1], found[0]):
+            kept.append(report)
+            continue
+        report_of = found[0]
+        text = f"{report.killer} reports this kill, too; counted once"
+        report_of.notes.append(Note("kill_reported_too", report.source.first_line, text))
     return kept
+
+
+def _may_be_one(named: Killed, report: OomReport, victim: Victim, report_of: OomReport) -> bool:
+    if named.comm and victim.comm and named.comm != victim.comm:
+        return False
+    x, y = victim.time or report_of.when, report.when
+    if (x.host and y.host and x.host != y.host) or (x.boot_id and y.boot_id and x.boot_id != y.boot_id):
+        return False
+    if not (x.time and y.time):
+        return True
+    try:
+        apart_s = abs((datetime.fromisoformat(x.time) - datetime.fromisoformat(y.time)).total_seconds())
+    except (TypeError, ValueError):  # one of them without a zone
+        return True
+    return apart_s <= _ECHO_S
 
 
 def _same_moment(a: OomReport, b: OomReport) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MAX_OPEN = 6
 _MAX_GAP_LINES = 20_000  # a draft this far behind has lost its end
 _REAPED = lazy(
-    r"oom_reaper: reaped process (?P<pid>\d{1,10}) \((?P<comm>.*)\),? now"
+    r"oom_reaper: reaped process (?P<pid>\d{1,10}) ?\((?P<comm>.*)\),? now"
     r" anon-rss:(?P<anon>\d{1,18})kB, file-rss:(?P<file>\d{1,18})kB"
     r"(?:, shmem-rss:(?P<shmem>\d{1,18})kB)?"
 )
@@ -180,10 +180,10 @@ class Events:
         return self.moments.near(draft.last, kill.index, 5.0)
 
     def _same(self, a: Kill, b: Kill) -> bool:
-        """The same kill printed or pasted again (not another process that got the pid later)."""
+        """The same kill printed or pasted again, or of a group, smaller now (no process that got the pid later)."""
         if a.pid != b.pid or (a.comm != b.comm and a.comm and b.comm):
             return False
-        if any(b.kib[k] != v for k, v in a.kib.items() if k in b.kib):
+        if any(b.kib[k] != v for k, v in a.kib.items() if k in b.kib and (k == "total-vm" or "total-vm" not in a.kib)):
             return False
         return self.moments.near(a.index, b.index, 5.0)
 

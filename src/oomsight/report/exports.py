@@ -78,6 +78,33 @@ def _entry_lines(entry: dict[bytes, bytes], no: int) -> Iterator[_NUMBERED]:
     yield from _structured(fields, no)
 
 
+_VERBOSE = lazy(r"[^\W\d]{2,4}\.? \d{4}-\d\d-\d\d \d\d:\d\d:\d\d.* \[s=[^\]]*?;b=(\w+);.*?\bt=([0-9a-f]{6,16});")
+_VERBOSE_FIELD = lazy(r" {4}([A-Z_][A-Z0-9_]*)=(.*)")
+_MORE_OF_IT = "    " + " " * len("MESSAGE=")  # how a message of several lines goes on
+
+
+def journal_verbose(text: str, first_no: int) -> Iterator[_NUMBERED]:
+    """journalctl -o verbose: a line with time and cursor, then a line for each field. What stands between stays."""
+    fields: dict[str, Any] = {}
+    cursor: dict[str, Any] = {}
+    message_no = first_no
+    for no, line in enumerate([*text.split("\n"), ""], first_no):
+        if m := _VERBOSE_FIELD.match(line):
+            fields[m[1]] = m[2]
+            message_no = no if m[1] == "MESSAGE" else message_no
+            continue
+        if fields and line.startswith(_MORE_OF_IT):
+            fields["MESSAGE"] = f"{fields.get('MESSAGE', '')}\n{line.strip()}"
+            continue
+        if "MESSAGE" in fields:
+            yield from _structured({**cursor, **fields}, message_no)
+        fields = {}
+        if m := _VERBOSE.match(line):  # the cursor has the time in UTC; the zone's name before it may mean any
+            cursor = {"_BOOT_ID": m[1], "__REALTIME_TIMESTAMP": str(int(m[2], 16))}
+        elif line:
+            yield no, line
+
+
 def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
     """Write one journal-like record back as plain lines: ISO time, host, tag, printk clock, message."""
     message = fields.get("MESSAGE", "")
@@ -94,7 +121,9 @@ def _structured(fields: dict[str, Any], no: int) -> Iterator[_NUMBERED]:
     elif tag == "kernel" and transport not in (None, "syslog"):
         tag = "not-kernel"
     host = str(fields.get("_HOSTNAME") or "localhost").replace(" ", "_")
-    if prefix:
+    if prefix and not tag and "_HOSTNAME" not in fields:
+        prefix = f"{datetime.fromtimestamp(int(stamp) / 1e6, UTC):%Y-%m-%dT%H:%M:%S.%f}Z "  # and nothing is invented
+    elif prefix:
         pid = fields.get("SYSLOG_PID") or fields.get("_PID")
         prefix += f"{host} {tag.replace(' ', '_') or 'journal'}{f'[{pid}]' if pid and transport != 'kernel' else ''}: "
     mono = str(fields.get("_SOURCE_MONOTONIC_TIMESTAMP", ""))

@@ -50,7 +50,7 @@ _PAGES = r"(?:total pagecache pages|pages? |reserved pages|bounce buffer pages)"
 _BY_HAND = "Manual OOM execution|OOM request ignored"
 _COUNTERS = (
     "active_anon active_file isolated_anon unevictable slab_reclaimable mapped sec_pagetables kernel_misc_reclaimable"
-    " free Active active bounce free_pcp inactive dirty"
+    " free Active active bounce free_pcp inactive dirty Active_anon inactive_file"
 )
 
 LINE_RULES: tuple[LineRule, ...] = (
@@ -82,7 +82,7 @@ LINE_RULES: tuple[LineRule, ...] = (
              "Node 0 hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size=2048kB"),
     LineRule("pages", rf"\d\d{{0,17}}+ {_PAGES}", "2.6.11",
              "lib/show_mem.c show_mem()", "81781 pages RAM"),
-    LineRule("swap", _words("Free Total") + r" swap[ \t]*[=:][ \t]*\d", "2.6.11",
+    LineRule("swap", _words("Free Total") + r" swap[ \t]*[=:][ \t]*-?\d", "2.6.11",
              "mm/swap_state.c show_swap_cache_info()",
              "Free swap  = 98044kB"),
     LineRule("swapcache", r"Swap cache", "2.6.11", "mm/swap_state.c show_swap_cache_info()",

@@ -39,12 +39,13 @@ _OLD = (
     r"(?:DMA|Normal|HighMem) (?:per-cpu:|free:|: )|cpu \d+ (?:hot|cold): |Free (?:pages|swap): |Active:\d"
     r"|protections\[\]: "
 )
+_CLOCK_NEXT = r"(?=\[[ \t]*\d+\.\d+\])"  # some syslog daemons put no blank between tag and printk clock
 _HOSTTAG = (
     r"(?:(?!oomd kill: )(?P<host{n}>[\w][\w.\-:@%*]*|" + _TAKEN_OUT + r")(?<!:)[ \t]+(?:[a-z0-9]+\.[a-z]+[ \t]+)?"
-    r"(?P<tag{n}>(?!oom-killer:)[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$)"
+    r"(?P<tag{n}>(?!oom-killer:)[\w./@()\-]{{1,48}}?)(?:\[(?P<tagpid{n}>\d+)\])?:(?:[ \t]|$|" + _CLOCK_NEXT + r")"
     # 2.6 with syslog-ng or metalog: a host and no tag, believed before what only a kernel says.
     r"|(?P<host0{n}>[\w][\w.\-]*)[ \t]+(?=oom-killer: |Out of [Mm]emory: Kill|" + _OLD + r")"
-    r"|(?P<tag2{n}>(?:" + _TAGS + r")(?:\[\d+\])?|[\w.\-]+\[\d+\]):(?:[ \t]|$))"
+    r"|(?P<tag2{n}>(?:" + _TAGS + r")(?:\[\d+\])?|[\w.\-]+\[\d+\]):(?:[ \t]|$|" + _CLOCK_NEXT + r"))"
 )
 
 LAYERS: tuple[Layer, ...] = (
@@ -70,7 +71,7 @@ LAYERS: tuple[Layer, ...] = (
         "Kibana Discover, columns copied",
         "a",
     ),
-    Layer("clock", r"\[?\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\]?[ \t]+" + _BEGIN, "10:10:10  ", "Jenkins Timestamper", "0["),
+    Layer("clock", r"\[?\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\]?[ \t]+", "10:10:10  ", "Jenkins Timestamper", "0["),
     Layer("compose", r"[\w.\-]+[ \t]+\|[ \t]", "web-1  | ", "docker compose logs", "a0.-"),
     Layer(
         "cri",

@@ -42,7 +42,7 @@ _HUGE = lazy(
     r" hugepages_size=(\d{1,18})kB",
     _A,
 )
-_SWAP = lazy(r"(Free|Total) swap[ \t]*[=:][ \t]*(\d{1,18})[ \t]*kB", _A)
+_SWAP = lazy(r"(Free|Total) swap[ \t]*[=:][ \t]*(-?\d{1,18})[ \t]*kB", _A)
 _EQUALS = lazy(r"= (\d{1,18})kB", _A)
 _STATS_OLD = lazy(r"Memory cgroup stats(?: for (?P<path>.*?))?:(?P<rest>(?:[ \t]*\w+:\d+KB)*[ \t]*)$", _A)
 _STATS_ANY = lazy(r"Memory cgroup stats(?: for (?P<path>\S*?))?:(?P<rest>.*)$", _A)
@@ -84,6 +84,8 @@ def parse_meminfo(parts: dict[str, list[Numbered]]) -> MemInfo | None:
         return None
     info = MemInfo()
     info.pages = _counters(" ".join([text for _no, text in parts.get("counters", ())]))
+    if "Active_anon" in info.pages:  # 2.6.28 to 2.6.31 began the line with a capital
+        info.pages = {"active_anon": info.pages.pop("Active_anon"), **info.pages}
     for no, text in parts.get("node", ()):
         node = int(text[5 : text.index(" ", 5)])
         info.nodes.append(NodeMem(node, _kib_fields(text), _unreclaimable(text), no))

@@ -162,7 +162,7 @@ class MemInfo(Record):
     nodes: list[NodeMem] = field(default_factory=list)
     zones: list[Zone] = field(default_factory=list)
     hugepages: list[HugePages] = field(default_factory=list)
-    free_swap_kib: int | None = None
+    free_swap_kib: int | None = None  #: below zero: as much has still to come back from swap that is turned off
     total_swap_kib: int | None = None
     slabs: list[tuple[str, int, int]] = field(default_factory=list)  #: (cache, used KiB, total KiB)
     alloc_sites: list[tuple[int, int, str]] = field(default_factory=list)  #: (bytes, calls, site), >= 6.10

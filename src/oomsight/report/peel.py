@@ -17,6 +17,7 @@ from typing import Any
 from oomsight._lazy import lazy
 from oomsight.report.exports import place, record_lines, records
 from oomsight.report.layers import find_layers, is_record
+from oomsight.report.rejoin import without_quotes
 from oomsight.report.unwrap import encoded_whole, quoted_printable
 
 _NUMBERED = tuple[int, str]
@@ -67,14 +68,6 @@ def peel(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
 def _mostly(some: int, numbered: list[_NUMBERED]) -> bool:
     """Whether *some* are more than half of the lines that are not blank, and not too few."""
     return some >= _FEW and 2 * some > sum(1 for _, line in numbered if line.strip())
-
-
-def _quotes(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
-    """``> `` of mails and Markdown in front of most lines."""
-    found = [_QUOTE.match(line) for _, line in numbered]
-    if not _mostly(sum(m is not None for m in found), numbered):
-        return None
-    return [(no, line[m.end() :] if m else line) for (no, line), m in zip(numbered, found, strict=True)]
 
 
 def _octal(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
@@ -259,7 +252,7 @@ def _is_logged_twice(line: str) -> bool:
 
 _Shows = Callable[[list[_NUMBERED]], bool] | str
 _SKINS: tuple[tuple[Callable[[list[_NUMBERED]], list[_NUMBERED] | None], _Shows], ...] = (
-    (_quotes, _often(lambda line: _QUOTE.match(line))),  # noqa: PLW0108 - compiled when it is needed
+    (without_quotes, _often(lambda line: _QUOTE.match(line))),  # noqa: PLW0108 - compiled when it is needed
     (_base64, r"(?m)^[A-Za-z0-9+/]{40,}={0,2}[ \t]*$"),
     (_printable, "=\n"),
     (_octal, "#012"),

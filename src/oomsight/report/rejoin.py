@@ -8,6 +8,7 @@ that explains most.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -21,6 +22,8 @@ from oomsight.report.moments import Moments, stamp
 
 _NUMBERED = tuple[int, str]
 _DAY_S = 86_400
+_FEW = 3  #: fewer lines show nothing
+_RARELY = 20  #: of so many lines at most one
 
 
 def variants(numbered: list[_NUMBERED]) -> list[list[_NUMBERED]]:
@@ -30,6 +33,10 @@ def variants(numbered: list[_NUMBERED]) -> list[list[_NUMBERED]]:
     if is_padded(text):
         numbered = list(zip([no for no, _ in numbered], unpad([s for _, s in numbered]), strict=True))
         out.append(numbered)
+    unquoted = without_quotes(numbered)
+    if unquoted is not None:
+        numbered = unquoted
+        out.append(numbered)
     if has_thousands(text):
         numbered = [(no, thousands(s)) for no, s in numbered]
         out.append(numbered)
@@ -38,23 +45,34 @@ def variants(numbered: list[_NUMBERED]) -> list[list[_NUMBERED]]:
         out.append(glued)
         numbered = glued
     # dmesg indents the further lines of one record by the width of its clock: those were not wrapped.
-    carried = [_has_carrier(s) or s.startswith("      ") for _, s in numbered]
+    own = [_has_carrier(s) for _, s in numbered]
+    carried = [has or s.startswith("      ") for has, (_, s) in zip(own, numbered, strict=True)]
     if any(carried) and not all(c or not s.strip() for c, (_, s) in zip(carried, numbered, strict=True)):
         out.extend(join_wrapped(numbered, carried, glue) for glue in ("auto", "", " "))
+    if _RARELY * sum(own) <= len(own) and not (any(carried) and not any(own)):
+        # Only where nothing carries the lines: carriers also say who wrote a line, and that must not get lost. A few
+        # that have one may be quoted beside the report.
+        bare = join_bare(numbered)
+        if bare is not None:
+            out.append(bare)
     fixed = join_fixed_width(numbered)
     if fixed is not None:
         out.append(fixed)
         again = split_glued(fixed)
         if len(again) != len(fixed):
             out.append(again)
-    if not any(carried):
-        # Only where nothing carries the lines: carriers also say who wrote a line, and that must not get lost.
-        bare = join_bare(numbered)
-        if bare is not None:
-            out.append(bare)
     if _reversed(numbered):
         out.extend([list(reversed(v)) for v in (numbered, *out)])
     return out
+
+
+def without_quotes(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
+    """The lines without ``> `` of mails and Markdown, where it is in front of most; else ``None``."""
+    found = [_QUOTE.match(line) for _, line in numbered]
+    quoted = sum(m is not None for m in found)
+    if quoted < _FEW or 2 * quoted < sum(1 for _, line in numbered if line.strip()):
+        return None
+    return [(no, line[m.end() :] if m else line) for (no, line), m in zip(numbered, found, strict=True)]
 
 
 def _reversed(numbered: list[_NUMBERED]) -> bool:
@@ -222,6 +240,7 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
     at blanks).
     """
     longest = max((len(s) for _, s in numbered), default=0)
+    lengths = Counter(len(s) for _, s in numbered)
     cut = [len(s) >= longest - 1 for (_, s), own in zip(numbered, carried[1:], strict=False) if not own]
     at_blanks = 2 * sum(cut) < len(cut)
     out: list[_NUMBERED] = []
@@ -235,7 +254,8 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
         last_piece = before.rsplit("\n", 1)[-1]
         inside_word = len(last_piece) >= longest - 1
         if inside_word and at_blanks:  # it may have ended there by chance; only what is longer than a line is cut
-            inside_word = len(last_piece.rsplit(" ", 1)[-1]) + len(line.split(" ", 1)[0]) > _LONG_WORD
+            word = len(last_piece.rsplit(" ", 1)[-1]) + len(line.split(" ", 1)[0])
+            inside_word = word > _LONG_WORD and lengths[len(last_piece)] >= _FEW
         inside_word = inside_word or last_piece.endswith((" ", "\t")) or bool(_HYPHEN.search(last_piece))
         sep = glue if glue != "auto" else ("" if inside_word else " ")
         # Keep the piece boundary while joining, to measure the length of the last piece only.

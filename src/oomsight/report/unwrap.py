@@ -32,6 +32,8 @@ _OCTAL_ESCAPES = lazy(r"#(0[0-3][0-7])")
 # Only syslog daemons write control characters in octal; elsewhere "#012" is a name.
 _SYSLOG_LINE = lazy(r"[ \t>|]*(?:<\d+>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}-\d\d-\d\dT)")
 _NUMBERED = tuple[int, str]
+_VERBOSE = "    MESSAGE="  # journalctl -o verbose
+_BEGIN = 16384  # characters in which the first record of a journal is
 _HEAD = 4096  # characters in which an export shows what it is
 
 _JSON_START = lazy(r"\s*(?:\{\s*\"|\[\s*\{)")
@@ -70,10 +72,15 @@ def decode_lines(data: bytes, first_no: int = 1) -> tuple[list[str], Sequence[in
         decoded = (_SOFT if line is None else line for line in quoted_printable(text[start:end]))
         text = text[:start] + "\n".join(decoded) + text[end:]
     head = text[:_HEAD]
-    if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or "\nMESSAGE=" in text[:16384]:
+    told = "MESSAGE=" in text[:_BEGIN]
+    if "__CURSOR=" in head or "\n__REALTIME_TIMESTAMP=" in head or (told and "\nMESSAGE=" in text[:_BEGIN]):
         from oomsight.report.exports import journal_export  # exports are rare, and pastes are many
 
         return _apart(journal_export(text.encode("utf-8", "surrogateescape"), first_no))
+    if told and _VERBOSE in text[:_BEGIN]:
+        from oomsight.report.exports import journal_verbose
+
+        return _apart(journal_verbose(text, first_no))
     if "{" in text and ('"msg":' in text or '{"' in text or _JSON_START.match(text)):
         from oomsight.report.exports import json_lines
 

@@ -67,6 +67,8 @@ CAUSES: Final[tuple[Rule, ...]] = (
          f"{_OOM_KILL} dump_tasks"),
     Rule("swap_exhausted", "Swap is full as well", "oom", machine.swap_exhausted, "mm/swap_state.c "
                                                                                   "show_swap_cache_info"),
+    Rule("swap_turned_off", "Swap was being turned off", "host", machine.swap_turned_off,
+         "mm/swapfile.c swapoff, which takes the size off first"),
     Rule("no_swap", "There is no swap", "host", machine.no_swap, "mm/swap_state.c show_swap_cache_info"),
     Rule("swap_unusable", "Swap was free and did not help", "oom", machine.swap_unusable,
          f"mm/vmscan.c get_swappiness; {_MEMCG} memory.swap.max"),

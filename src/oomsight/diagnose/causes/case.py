@@ -78,6 +78,7 @@ class Case:
     swap_used_kib: int = 0  #: in use by the cgroup or the machine; 0 also when not printed
     swap_total_kib: int | None = None
     swap_free_kib: int | None = None
+    swap_leaving_kib: int = 0  #: still to come back into RAM from swap that is being turned off
     victim: Victim | None = None
     victim_kib: int | None = None  #: resident memory and swap of the victim
     victim_swap_kib: int = 0  #: what of it was in swap; 0 also when not printed
@@ -355,7 +356,9 @@ def make_case(
         case.base_kib = case.managed_kib
     case.swap_used_kib = swap_in_use_kib(report)
     if report.meminfo is not None:
-        case.swap_total_kib, case.swap_free_kib = report.meminfo.total_swap_kib, report.meminfo.free_swap_kib
+        case.swap_total_kib, free = report.meminfo.total_swap_kib, report.meminfo.free_swap_kib
+        case.swap_free_kib = None if free is None else max(0, free)
+        case.swap_leaving_kib = max(0, -(free or 0))
     case.victim = report.victims[0] if report.victims else None
     _read_tasks(case)
     _read_victim(case)

@@ -38,6 +38,7 @@ THP_LARGE: Final = 0.40
 REAPED_LEFT_KIB: Final = 16 << 10
 """Shared memory left behind by a reaped victim that is worth naming."""
 _COMPLETE: Final = ("anon", "file", "free", "slab_unreclaimable")
+_COMPLETE_OLD: Final = ("anon", "file", "free", "slab", "pagetables")  # 2.6.28 to 2.6.30
 """Counters that must be in the text before a remainder may be called unaccounted."""
 
 
@@ -229,7 +230,7 @@ def unaccounted_kernel_memory(case: Case) -> Finding | None:
     kib = case.items.get("unaccounted")
     if case.in_memcg or case.approximate or not case.exceeds(kib, UNACCOUNTED_LARGE):
         return None
-    if any(key not in case.items for key in _COMPLETE):
+    if any(key not in case.items for key in _COMPLETE) and any(key not in case.items for key in _COMPLETE_OLD):
         return None  # the Mem-Info block is cut: the remainder is what was not pasted
     evidence = [case.at(f"{case.of(kib)} is in no counter of the report")]
     tainted = case.report.trigger.tainted if case.report.trigger else None
@@ -237,6 +238,12 @@ def unaccounted_kernel_memory(case: Case) -> Finding | None:
         flags = listing(foreign)
         evidence.append(
             case.at(f"modules from outside the kernel are loaded (taint {flags}): ZFS, GPU drivers or others", "cpu")
+        )
+    if "slab" in case.items:
+        evidence.append(
+            case.at(
+                "a kernel of this age does not count kernel stacks (8 KiB a thread), nor pages reclaim took off lists"
+            )
         )
     evidence += _alloc_sites(case)
     return Finding(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight.diagnose.advice import HEADROOM, round_up
 from oomsight.diagnose.causes.rule import Finding
-from oomsight.diagnose.knobs import enter, look_up, set_limit, swap_knob
+from oomsight.diagnose.knobs import enter, look_up, pod_limit, set_limit, swap_knob
 from oomsight.diagnose.model import Advice, Confidence, Evidence
 from oomsight.diagnose.runtimes import runtime_of, tune
 from oomsight.diagnose.wording import asked_in, process, size
@@ -111,14 +111,21 @@ def _lowered_by(case: Case) -> str | None:
     return process(trigger.comm, trigger.pid)
 
 
+def _is_of_the_node(case: Case) -> bool:
+    """Whether the limit that was hit is what the kubelet leaves to all pods, or to a class of them."""
+    owner = case.oom_owner
+    return owner is not None and owner.orchestrator == "kubernetes" and owner.level not in ("pod", "container")
+
+
 def _limit_advice(case: Case, ancestor: bool) -> list[Advice]:
     advice = _room(case)
-    advice.append(
-        Advice(
-            "more memory on the host will not help: a limit was reached, not the end of the machine's memory. Either "
-            "the limit is too small for the work, or what runs inside takes more than it should"
+    if not _is_of_the_node(case):
+        advice.append(
+            Advice(
+                "more memory on the host will not help: a limit was reached, not the end of the machine's memory. "
+                "Either the limit is too small for the work, or what runs inside takes more than it should"
+            )
         )
-    )
     if ancestor:
         advice.append(
             Advice(
@@ -147,6 +154,9 @@ def _room(case: Case) -> list[Advice]:
         if show and case.around is not None and case.oom_owner is not None and case.oom_owner.orchestrator is None:
             text, show = f"inside {case.around.own}, {text}", (*enter(case.around), *show)
         return [Advice(text, show)]
+    owner = case.oom_owner
+    if owner is not None and _is_of_the_node(case):
+        return [*set_limit(owner, proposed[0], v1=case.is_v1, release=case.release), *pod_limit(case.owner)]
     limit, how = proposed
     if case.memsw_hit:
         return [_more_of_both(case, limit, how)]

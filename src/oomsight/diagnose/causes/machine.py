@@ -150,6 +150,8 @@ def no_swap(case: Case) -> Finding | None:
     held = swappable_kib(case)
     if case.manual or case.in_memcg or case.swap_total_kib != 0 or not case.exceeds(held, ANON_LARGE):
         return None
+    if case.swap_leaving_kib:
+        return None
     kubernetes = bool(case.owner and case.owner.orchestrator == "kubernetes")
     return Finding(
         Confidence.CERTAIN,
@@ -158,6 +160,24 @@ def no_swap(case: Case) -> Finding | None:
             case.at(f"{case.of(held)} is anonymous or shared memory, which only swap can free"),
         ],
         add_swap(case.managed_kib, kubernetes=kubernetes, platform=platform_of(case.report)),
+    )
+
+
+def swap_turned_off(case: Case) -> Finding | None:
+    """Swap was being turned off, which brings all that is in it back into RAM."""
+    if case.in_memcg or not case.swap_leaving_kib:
+        return None
+    left = size(case.swap_leaving_kib)
+    return Finding(
+        Confidence.CERTAIN,
+        [case.at(f"free swap is below zero: {left} had still to come back into RAM when the kernel looked", "swap")],
+        [
+            Advice(
+                f"before swapoff see that what is in swap fits into RAM ({left} of it did not yet): free memory first, "
+                "or turn another swap on before"
+            ),
+            Advice("see what uses swap, and how much of it", ("swapon", "--show")),
+        ],
     )
 
 
