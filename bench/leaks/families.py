@@ -3,10 +3,10 @@ Where the verdict is late and where it is wrong: the training split by family, c
 
     bench/leaks/families.py [--jobs N]
 
-The folds, trees, looks and rule of ``bench/leaks/frontier.py``, at the threshold that ships. *Seen* is the moment from
-which a leak can be seen at all, which only hindsight knows: from then on the curve never again comes down to what it
-came up to in the quarter of a day before the leak and a fiftieth of the free memory above. The delay that is published
-counts from the start of the leak, seen or not. The test split is not read. Needs scikit-learn.
+The folds, trees, looks and rule of ``bench/leaks/frontier.py``, at the threshold that ships. *Above* is the moment from
+which the curve stands above its past for good, which only hindsight knows: never again does it come down to what it
+came up to in the quarter of a day before the leak and a fiftieth of the free memory more. The delay that is published
+counts from the start of the leak, visible or not. The test split is not read. Needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Row(NamedTuple):
     trace: Trace
     false: bool
     delay: float | None  #: share of the time from leak start to exhaustion; ``None`` = never told
-    seen: float | None  #: the same of the moment from which it can be seen; ``None`` = not before the end
+    above: float | None  #: the same of the moment from which it stands above its past; ``None`` = not before the end
 
 
-def seen(trace: Trace) -> float | None:
-    """Return after which share of its time a leak can be seen by whoever knows what comes; ``None`` = never."""
+def above(trace: Trace) -> float | None:
+    """Return after which share of its time a leak stands above its past for good; ``None`` = never, or no leak."""
     if not trace.leaky or trace.leak_start is None or trace.end is None:
         return None
     times, values, start = trace.series.times, trace.series.values, trace.leak_start
@@ -71,7 +71,7 @@ def groups(row: Row) -> Iterator[tuple[str, str]]:
 def line(name: str, rows: Sequence[Row]) -> str:
     """Return one row of the table."""
     delays = sorted(row.delay for row in rows if row.delay is not None)
-    visible = sorted(row.seen for row in rows if row.seen is not None)
+    visible = sorted(row.above for row in rows if row.above is not None)
     middle = [f"{one:.2f}" for one in quantiles(delays, n=4, method="inclusive")] if len(delays) > 1 else [""] * 3
     at = f"{quantiles(visible, n=2, method='inclusive')[0]:.2f}" if len(visible) > 1 else ""
     leaky, false = sum(row.trace.leaky for row in rows), sum(row.false for row in rows)
@@ -87,12 +87,12 @@ def main() -> None:
     with ProcessPoolExecutor(options.jobs) as pool:
         measured = list(pool.map(looks, traces, chunksize=4))
     sure = confidences(traces, measured)
-    rows = [Row(one, *told(one, known, SURE), seen(one)) for one, known in zip(traces, sure, strict=True)]
+    rows = [Row(one, *told(one, known, SURE), above(one)) for one, known in zip(traces, sure, strict=True)]
     found: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         for kind, group in groups(row):
             found.setdefault(kind, {}).setdefault(group, []).append(row)
-    print("| | traces | leaky | told | false | a quarter after | half after | three quarters after | seen after |")
+    print("| | traces | leaky | told | false | a quarter after | half after | three quarters after | above after |")
     print("|---|---|---|---|---|---|---|---|---|")
     for parts in found.values():
         for group in sorted(parts):

@@ -1,4 +1,4 @@
-"""The table by family: when a leak can be seen at all, what counts as told, and that only the training split is read."""
+"""The table by family: when a leak stands above its past, what counts as told, and that only the training split is read."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def ramp(since: float, level: float = 0.2) -> list[float]:
     return [GIB * (level + (1 - level) * max(0.0, hour / 24 - since) / (10 - since)) for hour in HOURS]
 
 
-def test_a_ramp_is_seen_when_it_has_taken_a_fiftieth_of_what_was_free() -> None:
-    assert families.seen(trace(ramp(2.0))) == pytest.approx(0.02, abs=1 / (8 * 24))
+def test_a_ramp_is_above_its_past_when_it_has_taken_a_fiftieth_of_what_was_free() -> None:
+    assert families.above(trace(ramp(2.0))) == pytest.approx(0.02, abs=1 / (8 * 24))
 
 
-def test_what_is_given_back_or_was_there_before_is_not_seen() -> None:
+def test_what_is_given_back_or_was_there_before_is_not_above() -> None:
     jobs = [value + 0.3 * GIB * (hour % 48 < 4) for hour, value in enumerate(ramp(2.0))]  # one of them as it begins
-    assert families.seen(trace(jobs)) > 0.3
-    assert families.seen(trace([0.2 * GIB] * len(HOURS))) is None
-    assert families.seen(trace(ramp(2.0), leaky=False, start=None)) is None
+    assert families.above(trace(jobs)) > 0.3
+    assert families.above(trace([0.2 * GIB] * len(HOURS))) is None
+    assert families.above(trace(ramp(2.0), leaky=False, start=None)) is None
 
 
 def test_a_leak_is_told_when_the_verdict_has_held_and_wrongly_before_it_begins() -> None:
