@@ -161,6 +161,28 @@ def test_start_of_a_program_and_a_breathing_heap_are_no_growth() -> None:
     assert clock.told == []
 
 
+def test_who_takes_the_place_of_the_killed_grows_from_nothing() -> None:
+    """Up to the limit in 66 s, killed, started again: it is one story, that of a leak, and no collected heap."""
+    clock = Clock()
+    for life in range(3):
+        for second in range(66):
+            need = int(5 + 1.45 * second) if second or not life else 99  # counted a moment before it is free
+            clock.feed(groups(memcg(need=need * MIB, oom_kills=life)))
+            clock.next()
+            if second == 50:
+                assert (clock.state.subjects["/a"].time_left_seconds or 0) == pytest.approx(16, abs=5)
+    assert clock.moments[0] == "raised"
+    assert "cleared" not in clock.moments
+
+
+def test_a_kill_before_the_first_look_is_none() -> None:
+    clock = Clock()
+    for second in range(90):
+        clock.feed(groups(memcg(need=(5 + second) * MIB, oom_kills=7)))
+        clock.next()
+    assert 45 <= clock.told[0][0] <= 65
+
+
 def test_limit_and_the_limit_above_are_one_story() -> None:
     clock = Clock()
     inner, outer = memcg("/p/c", need=95 * MIB), memcg("/p", need=100 * MIB, limit=105 * MIB)

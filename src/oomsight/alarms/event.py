@@ -87,7 +87,8 @@ def headline(change: Change, blame: Blame | None, names: Mapping[str, Any] | Non
     if change.gone:
         return f"{where}: over, the cgroup is gone"
     if change.moment == "cleared":
-        return f"{where}: enough memory again{_room(change)}"
+        told = all(reason.code.endswith("growth") for reason in change.reasons)
+        return f"{where}: {'grows no more' if told else 'enough memory again'}{_room(change)}"
     text = f"{where}: {_reason_words(change.reasons[0], change)}"
     if change.subject != HOST and subject.limit_bytes is not None and change.reasons[0].code != "cgroup_near_limit":
         text += f", limit {size(subject.limit_bytes)}"

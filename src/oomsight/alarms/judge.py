@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 QUARTER: Final = 0.25  #: of the time left that an alarm may wait
 LEAST_PATIENCE_SECONDS: Final = 0.5  #: so that two readings agree
 SAME_STORY: Final = 0.8  #: of the need of the outer cgroup that the inner one holds
+FREED_SECONDS: Final = 3.0  #: after a kill
 CLOCK_STEP_SECONDS: Final = 5.0
 
 Moment = Literal["raised", "changed", "still", "cleared"]
@@ -133,9 +134,25 @@ def _measure_host(subject: Subject, memory: MemInfo, now: float) -> None:
 def _measure_cgroup(subject: Subject, memcg: Memcg, now: float) -> None:
     subject.limit_bytes = memcg.limit_bytes if isinstance(memcg.limit_bytes, int) else None
     subject.usage_bytes = memcg.usage_bytes
+    killed = _just_killed(subject, memcg.oom_kills, now)
     if memcg.need_bytes is not None:
         subject.need_bytes, subject.cache_bytes = memcg.need_bytes, memcg.page_cache_bytes
-        _grow(subject, memcg.need_bytes, memcg.headroom_bytes, now)
+        if killed:  # what is freed now was no collected heap: who takes its place grows from nothing
+            subject.points.clear()
+            subject.headroom_bytes = memcg.headroom_bytes
+            subject.bytes_per_second = subject.time_left_seconds = None
+        else:
+            _grow(subject, memcg.need_bytes, memcg.headroom_bytes, now)
+
+
+def _just_killed(subject: Subject, kills: int | None, now: float) -> bool:
+    """Whether the OOM killer ended somebody in a cgroup a moment ago, whose memory goes within seconds."""
+    if kills is None:
+        return False
+    before = subject.counts.get("kill")
+    if before is None or kills != before[1]:
+        subject.counts["kill"] = before = (now if before is not None else now - FREED_SECONDS, kills)
+    return now - before[0] < FREED_SECONDS
 
 
 def _grow(subject: Subject, need: int | None, room: int | None, now: float) -> None:

@@ -34,6 +34,7 @@ MOST_MEMBERS: Final = 5000  #: processes of one census
 
 _USAGE: Final = {1: "memory.usage_in_bytes", 2: "memory.current"}
 _CLOSE: Final = frozenset({"limit_bytes", "high_bytes", "usage_bytes", "stat", "max_events"})
+_COUNTS: Final = frozenset({"memory.events", "memory.oom_control"})
 
 
 class MemoryReader:
@@ -139,7 +140,7 @@ class MemoryReader:
         if tree is None:
             return None
         version, directory = tree.hierarchy.version, tree.directory(path)
-        names = [row.name for row in MEMCG_FILES[version] if row.field in _CLOSE or row.name == "memory.events"]
+        names = [row.name for row in MEMCG_FILES[version] if row.field in _CLOSE or row.name in _COUNTS]
         memcg = parse_memcg(path, version, {name: read_if_there(f"{directory}/{name}") for name in names})
         return memcg if memcg.usage_bytes is not None else None
 
