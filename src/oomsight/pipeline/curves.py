@@ -53,11 +53,11 @@ def cgroup_curves(
 
 def program_curves(
     history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
-) -> Iterator[Known]:
+) -> Iterator[tuple[Entity, Series]]:
     """Memory that would have to be given back, of processes or of all of a name."""
     for entity, parts in _read(history, entities, (), since, until, most):
         pieces = zip(parts, most[-len(parts) :], strict=True)
-        yield Known(entity, joined([piece_of(one, points) for one, points in pieces]))
+        yield entity, joined([piece_of(one, points) for one, points in pieces])
 
 
 def glimpses(

@@ -9,22 +9,23 @@ is said here.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from math import nan
+from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
-from oomsight.pipeline.curves import BATCH, edges, joined, piece_of
+from oomsight.pipeline.curves import BATCH, edges, joined, piece_of, program_curves
 from oomsight.trend.alarm import earliest, is_none
 
 if TYPE_CHECKING:
     from oomsight.record.model import Entity
     from oomsight.sources.history import History
-    from oomsight.sources.history_columns import Columns
+    from oomsight.sources.history_columns import Columns, Gathering
     from oomsight.sources.history_files import Chunk
     from oomsight.trend.series import Series
 
+UNSEEN: Final = nan  #: in place of a moment
 _Piece = tuple["Chunk", float, float]
 
 
@@ -36,75 +37,109 @@ class _Asked(NamedTuple):
     gone: bool  #: it ended before, unless something of it is found
 
 
-def surely_no_leaks(
+def curves_that_may_leak(
     history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int], *,
     limit_bytes: float | None,
-) -> set[str]:  # fmt: skip
+) -> Iterator[tuple[Entity, Series | None]]:  # fmt: skip
     """
-    Keys of those of *entities*, processes or names, of which :func:`~oomsight.foresight.leaks.judged` would say neither
-    that they leak nor that they may, and that did not begin anew. *most*: points of each part of the curve, as for
-    :func:`~oomsight.pipeline.curves.program_curves`.
+    What each of *entities*, processes or names, needed, as :func:`~oomsight.pipeline.curves.program_curves` says it
+    with *most* points of each part; ``None`` = surely :func:`~oomsight.foresight.leaks.judged` would say neither that
+    it leaks nor that it may, and it did not begin anew.
     """
     cuts = list(pairwise(edges(since, until)))
-    if len(cuts) != len(most):  # a short period has nothing before its last hours
-        return set()
-    found = set[str]()
     for at in range(0, len(entities), BATCH):
-        found |= _of_batch(history, entities[at : at + BATCH], cuts, most, limit_bytes)
-    return found
+        batch = entities[at : at + BATCH]
+        found = None
+        if len(cuts) == len(most):  # else there is nothing before the last hours
+            found = _Batch(history, batch, cuts, most).curves(limit_bytes)
+        if found is None:
+            for entity, need in program_curves(history, batch, since, until, most):
+                none = need is not None and len(need) > 0 and not need.restarts and is_none(
+                    need, limit_bytes, earliest(need.times[0], need.times[-1])
+                )  # fmt: skip
+                yield entity, None if none else need
+        else:
+            yield from found
 
 
-def _of_batch(
-    history: History, entities: Sequence[Entity], cuts: Sequence[tuple[float, float]], most: Sequence[int],
-    limit_bytes: float | None,
-) -> set[str]:  # fmt: skip
-    before, hours, minutes = (history.pieces(*cut, points) for cut, points in zip(cuts, most, strict=True))
-    if not minutes or not _is_alone(minutes[-1], minutes[:-1]):
-        return set()
-    first, between, last = (history.gathering(entities, (), need=True) for _ in cuts)
-    for piece in before:
-        first.add(piece)
-    last.add(minutes[-1])
-    asked, unsure = dict[str, _Asked](), set[str]()
-    for key, one in first.columns.items():
-        if (known := _asked(one, last.columns[key], most[0])) is not None and known.moment < cuts[1][1]:
-            asked[key] = known
-    for piece in (*hours, *minutes[:-1]):
-        late = piece[1] >= cuts[1][1]
-        there = {key for key, one in asked.items() if piece[0].first <= one.moment and not (late or one.gone)}
-        between.add(piece, there)
-        others = between.went(piece, asked.keys() - there)
-        unsure.update(key for key, went in others.items() if went or asked[key].gone)
-    if sum(map(_rows, hours)) > most[1]:  # not all of them would be points of the curve
-        return set()
-    return {
-        key for key, one in asked.items()
-        if key not in unsure and not _began(between.columns[key])
-        and is_none(joined([one.before, piece_of(between.columns[key], most[1])]), limit_bytes, one.moment)
-    }  # fmt: skip
+class _Batch:
+    """Some processes or names, whose record is read as far as it has to be."""
 
+    def __init__(
+        self, history: History, entities: Sequence[Entity], cuts: Sequence[tuple[float, float]], most: Sequence[int]
+    ) -> None:
+        self._entities, self._cuts, self._most = entities, cuts, most
+        self._pieces = [history.pieces(*cut, points) for cut, points in zip(cuts, most, strict=True)]
+        self._parts = [history.gathering(entities, (), need=True) for _ in cuts]
+        self._asked: dict[str, _Asked] = {}
 
-def _is_alone(piece: _Piece, others: Sequence[_Piece]) -> bool:
-    """Whether all of *others* end before a chunk begins."""
-    return all(other[0].last < piece[0].first for other in others)
+    def curves(self, limit_bytes: float | None) -> Iterator[tuple[Entity, Series | None]] | None:
+        """As :func:`curves_that_may_leak`; ``None`` = nothing can be said before all is read."""
+        before, hours, minutes = self._pieces
+        first, between, late = self._parts
+        if not minutes or any(other[0].last >= minutes[-1][0].first for other in minutes[:-1]):
+            return None
+        if sum(map(between.rows, hours)) > self._most[1]:  # not all of them would be points of the curve
+            return None
+        for piece in before:
+            first.add(piece)
+        ends = late.ends(minutes[-1])
+        for key, one in first.columns.items():
+            if (known := self._known(key, one, ends)) is not None and known.moment < self._cuts[1][1]:
+                self._asked[key] = known
+        none = self._none(limit_bytes)
+        left = [one.key for one in self._entities if one.key not in none]
+        for piece in hours:
+            between.add(piece, {key for key in left if not self._is_early(piece, key)})
+        for piece in minutes:
+            late.add(piece, frozenset(left))
+        return ((one, None if one.key in none else self._curve(one.key)) for one in self._entities)
 
+    def _known(self, key: str, first: Columns, ends: Mapping[str, float | None]) -> _Asked | None:
+        """
+        What has to be known of somebody who was there *first* and at one of the *ends*, or only first; ``None`` = it
+        may have begun anew, or did so.
+        """
+        end = ends.get(key, UNSEEN)
+        if first.came or end is None or (first.went and end is not UNSEEN):
+            return None
+        before = piece_of(first, self._most[0])
+        if not len(before):
+            return None
+        return _Asked(before, earliest(before.times[0], before.times[-1] if end is UNSEEN else end), end is UNSEEN)
 
-def _rows(piece: _Piece) -> int:
-    chunk, low, high = piece
-    return bisect_right(chunk.moments, high) - bisect_left(chunk.moments, low)
+    def _is_early(self, piece: _Piece, key: str) -> bool:
+        """Whether a chunk of the last hours has to be read before anything is said of one of them."""
+        known = self._asked.get(key)
+        return known is not None and not known.gone and piece[0].first <= known.moment
 
+    def _none(self, limit_bytes: float | None) -> set[str]:
+        """Of whom it is sure before all is read."""
+        _, between, late = self._parts
+        unsure = set[str]()
+        for piece in self._pieces[1]:
+            there = {key for key in self._asked if self._is_early(piece, key)}
+            between.add(piece, there)
+            unsure |= self._disturbed(between, piece, self._asked.keys() - there)
+        for piece in self._pieces[2][:-1]:
+            unsure |= self._disturbed(late, piece, self._asked.keys())
+        found = set[str]()
+        for key, one in self._asked.items():
+            columns = between.columns[key]
+            if key not in unsure and not columns.came and not columns.went:
+                curve = joined([one.before, piece_of(columns, self._most[1])])
+                if is_none(curve, limit_bytes, one.moment):
+                    found.add(key)
+        return found
 
-def _began(one: Columns) -> bool:
-    """Whether it went, so that it may have begun anew."""
-    return one.went or len(one.came) > 0
+    def _disturbed(self, part: Gathering, piece: _Piece, among: Container[str]) -> set[str]:
+        """Who went in a chunk that is not read, or is in it though it had ended."""
+        return {key for key, went in part.went(piece, among).items() if went or self._asked[key].gone}
 
-
-def _asked(first: Columns, last: Columns, points: int) -> _Asked | None:
-    """
-    What has to be known of somebody who was there *first* and at *last*, or only first; ``None`` = it may have begun
-    anew, or did so.
-    """
-    before, end = piece_of(first, points), piece_of(last, points).times[-1:]
-    if first.came or not len(before) or _began(last) or (end and first.went):
-        return None
-    return _Asked(before, earliest(before.times[0], (end or before.times[-1:])[0]), not end)
+    def _curve(self, key: str) -> Series:
+        parts = []
+        for part, (low, high), points in zip(self._parts, self._cuts, self._most, strict=True):
+            one = part.columns[key]
+            one.came = [moment for moment in one.came if low <= moment <= high]
+            parts.append(piece_of(one, points))
+        return joined(parts)

@@ -197,10 +197,14 @@ def each_program(
     history: History, entities: Sequence[Entity], since: float, until: float, most: Sequence[int]
 ) -> Iterator[tuple[Entity, Subject]]:
     """As :func:`programs`, each with what it is in the record."""
-    for known in program_curves(history, entities, since, until, most):
-        entity, need = known.entity, known.need
-        if need is not None and len(need):
-            yield entity, Subject(entity.kind, entity.name, entity.cgroup, entity.pid, need, None)
+    for entity, need in program_curves(history, entities, since, until, most):
+        if len(need):
+            yield entity, program(entity, need)
+
+
+def program(entity: Entity, need: Series) -> Subject:
+    """A name or process that needed that."""
+    return Subject(entity.kind, entity.name, entity.cgroup, entity.pid, need, None)
 
 
 def causes(history: History, cgroup: str | None, since: float, until: float) -> list[Source]:

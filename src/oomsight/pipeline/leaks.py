@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._record import replaced
 from oomsight.foresight.leaks import judged, worth_judging
-from oomsight.pipeline.early import surely_no_leaks
-from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, each_cgroup, each_program, grown
+from oomsight.pipeline.early import curves_that_may_leak
+from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, each_cgroup, each_program, grown, program
 from oomsight.pipeline.shares import in_shares
 from oomsight.trend.leak import Verdict
 
 if TYPE_CHECKING:
-    from oomsight.foresight.model import Leak
+    from oomsight.foresight.model import Leak, Subject
     from oomsight.record.model import Entity
     from oomsight.sources.history import History
 
@@ -40,25 +40,28 @@ def leaks_on_record(
     """
     curves = {kind: grown(history, kind, since, until) for kind in kinds}
 
-    def judged_of(kind: str, entities: Sequence[Entity], *, each: bool) -> Iterator[tuple[str, Leak | None]]:
-        read = each_cgroup if kind == "cgroup" else each_program
-        for entity, subject in read(history, entities, since, until, POINTS):
-            one = replaced(subject, limit_bytes=subject.limit_bytes or limit_bytes)
-            leak = judged(one, until) if each or worth_judging(one, until) else None
-            yield entity.key, leak if leak is None or curves_too or leak.finding.may_leak else _without_curve(leak)
+    def subjects(kind: str, entities: Sequence[Entity], *, each: bool) -> Iterator[tuple[Entity, Subject | None]]:
+        """Those that are to be judged; ``None`` = surely it does not leak."""
+        if kind == "cgroup" or each:
+            read = each_cgroup if kind == "cgroup" else each_program
+            for entity, subject in read(history, entities, since, until, POINTS):
+                one = replaced(subject, limit_bytes=subject.limit_bytes or limit_bytes)
+                yield entity, one if each or worth_judging(one, until) else None
+            return
+        for entity, need in curves_that_may_leak(history, entities, since, until, POINTS, limit_bytes=limit_bytes):
+            if need is None:
+                yield entity, None
+            elif len(need):
+                yield entity, replaced(program(entity, need), limit_bytes=limit_bytes)
+
+    def judged_of(kind: str, entities: Sequence[Entity], *, each: bool) -> Iterator[Leak | None]:
+        for _, subject in subjects(kind, entities, each=each):
+            leak = judged(subject, until) if subject is not None else None
+            yield leak if leak is None or curves_too or leak.finding.may_leak else _without_curve(leak)
 
     def share(number: int, count: int) -> list[Leak | None]:
-        found: list[Leak | None] = []
-        for kind, entities in curves.items():
-            mine = entities[number::count]
-            known: dict[str, Leak | None] = {}
-            if kind != "cgroup" and not everything:
-                none = surely_no_leaks(history, mine, since, until, POINTS, limit_bytes=limit_bytes)
-                known = dict.fromkeys(none)
-            others = [one for one in mine if one.key not in known]
-            known.update(judged_of(kind, others, each=everything or len(known) > 0))  # these were looked at before
-            found += [known[one.key] for one in mine if one.key in known]
-        return found
+        return [leak for kind, entities in curves.items()
+                for leak in judged_of(kind, entities[number::count], each=everything)]  # fmt: skip
 
     found = in_shares(share, sum(map(len, curves.values())), LEAST_CURVES)
     order = {kind: place for place, kind in enumerate(curves)}
@@ -69,15 +72,14 @@ def leaks_on_record(
 
 
 def _too_early(
-    judged_of: Callable[[str, Sequence[Entity]], Iterator[tuple[str, Leak | None]]], curves: dict[str, list[Entity]]
+    judged_of: Callable[[str, Sequence[Entity]], Iterator[Leak | None]], curves: dict[str, list[Entity]]
 ) -> list[Leak]:
     """Of nothing that leaks the first few of which it is too early to tell: not all of them were judged to the end."""
     found: list[Leak] = []
     for kind, entities in curves.items():
         for at in range(0, len(entities), FEW_AT_ONCE):
-            for _, leak in judged_of(kind, entities[at : at + FEW_AT_ONCE]):
-                if leak is not None and leak.finding.verdict is Verdict.UNKNOWN:
-                    found.append(leak)
+            some = judged_of(kind, entities[at : at + FEW_AT_ONCE])
+            found += [leak for leak in some if leak is not None and leak.finding.verdict is Verdict.UNKNOWN]
             if len(found) >= MOST_TOO_EARLY:
                 return found
     return found

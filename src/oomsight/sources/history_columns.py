@@ -128,8 +128,45 @@ class Gathering:
         if not self._shelf.timed(chunk, self._kind):
             return {}
         numbers = dict(self._numbered(chunk.file, among))
-        streams = self._shelf.lived(chunk, list(numbers))
-        return {numbers[number]: 0 in stream[1:] for number, stream in streams.items()}
+        found: dict[str, bool] = {}
+        for number, stream in self._shelf.lived(chunk, list(numbers)).items():
+            key = numbers[number]
+            found[key] = 0 in stream[1:] or found.get(key, False)
+        return found
+
+    def ends(self, piece: tuple[Chunk, float, float]) -> dict[str, float | None]:
+        """
+        Who is in a chunk, and the last moment of its part of the time in which something of their need is known, if
+        they surely were there from their first row on to the end; ``None`` = not so. Of a chunk that is packed and of
+        which all is asked no figures are taken apart for that.
+        """
+        chunk, _, high = piece
+        there = self.went(piece, self._keys)
+        found: dict[str, float | None] = dict.fromkeys(there)
+        if chunk.file.journal is not None or high < chunk.last:
+            whole = Gathering(self._shelf, self._kind, self._keys, self._places, self._known_as, self._formula)
+            whole.add(piece, {key for key, went in there.items() if not went})
+            for key, one in whole.columns.items():
+                if one.times and one.columns[0][-1] > 0:
+                    found[key] = one.times[-1]
+            return found
+        if not there or self._shelf.marks(chunk) is None:
+            return found
+        index, seen = chunk.index, set[str]()
+        assert index is not None
+        for number, key in self._numbered(chunk.file, there):
+            place = index.place(number)
+            last = place is not None and index.gone_rows[place] >= len(chunk.times) and index.marks.lasts[place] > 0
+            found[key] = chunk.moments[-1] if last and not there[key] and key not in seen else None
+            seen.add(key)
+        return found
+
+    def rows(self, piece: tuple[Chunk, float, float]) -> int:
+        """How many rows a chunk has in its part of the time."""
+        chunk, low, high = piece
+        if not self._shelf.timed(chunk, self._kind):
+            return 0
+        return bisect_right(chunk.moments, high) - bisect_left(chunk.moments, low)
 
     def _numbered(self, file: File, among: Container[str] | None) -> Sequence[tuple[int, str]]:
         found = self._numbers.get(id(file))
