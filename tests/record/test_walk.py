@@ -166,3 +166,34 @@ def test_what_was_let_go_comes_again(recorded) -> None:
     chunk.file.path += ".gone"
     assert last.marks(chunk) is None
     assert last.damaged == 1
+
+
+def test_streams_are_there_where_only_the_times_were_read(recorded) -> None:
+    one, other = Shelf(str(recorded)), Shelf(str(recorded))
+    numbers, some = [101, 105, 999], 0
+    for whole, slim in zip(one.chunks, other.chunks, strict=True):
+        assert one.timed(whole, "cgroup")
+        assert other.has_times(slim, "cgroup")
+        assert slim.index is None or not slim.length
+        assert slim.times == whole.times
+        assert other.lived(slim, []) == {}
+        found = one.lived(whole, numbers)
+        assert other.lived(slim, numbers) == found
+        some += len(found)
+    assert some > 10
+    damage_index(one.chunks[0].file.path, one.chunks[0].start + one.chunks[0].head.index_at)
+    try:
+        last = Shelf(str(recorded))
+        assert not last.has_times(last.chunks[0], "cgroup")
+        assert last.damaged == 1
+    finally:
+        damage_index(one.chunks[0].file.path, one.chunks[0].start + one.chunks[0].head.index_at)
+
+
+def damage_index(path: str, at: int) -> None:
+    """Turn a byte around, or back."""
+    with open(path, "r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 255]))

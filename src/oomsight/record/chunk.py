@@ -259,18 +259,16 @@ def chunk_head(body: bytes) -> ChunkHead:
     )
 
 
-def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
+def chunk_times(head: ChunkHead, front: bytes) -> list[int]:
     """
-    Time of each row, in milliseconds since boot, and the index; *front* is the body up to its streams.
+    Time of each row, in milliseconds since boot; *front* is the body up to its streams.
 
     Raises :class:`DamagedError`.
     """
     if len(front) < head.streams_at or zlib.crc32(front[head.times_at : head.streams_at]) != head.sum:
         raise DamagedError("the sum of an index is wrong")
-    n, packed = head.entities, zlib.decompressobj()
     try:
         text = zlib.decompress(front[head.times_at : head.index_at])
-        columns = packed.decompress(front[head.index_at : head.streams_at], n * _FIRST_COLUMNS or 1)
     except zlib.error as error:
         raise DamagedError(str(error)) from None
     times, then, spot = [], head.first_ms, 0
@@ -284,6 +282,16 @@ def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
             times.append(then)
     except IndexError:
         raise DamagedError("ends within a number") from None
+    return times
+
+
+def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
+    """As :func:`chunk_times`, and the index."""
+    times, n, packed = chunk_times(head, front), head.entities, zlib.decompressobj()
+    try:
+        columns = packed.decompress(front[head.index_at : head.streams_at], n * _FIRST_COLUMNS or 1)
+    except zlib.error as error:
+        raise DamagedError(str(error)) from None
     if len(columns) != n * _FIRST_COLUMNS:
         raise DamagedError("index of another length")
     entities, lengths, sums, first_rows, gone_rows = _columns("IIHHH", columns, n)

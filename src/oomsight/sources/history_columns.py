@@ -72,12 +72,13 @@ class Gathering:
     def add(self, piece: tuple[Chunk, float, float], among: Container[str] | None = None) -> None:
         """Add what a chunk says of a part of the time, of all or of those *among* some keys."""
         chunk, low, high = piece
-        if not self._shelf.timed(chunk, self._kind):
+        needs = self._shelf.needs(chunk, self._kind) if self._formula is not None else None
+        if not (self._shelf.timed if needs is None else self._shelf.has_times)(chunk, self._kind):
             return
         moments = chunk.moments
         begin, end = bisect_left(moments, low), bisect_right(moments, high)
         numbers, step = self._numbered(chunk.file, among), TIERS[chunk.tier].step_seconds
-        if self._formula is not None and (needs := self._shelf.needs(chunk, self._kind)) is not None:
+        if needs is not None:
             numbers = self._add_needs(needs, numbers, moments, (begin, end), step)
         for key, one in lives_of(self._shelf, chunk, self._kind, numbers, self._places, self._formula):
             columns = self.columns[key]

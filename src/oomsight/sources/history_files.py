@@ -14,7 +14,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 from oomsight._record import dataclass, field
-from oomsight.record.chunk import ChunkHead, Index, Marks, chunk_front, stream_of
+from oomsight.record.chunk import ChunkHead, Index, Marks, chunk_front, chunk_times, stream_of
 from oomsight.record.codec import ENTITIES, KINDS, MAGIC, PROCESSES, DamagedError, check, events, newer_format
 from oomsight.record.journal import Journal, read_journal, row_times
 from oomsight.record.layout import Words, entities_text, journal_name, numbers_of, parse_name
@@ -178,7 +178,10 @@ class Shelf:
             raise DamagedError(str(error)) from None
 
     def _front(self, chunk: Chunk) -> tuple[list[int], Index]:
-        return chunk_front(chunk.head, self._piece(chunk.file.path, chunk.start, chunk.head.streams_at))
+        return chunk_front(chunk.head, self._front_bytes(chunk))
+
+    def _front_bytes(self, chunk: Chunk) -> bytes:
+        return self._piece(chunk.file.path, chunk.start, chunk.head.streams_at)
 
     def timed(self, chunk: Chunk, kind: str) -> bool:
         """As :meth:`load`, but of a journal the times are enough; ``False`` = it is damaged or gone."""
@@ -195,6 +198,17 @@ class Shelf:
             self._leave_out(chunk)
         return bool(chunk.times)
 
+    def has_times(self, chunk: Chunk, kind: str) -> bool:
+        """As :meth:`timed`, for whoever may not need the index: it is read when it is asked for streams."""
+        if chunk.file.journal is not None or chunk.index is not None:
+            return self.timed(chunk, kind)
+        try:
+            chunk.times = chunk.times or chunk_times(chunk.head, self._front_bytes(chunk))
+        except (OSError, DamagedError):
+            self._leave_out(chunk)
+            return False
+        return True
+
     def lived(self, chunk: Chunk, numbers: Sequence[int]) -> dict[int, bytes]:
         """By number the streams of those of *numbers* that are in a chunk, once it has its times; no damaged ones."""
         if (journal := chunk.file.journal) is not None:
@@ -205,6 +219,8 @@ class Shelf:
             except DamagedError:
                 self.damaged += 1
                 return {}
+        if not numbers or not self.timed(chunk, ""):
+            return {}
         index = chunk.index
         assert index is not None
         places = {place: number for number in numbers if (place := index.place(number)) is not None}

@@ -261,7 +261,7 @@ class _Reader:
         """First and last moment of an entity in a chunk."""
         chunk, needs = part.chunk, part.needs
         first, count = needs.firsts[place], needs.rows[place]
-        if (first or count < chunk.head.rows) and self._shelf.load(chunk, self._kind):
+        if (first or count < chunk.head.rows) and self._shelf.has_times(chunk, self._kind):
             return chunk.moments[first], chunk.moments[first + count - 1]
         return chunk.first, chunk.last
 
@@ -290,7 +290,7 @@ class _Reader:
     def _crossing(self, part: _Part, place: int) -> Rows:
         """The rows of an entity in a chunk that is in several blocks of time."""
         chunk, needs = part
-        if not self._shelf.timed(chunk, self._kind):
+        if not self._shelf.has_times(chunk, self._kind):
             return Rows([], [])
         first = needs.firsts[place]
         return Rows(chunk.moments[first : first + needs.rows[place]], needs.provided(place))
