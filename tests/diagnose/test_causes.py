@@ -288,6 +288,13 @@ def test_memory_balloon() -> None:
     assert "memory_balloon" not in causes(host(node_kib={"Balloon": 20000}))
 
 
+def test_gpu_memory() -> None:
+    cause = causes(host({"active_anon": 30000}, node_kib={"gpu_active": 100000, "gpu_reclaim": 8000}))["gpu_memory"]
+    assert "105.5 MiB" in cause.evidence[0].text
+    assert "7.8 MiB of it kept for later" in cause.evidence[0].text
+    assert "gpu_memory" not in causes(host(node_kib={"gpu_active": 20000, "gpu_reclaim": 0}))
+
+
 def test_thp_bloat_is_a_question() -> None:
     cause = causes(host(node_kib={"anon_thp": 180000}))["thp_bloat"]
     assert cause.confidence is Confidence.POSSIBLE

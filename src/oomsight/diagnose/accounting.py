@@ -63,6 +63,8 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("shadow_call_stack", "shadow call stacks of threads", (), ("shadow_call_stack",), ("shadow_call_stack",)),
     Row("bounce", "bounce buffers", ("bounce",), (), ("bounce",)),
     Row("writeback_tmp", "FUSE writeback buffers", (), ("writeback_tmp",), ("writeback_tmp",)),
+    Row("gpu_active", "memory of GPU drivers", (), ("gpu_active",)),
+    Row("gpu_reclaim", "pages that GPU drivers keep for later", (), ("gpu_reclaim",)),
     Row("zspages", "compressed swap (zsmalloc)", (), (), ("zspages",)),
     Row("hugepages", "huge pages pool (hugetlb)", ()),
     Row("free_pcp", "free, in per-CPU lists", ("free_pcp",), (), ("free_pcp",)),

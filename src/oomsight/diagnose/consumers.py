@@ -370,7 +370,8 @@ _ITEM_KINDS: Final[dict[str, _Kind]] = {
     "shmem": "shared", "file": "kernel", "slab": "kernel", "slab_reclaimable": "kernel",
     "slab_unreclaimable": "kernel", "kernel": "kernel", "kernel_misc_reclaimable": "kernel", "kernel_stack": "kernel",
     "pagetables": "kernel", "sec_pagetables": "kernel", "hugepages": "kernel", "hugetlb": "kernel",
-    "zspages": "kernel", "sock": "kernel", "bounce": "kernel", "writeback_tmp": "kernel", "unaccounted": "kernel",
+    "gpu_active": "kernel", "gpu_reclaim": "kernel", "zspages": "kernel", "sock": "kernel", "bounce": "kernel",
+    "writeback_tmp": "kernel", "unaccounted": "kernel",
 }  # fmt: skip
 
 

@@ -139,6 +139,7 @@ _VERDICTS: Final[dict[str | None, str]] = {
     "cma_reserved": "what it may use of that is set aside for CMA",
     "low_zone_exhausted": "the zones it may use were full",
     "fragmentation": "free, but in pieces too small",
+    "gpu_memory": "GPU drivers hold it",
     "memory_balloon": "the hypervisor took it",
     "locked_memory": "much of it is locked",
 }

@@ -68,6 +68,7 @@ _OTHER_ITEMS: Final = (
     ("kernel", "kernel memory"),
     ("pagetables", "page tables"),
     ("hugepages", "huge pages"),
+    ("gpu_active", "memory of GPU drivers"),
     ("unevictable", "locked memory"),
     ("unaccounted", "memory in no counter"),
 )

@@ -30,6 +30,7 @@ MEMORY_KINDS: Final = (
     MemoryKind("B", "slab (kernel objects)", ("slab", "slab_reclaimable", "slab_unreclaimable")),
     MemoryKind("P", "page tables", ("pagetables", "sec_pagetables")),
     MemoryKind("Z", "compressed swap", ("zspages", "zswap", "zram")),
+    MemoryKind("G", "GPU drivers", ("gpu_active", "gpu_reclaim")),
     MemoryKind("K", "other kernel memory", ()),  # every key no other row names
     MemoryKind("?", "unaccounted", ("unaccounted",)),
     MemoryKind("F", "free", ("free", "free_pcp")),

@@ -38,7 +38,8 @@ _TONES: Final[dict[Tone, str]] = {"plain": "", "strong": "1", "bad": "1;31", "wa
 # black and white; free memory looks empty and unaccounted memory questionable.
 _FILLS: Final = (
     ("34", "█", "#"), ("35", "▓", "="), ("95", "▒", "%"), ("32", "░", "-"), ("34", "█", "#"), ("36", "▓", "="),
-    ("33", "▒", "%"), ("93", "█", "#"), ("96", "▓", "="), ("36", "▒", "%"), ("31", "?", "?"), ("90", "·", "."),
+    ("33", "▒", "%"), ("93", "█", "#"), ("96", "▓", "="), ("94", "░", "-"), ("36", "▒", "%"), ("31", "?", "?"),
+    ("90", "·", "."),
 )  # fmt: skip
 _LEGEND_WIDTH = 21  # of a legend line without its label: letter, size, share
 _LONG_NAME, _MIN_FLEXIBLE = 24, 10  # columns a name keeps before, and after, less important columns are dropped

@@ -42,6 +42,7 @@ CAUSES: Final[tuple[Rule, ...]] = (
     Rule("hugepages_reserved", "Huge pages are set aside", "host", reserved.hugepages_reserved,
          "mm/hugetlb.c hugetlb_show_meminfo, 3.10+"),
     Rule("memory_balloon", "The hypervisor took memory (balloon)", "host", reserved.memory_balloon, f"{_MEM}, 6.17+"),
+    Rule("gpu_memory", "GPU drivers hold the memory", "host", reserved.gpu_memory, f"{_MEM} (gpu_active), 7.x"),
     Rule("kernel_slab", "Kernel objects hold the memory", "oom", holders.kernel_slab,
          f"{_MEM}; mm/slab_common.c dump_unreclaimable_slab, 4.15+"),
     Rule("page_tables", "Page tables hold the memory", "oom", holders.page_tables, _MEM),

@@ -20,6 +20,7 @@ HUGE_SQUEEZE: Final = 0.60
 """Above this share of RAM even used huge pages leave ordinary memory too small."""
 LOCKED_LARGE: Final = 0.20
 BALLOON_LARGE: Final = 0.10
+GPU_LARGE: Final = 0.20
 
 
 def hugepages_reserved(case: Case) -> Finding | None:
@@ -113,4 +114,29 @@ def memory_balloon(case: Case) -> Finding | None:
             )
         ],
         main=case.most(balloon),
+    )
+
+
+def gpu_memory(case: Case) -> Finding | None:
+    """What programs draw and compute with lies in RAM: graphics inside the processor, or a card that is full."""
+    kept = case.items.get("gpu_reclaim", 0)
+    kib = case.items.get("gpu_active", 0) + kept
+    if case.in_memcg or not case.exceeds(kib, GPU_LARGE):
+        return None
+    part = f", {size(kept)} of it kept for later" if kept else ""
+    return Finding(
+        Confidence.CERTAIN,
+        [case.at(f"memory of GPU drivers: {case.of(kib)}{part}")],
+        [
+            Advice(
+                "see which process has how much of it: it is in nobody's resident memory, so the kernel does not count "
+                "it when it chooses",
+                ("sh", "-c", "grep -s drm-total- /proc/[0-9]*/fdinfo/*"),
+            ),
+            Advice(
+                "bound it where the driver can: ttm.pages_limit= and amdgpu.gttsize= on the kernel command line, or a "
+                "smaller share of memory for graphics in the firmware"
+            ),
+        ],
+        main=case.most(kib),
     )
