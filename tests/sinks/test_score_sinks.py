@@ -18,9 +18,10 @@ from oomsight.score.model import Machine, Snapshot, Unseen
 from oomsight.score.outcome import predict
 from oomsight.score.ranking import rank_cgroup, rank_host
 from oomsight.score.rules import recognise
+from oomsight.sinks.csv_cells import csv_cell
 from oomsight.sinks.markdown import render_markdown
 from oomsight.sinks.score_blocks import score_blocks
-from oomsight.sinks.score_csv import csv_cell, score_csv
+from oomsight.sinks.score_csv import score_csv
 from oomsight.sinks.score_document import SCHEMA_ID, score_document, score_json, score_schema
 from oomsight.sinks.text import render_text
 

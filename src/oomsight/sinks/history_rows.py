@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from oomsight._named import NamedTuple
+from oomsight.sinks.csv_cells import csv_cell
 from oomsight.sinks.even_json import dumps
-from oomsight.sinks.score_csv import csv_cell
 
 if TYPE_CHECKING:
     from oomsight.record.model import Entity, Picture

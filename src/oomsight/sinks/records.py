@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oomsight.naming.cgroup_path import describe
-from oomsight.report.task_rows import TaskRows
 from oomsight.sinks.schema import (
     BOOL,
     INT,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from oomsight.diagnose.model import RankedTask, ZoneCheck
     from oomsight.naming.cgroup_path import Owner
     from oomsight.report.model import Memcg, Task, Victim, Zone
+    from oomsight.report.task_rows import TaskRows
 
 
 class TaskTable(NamedTuple):
@@ -44,9 +44,18 @@ class TaskTable(NamedTuple):
 
     def column(self, name: str) -> Sequence[int | None]:
         """Return the numbers of a field of the rows."""
-        if isinstance(self.tasks, TaskRows):  # one without a column has no values at all
-            return self.tasks.column(name) or [None] * len(self.tasks)
+        if (rows := _by_column(self.tasks)) is not None:  # one without a column has no values at all
+            return rows.column(name) or [None] * len(rows)
         return [getattr(task, name) for task in self.tasks]
+
+
+def _by_column(tasks: Sequence[Task]) -> TaskRows | None:
+    """*tasks* as a table that can be read by column, if they are one."""
+    if isinstance(tasks, tuple | list):
+        return None
+    from oomsight.report.task_rows import TaskRows  # whose room takes ten milliseconds to load, if it is not yet
+
+    return tasks if isinstance(tasks, TaskRows) else None
 
 
 class ZoneRow(NamedTuple):
@@ -354,11 +363,13 @@ def _pgtables_kib(table: TaskTable) -> list[int | None]:
 
 
 def _comms(table: TaskTable) -> Sequence[str]:
-    return table.tasks.names if isinstance(table.tasks, TaskRows) else [task.comm for task in table.tasks]
+    rows = _by_column(table.tasks)
+    return rows.names if rows is not None else [task.comm for task in table.tasks]
 
 
 def _lines(table: TaskTable) -> Sequence[int | None]:
-    return table.tasks.lines if isinstance(table.tasks, TaskRows) else [task.line for task in table.tasks]
+    rows = _by_column(table.tasks)
+    return rows.lines if rows is not None else [task.line for task in table.tasks]
 
 
 def _ranked(name: str) -> Any:
