@@ -9,15 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomsight.report.memory import _counters, _kib_fields
-from oomsight.report.numbers import by_name, integers, whole_numbers
+from oomsight.report.memory import _counters, _kib_fields, _numbers
+from oomsight.report.numbers import by_name, integers
 
 _NAMES = st.lists(st.from_regex(r"[a-z_]{1,9}", fullmatch=True), min_size=1, max_size=9, unique=True)
-
-
-@given(st.lists(st.integers(0, 10**18).map(str) | st.sampled_from(["007", "00"])))
-def test_whole_numbers_are_those_of_int(words: list[str]) -> None:
-    assert whole_numbers(words) == list(map(int, words))
 
 
 @pytest.mark.parametrize("array", ["[1,2 3]", "[1,,2]", "[1.5]", "[1e3]", "[NaN]", "[01]", "["])
@@ -51,3 +46,12 @@ def test_fields_of_a_damaged_line_are_not_those_of_its_form() -> None:
     assert _kib_fields("Node 0 DMA free:007kB min:3kB") == {"free": 7, "min": 3}
     assert _counters("free:1 free:2 dirty:3") == {"free": 1, "dirty": 3}
     assert _counters("free:1 dirty") == {"free": 1}
+
+
+@given(st.lists(st.integers(0, 10**18 - 1).map(str) | st.sampled_from(["007", "00"]), max_size=9))
+def test_reserves_are_those_of_int(words: list[str]) -> None:
+    assert _numbers("lowmem_reserve[]: " + " ".join(words)) == tuple(map(int, words))
+
+
+def test_reserves_longer_than_a_counter_are_left_out() -> None:
+    assert _numbers("lowmem_reserve[]: 5 " + "9" * 19 + " 7") == (5, 7)

@@ -31,8 +31,12 @@ _NOBODY_LEFT = lazy(r"no killable processes|deadlocked on memory")
 # Whoever writes about the line leaves its numbers out: "oom-kill:constraint=CONSTRAINT_MEMCG,...,pid=N,...".
 _OF_ONE_KILL = lazy(r"nodemask=|[,\s]pid=\d|constraint=[A-Z_]*\s*$")
 _BLOCKS = ("zone", "counters", "usage")  #: memory of the machine or of a cgroup
-_NOT_NUMBERED = frozenset({"row", "frame", "regs", "trace"})
-"""Lines that are many and are read in bulk, or not at all."""
+_READ_BY_SHAPE = frozenset({
+    "meminfo", "counters", "node", "zone", "reserve", "buddy", "hugepages", "pages", "swapcache", "swap", "slab",
+    "allocs", "usage", "memcg_stats", "stat", "protection", "cpu", "pid_comm", "hardware", "workqueue", "cpuset",
+    "task_in", "limit_of", "path", "group",
+})  # fmt: skip
+"""Shapes of lines that are handed on with their numbers; others are many and read in bulk, or known by their index."""
 _KINDS = {
     "CONSTRAINT_MEMCG": EventKind.MEMCG,
     "CONSTRAINT_CPUSET": EventKind.CPUSET,
@@ -45,8 +49,11 @@ def build_report(draft: Draft, lines: Lines, name: str, clock: Clock) -> OomRepo
     if not _is_event(draft, lines):
         return None
     texts, nos = lines.texts, lines.nos
-    parts: dict[str, list[Numbered]]
-    parts = {k: [(nos[i], texts[i]) for i in v] for k, v in draft.parts.items() if k not in _NOT_NUMBERED}
+    parts: dict[str, list[Numbered]] = {}
+    for kind, indices in draft.parts.items():
+        if kind in _READ_BY_SHAPE:
+            one = indices[0]
+            parts[kind] = [(nos[i], texts[i]) for i in indices] if len(indices) > 1 else [(nos[one], texts[one])]
     # Line numbers fall where the text stood newest line first.
     report = OomReport(EventKind.GLOBAL, Span(name, *sorted((nos[draft.start], nos[draft.last]))))
     # Of a head whose name has a newline in it, the line before has the stamp.

@@ -275,6 +275,8 @@ def _common() -> tuple[str, tuple[str, ...]]:
     wide = [shapes.pop("frame"), shapes.pop("stat")]
     own = [*shapes.values(), *(start + _LINE_END for start in one.values())]
     regex = rf"{row}(?:{row})*+()|[ \t]*+(?:{'()|'.join([*own, *wide])}())|{_LINE_END}()"
+    # Ranges are looked up in a table, categories are asked by a call.
+    regex = regex.replace(r"\d", "[0-9]").replace(r"[\w", "[A-Za-z0-9_")
     return regex, ("", "row", *shapes, *one, "frame", "stat", "")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from oomsight._lazy import lazy, remembered
 from oomsight.report.model import UNLIMITED, HugePages, LimitKib, Memcg, MemcgLine, MemcgStats, MemInfo, NodeMem, Zone
-from oomsight.report.numbers import by_name, integers, whole_numbers
+from oomsight.report.numbers import by_name, integers
 from oomsight.report.unwrap import unescape_name
 
 _A = re.ASCII  # digits and letters of all scripts are several times slower, and no kernel prints them
@@ -213,8 +213,8 @@ def _numbers(text: str) -> tuple[int, ...]:
     """The numbers behind the colon of a ``lowmem_reserve[]:`` line."""
     words = text.partition(":")[2].split()
     joined = "".join(words)
-    if joined.isdigit() and joined.isascii() and max(map(len, words)) <= _MAX_DIGITS:
-        return tuple(whole_numbers(words))
+    if joined.isdigit() and joined.isascii() and (len(joined) <= _MAX_DIGITS or max(map(len, words)) <= _MAX_DIGITS):
+        return tuple(map(int, words))
     return tuple(map(int, _NUMBER.findall(text)))
 
 

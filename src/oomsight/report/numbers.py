@@ -5,7 +5,7 @@ take, and finds what is none; so numbers are brought into that form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 _DIGITS = b"0123456789"
@@ -24,15 +24,6 @@ def integers(array: str) -> list[int]:
     except SystemError as error:  # its own error is a class of json.decoder, which is looked up and may not be loaded
         raise ValueError(array) from error
     return found
-
-
-def whole_numbers(words: Iterable[str]) -> list[int]:
-    """Return *words*, which are digits, as integers."""
-    words = list(words)
-    try:
-        return integers(f"[{','.join(words)}]")
-    except (ValueError, StopIteration):  # with zeros in front
-        return list(map(int, words))
 
 
 def by_name(text: str, names_of: Callable[[bytes], tuple[str, ...]]) -> dict[str, int]:

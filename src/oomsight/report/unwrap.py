@@ -182,10 +182,11 @@ def _stands_before(one: str, other: str, text: str) -> bool:
 
 def _may_be_quoted_printable(text: str) -> bool:
     """Whether an equal sign is encoded near the begin, or one stands at the end of any line."""
+    last = len(text) - 1
     at = text.find("=")
-    while at >= 0:
-        behind = text[at + 1 : at + 3]
-        if behind[:1] == "\n" or (behind == "3D" and at < _HEAD):
+    while 0 <= at < last:
+        behind = text[at + 1]
+        if behind == "\n" or (behind == "3" and at < _HEAD and text[at + 2 : at + 3] == "D"):
             return True
         at = text.find("=", at + 1)
     return False
