@@ -9,7 +9,7 @@ from tests.record.test_ready import opened, stream_of
 
 from oomsight.record.dense import lives
 from oomsight.record.fields import FIELDS, INDEX
-from oomsight.record.formula import FORMULAS, totals
+from oomsight.record.formula import FORMULAS, UNKNOWN, totals
 from oomsight.record.ready import PLACES, sheets
 
 VALUE = st.one_of(st.none(), st.integers(0, 9).map((4).__mul__), st.integers(0, 1 << 30))
@@ -48,12 +48,12 @@ def test_a_need_is_the_sum_of_what_is_known(kind, data) -> None:
             shmem = {row[INDEX[kind]["shmem_bytes"]] is None for row in members[number] if row} if kind == "cgroup" else ()
             if len(shmem) < 2:  # what is not known in some rows alone is missing there
                 rows = members[number][life.first : life.end]
-                assert [one - 1 if one else None for one in found] == [by_hand(kind, row) for row in rows if row]
+                assert [one >> 10 if one != UNKNOWN else None for one in found] == [by_hand(kind, row) for row in rows if row]
 
 
 def test_a_figure_that_is_known_at_times_makes_rows_without_it_unknown() -> None:
-    assert totals([[11, 11], [3, 3], [0, 2]], FORMULAS["cgroup"]) == [0, 10]
-    assert totals([[11, 11], [3, 3], [0, 0]], FORMULAS["cgroup"]) == [9, 9]
-    assert totals([[11, 0], [0, 3], [0, 0], [0, 0]], FORMULAS["name"]) == [11, 3]
-    assert totals([[0, 0], [0, 0], [0, 0], [0, 0]], FORMULAS["name"]) == [0, 0]
+    assert totals([[11, 11], [3, 3], [0, 2]], FORMULAS["cgroup"]) == [UNKNOWN, 9 << 10]
+    assert totals([[11, 11], [3, 3], [0, 0]], FORMULAS["cgroup"]) == [8 << 10, 8 << 10]
+    assert totals([[11, 0], [0, 3], [0, 0], [0, 0]], FORMULAS["name"]) == [10 << 10, 2 << 10]
+    assert totals([[0, 0], [0, 0], [0, 0], [0, 0]], FORMULAS["name"]) == [UNKNOWN, UNKNOWN]
     assert totals([[], [], []], FORMULAS["cgroup"]) == []

@@ -16,6 +16,7 @@ from oomsight._named import NamedTuple
 from oomsight.record.answers import ascending, thinned
 from oomsight.record.codec import plain
 from oomsight.record.fields import INDEX, shown
+from oomsight.record.formula import KIB, UNKNOWN
 from oomsight.trend.series import Series
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from oomsight.sources.history_columns import Columns
 
 BATCH: Final = 100  #: entities that are in memory at once
-KIB: Final = 1024
 _LIMIT, _KILLS = (INDEX["cgroup"][name] for name in ("limit_bytes", "events_oom_kill"))
 
 
@@ -77,13 +77,13 @@ def glimpses(
 
 def _is_known(parts: Sequence[Columns]) -> bool:
     """Whether need is, in every row."""
-    return all(0 not in one.columns[0] for one in parts)
+    return all(UNKNOWN not in one.columns[0] for one in parts)
 
 
 def _glimpsed(one: Columns, low: float, high: float, points: int) -> Series:
     times, needs = ascending(one.times, one.columns[0])
     rows = _last_of_each(times, low, high, points)
-    return Series([times[row] for row in rows], [(needs[row] - 1) * KIB or 0.0 for row in rows])
+    return Series([times[row] for row in rows], [needs[row] for row in rows])
 
 
 def _last_of_each(times: Sequence[float], low: float, high: float, count: int) -> list[int]:
@@ -127,16 +127,15 @@ def _series(parts: Sequence[Columns], most: Sequence[int]) -> Series:
 def piece_of(one: Columns, points: int) -> Series:
     """What a process or name needed in one part of a period, in no more than so many *points*."""
     column = one.columns[0]
-    if 0 in column:  # rows in which nothing is known
-        one.times = [moment for moment, coded in zip(one.times, column, strict=True) if coded > 0]
-        one.columns[0] = [coded for coded in column if coded > 0]
+    if UNKNOWN in column:  # rows in which nothing is known
+        one.times = [moment for moment, need in zip(one.times, column, strict=True) if need != UNKNOWN]
+        one.columns[0] = [need for need in column if need != UNKNOWN]
     return _piece(one, points)
 
 
 def _piece(one: Columns, points: int) -> Series:
     times, needs = thinned(*ascending(one.times, one.columns[0]), points, "max")
-    values = [(coded - 1) * KIB or 0.0 for coded in needs]
-    return Series(times, values, tuple(one.came), one.step_seconds or None)
+    return Series(times, needs, tuple(one.came), one.step_seconds or None)
 
 
 def joined(pieces: Sequence[Series]) -> Series:

@@ -72,6 +72,7 @@ class _Batch:
         self._pieces = [history.pieces(*cut, points) for cut, points in zip(cuts, most, strict=True)]
         self._parts = [history.gathering(entities, (), need=True) for _ in cuts]
         self._asked: dict[str, _Asked] = {}
+        history.expect([piece for pieces in self._pieces for piece in pieces], entities[0].kind)
 
     def curves(self, limit_bytes: float | None) -> Iterator[tuple[Entity, Series | None]] | None:
         """As :func:`curves_that_may_leak`; ``None`` = nothing can be said before all is read."""

@@ -31,19 +31,27 @@ FORMULAS: Final[Mapping[str, Formula]] = {
 """By kind, what its need is made of."""
 
 
+KIB: Final = 1024
+UNKNOWN: Final = -KIB  #: in a column of sums, which are in bytes and never negative: not known in that row
+
+
 def totals(columns: Sequence[list[int]], formula: Formula) -> list[int]:
-    """The sum of coded columns (those of the formula's places), coded: never below 0, and 0 where it is not known."""
+    """
+    The sum of coded columns (those of the formula's places), in bytes, and :data:`UNKNOWN` where it is not known. In
+    bytes, as curves are: to turn each value of a week into another unit takes longer than to read it.
+    """
     if not columns[0]:
         return []
     used = [(column, sign) for at, (column, sign) in enumerate(zip(columns, formula.signs, strict=True))
             if at < formula.least or any(column)]  # fmt: skip
     if used and all(min(column) > 0 for column, _ in used):
         total, level = summed([(column, sign < 0) for column, sign in used])
-        level += 1 - sum(sign for _, sign in used)  # each coded figure is one higher than what it stands for
-        found = [value + level for value in total]
-        return found if min(found) > 0 else [max(value, 1) for value in found]
+        level -= sum(sign for _, sign in used)  # each coded figure is one higher than what it stands for
+        found = [(value + level) * KIB for value in total]
+        return found if min(found) >= 0 else [max(value, 0) for value in found]
     signs, found = [sign for _, sign in used], []
     for values in zip(*(column for column, _ in used), strict=True):
         known = [sign * (value - 1) for value, sign in zip(values, signs, strict=True) if value > 0]
-        found.append(max(sum(known), 0) + 1 if known and (len(known) == len(used) or not formula.whole) else 0)
-    return found or [0] * len(columns[0])
+        there = known and (len(known) == len(used) or not formula.whole)
+        found.append(max(sum(known), 0) * KIB if there else UNKNOWN)
+    return found or [UNKNOWN] * len(columns[0])

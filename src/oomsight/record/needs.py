@@ -61,6 +61,7 @@ SUMS: Final[Mapping[str, Sum]] = {
 }  # fmt: skip
 """By kind."""
 
+KIB: Final = 1024
 _FRONT: Final = struct.Struct("<I")  # length of what stands before the steps
 _HEAD: Final = struct.Struct("<II")  # entries, others
 _MOVES, _APART_MOVES, _BELOW = 1, 2, 4  # marks of an entry: its need changes, what stands apart does, less than nothing
@@ -226,9 +227,9 @@ class Needs:
         return _Moved(planes_of(width.decode(), text[begin:end]), unit, starts), end
 
     def curve(self, place: int) -> list[int]:
-        """The need in each row without what stands apart, in KiB and coded, as all figures are: one higher."""
-        values = self._column(place, self._begins[place] + 1, self._moved, _MOVES)
-        return [value if value > 1 else 1 for value in values] if self._marks[place] & _BELOW else values
+        """The need in each row without what stands apart, in bytes."""
+        values = self._column(place, self._begins[place], self._moved, _MOVES, KIB)
+        return [value if value > 0 else 0 for value in values] if self._marks[place] & _BELOW else values
 
     def provided(self, place: int) -> list[int]:
         """What had to be provided in each row, with what stands apart, in KiB."""
@@ -247,10 +248,12 @@ class Needs:
         values.sort()
         return values
 
-    def _column(self, place: int, first: int, moved: _Moved, mark: int) -> list[int]:
+    def _column(
+        self, place: int, first: int, moved: _Moved, mark: int, scale: int = 1
+    ) -> list[int]:
         rows = self.rows[place]
         if not self._marks[place] & mark:
-            return [first] * rows
+            return [first * scale] * rows
         start = moved.starts[place]
         steps = moved.steps[start : start + rows - 1]
-        return list(accumulate(widened(moved.unit, steps), initial=first))
+        return list(accumulate(widened(moved.unit * scale, steps), initial=first * scale))

@@ -26,7 +26,7 @@ from oomsight._named import NamedTuple
 from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code
 from oomsight.record.dense import Life, lives
 from oomsight.record.fields import FIELDS, INDEX, parts_of
-from oomsight.record.formula import totals
+from oomsight.record.formula import KIB, UNKNOWN, totals
 from oomsight.record.needs import Entry, entry, packed
 from oomsight.record.steps import BYTES, narrowed, widened
 from oomsight.record.steps import HEAD as STEPS_HEAD
@@ -212,33 +212,34 @@ class Sheet:
         return Life(self._firsts[place], found, bool(self._ended[place]))
 
     def _sum(self, place: int, formula: Formula, at: Sequence[int]) -> list[int]:
-        length, level, rest = self._lengths[place], 1, 0
+        length, level, rest = self._lengths[place], 0, 0
         moving: list[tuple[array[int], int]] = []  # steps, and what they are multiples of
         for figure, sign in zip(at, formula.signs, strict=True):
             values, moves, steps, unit = self._columns[figure]
             first = values[place]
             if moves[place]:
                 mine, lowest = self._steps(place, figure), first - (length * unit << 8 * steps.itemsize - 1)
-                moving.append((mine, sign * unit))
+                moving.append((mine, sign * unit * KIB))
                 if sign < 0 or figure != at[0]:
                     if lowest <= 0 and (lowest := first + unit * min(accumulate(mine, initial=0))) <= 0:
                         return self._row_by_row(place, formula, at)
                     rest -= lowest - 1 if sign < 0 else 1 - first - unit * max(accumulate(mine, initial=0))
             elif first <= 0:
                 if figure in at[: formula.least]:
-                    return [0] * length
+                    return [UNKNOWN] * length
                 continue
             elif figure != at[0]:
                 rest += sign * (first - 1)
             level += sign * (first - 1)
         if not moving:
-            return [max(level, 1) if any(self._columns[figure][0][place] for figure in at) else 0] * length
-        found = list(accumulate(_moved(moving), initial=level))
+            known = any(self._columns[figure][0][place] for figure in at)
+            return [max(level, 0) * KIB if known else UNKNOWN] * length
+        found = list(accumulate(_moved(moving), initial=level * KIB))
         lowest = min(found)
         # The first figure is the sum less the rest: known in all rows if that is nowhere below nothing.
-        if self._columns[at[0]][1][place] and lowest - 1 < rest:
+        if self._columns[at[0]][1][place] and lowest < rest * KIB:
             return self._row_by_row(place, formula, at)
-        return found if lowest > 0 else [max(value, 1) for value in found]
+        return found if lowest >= 0 else [max(value, 0) for value in found]
 
     def _row_by_row(self, place: int, formula: Formula, at: Sequence[int]) -> list[int]:
         return totals([self._column(place, figure) for figure in at], formula)

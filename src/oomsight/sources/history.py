@@ -245,12 +245,12 @@ class History:
     ) -> dict[str, Columns]:  # fmt: skip
         """
         Stored figures of *entities*, all of one kind, by key: every row of the tier that is fine enough for
-        *max_points*, not thinned. With *need* the first column is what they need (:mod:`oomsight.record.formula`).
+        *max_points*, not thinned. With *need* the first column is what they need, in bytes
+        (:func:`~oomsight.record.formula.totals`).
         """
         found, pieces = self.gathering(entities, places, need=need), self.pieces(since, until, max_points)
         kind = stored_kind(entities[0].kind) if entities else ""
-        ready = [*([kind.upper()] if need else []), *([kind] if len(entities) > MANY else [])]
-        self._shelf.expect([chunk for chunk, _, _ in pieces], ready, fronts=True)
+        self.expect(pieces, kind, need=need, many=len(entities) > MANY)
         for piece in pieces:
             found.add(piece)
         self._shelf.close()
@@ -259,6 +259,13 @@ class History:
     def pieces(self, since: float, until: float, max_points: int | None = None) -> list[tuple[Chunk, float, float]]:
         """The chunks that answer a question about a period, and the part of it each answers for, by time."""
         return choose(self._shelf.chunks, since, until, max_points)
+
+    def expect(
+        self, pieces: Sequence[tuple[Chunk, float, float]], kind: str, *, need: bool = True, many: bool = True
+    ) -> None:
+        """Have what will be asked of chunks about a stored *kind* read ahead."""
+        ready = [*([kind.upper()] if need else []), *([kind] if many else [])]
+        self._shelf.expect([chunk for chunk, _, _ in pieces], ready, fronts=True)
 
     def gathering(self, entities: Sequence[Entity], places: Sequence[int], *, need: bool = False) -> Gathering:
         """As :meth:`columns`, of chunks that whoever asks adds himself."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oomsight.record.codec import DamagedError
 from oomsight.record.dense import Life, lives
 from oomsight.record.fields import FIELDS
-from oomsight.record.formula import totals
+from oomsight.record.formula import UNKNOWN, totals
 from oomsight.record.needs import SUMS
 from oomsight.record.ready import PLACES
 from oomsight.record.tiers import TIERS
@@ -148,7 +148,7 @@ class Gathering:
             whole = Gathering(self._shelf, self._kind, self._keys, self._places, self._known_as, self._formula)
             whole.add(piece, {key for key, went in there.items() if not went})
             for key, one in whole.columns.items():
-                if one.times and one.columns[0][-1] > 0:
+                if one.times and one.columns[0][-1] != UNKNOWN:
                     found[key] = one.times[-1]
             return found
         if not there or self._shelf.marks(chunk) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from oomsight.record.formula import UNKNOWN
 from oomsight.sources.history import History, HistoryError
 from oomsight.sources.status_look import USER_HZ
 from oomsight.status.model import Earlier
@@ -54,7 +55,7 @@ def _stopped(history: History, then: Mapping[str, int], since: float, now: float
     lately = history.columns(entities, (), begin, now, need=True)
     for entity in entities:
         rows = sorted(zip(lately[entity.key].times, lately[entity.key].columns[0], strict=True))
-        needs = [coded - 1 for _, coded in rows if coded > 0]
+        needs = [need >> 10 for _, need in rows if need != UNKNOWN]
         if len(needs) < 2 or rows[-1][0] - rows[0][0] < (now - begin) / 2:
             continue
         whole = needs[-1] - (then[entity.name] >> 10)
