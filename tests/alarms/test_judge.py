@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -148,6 +149,42 @@ def test_growth_is_told_by_the_time_left_before_the_limit() -> None:
         slow.feed(groups(memcg(need=50 * MIB + second * 20_000, limit=2048 * MIB)))
         slow.next(10)
     assert slow.told == []
+
+
+@pytest.mark.parametrize("step", [1, 5])
+@pytest.mark.parametrize("level", [30, 60, 300, 1200])
+@pytest.mark.parametrize(("rate", "told_by"), [(0.3, 0.5), (1.0, 0.72), (3.0, 0.87)])
+def test_a_leak_that_begins_after_a_level_stretch_is_told_before_its_end(step, level, rate, told_by) -> None:
+    """It was told only near the limit, and what took less than half a minute from there not at all."""
+    clock, chance = Clock(), random.Random(3)
+    for _ in range(0, level, step):
+        clock.feed(groups(memcg(need=int((10 + chance.random()) * MIB))))
+        clock.next(step)
+    begin, second, full = clock.now - 1000, 0, 90 / rate
+    while second < full:
+        clock.feed(groups(memcg(need=int((10 + rate * second + chance.random()) * MIB))))
+        far = step if second < full / 3 else 1  # then somebody suspects it
+        clock.next(far)
+        second += far
+    at, moment, _, _, codes = clock.told[0]
+    assert (moment, codes) == ("raised", ("cgroup_growth",))
+    assert 0.25 <= (at - begin) / full <= told_by
+
+
+def test_a_job_that_comes_again_is_told_once_at_most() -> None:
+    """Up to 70 % of the limit in 20 s every quarter of an hour; one day it goes on."""
+    clock, chance = Clock(), random.Random(3)
+    for second in range(0, 7200, 5):
+        at = second % 900
+        need = 15 + 55 * min(at / 20, 1) * (at < 140) + chance.random()
+        clock.feed(groups(memcg(need=int(need * MIB))))
+        clock.next(5)
+    assert clock.moments.count("raised") <= 1
+    begin = clock.now - 1000
+    for second in range(80):
+        clock.feed(groups(memcg(need=int((15 + second) * MIB))))
+        clock.next()
+    assert next(moment for at, moment, *_ in clock.told if at >= begin) == "raised"
 
 
 def test_start_of_a_program_and_a_breathing_heap_are_no_growth() -> None:

@@ -35,8 +35,9 @@ def alarms_page() -> Iterator[str]:
         ],
     )  # fmt: skip
     yield "Growth counts when it was seen for at least a third of the time left and, below two minutes, only when half"
-    yield "of the limit is used: a program that starts is no leak, nor is a heap that was collected and has not been"
-    yield "above its last peak."
+    yield "of the limit is used and, after a level stretch, for as long as is left: a program that starts is no leak,"
+    yield "nor is a job that begins, or a heap that was collected and has not been above its last peak (of ten minutes,"
+    yield "after a level stretch of two hours). What the OOM killer ended is forgotten: who comes then grows from nothing."
     yield ""
     yield "## Settings that will hurt"
     yield ""

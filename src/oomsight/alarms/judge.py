@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Literal
 
 from oomsight._named import NamedTuple
-from oomsight.alarms.growth import add_point, pace_of
+from oomsight.alarms.growth import DROP_SHARE, LEAST_SHARE, Pace, add_point, pace_of
 from oomsight.alarms.reading import headroom_kib, need_kib
 from oomsight.alarms.state import HOST, MOST_SUBJECTS, Subject, Track
 from oomsight.alarms.table import ALARMS, BY_CODE, FULL_SHARE, LONG_SECONDS, PRESSED_SHARE, Severity
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 QUARTER: Final = 0.25  #: of the time left that an alarm may wait
 LEAST_PATIENCE_SECONDS: Final = 0.5  #: so that two readings agree
 SAME_STORY: Final = 0.8  #: of the need of the outer cgroup that the inner one holds
+PEAK_SECONDS: Final = 7200.0  #: a peak that was given back is remembered
 FREED_SECONDS: Final = 3.0  #: after a kill
 CLOCK_STEP_SECONDS: Final = 5.0
 
@@ -139,6 +140,8 @@ def _measure_cgroup(subject: Subject, memcg: Memcg, now: float) -> None:
         subject.need_bytes, subject.cache_bytes = memcg.need_bytes, memcg.page_cache_bytes
         if killed:  # what is freed now was no collected heap: who takes its place grows from nothing
             subject.points.clear()
+            subject.counts.pop("top", None)
+            subject.counts.pop("peak", None)
             subject.headroom_bytes = memcg.headroom_bytes
             subject.bytes_per_second = subject.time_left_seconds = None
         else:
@@ -161,8 +164,28 @@ def _grow(subject: Subject, need: int | None, room: int | None, now: float) -> N
         return
     add_point(subject.points, now, need)
     pace = pace_of(subject.points, subject.limit_bytes)
+    peak = _peak_before(subject, need, subject.limit_bytes, now)
+    # The next job climbs to about where the last one was.
+    if pace is not None and pace.later and need <= peak + LEAST_SHARE * subject.limit_bytes:
+        pace = Pace(0.0, 0.0, 0.0)
     subject.bytes_per_second = None if pace is None else pace.bytes_per_second
     subject.time_left_seconds = None if pace is None else pace.time_left_seconds(room, subject.limit_bytes)
+
+
+def _peak_before(subject: Subject, need: int, limit: int, now: float) -> int:
+    """The highest need of the last hours that was given back."""
+    _, top = subject.counts.get("top", (now, 0))
+    at, peak = subject.counts.get("peak", (now, 0))
+    if now - at > PEAK_SECONDS:
+        peak = 0
+    if need >= top:
+        subject.counts["top"] = (now, need)
+    elif top - need > DROP_SHARE * limit:
+        subject.counts["top"] = (now, need)
+        if top >= peak:
+            peak = top
+            subject.counts["peak"] = (now, peak)
+    return peak
 
 
 def _host_values(
