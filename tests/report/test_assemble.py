@@ -250,3 +250,25 @@ def test_a_kill_two_seconds_and_a_midnight_behind_its_head_is_its_end() -> None:
     (report,) = parse_text(text)
     assert report.trigger is not None
     assert [v.comm for v in report.victims] == ["postgres"]
+
+
+HOG = "Out of memory: Kill process 3359 (a.out) score 834 or sacrifice child\n[  703.194707] Killed process 3359 (a.out) total-vm:4267252kB, anon-rss:2894908kB, file-rss:0kB\n"
+NEXT = """\
+[  {at}] rsyslogd invoked oom-killer: gfp_mask=0x6200ca(GFP_HIGHUSER_MOVABLE), nodemask=(null), order=0, oom_score_adj=0
+[  {at}] Mem-Info:
+[  {at}] active_anon:243554 inactive_anon:3457 isolated_anon:0
+[  {at}]  free:{free} free_pcp:502 free_cma:0
+[  {at}] Out of memory: Kill process 1089 (java) score 52 or sacrifice child
+[  {at}] Killed process 1089 (java) total-vm:5555688kB, anon-rss:181976kB, file-rss:0kB
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "free", "noted"),
+    [("703.203016", 562331, True), ("703.203016", 12000, False), ("723.203016", 562331, False)],
+    ids=["came back", "not yet", "later"],
+)
+def test_a_kill_while_the_memory_of_another_comes_back(at: str, free: int, noted: bool) -> None:
+    first, second = parse_text("[  703.190058] " + HOG + NEXT.format(at=at, free=free))
+    assert [v.comm for v in (*first.victims, *second.victims)] == ["a.out", "java"]
+    assert ("kill_just_before" in {n.code for n in second.notes}) is noted

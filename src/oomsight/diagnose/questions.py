@@ -193,6 +193,12 @@ def _why_it_grew(case: Case, causes: Sequence[Cause], gfp: GfpWords | None) -> l
 def _why_nothing_stopped_it(case: Case) -> list[str]:
     if case.manual:
         return ["A kill asked for by hand waits for nothing."]
+    just_before = next((n.text for n in case.report.notes if n.code == "kill_just_before"), None)
+    if just_before is not None and case.plenty_free and not case.in_memcg:
+        return [
+            f"{just_before}, and {case.of(case.free_kib or 0)} was free when the report was printed: that memory "
+            "came back while this kill was already under way, and one kill may have been enough."
+        ]
     said = _limits_said(case) + _swap_said(case)
     if case.file_kib is not None and case.base_kib and not case.nodes_unknown:
         if case.exceeds(case.file_kib, ITEM_WORTH * 2):

@@ -7,10 +7,13 @@ Kernel log text to OOM reports.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
+from oomsight._sizes import size_words
+from oomsight.naming.marked import Kind, mark
 from oomsight.report.assemble import Assembler
 from oomsight.report.build import build_report
 from oomsight.report.carriers import Lines, strip_lines
@@ -34,6 +37,7 @@ _NEAR_LINES = 60
 _DAMAGE_NOTES = frozenset({"table_rows_damaged", "table_unreadable", "table_no_header", "kill_line_repeated"})
 _NAME_CHARS = 15  # TASK_COMM_LEN, include/linux/sched.h
 _BEHIND_NAMES = "|│┃>\"'\\, "  # of frames, tags, strings
+_JUST_BEFORE_S, _WORTH = 5.0, 10  # a kill that gave back less than a tenth of RAM explains nothing
 _ECHO_S = 60.0  # the kubelet follows the kernel's log
 _FEW_LOOSE = 4  # a report has a line or two that no shape matches; where more than each fourth is one, it is damaged
 _CLOCK_SLACK_S = 0.01  # carriers keep at least two decimals of the printk clock
@@ -199,7 +203,9 @@ def _parse(texts: list[str], nos: Sequence[int], name: str, clock: Clock) -> _Re
     assembler = Assembler(lines)
     drafts = assembler.run()
     reports = [r for d in drafts if (r := build_report(d, lines, name, clock)) is not None]
-    _from_earlier_table(reports)
+    if len(reports) > 1:
+        _from_earlier_table(reports)
+        _after_a_kill(reports)
     killers = find_killers(lines, assembler.others, name, clock)
     if killers:
         reports = sorted([*reports, *killers], key=lambda r: r.source.first_line)
@@ -222,6 +228,28 @@ def _torn(draft: Draft, lines: Lines) -> bool:
         elif not (lines.kinds and lines.kinds[i + 1]) and classify(texts[i + 1]) is None:
             return True
     return False
+
+
+def _after_a_kill(reports: list[OomReport]) -> None:
+    """
+    Note on a report of the whole machine that a process was killed just before it, where about as much as that held is
+    free by now: it came back while the kernel was at it once more.
+    """
+    for before, report in pairwise(reports):
+        if report.meminfo is None or not before.victims or before.memcg is not None or report.memcg is not None:
+            continue
+        victim = before.victims[0]
+        killed, asked = (victim.time or before.when).uptime_s, report.when.uptime_s
+        kib = (victim.anon_rss_kib or 0) + (victim.shmem_rss_kib or 0)
+        page_size, info = report.page_size or 4096, report.meminfo
+        free_kib, ram_kib = info.pages.get("free", 0) * page_size >> 10, info.counts.get("ram", 0) * page_size >> 10
+        if killed is None or asked is None or not 0 <= asked - killed <= _JUST_BEFORE_S:
+            continue
+        if report.sysrq or not free_kib <= 2 * kib <= 4 * free_kib or _WORTH * kib < ram_kib:
+            continue
+        who = f"{mark(victim.comm or '?', Kind.COMM)} (pid {victim.pid}), which held {size_words(kib << 10)},"
+        text = f"{who} had been killed {asked - killed:.2f} s before"
+        report.notes.append(Note("kill_just_before", victim.line, text))
 
 
 def _from_earlier_table(reports: list[OomReport]) -> None:
