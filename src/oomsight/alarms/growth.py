@@ -124,6 +124,9 @@ def _evenly(points: Sequence[Point]) -> list[Point]:
 
 def _after_last_drop(points: Sequence[Point], limit_bytes: float) -> int:
     """Index of the lowest point of the last big fall (a restart, a collection, a kill); 0 = there was none."""
+    values = [value for _, value in points]
+    if max(values) - min(values) <= DROP_SHARE * limit_bytes:
+        return 0
     for index in range(len(points) - 1, 0, -1):
         at, value = points[index]
         first = index - 1
