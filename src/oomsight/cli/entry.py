@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-QUICK = (["explain"], ["score"])  #: commands that leave nothing to do when they have answered
+QUICK = {"explain", "score", "history", "leaks", "forecast", "rightsize", "status"}
+"""Commands that leave nothing to do when they have answered."""
 _ONLY_SAYS = {"-h", "--help", "--check-config", "--print-unit"}  # with one of these `agent` watches nothing
 
 
@@ -106,7 +107,7 @@ def main() -> None:
     args = sys.argv[1:]
     gc.disable()  # nothing is worth collecting while modules are loaded
     status = run(args)
-    if args[:1] not in QUICK:
+    if not args or args[0] not in QUICK:
         sys.exit(status)
     try:
         sys.stderr.flush()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from oomsight._record import replaced
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
-from oomsight.pipeline.shares import in_shares
+from oomsight.pipeline.shares import in_shares, nothing_collected
 from oomsight.rightsize.growth import concluded, judged
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
@@ -55,6 +55,7 @@ class Found(NamedTuple):
     lines: list[Line] | None = None  #: … or where these are too many, a line of each
 
 
+@nothing_collected()
 def from_history(  # noqa: PLR0917
     path: str | None, since: float, until: float, kills: Sequence[Usage] = (), per: Per = "cgroup",
     policy: Policy = USUAL, chosen: Callable[[Sequence[Subject]], Sequence[Subject]] | None = None,

@@ -27,14 +27,14 @@ def in_shares(work: Callable[[int, int], list[T]], items: int, least: int) -> li
     """
     count = max(min(len(os.sched_getaffinity(0)), MOST_SHARES, items // least), 1)
     others = [aside(partial(work, number, count)) for number in range(1, count)]
-    with _nothing_collected():
+    with nothing_collected():
         shares = [work(0, count), *(other() for other in others)]
     turns = zip_longest(*shares, fillvalue=_NOTHING)
     return [one for turn in turns for one in turn if one is not _NOTHING]
 
 
 @contextmanager
-def _nothing_collected() -> Iterator[None]:
+def nothing_collected() -> Iterator[None]:
     """Columns of numbers have no circles: looking for such garbage again and again is a tenth of the work on them."""
     before = gc.isenabled()
     gc.disable()
