@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from oomsight.cli.main import run
 from oomsight.foresight.leaks import judged, surely_leaks, suspected, told, verdict_on
-from oomsight.foresight.model import Source, Subject, Task
+from oomsight.foresight.model import SHMEM, Source, Subject, Task
 from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside, predicted
 from oomsight.pipeline import foresight
@@ -618,6 +618,43 @@ def test_workers_that_live_for_seconds_are_counted_while_they_live_and_who_was_k
         (cause,) = foresight.causes(history, "/app", BEGIN + 5, BEGIN + until)
         assert (cause.name, cause.pid) == ("grows", 2)
     assert foresight.causes(history, "/app", BEGIN + 5, BEGIN + 699) == []
+
+
+def test_what_fills_a_tmpfs_is_no_process_and_no_restart_frees_it(tmp_path) -> None:
+    wall = int(BEGIN * 1000)
+    writer = HistoryStore(str(tmp_path), "b" * 32)
+    for i in range(600):
+        kib = 512 * i
+        figures = {"working_set_bytes": kib + 4000, "usage_bytes": kib + 4000, "limit_bytes": 330_000, "file_bytes": kib,
+                   "shmem_bytes": kib, "anon_bytes": 4000, "swap_bytes": 0, "events_oom_kill": 0}  # fmt: skip
+        change = Change(rows=[
+            (1, "host", _row("host", anon_bytes=9000, mem_total_bytes=16 << 20, mem_available_bytes=8 << 20, shmem_bytes=kib)),
+            (2, "cgroup", _row("cgroup", **figures)),
+            (4, "process", _row("process", rss_anon_bytes=4000 + i, rss_file_bytes=0, rss_shmem_bytes=0, swap_bytes=0,
+                                pgtables_bytes=0, oom_score_adj=0)),
+        ])  # fmt: skip
+        if not i:
+            change.new = [(1, {"kind": "host", "name": "box"}), (2, {"kind": "cgroup", "name": "/app"}),
+                          (4, {"kind": "process", "pid": 44, "start": 1, "name": "writes", "cgroup": "/app", "cmd": "", "age": 0})]
+        writer.write(1000 + i * 1000, wall + i * 1000, change)
+    writer.close()
+    for cgroup in ("/app", None):
+        first, *_ = foresight.causes(History(str(tmp_path)), cgroup, BEGIN + 100, BEGIN + 400)
+        assert (first.kind, first.name, first.pid) == ("shmem", SHMEM, None)
+        assert first.grown_bytes == pytest.approx(300 * 512 * 1024, rel=0.02)
+        assert first.share == pytest.approx(1, abs=0.01)
+    status, text = _run("forecast", "app", "--store", str(tmp_path), "--format", "json")
+    jsonschema.validate(json.loads(text), forecast_schema())
+    (found,) = json.loads(text)["outlooks"]
+    assert status == 0
+    assert [one["kind"] for one in found["remedies"]] == ["limit", "delete"]
+    said = " ".join(_run("forecast", "app", "--store", str(tmp_path))[1].split())
+    assert "by tmpfs and shared memory +" in said
+    assert "restart" not in said
+    assert "delete what fills it" in " ".join(_run("leaks", "--store", str(tmp_path), "--all")[1].split())
+    ahead = status_outlook(str(tmp_path), BEGIN + 600)
+    assert [one.cause for one in ahead.forecasts][:1] == [SHMEM]
+    assert SHMEM not in [one.name for one in ahead.grown]
 
 
 def test_causes_count_what_came_later_from_nothing(store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight._record import dataclass
@@ -41,10 +41,14 @@ class Task(NamedTuple):
     need_bytes: float
 
 
+SHMEM: Final = "tmpfs and shared memory"
+"""Name of the source that is no process; longer than any program's."""
+
+
 class Source(NamedTuple):
     """Who grew inside of something."""
 
-    kind: str  #: process, or name: several together
+    kind: str  #: process, name: several together, or shmem: what lies in tmpfs and shared memory, whoever put it there
     name: str
     pid: int | None
     cgroup: str | None
@@ -58,7 +62,7 @@ class Source(NamedTuple):
 class Remedy(NamedTuple):
     """Something that would buy time."""
 
-    kind: str  #: limit, swap, restart, or confine
+    kind: str  #: limit, swap, restart, confine, or delete
     text: str  #: marked
     seconds: float | None  #: how much; ``None`` = none for the culprit, but for the others
 

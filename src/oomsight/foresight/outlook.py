@@ -30,7 +30,8 @@ def outlook(  # noqa: PLR0917 - the two halves of what is known: the curve, and 
     cause = causes[0] if causes else None
     there = [task for task in tasks if inside(task.cgroup, subject.cgroup)]
     total = left.limit_bytes
-    victim = predicted(there, cause, left.headroom_bytes, total, page_size)
+    grower = None if cause is not None and cause.kind == "shmem" else cause
+    victim = predicted(there, grower, left.headroom_bytes, total, page_size)
     return Outlook(subject, finding, left, causes, victim, tuple(_remedies(subject, left, cause, finding)))
 
 
@@ -50,6 +51,10 @@ def _remedies(subject: Subject, left: Exhaustion, cause: Source | None, finding:
             found.append(Remedy("swap", words, some / rate))
     if cause is not None:
         freed = min(cause.grown_bytes, left.growth.grown_bytes) or cause.grown_bytes
+        if cause.kind == "shmem":
+            words = f"deleting what came into tmpfs: frees {size_words(freed)}: {span(freed / rate)} more"
+            found.append(Remedy("delete", words, freed / rate))
+            return found
         who = mark(cause.name) + (f" (pid {cause.pid})" if cause.pid is not None else "")
         words = f"a restart of {who}: frees what grew, {size_words(freed)}: {span(freed / rate)} more"
         found.append(Remedy("restart", words, freed / rate))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
 from oomsight._record import replaced
-from oomsight.foresight.model import Source, Subject, Task
+from oomsight.foresight.model import SHMEM, Source, Subject, Task
 from oomsight.foresight.need import combined, host_of, need_of
 from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside
@@ -44,6 +44,7 @@ EDGE_SHARE: Final = 0.05  #: of a period, by which chunks may reach beyond it
 HELD_SECONDS: Final = 15.0  #: a sample is so old at most, beside coarse ones
 ROW_SECONDS: Final = 0.5  #: less than samples are apart
 MOST_CAUSES: Final = 5  #: of a growth that are told
+SHARED_POINTS: Final = 200
 MAJORITY: Final = 0.7  #: of its name's growth that makes one process the cause
 NEED_FIELDS: Final = ("usage_bytes", "file_bytes", "shmem_bytes")
 CGROUP_FIELDS: Final = (*NEED_FIELDS, "anon_bytes", "limit_bytes", "events_oom_kill")
@@ -227,10 +228,28 @@ def causes(history: History, cgroup: str | None, since: float, until: float) -> 
         held = last.get(entity.key, entity.last_main or 0.0) if alive else 0.0
         by_name.setdefault(entity.name, []).append(_Gain(held - began, held, entity, born, alive))
     grown = {name: sum(one.bytes for one in members) for name, members in by_name.items()}
-    whole = sum(amount for amount in grown.values() if amount > 0)
+    shared = _shared(history, cgroup, since, until)
+    whole = sum(amount for amount in grown.values() if amount > 0) + (shared.grown_bytes if shared is not None else 0.0)
     found = [_source(name, by_name[name], amount, until - since, whole)
              for name, amount in grown.items() if amount >= LEAST_BYTES / 4]  # fmt: skip
+    if shared is not None:
+        found.append(shared._replace(share=shared.grown_bytes / whole))
     return sorted(found, key=lambda source: -source.grown_bytes)
+
+
+def _shared(history: History, cgroup: str | None, since: float, until: float) -> Source | None:
+    """What lies in tmpfs and shared memory, if it grew: nobody's private memory, and no restart frees it."""
+    if cgroup is None:
+        owner = history.host(since, until)
+    else:
+        owner = next((one for one in history.entities("cgroup", since, until) if one.name == cgroup), None)
+    if owner is None:
+        return None
+    series = history.series(owner, "shmem_bytes", since, until, SHARED_POINTS)
+    grown = series.values[-1] - series.values[0] if len(series) else 0.0
+    if grown < LEAST_BYTES / 4:
+        return None
+    return Source("shmem", SHMEM, None, cgroup, 0, series.values[-1], grown, grown / max(until - since, 1.0), None)
 
 
 @lru_cache(maxsize=2)  # what is full or leaks mostly grew until the same moment

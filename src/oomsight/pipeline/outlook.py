@@ -61,7 +61,8 @@ def _outlook(path: str, now: float) -> Ahead:
     silent = silent_seconds(history, now)
     late = silent or 0.0  # a sample or two are no loss
     since = max(until - GREW_SECONDS, ends[0])
-    grown = [_grower(one) for one in foresight.causes(history, None, since, until)[:MOST]]
+    grew = [one for one in foresight.causes(history, None, since, until) if one.kind != "shmem"]
+    grown = [_grower(one) for one in grew[:MOST]]
     forecasts = []
     begin = max(until - LOOK_BACK_SECONDS, ends[0])
     near = foresight.nearest(history, begin, until, MOST, among=CGROUPS, budget_seconds=BUDGET_SECONDS)

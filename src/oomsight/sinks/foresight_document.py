@@ -90,7 +90,7 @@ LEFT: Final = Record(
 )  # fmt: skip
 SOURCE: Final = Record(
     "cause", "Who grew in it.",
-    field("kind", choice("process", "name"), "One process, or several of one name."),
+    field("kind", choice("process", "name", "shmem"), "One process, several of one name, or tmpfs and shared memory."),
     field("name", TEXT, "Process name."),
     field("pid", optional(INT), "Process id; null = several."),
     field("cgroup", optional(TEXT), "Path of its memory cgroup."),
@@ -109,7 +109,7 @@ VICTIM: Final = Record(
 )  # fmt: skip
 REMEDY: Final = Record(
     "remedy", "What would buy time.",
-    field("kind", choice("limit", "swap", "restart", "confine"), "What it is."),
+    field("kind", choice("limit", "swap", "restart", "confine", "delete"), "What it is."),
     field("text", SENTENCE, "In words."),
     field("seconds", optional(NUMBER), "How much; null = none for the cause, but for all others."),
 )  # fmt: skip

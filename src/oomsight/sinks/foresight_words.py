@@ -31,6 +31,10 @@ SUSPECTED: Final = (
 LEAKS: Final = (
     "restart it before it is full, which buys as long again; then find what it keeps (a heap dump, a profiler)"
 )
+SHARED_LEAKS: Final = (
+    "delete what fills it (`df -h -t tmpfs`, `ipcs -m` show where), which a restart does not; then bound the mount or "
+    "find who forgets to delete"
+)
 DO: Final[dict[Verdict, str]] = {
     Verdict.LEAK: "More memory does not help, it only comes later. Restart it in time, and find what it keeps.",
     Verdict.SUSPECTED: "Whether more memory helps cannot be said yet. Look again well before it is full.",
@@ -64,6 +68,8 @@ def subject_words(subject: Subject) -> str:
 
 def source_words(source: Source) -> str:
     """Who grew (marked)."""
+    if source.kind == "shmem":
+        return source.name
     return mark(source.name) + (f" (pid {source.pid})" if source.pid is not None else ", all of them")
 
 
@@ -118,7 +124,8 @@ def _leak_blocks(leak: Leak, now: float, columns: int, *, unicode: bool) -> Iter
         rows.append(("full", f"{interval_words(leak.left)}; the limit is {size_words(leak.left.limit_bytes)}"))
     if leak.causes:
         rows.append(("by", "; ".join(f"{source_words(one)} +{size_words(one.grown_bytes)}" for one in leak.causes[:3])))
-    rows.append(("what to do", LEAKS))
+    shared = bool(leak.causes) and leak.causes[0].kind == "shmem"
+    rows.append(("what to do", SHARED_LEAKS if shared else LEAKS))
     yield KeyValues(tuple(rows))
     yield Paragraph(_curve(subject, columns, unicode=unicode))
     yield Bullets(tuple(Item(f"{words[:1].upper()}{words[1:]}.") for words in finding.evidence))

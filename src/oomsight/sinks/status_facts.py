@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from oomsight.alarms.event import place_words, size, span
+from oomsight.foresight.model import SHMEM
 from oomsight.naming.marked import Kind, mark
 from oomsight.sinks.blocks import human_kib, human_pct
 
@@ -74,6 +75,10 @@ def _full(forecast: Forecast) -> tuple[str, str]:
     return where, f"{span(forecast.low_seconds)} to {high}"
 
 
+def _cause(name: str) -> str:
+    return name if name == SHMEM else mark(name)
+
+
 def _full_now(forecast: Forecast) -> bool:
     """At its limit, with tasks that wait for memory instead of being killed."""
     return forecast.high_seconds is not None and forecast.high_seconds < 1
@@ -82,14 +87,14 @@ def _full_now(forecast: Forecast) -> bool:
 def _forecast_words(forecast: Forecast) -> str:
     where, around = _full(forecast)
     pid = f" (pid {forecast.cause_pid})" if forecast.cause_pid is not None else ""
-    cause = f", by {mark(forecast.cause)}{pid}" if forecast.cause is not None else ""
+    cause = f", by {_cause(forecast.cause)}{pid}" if forecast.cause is not None else ""
     when = "is full now" if _full_now(forecast) else f"full in about {span(forecast.seconds)} (80 %: {around})"
     return f"{where} {when}{cause}"
 
 
 def _forecast_brief(forecast: Forecast, more: int) -> str:
     where, around = _full(forecast)
-    cause = f", {mark(forecast.cause)}" if forecast.cause is not None else ""
+    cause = f", {_cause(forecast.cause)}" if forecast.cause is not None else ""
     when = "is full now" if _full_now(forecast) else f"in {span(forecast.seconds)} ({around})"
     return f"{where} {when}{cause}{f'; {more} more' if more else ''}"
 
