@@ -61,3 +61,19 @@ def test_t_memcg_says_when_swap_is_not_known():
     assert "not known" in unknown.how
     assert "not known" not in t_memcg(ERA["v2"], LIMIT, total_swap_pages=None, swap_max_pages=0).how
     assert "not known" not in t_memcg(ERA["v1"], LIMIT, total_swap_pages=None, memsw_pages=LIMIT).how
+
+
+@pytest.mark.parametrize(
+    ("how", "used", "bounds", "pages", "exact"),
+    [
+        ("v2", 300, {"swap_max_pages": 300}, LIMIT + 300, True),  # as much as it may have: no swap of the machine adds to it
+        ("v2", 200, {"swap_max_pages": 300}, LIMIT + 200, False),
+        ("v2", 200, {}, LIMIT + 200, False),
+        ("v1", 300, {"memsw_pages": LIMIT + 300}, LIMIT + 300, True),
+        ("v1", 0, {"memsw_pages": LIMIT}, LIMIT, True),
+    ],
+)
+def test_t_memcg_where_only_the_swap_in_use_is_known(how, used, bounds, pages, exact):
+    found = t_memcg(ERA[how], LIMIT, total_swap_pages=None, swap_used_pages=used, **bounds)
+    assert found.pages == pages
+    assert ("at least" not in found.how) is exact

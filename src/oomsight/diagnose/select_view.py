@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomsight._rows import Rows
 from oomsight.diagnose.model import RankedTask, Selection
-from oomsight.diagnose.scope import allowed_nodes, in_memcg, managed_kib, page_kib_of
+from oomsight.diagnose.scope import allowed_nodes, in_memcg, managed_kib, page_kib_of, swap_in_use_kib
 from oomsight.diagnose.select_words import (
     Scene,
     Total,
@@ -115,9 +115,11 @@ def _total(report: OomReport, rule: Rule, release: Release | None, page_size: in
         at = release if release is not None and rule.contains(release) else rule.until or NEWEST
         swap_max = pages(memcg.swap.limit_kib) if memcg.swap is not None else None
         memsw = pages(memcg.memsw.limit_kib) if memcg.memsw is not None else None
-        found = t_memcg(memcg_era(at, 1 if v1 else 2), limit, total_swap_pages=swap, swap_max_pages=swap_max,
-                        memsw_pages=memsw, page_size=page_size)  # fmt: skip
-        return Total(found.pages, found.how, swap is not None or swap_max == 0 or memsw == limit)
+        used = swap_in_use_kib(report) // page_kib
+        found = t_memcg(memcg_era(at, 1 if v1 else 2), limit, total_swap_pages=swap, swap_used_pages=used,
+                        swap_max_pages=swap_max, memsw_pages=memsw, page_size=page_size)  # fmt: skip
+        bounds = [b for b in (swap_max, memsw - limit if isinstance(memsw, int) else None) if isinstance(b, int)]
+        return Total(found.pages, found.how, swap is not None or used >= min(bounds, default=used + 1))
     if info is None:
         return Total(None, None, exact=False)
     nodes = allowed_nodes(report)

@@ -110,6 +110,7 @@ def t_memcg(
     limit_pages: int,
     *,
     total_swap_pages: int | None,
+    swap_used_pages: int = 0,
     swap_max_pages: LimitPages = None,
     memsw_pages: LimitPages = None,
     swappiness: int | None = None,
@@ -120,12 +121,13 @@ def t_memcg(
 
     ``swap_max_pages`` (v2 ``memory.swap.max``) and ``memsw_pages`` (v1 memory+swap limit): ``"unlimited"`` or
     ``None`` do not bound. ``swappiness`` ``None`` counts as above 0, the default. ``total_swap_pages`` ``None`` (a
-    cgroup's report does not print it) counts as 0 and makes T a lower bound unless the cgroup may not swap anyway.
+    cgroup's report does not print it) counts as what the cgroup has in swap (``swap_used_pages``): the machine has no
+    less. That makes T a lower bound, unless it is as much as the cgroup may swap.
     A limit of 0 yields T = 1, as in the kernel.
     """
     if era.how not in {"plain_bug", "plain"} and swappiness == 0:
         return Total(max(limit_pages, 1), f"limit {limit_pages}; no swap at swappiness 0")
-    swap = total_swap_pages or 0
+    swap = swap_used_pages if total_swap_pages is None else total_swap_pages
     swap_max = swap_max_pages if isinstance(swap_max_pages, int) else None
     memsw = memsw_pages if isinstance(memsw_pages, int) else None
     if era.how in {"swap_max_and_memsw", "v2"} and swap_max is not None:
@@ -136,6 +138,6 @@ def t_memcg(
     if room is not None:
         swap = min(swap, room)
     # A memory+swap limit below the memory limit cannot be set, so "min of both" and "limit + min(swap, room)" agree.
-    no_swap = room == 0 or (swap_max == 0 and era.how in {"swap_max_and_memsw", "v2"})
-    unknown = "" if total_swap_pages is not None or no_swap else "; at least, the machine's swap is not known"
+    all_of_it = swap == room or (swap == swap_max and era.how in {"swap_max_and_memsw", "v2"})
+    unknown = "" if total_swap_pages is not None or all_of_it else "; at least, the machine's swap is not known"
     return Total(max(limit_pages + swap, 1), f"limit {limit_pages:,} + usable swap {swap:,} pages{unknown}")

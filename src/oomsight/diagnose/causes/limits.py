@@ -45,7 +45,9 @@ def proposal(case: Case) -> tuple[int, str] | None:
     if not demand:
         return None
     limit = round_up(int(demand * HEADROOM))
-    return limit, f"{size(demand)} in use when a request was refused, plus {100 * (HEADROOM - 1):.0f} %, rounded up"
+    swapped = " (swap included)" if demand > (case.usage_kib or 0) else ""
+    more = f"plus {100 * (HEADROOM - 1):.0f} %, rounded up"
+    return limit, f"{size(demand)} in use{swapped} when a request was refused, {more}"
 
 
 def memcg_limit(case: Case) -> Finding | None:
