@@ -110,7 +110,7 @@ def test_render_text_of_plain_blocks() -> None:
         KeyValues((("Killed", "a"), ("Killed", "b"), ("When", "now"))),
         Heading("Part"),
         Bullets((Item("one", below=(Code("ls -l"),)), Item("two")), numbered=True),
-        Bar("RAM: 2 KiB", 2, (Segment("A", "anon", 1, 0), Segment("F", "free", 1, 11, "in lists"))),
+        Bar("RAM: 2 KiB", 2, (Segment("A", "anon", 1, 0), Segment("F", "free", 1, 12, "in lists"))),
     ]
     assert render_text(blocks, width=40, unicode=False) == (
         "Title\n========================================\nText.\n\nKilled  a\n        b\nWhen    now\n\n"
