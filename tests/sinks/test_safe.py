@@ -171,6 +171,32 @@ def test_wrap_breaks_a_long_path_after_a_slash() -> None:
     assert wrap("/system.slice/containerd.service", 16) == ["/system.slice/", "containerd.servi", "ce"]
 
 
+def word_by_word(text: str, width: int) -> list[str]:
+    """What :func:`wrap` does, a word at a time."""
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for whole in filter(None, paragraph.split(" ")):
+            if line and display_width(f"{line} {whole}") <= width:
+                line += f" {whole}"
+                continue
+            word, lines = whole, lines + ([line] if line else [])
+            while display_width(word) > width:
+                piece = cut(word, width)
+                if piece.rfind("/") > width // 2:
+                    piece = piece[: piece.rfind("/") + 1]
+                lines.append(piece)
+                word = word[len(piece) :]
+            line = word
+        lines.append(line)
+    return [line.replace(safe.GLUE, " ") for line in lines]
+
+
+@given(st.text(st.sampled_from("ab/  \n\x1e\u30b3\u00e9"), max_size=60), st.integers(8, 20))
+def test_wrap_breaks_where_word_by_word_would(text: str, width: int) -> None:
+    assert wrap(text, width) == word_by_word(text, width)
+
+
 def test_wrap_gives_one_line_for_nothing() -> None:
     assert wrap("", 20) == [""]
 

@@ -30,6 +30,8 @@ _WORD_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 _BARE_CHARS = _WORD_CHARS | frozenset("./@%+:=~\\#-")
 _UNITS = frozenset({"page", "pages", "s", "ms", "min", *(p + i + "B" for p in ("", *"KMGTPE") for i in ("", "i"))})
 _NUMBERED = ("pid", "uid", "_adj", "line", "lines")  # a number that follows belongs to them
+# First characters of what may belong to the word before.
+_MAY_BELONG = frozenset({"%", "-", *"0123456789", *(unit[0] for unit in _UNITS)})
 _LONG: Final = 40  #: characters up to which a quoted name is kept on one line
 _SPACES = lazy(r"  +|(?<=^.) |(?<=\W\W) (?=\W\W)")
 # First words of Unicode character names whose letters pass for Latin ones.
@@ -159,15 +161,19 @@ def plain(text: str, *, ascii_only: bool = False, glue: bool = False) -> str:
 
 def _numbers_glued(text: str) -> str:
     """*text* with :data:`GLUE` between a number and its unit, and between ``pid`` and the like and their number."""
-    first, *rest = text.split(" ")
-    done = [first]
-    for before, word in zip([first, *rest], rest, strict=False):
-        belongs = word != "" and (
-            (before[-1:].isdecimal() and (word[0] == "%" or _first_word(word) in _UNITS))
-            or (before.endswith(_NUMBERED) and (word[0] == "-" or word[0].isdecimal()))
-        )
-        done.append((GLUE if belongs else " ") + word)
-    return "".join(done)
+    before, *rest = text.split(" ")
+    done = [before]
+    for word in rest:
+        start = word[:1]
+        if (start in _MAY_BELONG or start > "~") and (
+            (before[-1:].isdecimal() and (start == "%" or _first_word(word) in _UNITS))
+            or ((start == "-" or start.isdecimal()) and before.endswith(_NUMBERED))
+        ):
+            done[-1] += GLUE + word
+        else:
+            done.append(word)
+        before = word
+    return " ".join(done)
 
 
 def _first_word(text: str) -> str:
@@ -240,6 +246,14 @@ def wrap(text: str, width: int) -> list[str]:
     width = max(width, 8)
     lines: list[str] = []
     for paragraph in text.split("\n"):
+        if _is_narrow(paragraph) and "  " not in paragraph and paragraph.strip(" ") == paragraph:
+            # Nearly all: lines end at the last space that fits, up to a word that is longer than a line.
+            while len(paragraph) > width and (space := paragraph.rfind(" ", 0, width + 1)) > 0:
+                lines.append(paragraph[:space])
+                paragraph = paragraph[space + 1 :]  # noqa: PLW2901 - what is left of it
+            if len(paragraph) <= width:
+                lines.append(paragraph)
+                continue
         line, used = "", 0
         for word in filter(None, paragraph.split(" ")):  # str.split() without an argument would split at GLUE
             size = display_width(word)
