@@ -73,6 +73,8 @@ def test_culprit_that_is_not_the_victim_is_named_as_such() -> None:
     made = event()
     made["incident"]["culprit"] = {"kind": "process", "name": "java", "kib": 3 << 20, "share_pct": 81.4, "is_victim": False}
     assert "Who held the memory: java (3.0 GiB, 81 %), not the one that died" in [unmark(x) for x in facts_of(made).lines]
+    made["incident"]["culprit"] |= {"kind": "shared", "name": "shared memory and tmpfs"}  # our word, so no quotes around it
+    assert "Who held the memory: shared memory and tmpfs (3.0 GiB, 81 %), not the one that died" in facts_of(made).lines
 
 
 # -- names in sentences -----------------------------------------------------------------------------------------------

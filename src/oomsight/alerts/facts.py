@@ -178,7 +178,8 @@ def _lines(
         yield f"Cause: {cause['title']} ({cause['confidence']})"
     culprit = incident["culprit"]
     if culprit is not None:
-        who, held = mark(culprit["name"]), steady_size_words(culprit["kib"] << 10)
+        ours = culprit["kind"] in {"kernel", "shared"}  # our words for what is no process
+        who, held = culprit["name"] if ours else mark(culprit["name"]), steady_size_words(culprit["kib"] << 10)
         share = f", {culprit['share_pct']:.0f} %" if culprit["share_pct"] is not None else ""
         role = f"itself ({held})" if culprit["is_victim"] else f"({held}{share}), not the one that died"
         yield f"Who held the memory: {who} {role}"
