@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomsight.cli.main import run
-from oomsight.foresight.leaks import judged, surely_leaks, suspected, told, verdict_on
+from oomsight.foresight.leaks import judged, surely_falls, surely_leaks, suspected, told, verdict_on
 from oomsight.foresight.model import SHMEM, Source, Subject, Task
 from oomsight.foresight.outlook import outlook
 from oomsight.foresight.victim import inside, predicted
@@ -23,6 +23,9 @@ from oomsight.pipeline import foresight
 from oomsight.pipeline.outlook import outlook as status_outlook
 from oomsight.record.fields import FIELDS, INDEX, UNLIMITED
 from oomsight.record.model import SHORT_LIVED, Change
+from oomsight.rightsize.growth import concluded, steady
+from oomsight.rightsize.model import Subject as Whose
+from oomsight.rightsize.model import Usage
 from oomsight.sinks.blocks import Table
 from oomsight.sinks.curve_svg import Curve, curves_svg
 from oomsight.sinks.foresight_document import forecast_schema, leaks_schema
@@ -270,7 +273,8 @@ def test_a_leak_whose_killed_process_nobody_started_again_stays_one() -> None:
 
 
 def test_whether_something_leaks_is_known_without_what_else_it_is() -> None:
-    chance, leaking = random.Random(11), 0
+    chance, leaking, falling = random.Random(11), 0, 0
+    usage = Usage(subject=Whose(kind="unit", name="a"), source="")
     for number in range(150):
         slope, noise, jobs = chance.choice([0, 0.01, 0.05, 0.3]), chance.uniform(0, 6), chance.choice([0, 0, 40])
         level, values = chance.uniform(50, 400), list[float]()
@@ -284,7 +288,11 @@ def test_whether_something_leaks_is_known_without_what_else_it_is() -> None:
         now = times[-1] - chance.choice([-60, 0, 86400])
         assert surely_leaks(subject, now) is verdict_on(subject, now)[0].is_leak
         leaking += surely_leaks(subject, now)
+        if surely_falls(subject, now):
+            falling += 1
+            assert concluded(usage, [verdict_on(subject, now)[0]]) == steady(usage)
     assert 10 < leaking < 100
+    assert falling > 5
 
 
 def test_what_grows_too_slowly_for_a_forecast_is_shown_with_its_rate_and_what_was_killed_without() -> None:

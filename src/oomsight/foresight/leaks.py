@@ -74,6 +74,14 @@ def surely_leaks(subject: Subject, now: float) -> bool:
     return verdict_on(subject, now)[0].is_leak
 
 
+def surely_falls(subject: Subject, now: float) -> bool:
+    """
+    Whether it did not begin anew and more of its low points fall than rise: then :func:`verdict_on` finds neither a
+    leak nor that it is too early to tell, and no rate above 0, after much more work.
+    """
+    return not subject.need.restarts and falls(subject.need, _end(subject, now))
+
+
 def _end(subject: Subject, now: float) -> float:
     return min(now, subject.need.times[-1]) if len(subject.need) else now
 

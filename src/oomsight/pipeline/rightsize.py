@@ -10,7 +10,7 @@ from oomsight._record import replaced
 from oomsight.naming.cgroup_path import describe
 from oomsight.naming.marked import Kind, mark
 from oomsight.pipeline.shares import in_shares, nothing_collected
-from oomsight.rightsize.growth import concluded, judged
+from oomsight.rightsize.growth import concluded, judged, steady
 from oomsight.rightsize.model import Subject, Usage
 from oomsight.rightsize.need import BASES, need_bytes
 from oomsight.rightsize.overview import line
@@ -162,7 +162,10 @@ def _advices(
     for entity, one in rows:
         usage = one
         if entity is not None and isinstance(usage.recorded, Held):
-            usage = concluded(_measured(entity, usage, usage.recorded), verdicts.get(entity.key, ()))
+            usage = _measured(entity, usage, usage.recorded)
+            if entity.key in verdicts:
+                finding = verdicts[entity.key]
+                usage = concluded(usage, [finding]) if finding is not None else steady(usage)
         elif usage.needs:
             usage = judged(usage, until)
         if usage.subject.kind not in {"name", "host"} and entity is not None:
@@ -211,19 +214,18 @@ def _measured(entity: Entity, usage: Usage, held: Held) -> Usage:
 
 def _verdicts(
     history: History, entities: Sequence[Entity], since: float, until: float
-) -> dict[str, tuple[Finding, ...]]:
-    """What the curve of each is, by key; the host and others of one kind."""
-    from oomsight.foresight.leaks import verdict_on
+) -> dict[str, Finding | None]:
+    """What the curve of each is, by key; ``None`` = it surely falls. The host, and others of one kind."""
+    from oomsight.foresight.leaks import surely_falls, verdict_on
     from oomsight.pipeline.foresight import host
     from oomsight.pipeline.leaks import POINTS
 
     others = [one for one in entities if one.kind != "host"]
-    found: dict[str, tuple[Finding, ...]] = {
-        key: (verdict_on(curve, until)[0],) for key, curve in _curves(history, others, since, until)
-    }
+    found = {key: None if surely_falls(curve, until) else verdict_on(curve, until)[0]
+             for key, curve in _curves(history, others, since, until)}  # fmt: skip
     for machine in (one for one in entities if one.kind == "host"):
         if (whole := host(history, since, until, POINTS)) is not None:
-            found[machine.key] = (verdict_on(whole, until)[0],)
+            found[machine.key] = verdict_on(whole, until)[0]
     return found
 
 

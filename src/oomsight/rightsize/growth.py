@@ -27,6 +27,11 @@ def judged(usage: Usage, now: float) -> Usage:
     )
 
 
+def steady(usage: Usage) -> Usage:
+    """Return *usage* as what :func:`concluded` makes of a curve that falls."""
+    return replaced(usage, leak=Leak(growth="steady"))
+
+
 def concluded(usage: Usage, findings: Sequence[Finding]) -> Usage:
     """Return *usage* with its growth as it follows from the *findings* about its replicas; without any it stays."""
     known = [finding for finding in findings if finding.verdict not in {Verdict.UNKNOWN, Verdict.SUSPECTED}]
