@@ -16,7 +16,20 @@ from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
-from oomsight.record.codec import KINDS, LITTLE, DamagedError, coded, column, column_of, kind_code, put, take
+from oomsight.record.codec import (
+    KINDS,
+    LITTLE,
+    RAW,
+    ZLIB_HEAD,
+    DamagedError,
+    coded,
+    column,
+    column_of,
+    kind_code,
+    put,
+    take,
+    unpacked,
+)
 from oomsight.record.ready import sheets
 
 if TYPE_CHECKING:
@@ -268,7 +281,7 @@ def chunk_times(head: ChunkHead, front: bytes) -> list[int]:
     if len(front) < head.streams_at or zlib.crc32(front[head.times_at : head.streams_at]) != head.sum:
         raise DamagedError("the sum of an index is wrong")
     try:
-        text = zlib.decompress(front[head.times_at : head.index_at])
+        text = unpacked(front[head.times_at : head.index_at])
     except zlib.error as error:
         raise DamagedError(str(error)) from None
     times, then, spot = [], head.first_ms, 0
@@ -287,9 +300,9 @@ def chunk_times(head: ChunkHead, front: bytes) -> list[int]:
 
 def chunk_front(head: ChunkHead, front: bytes) -> tuple[list[int], Index]:
     """As :func:`chunk_times`, and the index."""
-    times, n, packed = chunk_times(head, front), head.entities, zlib.decompressobj()
+    times, n, packed = chunk_times(head, front), head.entities, zlib.decompressobj(RAW)
     try:
-        columns = packed.decompress(front[head.index_at : head.streams_at], n * _FIRST_COLUMNS or 1)
+        columns = packed.decompress(front[head.index_at + ZLIB_HEAD : head.streams_at], n * _FIRST_COLUMNS or 1)
     except zlib.error as error:
         raise DamagedError(str(error)) from None
     if len(columns) != n * _FIRST_COLUMNS:

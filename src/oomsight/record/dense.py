@@ -14,6 +14,7 @@ from itertools import accumulate, repeat
 from operator import add, neg, sub
 from typing import Final, TypeVar
 
+from oomsight._lazy import lazy
 from oomsight._named import NamedTuple
 from oomsight.record.codec import DamagedError, take
 
@@ -69,8 +70,8 @@ One in which nothing but some of the first figure and :data:`_OFTEN_TOO` changes
 places what the first changed by; or a byte of something else, :data:`_OTHER`.
 """
 _EVENTS: Final = rb"(?:D(?:\x81\x01NN|\x83\x01NNN|\x01N|\x03NN|\x80\x01N|\x82\x01NN|\x02N))*+"
-_EACH_OF_RUN, _RUN = (
-    re.compile(pattern.replace(b"N", rb"[\x80-\xff]*+[\x00-\x7f]").replace(b"D", rb"[\x00-\x7f]"))
+_EACH_OF_RUN, _RUN = (  # compiled when they are needed
+    lazy(pattern.replace(b"N", rb"[\x80-\xff]*+[\x00-\x7f]").replace(b"D", rb"[\x00-\x7f]"))
     for pattern in (_EVENT, _EVENTS)
 )
 _OTHER: Final = (b"",) * 5

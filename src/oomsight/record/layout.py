@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from oomsight._named import NamedTuple
-from oomsight.record.codec import BEGIN, ENTITIES, PROCESSES, RUN, VERSION, DamagedError, record
+from oomsight.record.codec import BEGIN, ENTITIES, PROCESSES, RUN, VERSION, DamagedError, record, unpacked
 
 LOCK: Final = "lock"
 _FILE: Final = re.compile(r"t(\d)-(\d{8})\.hist", re.ASCII)
@@ -164,7 +164,7 @@ def entities_records(entities: Iterable[tuple[int, Mapping[str, Any]]]) -> bytes
 def entities_text(body: bytes) -> str:
     """The lines of a record of descriptions, each ended. Raises :class:`DamagedError`."""
     try:
-        return zlib.decompress(body).decode("ascii") + "\n"
+        return unpacked(body).decode("ascii") + "\n"
     except (ValueError, zlib.error):
         raise DamagedError("descriptions of another shape") from None
 

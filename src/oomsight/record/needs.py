@@ -21,7 +21,7 @@ from itertools import accumulate, repeat
 from operator import add, mul, sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from oomsight.record.codec import DamagedError, planes, planes_of
+from oomsight.record.codec import DamagedError, planes, planes_of, unpacked
 from oomsight.record.dense import summed
 from oomsight.record.steps import BYTES, HEAD, narrowed, widened
 
@@ -185,7 +185,7 @@ class Needs:
         extremes, ranked = len(rule.highest) + len(rule.lowest), 2 * rule.ranked
         try:
             begin = _FRONT.size + _FRONT.unpack_from(data)[0]
-            text = zlib.decompress(data[_FRONT.size : begin])
+            text = unpacked(data[_FRONT.size : begin])
             n, rest = _HEAD.unpack_from(text)
             at = _HEAD.size + 4 * rest
             self.others = frozenset(planes_of("I", text[_HEAD.size : at]))  #: who is there, and has no entry
@@ -195,7 +195,7 @@ class Needs:
                 found.append(planes_of(code, text[at : at + size]))
                 at += size
             self.numbers, self.firsts, self.rows, self._marks, self._begins, self._apart, *more = found
-            steps = zlib.decompress(data[begin:])
+            steps = unpacked(data[begin:])
             self._moved, end = self._steps(steps, 0, _MOVES)
             self._apart_moved, end = self._steps(steps, end, _APART_MOVES)
         except (zlib.error, struct.error, ValueError, KeyError) as error:

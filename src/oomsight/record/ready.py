@@ -23,7 +23,7 @@ from operator import add, sub
 from typing import TYPE_CHECKING, Final
 
 from oomsight._named import NamedTuple
-from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code
+from oomsight.record.codec import KINDS, DamagedError, column, column_of, kind_code, unpacked
 from oomsight.record.dense import Life, lives
 from oomsight.record.fields import FIELDS, INDEX, parts_of
 from oomsight.record.formula import KIB, UNKNOWN, totals
@@ -156,7 +156,7 @@ class Sheet:
         if zlib.crc32(data) != crc:
             raise DamagedError("the sum of a sheet is wrong")
         try:
-            text = zlib.decompress(data)
+            text = unpacked(data)
             figures, n = _HEAD.unpack_from(text)
             at = _HEAD.size
             numbers, at = column_of("I", text[at : at + 4 * n]), at + 4 * n
