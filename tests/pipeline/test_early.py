@@ -89,13 +89,14 @@ def period(request, recorded) -> tuple[History, float, float]:
     return history, low, low + request.param * (high - low)
 
 
-def test_of_who_leaks_or_may_or_began_anew_the_whole_curve_is_read(period) -> None:
+@pytest.mark.parametrize("most", [POINTS, (800, 350, 4)])
+def test_of_who_leaks_or_may_or_began_anew_the_whole_curve_is_read(period, most) -> None:
     history, since, until = period
     entities = grown(history, "process", since, until)
-    found = dict(curves_that_may_leak(history, entities, since, until, POINTS, limit_bytes=None))
+    found = dict(curves_that_may_leak(history, entities, since, until, most, limit_bytes=None))
     assert [*found] == entities
     begun = 0
-    for entity, subject in each_program(history, entities, since, until, POINTS):
+    for entity, subject in each_program(history, entities, since, until, most):
         begun += len(subject.need.restarts) > 0
         if found[entity] is not None:
             assert found[entity] == subject.need
@@ -103,7 +104,7 @@ def test_of_who_leaks_or_may_or_began_anew_the_whole_curve_is_read(period) -> No
             assert not subject.need.restarts
             assert not judged(subject, until).finding.may_leak
     if until == history.span()[1]:  # else of an older record not all is as dense
-        assert list(found.values()).count(None) > len(entities) / 8
+        assert list(found.values()).count(None) > (len(entities) / 8 if most is POINTS else 0)
         assert begun
 
 

@@ -9,6 +9,7 @@ is said here.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import nan
@@ -33,7 +34,8 @@ class _Asked(NamedTuple):
     """One process or name about which something may be said."""
 
     before: Series  #: its need before the last six hours
-    moment: float  #: until when its curve has to be known
+    moment: float  #: until when its curve has to be known, …
+    least: float  #: … or until no earlier than this: which of its last rows are points of the curve is not known yet
     gone: bool  #: it ended before, unless something of it is found
 
 
@@ -72,6 +74,7 @@ class _Batch:
         self._pieces = [history.pieces(*cut, points) for cut, points in zip(cuts, most, strict=True)]
         self._parts = [history.gathering(entities, (), need=True) for _ in cuts]
         self._asked: dict[str, _Asked] = {}
+        self._thinned = sum(map(self._parts[-1].rows, self._pieces[-1])) > most[-1]
         history.expect([piece for pieces in self._pieces for piece in pieces], entities[0].kind)
 
     def curves(self, limit_bytes: float | None) -> Iterator[tuple[Entity, Series | None]] | None:
@@ -107,7 +110,12 @@ class _Batch:
         before = piece_of(first, self._most[0])
         if not len(before):
             return None
-        return _Asked(before, earliest(before.times[0], before.times[-1] if end is UNSEEN else end), end is UNSEEN)
+        begin, gone = before.times[0], end is UNSEEN
+        moment = earliest(begin, before.times[-1] if gone else end)
+        if gone or not self._thinned:
+            return _Asked(before, moment, moment, gone)
+        # Of as many equal parts as there are points the highest is one: the last of them is in the last part.
+        return _Asked(before, moment, earliest(begin, end - (end - self._cuts[-1][0]) / self._most[-1]), gone)
 
     def _is_early(self, piece: _Piece, key: str) -> bool:
         """Whether a chunk of the last hours has to be read before anything is said of one of them."""
@@ -129,7 +137,8 @@ class _Batch:
             columns = between.columns[key]
             if key not in unsure and not columns.came and not columns.went:
                 curve = joined([one.before, piece_of(columns, self._most[1])])
-                if is_none(curve, limit_bytes, one.moment):
+                same = bisect_right(curve.times, one.least) == bisect_right(curve.times, one.moment)
+                if same and is_none(curve, limit_bytes, one.moment):
                     found.add(key)
         return found
 
