@@ -17,7 +17,7 @@ from oomsight.report.carriers import strip_lines
 from oomsight.report.draft import SECTION
 from oomsight.report.grammar import classify
 from oomsight.report.killers import is_killer_line
-from oomsight.report.layers import find_layers, is_record, layers_in_text
+from oomsight.report.layers import find_layers, is_record, kind_of, layers_in_text
 from oomsight.report.moments import Moments, stamp
 
 _NUMBERED = tuple[int, str]
@@ -55,7 +55,7 @@ def variants(numbered: list[_NUMBERED]) -> list[list[_NUMBERED]]:
         bare = join_bare(numbered)
         if bare is not None:
             out.append(bare)
-    fixed = join_fixed_width(numbered)
+    fixed = join_fixed_width(numbered, own)
     if fixed is not None:
         out.append(fixed)
         again = split_glued(fixed)
@@ -180,7 +180,9 @@ def at_carriers(line: str) -> list[str]:
     end, names = find_layers(line)
     if not is_record(names) or not any(map(str.isdigit, line[:end])):
         return []
-    starts = [0, *(m.start() for m in layers_in_text(names).finditer(line, end))]
+    kind = kind_of(line.lstrip()[:1])  # without its month a prefix is another one's
+    found = layers_in_text(names).finditer(line, end)
+    starts = [0, *(m.start() for m in found if kind_of(m[0].lstrip()[:1]) == kind)]
     if len(starts) < 4 or (len(line) > _ONE_RECORD * len(starts)):
         return []
     return [line[begin:stop].rstrip() for begin, stop in pairwise([*starts, len(line)])]
@@ -263,8 +265,11 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
     return [(no, s.replace("\n", "")) for no, s in out]
 
 
-def join_fixed_width(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
-    """Join lines that were cut at a fixed width (every full line has exactly that length); ``None`` if none were."""
+def join_fixed_width(numbered: list[_NUMBERED], own: Sequence[bool] = ()) -> list[_NUMBERED] | None:
+    """
+    Join lines that were cut at a fixed width (every full line has exactly that length); ``None`` if none were. Those
+    that have a carrier of their *own* begin a line.
+    """
     lengths: dict[int, int] = {}
     for _, s in numbered:
         lengths[len(s)] = lengths.get(len(s), 0) + 1
@@ -273,8 +278,8 @@ def join_fixed_width(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
         return None
     out: list[_NUMBERED] = []
     open_piece = False
-    for no, s in numbered:
-        if open_piece and out:
+    for at, (no, s) in enumerate(numbered):
+        if open_piece and out and not (own and own[at]):
             out[-1] = (out[-1][0], out[-1][1] + s)
         else:
             out.append((no, s))
