@@ -44,6 +44,13 @@ def test_a_minute_ago_is_what_growth_is_measured_from(tmp_path) -> None:
     assert found.available_kib == 900_000 - 1024 * 60
 
 
+def test_a_record_that_ended_half_a_minute_ago_is_of_a_minute_ago_all_the_same(tmp_path) -> None:
+    """A disk that is full since: nothing is known of what has stopped."""
+    found = earlier_on_record(record(tmp_path, until=NOW - 55), BOOT, NOW, 200_000)
+    assert found is not None
+    assert set(found.stopped) == set()
+
+
 @pytest.mark.parametrize(("ended", "stopped"), [(120, False), (115, False), (90, True), (70, True)])
 def test_what_grew_and_has_stopped_is_told_from_what_goes_on(tmp_path, ended, stopped) -> None:
     """A program in a cgroup grows for its first seconds, as all do."""

@@ -52,6 +52,8 @@ def _stopped(history: History, then: Mapping[str, int], since: float, now: float
     """Cgroups that grew since then, but not in the last part of that time: a program that has started is no leak."""
     found, begin = set[str](), now - (now - since) * LAST_SHARE
     entities = [one for one in history.entities("cgroup", begin, now) if one.name in then]
+    if not entities:  # nothing was recorded lately
+        return frozenset()
     lately = history.columns(entities, (), begin, now, need=True)
     for entity in entities:
         rows = sorted(zip(lately[entity.key].times, lately[entity.key].columns[0], strict=True))
