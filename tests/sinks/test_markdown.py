@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomsight.naming.marked import mark
+from oomsight.sinks import markdown
 from oomsight.sinks.blocks import Code, Heading, Paragraph, Row, Table
 from oomsight.sinks.blocks import Column as Col
 from oomsight.sinks.markdown import markdown_text, render_markdown
@@ -88,3 +89,13 @@ def test_a_memory_table_has_no_column_that_is_empty() -> None:
         at = next(i for i, line in enumerate(shown) if line.startswith("| memory |"))
         rows = [line.strip("|").split("|") for line in shown[at + 2 :][: next(i for i, x in enumerate(shown[at + 2 :]) if not x)]]
         assert all(any(cell.strip() for cell in column) for column in zip(*rows, strict=True))
+
+
+def test_the_characters_asked_for_are_those_the_pattern_finds() -> None:
+    for code in range(0x250):
+        assert (chr(code) in markdown._ACTIVE_CHARS) == bool(markdown._ACTIVE.search(chr(code))), code
+
+
+@pytest.mark.parametrize(("text", "shown"), [("1. a", "1\\. a"), ("# a", "\\# a"), ("a # b 1. c", "a # b 1. c"), ("- a", "\\- a"), ("1.5", "1.5")])
+def test_only_the_begin_of_a_line_could_be_a_list(text: str, shown: str) -> None:
+    assert markdown_text(text) == shown

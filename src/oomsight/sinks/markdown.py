@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _ACTIVE = lazy(r"[\\`*<>\[\]|&~$]|(?<![^\W_])_+|_+(?![^\W_])")  # underscores inside a word are harmless
+_ACTIVE_CHARS = frozenset("\\`*<>[]|&~$_")  # asked for first: most prose has none, and the pattern tries every place
 _LINE_START = lazy(r"^(\d*)([#+=-](?=\s|[#+=-]|$)|(?<=\d)[.)](?=\s|$))")  # heading, list, rule
 _CODE = lazy(r"`([\w ./=:+%,'-]{1,100})`", re.ASCII)  # our own prose quotes commands and files like this
 _WRAP: Final = {"strong": "**", "bad": "**", "warn": "", "good": "", "plain": "", "dim": ""}
@@ -61,8 +62,12 @@ def markdown_text(text: str) -> str:
             pieces.append(names[index - 1])
         # Split by a capturing group: every other part is the inside of a code span.
         for odd, part in enumerate(_CODE.split(scrub(piece).replace("\n", " "))):
-            pieces.append(f"`{part}`" if odd % 2 else _ACTIVE.sub(_escaped, part))
-    return _LINE_START.sub(r"\1\\\2", "".join(pieces))
+            if odd % 2:
+                pieces.append(f"`{part}`")
+            else:
+                pieces.append(part if _ACTIVE_CHARS.isdisjoint(part) else _ACTIVE.sub(_escaped, part))
+    text = "".join(pieces)
+    return _LINE_START.sub(r"\1\\\2", text) if _LINE_START.match(text) else text
 
 
 def _escaped(match: re.Match[str]) -> str:
