@@ -53,6 +53,8 @@ def place(case: Case, *, short: bool = False) -> str:
 
 def _machine_place(case: Case) -> str:
     report = case.report
+    if case.movable_nodes_only:
+        return "the NUMA nodes it may use have zone Movable only, which this request cannot use"
     if report.kind is EventKind.CPUSET or report.constraint == "CONSTRAINT_CPUSET":
         return "the NUMA nodes its cpuset allows were out of memory"
     if report.kind is EventKind.MEMPOLICY or report.constraint == "CONSTRAINT_MEMORY_POLICY":

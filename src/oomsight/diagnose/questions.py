@@ -233,6 +233,8 @@ def _limits_said(case: Case) -> list[str]:
         if "page_fault_failed" in case.main_codes[:1]:
             kmem = "whether a limit on kernel memory refused the page is not printed in a report"
             return [f"The machine's memory had not come to its end; {kmem}."]
+        if case.movable_nodes_only:
+            return ["No limit on memory acted: the set of allowed nodes left this request no zone it may use."]
         what = "the machine's memory"
         if case.bound_to_nodes:
             what = "the memory of the allowed nodes"

@@ -174,6 +174,11 @@ class Case:
         )  # fmt: skip
 
     @property
+    def movable_nodes_only(self) -> bool:
+        """Whether the allowed NUMA nodes have zone Movable only, and the request was for a page that cannot move."""
+        return self.bound_to_nodes and {(z.name, z.eligible) for z in self.zone_checks} == {("Movable", False)}
+
+    @property
     def nodes_unknown(self) -> bool:
         """Whether some NUMA nodes ran out of which the text has no numbers."""
         return allowed_nodes(self.report) is not None and limit_kib(self.report) is None

@@ -47,7 +47,7 @@ def _bound(case: Case) -> str | None:
 
 
 def numa_or_cpuset_constraint(case: Case) -> Finding | None:
-    """The task may use only some NUMA nodes, and these ran out."""
+    """The task may use only some NUMA nodes, and these ran out, or have no zone for the request."""
     bound = _bound(case)
     if bound is None:
         return None
@@ -64,6 +64,23 @@ def numa_or_cpuset_constraint(case: Case) -> Finding | None:
                 "it could not use"
             )
         )
+    if case.movable_nodes_only:
+        evidence.append(
+            case.at(
+                "the allowed nodes have zone Movable only (hot-plugged, persistent or CXL memory), which takes pages "
+                "that can be moved; this request was for one that cannot",
+                "node",
+            )
+        )
+        advice = [
+            Advice(
+                "allow one node with ordinary memory (zone Normal) too: no program starts on movable memory alone, "
+                "however much of it is free (docker: --cpuset-mems; a cgroup: cpuset.mems; numactl: --membind)"
+            ),
+            Advice("see which zones a node has", ("grep", "-E", "^Node|managed", "/proc/zoneinfo")),
+        ]
+        title = "The allowed NUMA nodes hold movable memory only"
+        return Finding(Confidence.CERTAIN, evidence, advice, title=title, main=True)
     advice = [
         Advice(
             "widen the set of nodes, or spread what is bound to them: prefer instead of bind (numactl --preferred "
