@@ -87,6 +87,9 @@ class _Batch:
             return None
         for piece in before:
             first.add(piece)
+        for piece in (*hours, *minutes):
+            if piece[0].file.journal is not None:  # is read row by row: once for all of them
+                late.went(piece, frozenset(first.columns))
         ends = late.ends(minutes[-1])
         for key, one in first.columns.items():
             if (known := self._known(key, one, ends)) is not None and known.moment < self._cuts[1][1]:

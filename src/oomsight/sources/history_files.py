@@ -96,6 +96,7 @@ class Chunk:
     spots: dict[str, Spot] | None = None  #: where its ready columns are, by kind; ``None`` = nobody has looked
     sheets: dict[str, Sheet | None] = field(default_factory=dict)
     needed: dict[str, Needs | None] = field(default_factory=dict)
+    gathered: tuple[frozenset[int], dict[int, bytes]] | None = None  #: of a journal: who was asked for, streams
 
     @property
     def moments(self) -> list[float]:
@@ -213,8 +214,13 @@ class Shelf:
         """By number the streams of those of *numbers* that are in a chunk, once it has its times; no damaged ones."""
         if (journal := chunk.file.journal) is not None:
             try:
+                if chunk.gathered is not None and chunk.gathered[0].issuperset(numbers):
+                    known = chunk.gathered[1]
+                    return {number: known[number] for number in numbers if number in known}
                 if len(numbers) > MANY:
-                    return journal.streams(numbers)
+                    found = journal.streams(numbers)
+                    chunk.gathered = frozenset(numbers), found
+                    return found
                 return {number: stream for number in numbers if (stream := journal.stream(number))}
             except DamagedError:
                 self.damaged += 1
