@@ -154,6 +154,8 @@ KILL = "Out of memory: Killed process 7 (a) total-vm:192kB, anon-rss:164kB, file
         (BIG, "vm.compact_memory=1", "min_free_kbytes"),
         (BOUND, "the memory of the allowed nodes came to its end before any limit", "the machine's memory came"),
         (KILL, "the machine's memory came to its end before any limit", "Whether a limit was involved"),
+        ("oom_reaper: reaped process 7 (a), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB\n",
+         "a (pid 7) was an OOM victim; its kill is not in this text", "does not show whom it killed"),
     ],
 )  # fmt: skip
 def test_what_was_read_slowly_of_rare_texts(text: str, says: str, never: str) -> None:

@@ -108,7 +108,7 @@ def test_reaper_line_joins_its_kill(line: str, reaped: bool, left: int | None) -
 
 def test_reaper_line_alone_invents_no_victim() -> None:
     (report,) = parse_text(log("oom_reaper: reaped process 5 (worker), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB"))
-    assert (report.kind, report.victims) == (EventKind.REAPER_ONLY, [])
+    assert (report.kind, report.victims, report.reaped_only) == (EventKind.REAPER_ONLY, [], [(5, "worker")])
 
 
 def test_pid_used_again_is_another_kill() -> None:

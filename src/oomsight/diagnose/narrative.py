@@ -96,6 +96,9 @@ def headline(case: Case) -> str:
         elif report.killed_unnamed:
             were = "was" if report.killed_unnamed == 1 else "were"
             special = f"{count(report.killed_unnamed, 'process')} {were} killed"
+        elif report.reaped_only:
+            pid, comm = report.reaped_only[0]
+            special = f"{process(comm, pid)} was an OOM victim; its kill is not in this text"
         else:
             special = "The OOM killer ran; this text does not show whom it killed"
     if special is None and victim is not None:
@@ -183,6 +186,10 @@ def _what_happened(case: Case) -> list[str]:
         if report.killed_unnamed:
             unnamed = count(report.killed_unnamed, "process")
             return [f"The kernel{host} killed {unnamed} that this text does not name, because {place(case)}."]
+        if report.reaped_only:
+            pid, comm = report.reaped_only[0]
+            named = f"{process(comm, pid)} was a victim of the OOM killer{host}: its reaper names it."
+            return [f"{named} The kill itself is not in this text."]
         return [f"The OOM killer ran{host}; whom it killed is not in this text."]
     foreign = f" ({size(case.elsewhere_kib)} or more charged elsewhere)" if case.elsewhere_kib else ""
     held = case.victim_held

@@ -100,7 +100,7 @@ def _walk(value: Any, names: Pseudonyms, known: dict[str, Kind]) -> Any:
             new = names.name(item, NAMES[owner, f.name])
         elif owner == "Consumer" and f.name == "name" and out.kind in _CONSUMER_KINDS:
             new = names.name(item, _CONSUMER_KINDS[out.kind])
-        elif owner == "OomReport" and f.name in {"skipped_exiting", "sharing_killed"}:
+        elif owner == "OomReport" and f.name in {"skipped_exiting", "reaped_only", "sharing_killed"}:
             new = [(pid, names.name(comm, Kind.COMM)) for pid, comm in item]
         elif owner == "Advice" and f.name == "command" and item is not None:
             new = tuple(_replace(word, names, known) for word in item)

@@ -281,6 +281,7 @@ class OomReport(Record):
     allocating_task_killed: bool = False  #: ``oom_kill_allocating_task`` in the kill message
     panic: str | None = None  #: panic message when the report ended in one
     skipped_exiting: list[tuple[int, str]] = field(default_factory=list)  #: "already exiting. Skip killing"
+    reaped_only: list[tuple[int, str]] = field(default_factory=list)  #: the reaper names them, no kill line does
     sharing_killed: list[tuple[int, str]] = field(default_factory=list)  #: "sharing same memory" (2.6.37–4.3)
     pinned_by: list[str] = field(default_factory=list)  #: "has mm pinned by" lines, as text
     suppressed_callbacks: int | None = None  #: "<N> callbacks suppressed" before this report

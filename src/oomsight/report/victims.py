@@ -97,4 +97,6 @@ def _reaper_only(report: OomReport, kill: Kill) -> None:
              f" ({mark(kill.comm, Kind.COMM)}),"
              " but its kill line is not in the text")
     )
+    if kill.comm is not None:
+        report.reaped_only.append((kill.pid, kill.comm))
     report.lines["reaper"] = kill.line

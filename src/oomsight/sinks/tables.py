@@ -48,6 +48,7 @@ def overview_table(incidents: Sequence[Incident]) -> Table:
         names = names or list(map(_ended, filter(_is_named, report.killed)))
         if not names and report.selected is not None and report.selected.comm is not None:
             names = [f"{task_words(report.selected.comm, report.selected.pid)}, chosen"]
+        names = names or [f"{task_words(comm, pid)}, reaped" for pid, comm in report.reaped_only]
         others = max(len(names) - 1, 0) + (report.killed_unnamed or 0)
         more = f" +{others}" if others else ""
         sizes = [kib for v in report.victims if (kib := rss_kib(v)) is not None]
