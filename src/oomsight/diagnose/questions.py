@@ -107,8 +107,9 @@ def _what_used_too_much(case: Case) -> list[str]:
             if kib >= ITEM_WORTH * case.base_kib and (case.counted or key != "unaccounted"):
                 others.append(f"{size(kib)} {words}")
         rest = f"; besides {listing(others)}" if others else ""
+        of = "On the whole machine, of" if case.bound_to_nodes and not case.in_memcg else "Of"
         said.append(
-            f"Of {size(_total(case))} {'charged to the cgroup' if case.in_memcg else 'of RAM'}, "
+            f"{of} {size(_total(case))} {'charged to the cgroup' if case.in_memcg else 'of RAM'}, "
             f"{size(case.anon_kib)} ({percent(case.anon_kib, _total(case) or 1)}) was private memory of "
             f"processes{rest}."
         )
@@ -200,7 +201,8 @@ def _why_nothing_stopped_it(case: Case) -> list[str]:
             "came back while this kill was already under way, and one kill may have been enough."
         ]
     said = _limits_said(case) + _swap_said(case)
-    if case.file_kib is not None and case.base_kib and not case.nodes_unknown:
+    # What page cache some nodes had left is not what the machine had.
+    if case.file_kib is not None and case.base_kib and not (case.bound_to_nodes and not case.in_memcg):
         if case.exceeds(case.file_kib, ITEM_WORTH * 2):
             said.append(f"{case.of(case.file_kib)} of page cache was left and not given back in time.")
         else:
