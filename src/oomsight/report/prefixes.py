@@ -102,6 +102,7 @@ def _misleading(text: str) -> bool:
             m = COMMON.match(text, text.rfind("\n", 0, at) + 1)
             if m is None or COMMON_NAMES[m.lastindex or 0]:
                 return True
+            at = text.index("\n", at)  # a line is looked at once, as a whole log may stand on one
         at = text.find(_KILLER, at + 1)
     return False
 

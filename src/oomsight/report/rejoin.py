@@ -104,16 +104,18 @@ def join_bare(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
     known = [classify(t) is not None or is_killer_line(t) for t in probe.texts]
     if all(known) or sum(known) < 2:
         return None
-    out: list[_NUMBERED] = []
-    first = numbered[0][0]
+    out: list[tuple[int, list[str]]] = []  # pieces and what stands between them: one text would be copied for each
+    first, end = numbered[0][0], ""
     for text, no, ok in zip(probe.texts, probe.nos, known, strict=True):
         real_no = numbered[no - 1][0] if no - 1 < len(numbered) else first
         if ok or not out:
-            out.append((real_no, text))
+            out.append((real_no, [text]))
+            end = text
         else:
-            before = out[-1][1]
-            out[-1] = (out[-1][0], before + ("" if before.endswith((" ", "|", "(", "_", "-")) else " ") + text)
-    return out
+            glue = "" if end.endswith((" ", "|", "(", "_", "-")) else " "
+            out[-1][1].extend((glue, text))
+            end = text or glue or end
+    return [(no, "".join(pieces)) for no, pieces in out]
 
 
 # Where a new line must begin when a whole report stands on one line; each alternative starts a kernel message.
@@ -245,24 +247,23 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
     lengths = Counter(len(s) for _, s in numbered)
     cut = [len(s) >= longest - 1 for (_, s), own in zip(numbered, carried[1:], strict=False) if not own]
     at_blanks = 2 * sum(cut) < len(cut)
-    out: list[_NUMBERED] = []
+    out: list[tuple[int, list[str]]] = []  # pieces and what stands between them: one text would be copied for each
+    blank, last_piece = True, ""  # of the line before
     for (no, line), own in zip(numbered, carried, strict=True):
-        if own or not out or not line.strip() or not out[-1][1].strip() or _OWN_LINE.fullmatch(line):
-            out.append((no, line))
+        if own or blank or not line.strip() or _OWN_LINE.fullmatch(line):
+            out.append((no, [line]))
+            blank, last_piece = not line.strip(), line
             continue
-        before_no, before = out[-1]
         if quote := _QUOTE.match(line):
             line = line[quote.end() :]  # noqa: PLW2901 - the quote of a line that is none
-        last_piece = before.rsplit("\n", 1)[-1]
         inside_word = len(last_piece) >= longest - 1
         if inside_word and at_blanks:  # it may have ended there by chance; only what is longer than a line is cut
             word = len(last_piece.rsplit(" ", 1)[-1]) + len(line.split(" ", 1)[0])
             inside_word = word > _LONG_WORD and lengths[len(last_piece)] >= _FEW
         inside_word = inside_word or last_piece.endswith((" ", "\t")) or bool(_HYPHEN.search(last_piece))
-        sep = glue if glue != "auto" else ("" if inside_word else " ")
-        # Keep the piece boundary while joining, to measure the length of the last piece only.
-        out[-1] = (before_no, before + sep + "\n" + line)
-    return [(no, s.replace("\n", "")) for no, s in out]
+        out[-1][1].extend((glue if glue != "auto" else "" if inside_word else " ", line))
+        last_piece = line
+    return [(no, "".join(pieces)) for no, pieces in out]
 
 
 def join_fixed_width(numbered: list[_NUMBERED], own: Sequence[bool] = ()) -> list[_NUMBERED] | None:
