@@ -56,7 +56,7 @@ def curves_that_may_leak(
             found = _Batch(history, batch, cuts, most).curves(limit_bytes)
         if found is None:
             for entity, need in program_curves(history, batch, since, until, most):
-                none = need is not None and len(need) > 0 and not need.restarts and is_none(
+                none = len(need) > 0 and not need.restarts and is_none(
                     need, limit_bytes, earliest(need.times[0], need.times[-1])
                 )  # fmt: skip
                 yield entity, None if none else need

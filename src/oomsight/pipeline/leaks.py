@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from oomsight._record import replaced
 from oomsight.foresight.leaks import judged, worth_judging
 from oomsight.pipeline.early import curves_that_may_leak
-from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, each_cgroup, each_program, grown, program
+from oomsight.pipeline.foresight import LEAST_CURVES, MOST_CAUSES, causes, cgroups, grown, program, programs
 from oomsight.pipeline.shares import in_shares
 from oomsight.trend.leak import Verdict
 
@@ -40,22 +40,22 @@ def leaks_on_record(
     """
     curves = {kind: grown(history, kind, since, until) for kind in kinds}
 
-    def subjects(kind: str, entities: Sequence[Entity], *, each: bool) -> Iterator[tuple[Entity, Subject | None]]:
+    def subjects(kind: str, entities: Sequence[Entity], *, each: bool) -> Iterator[Subject | None]:
         """Those that are to be judged; ``None`` = surely it does not leak."""
         if kind == "cgroup" or each:
-            read = each_cgroup if kind == "cgroup" else each_program
-            for entity, subject in read(history, entities, since, until, POINTS):
+            read = cgroups if kind == "cgroup" else programs
+            for subject in read(history, entities, since, until, POINTS):
                 one = replaced(subject, limit_bytes=subject.limit_bytes or limit_bytes)
-                yield entity, one if each or worth_judging(one, until) else None
+                yield one if each or worth_judging(one, until) else None
             return
         for entity, need in curves_that_may_leak(history, entities, since, until, POINTS, limit_bytes=limit_bytes):
             if need is None:
-                yield entity, None
+                yield None
             elif len(need):
-                yield entity, replaced(program(entity, need), limit_bytes=limit_bytes)
+                yield replaced(program(entity, need), limit_bytes=limit_bytes)
 
     def judged_of(kind: str, entities: Sequence[Entity], *, each: bool) -> Iterator[Leak | None]:
-        for _, subject in subjects(kind, entities, each=each):
+        for subject in subjects(kind, entities, each=each):
             leak = judged(subject, until) if subject is not None else None
             yield leak if leak is None or curves_too or leak.finding.may_leak else _without_curve(leak)
 

@@ -240,12 +240,11 @@ def _curves(
     history: History, entities: Sequence[Entity], since: float, until: float
 ) -> Iterator[tuple[str, Curve]]:
     """The curve of each, by key, as ``leaks`` looks at it; all are of one kind, and not the host."""
-    from oomsight.pipeline.foresight import cgroups, programs
+    from oomsight.pipeline.foresight import each_cgroup, each_program
     from oomsight.pipeline.leaks import POINTS
 
-    key_of = {one.name: one.key for one in entities}
-    read = programs if entities and entities[0].kind == "name" else cgroups
-    return ((key_of[curve.name], curve) for curve in read(history, entities, since, until, POINTS))
+    read = each_program if entities and entities[0].kind == "name" else each_cgroup
+    return ((entity.key, curve) for entity, curve in read(history, entities, since, until, POINTS))
 
 
 Columns = dict[str, Series]

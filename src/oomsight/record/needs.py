@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oomsight.record.codec import DamagedError, planes, planes_of, unpacked
 from oomsight.record.dense import summed
+from oomsight.record.formula import KIB
 from oomsight.record.steps import BYTES, HEAD, narrowed, widened
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ SUMS: Final[Mapping[str, Sum]] = {
 }  # fmt: skip
 """By kind."""
 
-KIB: Final = 1024
 _FRONT: Final = struct.Struct("<I")  # length of what stands before the steps
 _HEAD: Final = struct.Struct("<II")  # entries, others
 _MOVES, _APART_MOVES, _BELOW = 1, 2, 4  # marks of an entry: its need changes, what stands apart does, less than nothing

@@ -17,7 +17,7 @@ from typing import Any
 from oomsight._lazy import lazy
 from oomsight.report.exports import place, record_lines, records
 from oomsight.report.layers import find_layers, is_record
-from oomsight.report.rejoin import without_quotes
+from oomsight.report.rejoin import QUOTE, without_quotes
 from oomsight.report.unwrap import encoded_whole, quoted_printable
 
 _NUMBERED = tuple[int, str]
@@ -25,7 +25,6 @@ _FEW = 3  #: fewer signs of a skin may be words of the log
 _SOME = 60  #: lines that are looked at first
 _MOST_FAULTS = 200  #: places where something looks like JSON and is none
 
-_QUOTE = lazy(r"[ \t]*(?:(?:>|&gt;)[ \t]?)+")
 _TAG = lazy(
     r"</?(?:p|br|pre|code|span|div|td|tr|th|table|tbody|thead|li|ul|ol|blockquote|b|i|em|strong|font|a|html|body|mark|tt"
     r"|samp|kbd|section|article|h[1-6])(?:\s[^<>\n]{0,400})?/?>"
@@ -252,7 +251,7 @@ def _is_logged_twice(line: str) -> bool:
 
 _Shows = Callable[[list[_NUMBERED]], bool] | str
 _SKINS: tuple[tuple[Callable[[list[_NUMBERED]], list[_NUMBERED] | None], _Shows], ...] = (
-    (without_quotes, _often(lambda line: _QUOTE.match(line))),  # noqa: PLW0108 - compiled when it is needed
+    (without_quotes, _often(lambda line: QUOTE.match(line))),  # noqa: PLW0108 - compiled when it is needed
     (_base64, r"(?m)^[A-Za-z0-9+/]{40,}={0,2}[ \t]*$"),
     (_printable, "=\n"),
     (_octal, "#012"),

@@ -68,7 +68,7 @@ def variants(numbered: list[_NUMBERED]) -> list[list[_NUMBERED]]:
 
 def without_quotes(numbered: list[_NUMBERED]) -> list[_NUMBERED] | None:
     """The lines without ``> `` of mails and Markdown, where it is in front of most; else ``None``."""
-    found = [_QUOTE.match(line) for _, line in numbered]
+    found = [QUOTE.match(line) for _, line in numbered]
     quoted = sum(m is not None for m in found)
     if quoted < _FEW or 2 * quoted < sum(1 for _, line in numbered if line.strip()):
         return None
@@ -226,7 +226,7 @@ def unpad(lines: Sequence[str]) -> list[str]:
     return [_PAD.sub(lambda m: " " if m.start() < width else "", line, count=1) for line in lines]
 
 
-_QUOTE = lazy(r"[ \t]*(?:(?:>|&gt;)[ \t]?)+")
+QUOTE = lazy(r"[ \t]*(?:(?:>|&gt;)[ \t]?)+")
 # Nothing but a quote, or the place where somebody cut lines out: no piece of the line before.
 _OWN_LINE = lazy(r"[ \t>]*(?:[\[(<]*(?:\.{3,}|…)?[ \t]*(?:snip\w*)?[ \t]*(?:\.{3,}|…)?[\])>]*)[ \t]*")
 
@@ -254,7 +254,7 @@ def join_wrapped(numbered: list[_NUMBERED], carried: list[bool], glue: str = "au
             out.append((no, [line]))
             blank, last_piece = not line.strip(), line
             continue
-        if quote := _QUOTE.match(line):
+        if quote := QUOTE.match(line):
             line = line[quote.end() :]  # noqa: PLW2901 - the quote of a line that is none
         inside_word = len(last_piece) >= longest - 1
         if inside_word and at_blanks:  # it may have ended there by chance; only what is longer than a line is cut

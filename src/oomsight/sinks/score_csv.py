@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from oomsight.score.answer import Answer
 
+
 def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     import csv
     import io

@@ -31,18 +31,15 @@ class _Walked:
         self.wanted = (len(MAGIC), 0)  #: what is read next: length, where
         self.found: Walk | None = None
 
+    def begin(self) -> bool:
+        """Ask for the first step, of a file that is a history's; ``False`` = there is none."""
+        return self._has_next(next(self.steps))
+
     def go(self) -> bool:
         """Take the next step; ``False`` = it was the last."""
-        step = self.steps.send(os.pread(self.fd, *self.wanted))
-        if isinstance(step, Walk):
-            self.found = step
-            return False
-        self.wanted = step
-        return True
+        return self._has_next(self.steps.send(os.pread(self.fd, *self.wanted)))
 
-    def begin(self) -> bool:
-        """Ask for the first step, of a file that is a history's."""
-        step = next(self.steps)
+    def _has_next(self, step: tuple[int, int] | Walk) -> bool:
         if isinstance(step, Walk):
             self.found = step
             return False
