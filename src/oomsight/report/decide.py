@@ -57,9 +57,8 @@ class Events:
         return draft
 
     def _close(self, draft: Draft) -> None:
-        if draft in self.open:
+        if draft in self.open:  # as every draft is that has not been closed
             self.open.remove(draft)
-        if draft not in self.done:
             self.done.append(draft)
 
     def _on_head(self, i: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
